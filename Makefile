@@ -1,0 +1,55 @@
+# convline: `make repro` runs the main job, `make test` the tests; both set up what they need first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+# All telemetry and update checks of the dependencies are off.
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export NO_ALBUMENTATIONS_UPDATE := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export RAY_USAGE_STATS_ENABLED := 0
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+UV := 0.13.9
+
+.PHONY: help setup repro repro-all ui down test test-all lint bench clean lock
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## create .venv from requirements.lock
+.venv/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convline needs Python 3.11+; set PYTHON=python3.11 (found %d.%d)" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
+	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@touch $@
+
+repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report
+	@python -m flows.repro
+
+repro-all: setup ## the same with every job; writes `roster: all` into params.yaml
+	@python -m flows.repro --roster all
+
+ui: setup ## start Prefect (4200), MLflow (5000) and Ray (8265) on 127.0.0.1
+	@python -m flows.services up
+
+down: setup ## stop exactly what `make ui` started
+	@python -m flows.services down
+
+test: setup ## the tests, without the slow ones
+	@pytest -q -m "not slow"
+
+test-all: setup ## every test
+	@pytest -q
+
+lint: setup ## ruff and mypy
+	@ruff check . && ruff format --check . && mypy
+
+bench: setup ## measure ratios against bare loops
+	@python -m benchmarks
+
+lock: ## compile requirements.lock from the ranges in pyproject.toml
+	@uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove everything that the pipeline made; raw data and .venv stay
+	@rm -rf .work data/prepared data/augmented models metrics evaluations reports dvc.lock

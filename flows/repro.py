@@ -1,0 +1,74 @@
+"""`make repro`: the whole graph by `dvc repro`, then what came of it and where the time went.
+
+Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from ruamel.yaml import YAML
+
+from flows._run import QUIET, ROOT
+from pipeline import params, store
+from pipeline.errors import UserError
+
+STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
+
+
+def main() -> int:
+    """Run the graph; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Run the pipeline.")
+    parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
+    chosen = parser.parse_args().roster
+    os.chdir(ROOT)
+    started = time.time()
+    try:
+        if chosen:
+            _choose(chosen)
+        params.read()
+    except UserError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        return 2
+    code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
+    _tell_times(started)
+    if code:
+        return code
+    print(f"report: {ROOT / 'reports/index.html'}")
+    failed = store.read_json(ROOT / "models/failed.json", {})
+    for name, entry in failed.items():
+        print(f"failed: {name}: {entry['reason']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _choose(roster: str) -> None:
+    yaml = YAML()
+    yaml.width = 4096
+    value = yaml.load(params.FILE)
+    if value["roster"] != roster:
+        print(f"params.yaml: roster is now {roster} (it was {value['roster']})")
+        value["roster"] = roster
+        yaml.dump(value, params.FILE)
+
+
+def _tell_times(started: float) -> None:
+    """Seconds of this run by stage; what the stages did not use is DVC and the start of processes."""
+    total = time.time() - started
+    spent: dict[str, float] = {}
+    for stage in STAGES:
+        path = ROOT / ".work/times" / f"{stage}.json"
+        if path.exists() and path.stat().st_mtime >= started:
+            times = store.read_json(path)
+            spent[stage] = times["stage_s"]
+            if "ray_s" in times:
+                spent["train"] = times["stage_s"] - times["ray_s"]
+                spent["Ray"] = times["ray_s"] - times["train_wall_s"]
+                spent["training"] = times["train_wall_s"]
+    spent["DVC and imports"] = total - sum(spent.values())
+    print(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

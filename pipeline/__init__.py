@@ -1,0 +1,1 @@
+"""convline's stages and what they share: nothing happens on import."""

@@ -1,0 +1,105 @@
+"""The augment stage: for each dataset and policy that jobs use, what can be done before training.
+
+`data/augmented/<dataset>-<policy>/`: `index.npy`, the order of train samples and copies that makes the classes
+equally frequent (balance); `copies-*.arrow`, changed copies of each train image; `policy.json`; and
+`contact_sheet.png`, the images beside what the policy makes of them.
+"""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import images, sample, store
+from pipeline.augment.policy import Policy
+from pipeline.fingerprint import code
+from pipeline.params import Params
+from pipeline.params import Policy as PolicySettings
+from pipeline.sample import Sample, Shards
+from pipeline.seeds import seed_of
+
+KEEP_BYTES = 10_000_000_000
+SHEET_ROWS, SHEET_COLUMNS = 6, 8
+
+
+def run(params: Params, root: Path) -> None:
+    """Bring `data/augmented/` up to date; folders that no job uses any more are removed."""
+    target = root / "data/augmented"
+    target.mkdir(parents=True, exist_ok=True)
+    marks = {}
+    pairs = {(job.dataset, job.augmentation) for job in params.selected().values() if job.augmentation is not None}
+    for dataset, name in sorted(pairs):
+        policy, prepared = params.policy(name), root / "data/prepared" / dataset
+        mark = marks[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
+
+        def make(path: Path, policy: PolicySettings = policy, prepared: Path = prepared) -> None:
+            _stage(path, policy, prepared)
+
+        how = store.settle(target / f"{dataset}-{name}", mark, root / ".work/augment", make)
+        entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
+        print(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
+    if not pairs:
+        print("augment: nothing to do, no job names an augmentation")
+    store.keep_only(target, set(marks))
+    store.bound(root / ".work/augment", KEEP_BYTES, set(marks.values()))
+
+
+def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
+    used = {next(iter(entry)) for entry in [*policy.online, *policy.staged.transforms]}
+    modules = ["pipeline.augment.stage", *(f"pipeline.augment.transforms.{name}" for name in used)]
+    return store.digest(
+        {
+            "policy": policy.model_dump(),
+            "dataset": store.content_digest(prepared),
+            "code": code(modules),
+            "albumentations": version("albumentations"),
+        }
+    )
+
+
+def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:
+    store.verify(prepared)
+    stored = sample.split(prepared, "train")
+    if policy.staged.copies:
+        sample.write_shard(path / "copies-00000.arrow", _copies(stored, policy))
+    np.save(path / "index.npy", index(stored, policy.staged.copies, balance=policy.staged.balance))
+    store.write_json(path / "policy.json", policy.model_dump())
+    store.write_bytes(path / "contact_sheet.png", images.encode_png(_contact_sheet(stored, policy)))
+
+
+def _copies(stored: Shards, policy: PolicySettings) -> Iterator[Sample]:
+    change = Policy(policy.staged.transforms)
+    for copy in range(policy.staged.copies):
+        for place in range(len(stored)):
+            yield change(stored[place], seed_of("staged", copy, place))
+
+
+def index(stored: Shards, copies: int, *, balance: bool) -> NDArray[np.int64]:
+    """Positions in train samples followed by their copies; balanced: each class as often as the most frequent.
+
+    A class's own samples are repeated in turn, so each comes equally often up to one.
+    """
+    everything = np.arange(len(stored) * (1 + copies), dtype=np.int64)
+    labels = stored.column("label")
+    if not balance or None in labels:
+        return everything
+    label = np.tile(np.asarray(labels, np.int64), 1 + copies)
+    most = int(np.bincount(label).max())
+    repeated = [np.resize(np.flatnonzero(label == value), most) for value in np.unique(label)]
+    return np.concatenate(repeated)
+
+
+def _contact_sheet(stored: Shards, policy: PolicySettings) -> NDArray[np.uint8]:
+    """A row an image: as stored, then as training may see it."""
+    change = Policy([*policy.staged.transforms, *policy.online])
+    tiles = []
+    for place in np.linspace(0, len(stored) - 1, min(SHEET_ROWS, len(stored))).astype(int):
+        original: Sample = stored[int(place)]
+        side = max(32, *original.pixels.shape[:2])
+        original = sample.resized(original, side, side)
+        tiles.append(original.pixels)
+        for column in range(SHEET_COLUMNS - 1):
+            tiles.append(change(original, seed_of("sheet", int(place), column)).pixels)
+    return images.grid(tiles, SHEET_COLUMNS)

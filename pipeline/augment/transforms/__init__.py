@@ -1,0 +1,1 @@
+"""One file, one transform: `build(*, options)` gives an albumentations transform."""

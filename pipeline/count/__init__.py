@@ -1,0 +1,1 @@
+"""count: parameters, multiply-adds, activation memory, receptive field and stride."""

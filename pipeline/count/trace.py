@@ -1,0 +1,112 @@
+"""One forward pass over shapes, in which every torch function is seen: who called it, what it cost, how far it looked.
+
+The receptive field travels with the tensors, so branches and joins need no special treatment. Formulas: Araujo,
+Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill 2019,
+https://distill.pub/2019/computing-receptive-fields.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from pipeline.count.functions import Effect, effect
+from pipeline.errors import UserError
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Field:
+    """Along one side: the input pixels that a pixel of a map sees, and the input pixels from it to the next."""
+
+    seen: Fraction = Fraction(1)
+    stride: Fraction = Fraction(1)
+
+    def after(self, call: Effect) -> "Field":
+        """The field behind one more function."""
+        return Field(self.seen + call.neighbours * self.stride, self.stride * call.step)
+
+
+class Trace(TorchFunctionMode):
+    """What happened in a forward pass, by the name of the module that was running (`""` is the network itself)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiply_adds: dict[str, int] = defaultdict(int)
+        self.activation_bytes: dict[str, int] = defaultdict(int)
+        self.fields: dict[str, Field] = {}
+        self._running = [""]
+        self._field_of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._flops = FlopCounterMode(display=False)
+
+    @torch.no_grad()
+    def run(self, net: nn.Module, images: Tensor) -> Field | None:
+        """Pass images on the meta device through; the field of the last map, None if all see only one pixel."""
+        self._field_of[images] = Field()
+        with ExitStack() as hooks:
+            for name, module in net.named_modules():
+                hooks.callback(module.register_forward_pre_hook(partial(self._enter, name)).remove)
+                hooks.callback(module.register_forward_hook(partial(self._leave, name)).remove)
+            with self._flops, self:
+                output = net(images)
+        field = self._field(output)
+        return None if field == Field() else field
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        before = self._flops.get_total_flops()
+        result = function(*args, **kwargs)
+        run = (self._flops.get_total_flops() - before) // 2
+        call = effect(function, args, kwargs, result)
+        module = self._running[-1]
+        agree(f"{module or 'the network'}, {function.__name__}", "multiply-adds", call.multiply_adds, run)
+        self.multiply_adds[module] += run
+        field = self._field((args, kwargs))
+        if field:
+            for tensor in _tensors(result):
+                self._field_of[tensor] = field.after(call)
+        return result
+
+    def _field(self, values: Any) -> Field | None:
+        """The widest field among the tensors in `values`."""
+        return max((self._field_of[tensor] for tensor in _tensors(values) if tensor in self._field_of), default=None)
+
+    def _enter(self, name: str, _module: nn.Module, _inputs: Any) -> None:
+        self._running.append(name)
+
+    def _leave(self, name: str, module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._running.pop()
+        if not any(module.children()):
+            self.activation_bytes[name] += FLOAT32_BYTES * sum(tensor.numel() for tensor in _tensors(output))
+        field = self._field([tensor for tensor in _tensors(output) if tensor.ndim == 4])
+        if field:
+            self.fields[name] = field
+
+
+def agree(place: str, what: str, formula: int, found: int) -> None:
+    """UserError naming the place and both numbers where a formula and what was found differ."""
+    if formula != found:
+        raise UserError(f"{place}: {formula:,} {what} by formula, {found:,} found. Mend the formula or the layer.")
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested containers."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)

@@ -1,0 +1,1 @@
+"""evaluate: rows, scores with intervals, pictures and speed of every trained job."""

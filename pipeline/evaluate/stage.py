@@ -1,0 +1,117 @@
+"""The evaluate stage: every trained model on val and test, as rows, scores with intervals, and pictures.
+
+Scores come from rows alone: `evaluations/<job>/{val,test}.parquet` hold one record a sample. Candidates are
+ranked on val; test is only reported, and compared once with the champion.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import images, plugins, sample, statistics, store
+from pipeline.fingerprint import code
+from pipeline.params import Evaluate, Job, Params
+
+SPLITS = ("val", "test")
+SEED = 0
+KEEP_BYTES = 2_000_000_000
+
+
+def run(params: Params, root: Path) -> None:
+    """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
+    wanted = {name: job for name, job in params.selected().items() if (root / "models" / name).is_dir()}
+    marks = {name: _fingerprint(root, name, job, params.evaluate) for name, job in wanted.items()}
+    for name, job in wanted.items():
+        target = root / "evaluations" / name
+
+        def make(path: Path, name: str = name, job: Job = job) -> None:
+            _evaluate(path, root, name, job, params.evaluate)
+
+        how = store.settle(target, marks[name], root / ".work/evaluations", make)
+        scores = store.read_json(target / "scores.json")
+        metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset, **scores}
+        store.write_json(root / "metrics" / f"{name}.json", metrics)
+        primary = scores["primary"]
+        low, high = scores[f"{primary}_low"], scores[f"{primary}_high"]
+        print(f"evaluate: {name:<16} {how:<9} test {primary} {scores[primary]:.4f} [{low:.4f}, {high:.4f}]")
+    store.keep_only(root / "evaluations", set(wanted))
+    for path in (root / "metrics").glob("*.json"):
+        if path.stem not in wanted:
+            path.unlink()
+    store.bound(root / ".work/evaluations", KEEP_BYTES, set(marks.values()))
+
+
+def _fingerprint(root: Path, name: str, job: Job, settings: Evaluate) -> str:
+    return store.digest(
+        {
+            "model": store.content_digest(root / "models" / name),
+            "dataset": store.content_digest(root / "data/prepared" / job.dataset),
+            "settings": settings.model_dump(),
+            "code": code(["pipeline.evaluate.stage", f"pipeline.tasks.{job.task}", f"pipeline.models.{job.architecture}"]),
+        }
+    )
+
+
+def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -> None:
+    from pipeline.evaluate import predict, speed
+    from pipeline.models import _stored
+
+    store.verify(root / "models" / name)
+    prepared = root / "data/prepared" / job.dataset
+    learner, _ = _stored.load(root / "models" / name)
+    answer = predict.predictor(learner, job.task)
+    task = plugins.load("tasks", job.task)
+    classes = learner.settings.classes
+    tables: dict[str, pa.Table] = {}
+    for split in SPLITS:
+        stored = sample.split(prepared, split)
+        tables[split], predictions = predict.rows(answer, stored, job.task)
+        pq.write_table(tables[split], path / f"{split}.parquet")
+    _draw(path, task, stored, predictions, tables["test"], classes, settings.pictures)
+    store.write_json(path / "scores.json", _scores(task, tables, classes, settings))
+    protocol = {
+        "dataset": store.content_digest(prepared),
+        "model": store.content_digest(root / "models" / name),
+        "images": {split: len(table) for split, table in tables.items()},
+        "size": learner.settings.size,
+        "intervals": f"95 % percentile bootstrap over groups, {settings.resamples} resamples, seed {SEED}",
+    }
+    store.write_json(path / "protocol.json", protocol)
+    speeds = store.read_json(root / "reports/speed.json", {})
+    speeds[name] = {**speeds.get(name, {}), **speed.measure(answer, stored), "device": "cpu"}
+    store.write_json(root / "reports/speed.json", speeds)
+
+
+def _scores(task: Any, tables: dict[str, pa.Table], classes: tuple[str, ...], settings: Evaluate) -> dict[str, Any]:
+    """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked."""
+    scorer = task.scorer(tables["test"], classes)
+    found = scorer(np.ones(len(tables["test"]), np.int64))
+    groups = tables["test"]["group"].to_pylist()
+    bounds = statistics.intervals(scorer, groups, number=settings.resamples, seed=SEED)
+    scores: dict[str, Any] = {"primary": task.PRIMARY, "higher_is_better": task.HIGHER_IS_BETTER}
+    val = task.scorer(tables["val"], classes)(np.ones(len(tables["val"]), np.int64))
+    scores[f"val_{task.PRIMARY}"] = round(val[task.PRIMARY], 6)
+    for metric, value in found.items():
+        scores[metric] = round(value, 6) if np.isfinite(value) else None
+        low, high = bounds.get(metric, (None, None))
+        scores[f"{metric}_low"] = None if low is None else round(low, 6)
+        scores[f"{metric}_high"] = None if high is None else round(high, 6)
+    return scores
+
+
+def _draw(
+    path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, classes: tuple[str, ...], number: int
+) -> None:
+    """Example predictions, the worst mistakes, and the task's own figures."""
+    count = min(number, len(stored))
+    spread = np.linspace(0, len(stored) - 1, count).astype(int)
+    worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
+    for name, chosen in (("examples", spread), ("failures", worst)):
+        pictures = [task.draw(stored[int(index)], predictions[int(index)], classes) for index in chosen]
+        if pictures:
+            store.write_bytes(path / f"{name}.png", images.encode_png(images.grid(pictures, 6, side=112)))
+    for name, figure in task.figures(table, classes).items():
+        figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

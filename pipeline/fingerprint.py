@@ -1,0 +1,69 @@
+"""What decides a result, as one digest: settings, data, code and library versions.
+
+Code counts as its syntax tree without docstrings, so a comment or a reformatting makes nothing stale.
+Imports are followed inside pipeline/; plug-ins are named by the caller, because they are loaded by name.
+"""
+
+import ast
+import functools
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.store import digest
+
+ROOT = Path(__file__).parent.parent
+#: modules that carry settings and results but do not decide them
+OUTSIDE = frozenset(
+    f"pipeline.{name}"
+    for name in ("errors", "fingerprint", "params", "plugins", "store", "tracking", "train.ledger", "train.ray")
+)
+LIBRARIES = ("torch", "torchvision", "albumentations")
+
+
+def fingerprint(modules: Iterable[str], **parts: Any) -> str:
+    """sha256 over the code of `modules`, the library versions, and the given JSON values."""
+    return digest({"code": code(modules), "libraries": {name: version(name) for name in LIBRARIES}, **parts})
+
+
+def code(modules: Iterable[str]) -> dict[str, str]:
+    """Digest of each module's syntax tree, for `modules` and all that they import from pipeline/."""
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module not in OUTSIDE:
+            found[module], imported = _read(_path(module))
+            waiting.extend(imported)
+    return dict(sorted(found.items()))
+
+
+def _path(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@functools.cache
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    if not path.exists():  # a folder of plug-ins without an __init__.py
+        return "", ()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = tuple(_imports(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return digest(ast.unparse(tree)), imported
+
+
+def _imports(tree: ast.Module) -> Iterable[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("pipeline."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = _path(inner).exists() or ROOT.joinpath(*inner.split(".")).is_dir()
+                yield inner if is_module else str(node.module)

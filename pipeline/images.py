@@ -1,0 +1,139 @@
+"""The one way an image file becomes pixels, and pixels a file.
+
+Pillow is the reader: it names its errors, applies EXIF, and survives bytes that kill other decoders.
+An image is refused, with a remedy, rather than shown wrongly.
+"""
+
+import base64
+import io
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+#: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 500_000_000
+
+
+class ImageError(Exception):
+    """Why an image can't be used, and the remedy; the caller adds the file's name."""
+
+
+def decode(source: Path | bytes) -> NDArray[np.uint8]:
+    """H×W×3 uint8 RGB of an image file or its bytes, upright, transparency over white; ImageError if unusable."""
+    data = source if isinstance(source, bytes) else _read(source)
+    if not data:
+        raise ImageError("the file is empty. Fetch it again or remove it.")
+    if data.lstrip()[:1] == b"<":
+        raise ImageError("this looks like HTML or XML, not an image. Fetch it again or remove it.")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check(image)
+            image.load()
+            return _upright_rgb(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"more than {MAX_PIXELS} pixels. Scale it down.") from error
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for damaged bytes
+        kind = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
+        raise ImageError(f"{kind}. Export it again as PNG or JPEG, or remove it.") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ImageError(f"can't be opened ({error.strerror}). Restore the file or remove its entry.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("not a regular file. Replace it by an image file.")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"{status.st_size} bytes, more than {MAX_BYTES}. Scale it down.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"can't be read ({error.strerror}). Check its permissions.") from error
+
+
+def _check(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}×{height} is more than {MAX_PIXELS} pixels. Scale it down.")
+    if width < 1 or height < 1:
+        raise ImageError("has no pixels. Remove it.")
+    if image.mode in {"I", "F"} or image.mode.startswith("I;"):
+        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. Convert it to 8 bits.")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in {"MPO", "JPEG"}:
+        raise ImageError(f"holds {frames} frames or pages. Save the one that counts as its own file.")
+
+
+def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    try:
+        upright = ImageOps.exif_transpose(image) or image
+    except Exception:  # damaged EXIF says nothing about the pixels: take them as they are stored
+        upright = image
+    if upright.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+    return np.asarray(upright.convert("RGB"), np.uint8)
+
+
+def decode_stored(data: Any, *, grey: bool = False) -> NDArray[np.uint8]:
+    """Pixels of a PNG that `encode_png` made: H×W×3, or H×W with `grey`."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        return np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """PNG bytes of H×W×3 RGB or H×W grey pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """The image as a `data:` address, for a self-contained page."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
+
+
+def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool = True) -> NDArray[np.uint8]:
+    """Scale to height×width: antialiased bilinear, or nearest for ids."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(pixels).resize((width, height), method), np.uint8)
+
+
+def fit(pixels: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
+    """Scale down so that no side is longer than `max_side`."""
+    height, width = pixels.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    return resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H×W grey by ITU-R 601-2 weights, as Pillow's mode L."""
+    return np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)
+
+
+def grid(pictures: list[NDArray[np.uint8]], columns: int, *, side: int = 96, gap: int = 4) -> NDArray[np.uint8]:
+    """Pictures as a sheet of side×side tiles on white."""
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        scale = side / max(height, width)
+        tile = resize(picture, max(1, round(height * scale)), max(1, round(width * scale)), smooth=scale < 1)
+        top = gap + place // columns * (side + gap) + (side - tile.shape[0]) // 2
+        left = gap + place % columns * (side + gap) + (side - tile.shape[1]) // 2
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return sheet

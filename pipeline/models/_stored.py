@@ -1,0 +1,73 @@
+"""A trained model at rest: `weights.safetensors` and `model.json`, from which it is rebuilt. No pickle."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline import plugins
+from pipeline.models import _spec
+from pipeline.params import Job
+from pipeline.sample import Facts
+from pipeline.store import read_json, write_json
+from pipeline.tasks._learner import Learner, Settings
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+def settings(job: Job, facts: Facts) -> Settings:
+    """What a job's learner knows of its data."""
+    channels = str(job.channels)
+    return Settings(
+        classes=facts.classes,
+        semantic_classes=facts.semantic_classes,
+        class_counts=facts.class_counts,
+        channels=job.channels,
+        size=job.size,
+        mean=tuple(facts.mean[channels]),
+        std=tuple(facts.std[channels]),
+    )
+
+
+def describe(job: Job, facts: Facts) -> dict[str, Any]:
+    """All that is needed to rebuild the learner, as plain values."""
+    return {
+        "task": job.task,
+        "architecture": job.architecture,
+        "options": job.options,
+        "loss": job.loss,
+        "settings": dataclasses.asdict(settings(job, facts)),
+    }
+
+
+def build(description: dict[str, Any]) -> Learner:
+    """A freshly initialised learner; an architecture that brings its own is asked first."""
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()
+    }
+    known = Settings(**values)
+    architecture, task = description["architecture"], description["task"]
+    spec = _spec.Spec(task, len(known.classes), known.channels, known.size)
+    network = _spec.build(architecture, spec, description["options"])
+    task_module = plugins.load("tasks", task)
+    make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
+    learner: Learner = make(network, known, **description["loss"])
+    return learner
+
+
+def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:
+    """Write weights and description; equal models give equal bytes."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in learner.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    write_json(folder / DESCRIPTION, description)
+
+
+def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
+    """The learner in evaluation mode, and its description."""
+    description: dict[str, Any] = read_json(folder / DESCRIPTION)
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
+        learner = build(description)
+    learner.network.load_state_dict(load_file(folder / WEIGHTS))
+    return learner.to(device).eval(), description

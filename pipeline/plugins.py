@@ -1,0 +1,75 @@
+"""The folder listing is the registry: `pipeline/models/lenet5.py` *is* the architecture `lenet5`.
+
+Names, constants and options are read from the source text, so checking params.yaml imports no torch.
+A name that starts with `_` is shared code, not a plug-in.
+"""
+
+import ast
+import difflib
+import functools
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).parent
+#: kind of plug-in → what a person calls one of them
+KINDS = {
+    "models": "architecture",
+    "tasks": "task",
+    "prepare.formats": "format",
+    "augment.transforms": "transform",
+    "report.sections": "report section",
+}
+
+
+def names(kind: str) -> list[str]:
+    """Names of all plug-ins of a kind, sorted."""
+    folder = ROOT.joinpath(*kind.split("."))
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import the plug-in; UserError with the right names if there is none."""
+    source(kind, name)
+    return importlib.import_module(f"pipeline.{kind}.{name}")
+
+
+def source(kind: str, name: str) -> Path:
+    """The plug-in's file; UserError with the right names if there is none."""
+    if name not in names(kind):
+        raise UserError(unknown(KINDS[kind], name, names(kind)))
+    return ROOT.joinpath(*kind.split("."), f"{name}.py")
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """`no task is named 'clasification'; did you mean 'classification'? There are: …`"""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"no {what} is named {name!r}{hint} There are: {', '.join(known) or 'none'}."
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def constant(kind: str, name: str, constant_name: str) -> Any:
+    """The literal value of a module-level constant, or None where the plug-in has none."""
+    for node in _tree(source(kind, name)).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == constant_name for target in targets):
+            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return None
+
+
+def options(kind: str, name: str, function: str) -> list[str] | None:
+    """Keyword-only arguments of a plug-in's function: its options. None where it has no such function."""
+    for node in _tree(source(kind, name)).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return [argument.arg for argument in node.args.kwonlyargs]
+    return None

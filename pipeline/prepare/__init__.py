@@ -1,0 +1,1 @@
+"""prepare: raw images in any format → validated, split Arrow shards."""

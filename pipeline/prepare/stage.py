@@ -1,0 +1,68 @@
+"""prepare: raw images in any format → `data/prepared/<dataset>/` with Arrow shards and dataset.json.
+
+A dataset is made again only if its settings, its raw files or the code that reads them changed; one that was made
+before comes back from `.work/prepare/`. A faulty dataset leaves everything as it was.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline import store
+from pipeline.errors import UserError
+from pipeline.fingerprint import code
+from pipeline.params import Dataset, Params
+from pipeline.prepare.formats._files import checked, contents
+from pipeline.prepare.make import make
+from pipeline.sample import SPLITS, Facts, facts
+
+LIBRARIES = ("pillow", "pyarrow", "scikit-learn")
+KEEP_BYTES = 20_000_000_000
+SHOWN = 5
+
+
+def run(params: Params, root: Path) -> None:
+    """Bring every dataset of params.yaml up to date; one UserError tells the faults of all."""
+    work, prepared = root / ".work" / "prepare", root / "data" / "prepared"
+    wanted, failures = set(), []
+    with store.locked(root / ".work" / "prepare.lock", "prepare"):
+        for name, dataset in params.datasets.items():
+            try:
+                wanted.add(_settle(name, dataset, root, work, prepared))
+            except UserError as error:
+                failures.append(f"dataset {name}: {error}")
+        if failures:
+            raise UserError("\n\n".join(failures))
+        store.keep_only(prepared, set(params.datasets))
+        store.bound(work, KEEP_BYTES, wanted)
+
+
+def _settle(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
+    mark = fingerprint(dataset, root)
+    outcome = store.settle(prepared / name, mark, work, lambda path: make(path, dataset, root))
+    print(summary(name, outcome, facts(prepared / name)))
+    return mark
+
+
+def fingerprint(dataset: Dataset, root: Path) -> str:
+    """What decides a prepared dataset: settings, raw files, code, libraries; not its name."""
+    raw = contents(checked(root / dataset.path)) if dataset.path else None
+    return store.digest(
+        {
+            "settings": dataset.model_dump(),
+            "raw": raw and store.digest(raw),
+            "code": code(["pipeline.prepare.stage", f"pipeline.prepare.formats.{dataset.format}"]),
+            "libraries": {library: version(library) for library in LIBRARIES},
+        }
+    )
+
+
+def summary(name: str, outcome: str, known: Facts) -> str:
+    """`digits: made, 1,797 images (train 1,074, val 360, test 363), 10 classes`, then what deserves a look."""
+    counts = ", ".join(f"{split} {known.counts[split]:,}" for split in SPLITS)
+    classes = len(known.classes) or len(known.semantic_classes)
+    lines = [f"{name}: {outcome}, {sum(known.counts.values()):,} images ({counts}), {classes:,} classes"]
+    for what, notes in (("warnings", known.warnings), ("left out", known.skipped)):
+        if notes:
+            lines.append(f"  {what}: {len(notes):,}")
+            lines += [f"    {note}" for note in notes[:SHOWN]] + (["    …"] if len(notes) > SHOWN else [])
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""What is remembered of an image's pixels: a digest, a perceptual hash, and exact sums for mean and deviation."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import images
+
+Pixels = NDArray[np.uint8]
+#: pixels, then sum and sum of squares of red, green, blue and luminance; integers, so their total has no rounding
+Moments = tuple[int, ...]
+LOOK_MIN_SIDE = 32
+LOOK_MIN_CONTRAST = 16
+
+
+def pixel_digest(pixels: Pixels) -> str:
+    """sha256 of shape and pixels: equal for exact copies, however they were stored."""
+    hasher = hashlib.sha256(repr(pixels.shape).encode())
+    hasher.update(np.ascontiguousarray(pixels).data)
+    return hasher.hexdigest()
+
+
+def look(grey: Pixels) -> bytes | None:
+    """128-bit difference hash (N. Krawetz, 2013): where a thumbnail gets brighter to the right, and downwards.
+
+    None for images under 32 pixels a side, and for flat ones, whose bits are noise.
+    """
+    if min(grey.shape) < LOOK_MIN_SIDE:
+        return None
+    small = images.resize(grey, 9, 9)
+    if int(small.max()) - int(small.min()) < LOOK_MIN_CONTRAST:
+        return None
+    right, down = small[:8, 1:] > small[:8, :-1], small[1:, :8] > small[:-1, :8]
+    return np.packbits(np.stack([right, down])).tobytes()
+
+
+def moments(pixels: Pixels, grey: Pixels) -> Moments:
+    """Number of pixels, sums and sums of squares of an image."""
+    values, levels = [grey.size], np.arange(256)
+    for channel in (*np.moveaxis(pixels, 2, 0), grey):
+        counts = np.bincount(channel.ravel(), minlength=256)
+        values += [int(counts @ levels), int(counts @ levels**2)]
+    return tuple(values)
+
+
+def mean_std(parts: Iterable[Moments]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Mean and standard deviation in 0..1 over all pixels, for luminance (`"1"`) and for RGB (`"3"`)."""
+    count, *sums = (sum(column) for column in zip(*parts, strict=True))
+    means = [total / count / 255 for total in sums[0::2]]
+    deviations = [
+        math.sqrt(count * squares - total * total) / count / 255
+        for total, squares in zip(sums[0::2], sums[1::2], strict=True)
+    ]
+    return {"1": means[3:], "3": means[:3]}, {"1": deviations[3:], "3": deviations[:3]}

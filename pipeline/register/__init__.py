@@ -1,0 +1,1 @@
+"""register: MLflow runs, model versions and the champion."""

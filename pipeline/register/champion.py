@@ -1,0 +1,62 @@
+"""Which model is the champion: candidates are ranked on val, and only the first meets the champion on test.
+
+The champion answers in its own process through its MLflow model; the difference of the primary score is
+judged by paired bootstrap over the same rows. It is replaced only if the whole 95 % interval is in the
+challenger's favour.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import images, plugins, sample, statistics, tracking
+from pipeline.errors import UserError
+
+RESAMPLES, SEED = 2000, 0
+
+
+def decide(challenger: pa.Table, champion: pa.Table, task: str, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Compare two models' rows of the same test images: `promoted`, and the numbers that decided."""
+    module = plugins.load("tasks", task)
+    metric = module.PRIMARY
+    scorers = [module.scorer(table, classes) for table in (challenger, champion)]
+    groups = challenger["group"].to_pylist()
+    found = statistics.paired(*scorers, groups, metric, number=RESAMPLES, seed=SEED)
+    promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0
+    numbers = {name: round(value, 6) for name, value in found.items()}
+    verb = "replaces the champion" if promoted else "does not replace the champion"
+    text = (
+        f"{verb}: {metric} differs by {numbers['difference']:+.4f} "
+        f"(95 % interval {numbers['low']:+.4f} to {numbers['high']:+.4f}) on {len(groups)} test images"
+    )
+    return {"promoted": promoted, "metric": metric, "text": text, **numbers}
+
+
+def rows(root: Path, dataset: str, task: str, model_uri: str) -> pa.Table:
+    """A registered model's rows of the test split, from its own answers."""
+    stored = sample.split(root / "data/prepared" / dataset, "test")
+    module = plugins.load("tasks", task)
+    table = []
+    for item, answered in zip(stored, _answers(root, stored, model_uri), strict=True):
+        table.append({"id": item.id, "group": item.group, **module.rows(item, module.prediction(answered))})
+    return pa.Table.from_pylist(table)
+
+
+def _answers(root: Path, stored: sample.Shards, model_uri: str) -> list[dict[str, Any]]:
+    script = Path(__file__).with_name("answers.py")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder) / "images.parquet", Path(folder) / "answers.jsonl"
+        pq.write_table(pa.table({"image": [images.encode_png(item.pixels) for item in stored]}), asked)
+        command = [sys.executable, "-P", str(script), tracking.uri(root), model_uri, str(asked), str(answered)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"register: {model_uri} did not answer; its last words: {done.stderr[-1500:]}")
+        return [json.loads(line) for line in answered.read_text(encoding="utf-8").splitlines()]

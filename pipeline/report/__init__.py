@@ -1,0 +1,1 @@
+"""report: one self-contained page about all jobs."""

@@ -1,0 +1,36 @@
+"""The report stage: all that the other stages left → `reports/index.html`, one page that stands alone.
+
+Sections are the files of `pipeline/report/sections/`, shown by their ORDER; one that returns nothing is left out.
+Equal inputs give equal bytes.
+"""
+
+from html import escape
+from pathlib import Path
+
+from pipeline import plugins
+from pipeline.params import Params
+from pipeline.report.page import Section, page
+from pipeline.report.results import Results, read
+from pipeline.store import write_bytes
+
+KIND = "report.sections"
+
+
+def run(params: Params, root: Path) -> None:
+    """Write the report of the selected jobs; whatever earlier stages did not leave is left out or named missing."""
+    results = read(root, params)
+    modules = {name: plugins.load(KIND, name) for name in plugins.names(KIND)}
+    ordered = sorted(modules, key=lambda name: modules[name].ORDER)
+    sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
+    html = page(_lead(results), [section for section in sections if section.html])
+    write_bytes(root / "reports" / "index.html", html.encode())
+
+
+def _lead(results: Results) -> str:
+    """What was done, in a sentence or two."""
+    datasets = dict.fromkeys(job.dataset for job in results.jobs.values())
+    done = f"{len(results.metrics)} of {len(results.jobs)} jobs measured on {escape(', '.join(datasets))}."
+    if not results.failed:
+        return done
+    names = escape(", ".join(results.failed))
+    return f'{done} <span class="warning">Failed: {names}</span> (<a href="#failures">why</a>).'

@@ -1,0 +1,270 @@
+"""What flows from prepare to report: one image with everything that is known about it.
+
+At rest a sample is a row of an Arrow file, read memory-mapped: images up to 1 MB are raw bytes, larger ones PNG.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import images
+from pipeline.store import StoreError, content_digest, read_json
+
+RAW_LIMIT_BYTES = 1_000_000
+IGNORE = 255
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One image and its annotations; a missing field is None.
+
+    image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
+    classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
+    (compressed RLE at rest), crowd N, difficult N · semantic: H×W uint8 ids, 255 = ignore · weight: H×W
+    float32 · proposals: P×4 float32 · size: original height and width · split: where the format prescribes
+    one · source: the file and place that errors name.
+    """
+
+    id: str
+    image: NDArray[np.uint8] | Path
+    group: str | None = None
+    split: str | None = None
+    source: str | None = None
+    size: tuple[int, int] | None = None
+    label: int | NDArray[np.float32] | None = None
+    boxes: NDArray[np.float32] | None = None
+    labels: NDArray[np.int64] | None = None
+    masks: Sequence[bytes] | None = None
+    crowd: NDArray[np.bool_] | None = None
+    difficult: NDArray[np.bool_] | None = None
+    semantic: NDArray[np.uint8] | None = None
+    weight: NDArray[np.float32] | None = None
+    proposals: NDArray[np.float32] | None = None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The decoded image; TypeError while it is still a file."""
+        if isinstance(self.image, Path):
+            raise TypeError(f"{self.image}: not decoded yet")
+        return self.image
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Class names that a format declares: things (label and labels index them) and label-map ids."""
+
+    things: tuple[str, ...] = ()
+    semantic: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in the raw data: where, and what to do about it. A warning does not stop prepare."""
+
+    where: str
+    reason: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """dataset.json: what stages after prepare know of a dataset without opening its shards.
+
+    counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
+    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`).
+    """
+
+    format: str
+    classes: tuple[str, ...]
+    semantic_classes: tuple[str, ...]
+    counts: dict[str, int]
+    class_counts: tuple[int, ...]
+    fields: tuple[str, ...]
+    mean: dict[str, list[float]]
+    std: dict[str, list[float]]
+    warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+def facts(path: Path) -> Facts:
+    """Read dataset.json of a prepared dataset."""
+    stored = read_json(path / "dataset.json")
+    if stored is None:
+        raise StoreError(f"{path / 'dataset.json'}: missing. Run `make repro`, which prepares the dataset first.")
+    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in stored.items()}
+    return Facts(**values)
+
+
+def dataset_digest(path: Path) -> str:
+    """The digest by which fingerprints and MLflow know a prepared dataset."""
+    return content_digest(path)
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("encoded", pa.bool_()),
+        ("image", pa.binary()),
+        ("size", pa.list_(pa.int32(), 2)),
+        ("label", pa.int64()),
+        ("soft", pa.list_(pa.float32())),
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),
+        ("labels", pa.list_(pa.int64())),
+        ("masks", pa.list_(pa.binary())),
+        ("crowd", pa.list_(pa.bool_())),
+        ("difficult", pa.list_(pa.bool_())),
+        ("semantic", pa.binary()),
+    ]
+)
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """The Arrow row of a decoded sample."""
+    pixels = sample.pixels
+    height, width = pixels.shape[:2]
+    encoded = pixels.nbytes > RAW_LIMIT_BYTES
+    soft = isinstance(sample.label, np.ndarray)
+    return {
+        "id": sample.id,
+        "group": sample.group,
+        "source": sample.source,
+        "height": height,
+        "width": width,
+        "encoded": encoded,
+        "image": images.encode_png(pixels) if encoded else pixels.tobytes(),
+        "size": sample.size or (height, width),
+        "label": None if soft or sample.label is None else sample.label,
+        "soft": sample.label if soft else None,
+        "boxes": None if sample.boxes is None else sample.boxes.reshape(-1, 4).tolist(),
+        "labels": _listed(sample.labels),
+        "masks": None if sample.masks is None else list(sample.masks),
+        "crowd": _listed(sample.crowd),
+        "difficult": _listed(sample.difficult),
+        "semantic": None if sample.semantic is None else images.encode_png(sample.semantic),
+    }
+
+
+def _listed(values: NDArray[Any] | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
+
+
+def _array(row: dict[str, Any], name: str, dtype: Any) -> NDArray[Any] | None:
+    return None if row[name] is None else np.asarray(row[name], dtype=dtype)
+
+
+def from_row(batch: pa.RecordBatch, index: int) -> Sample:
+    """The sample in a row; its raw pixels are a read-only view of the memory map."""
+    row = {name: batch.column(name)[index].as_py() for name in SCHEMA.names if name != "image"}
+    buffer = batch.column("image")[index].as_buffer()
+    if row["encoded"]:
+        pixels = images.decode_stored(buffer)
+    else:
+        pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
+    boxes = _array(row, "boxes", np.float32)
+    return Sample(
+        id=row["id"],
+        image=pixels,
+        group=row["group"],
+        source=row["source"],
+        size=tuple(row["size"]),
+        label=row["label"] if row["soft"] is None else np.asarray(row["soft"], np.float32),
+        boxes=None if boxes is None else boxes.reshape(-1, 4),
+        labels=_array(row, "labels", np.int64),
+        masks=row["masks"],
+        crowd=_array(row, "crowd", np.bool_),
+        difficult=_array(row, "difficult", np.bool_),
+        semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], grey=True),
+    )
+
+
+def write_shard(path: Path, samples: Iterable[Sample], *, rows_per_batch: int = 64) -> int:
+    """Write samples as one Arrow file; returns how many there were."""
+    count, waiting = 0, []
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for sample in samples:
+            waiting.append(to_row(sample))
+            count += 1
+            if len(waiting) == rows_per_batch:
+                writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=SCHEMA))
+                waiting = []
+        if waiting:
+            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=SCHEMA))
+    return count
+
+
+@dataclass
+class Shards(Sequence[Sample]):
+    """Samples of Arrow files, read memory-mapped and by index; pickles as its paths."""
+
+    paths: list[Path]
+    _batches: list[pa.RecordBatch] = field(default_factory=list, repr=False)
+    _starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batches += [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
+
+    def __reduce__(self) -> tuple[type["Shards"], tuple[list[Path]]]:
+        return Shards, (self.paths,)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        return from_row(self.row(index), 0)
+
+    def row(self, index: int) -> pa.RecordBatch:
+        """The stored row as a batch of one: a view, nothing is copied."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        batch = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._batches[batch].slice(int(index - self._starts[batch]), 1)
+
+    def column(self, name: str) -> list[Any]:
+        """One field of every sample, without touching the images."""
+        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+
+
+def resized(sample: Sample, height: int, width: int) -> Sample:
+    """The sample scaled to height×width, boxes and label map with it."""
+    pixels = images.resize(sample.pixels, height, width)
+    changes: dict[str, Any] = {"image": pixels}
+    if sample.boxes is not None:
+        old_height, old_width = sample.pixels.shape[:2]
+        factors = [width / old_width, height / old_height, width / old_width, height / old_height]
+        changes["boxes"] = sample.boxes * np.asarray(factors, np.float32)
+    if sample.semantic is not None:
+        changes["semantic"] = images.resize(sample.semantic, height, width, smooth=False)
+    return dataclasses.replace(sample, **changes)
+
+
+def copy_rows(source: Shards, indices: Sequence[int], path: Path, *, rows_per_batch: int = 64) -> None:
+    """Write some rows of `source` as one Arrow file, byte for byte: no image is decoded."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for start in range(0, len(indices), rows_per_batch):
+            rows = [source.row(index) for index in indices[start : start + rows_per_batch]]
+            writer.write_batch(pa.concat_batches(rows))
+
+
+def split(path: Path, name: str) -> Shards:
+    """A split of a prepared dataset (`train`, `val`, `test`) or the staged `copies` of an augmented one."""
+    return Shards(sorted(path.glob(f"{name}-*.arrow")))
+
+
+FIELDS = tuple(item.name for item in dataclasses.fields(Sample))

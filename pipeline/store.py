@@ -1,0 +1,224 @@
+"""Atomic, verified storage: a file or folder that others read is either complete and verified, or absent.
+
+Everything is written under a temporary name, synced and renamed; a folder carries `manifest.json`
+with the size and sha256 of each file and the fingerprint of what made it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+class StoreError(UserError):
+    """A stored folder is missing, incomplete or damaged; names the file."""
+
+
+def canonical(value: Any) -> bytes:
+    """JSON bytes that are equal for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise StoreError(f"{path}: could not write {len(data)} bytes ({error.strerror}; {free} bytes free).") from error
+    _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, readable by people and equal for equal values."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """A JSON file's value, or `default` where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except ValueError as error:
+        raise StoreError(f"{path}: damaged JSON ({error}). Delete the file and run again.") from error
+
+
+@contextlib.contextmanager
+def folder(path: Path, fingerprint: str) -> Iterator[Path]:
+    """A folder to fill: `path` appears, with its manifest, only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        files = {}
+        for file in sorted(item for item in temporary.rglob("*") if item.is_file()):
+            _sync(file)
+            name = file.relative_to(temporary).as_posix()
+            files[name] = {"size": file.stat().st_size, "sha256": file_digest(file)}
+        write_json(temporary / MANIFEST, {"fingerprint": fingerprint, "files": files})
+        temporary.chmod(0o755)
+        replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Move a folder to where another may stand; at every moment one of the two is whole."""
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)  # of a process with this number that died here
+        os.replace(target, old)
+    os.replace(source, target)
+    _sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a stored folder, unverified; StoreError where there is none."""
+    value = read_json(path / MANIFEST)
+    if value is None:
+        raise StoreError(f"{path}: no {MANIFEST}; the folder is incomplete. Run `make repro` to make it again.")
+    if not isinstance(value, dict) or value.keys() != {"fingerprint", "files"} or not isinstance(value["files"], dict):
+        raise StoreError(f"{path / MANIFEST}: damaged. Delete {path} and run again.")
+    return value
+
+
+def content_digest(path: Path) -> str:
+    """One digest of all that a stored folder holds, from its manifest."""
+    return digest(manifest(path)["files"])
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """The manifest, after every file was found with its size and sha256; else StoreError naming the file."""
+    value = manifest(path)
+    for name, expected in value["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise StoreError(f"{file}: missing, though {MANIFEST} lists it. Delete {path} and run again.")
+        if {"size": file.stat().st_size, "sha256": file_digest(file)} != expected:
+            raise StoreError(f"{file}: its bytes are not those that were written. Delete {path} and run again.")
+    return value
+
+
+def holds(path: Path, fingerprint: str) -> bool:
+    """Whether a folder was made for this fingerprint and is undamaged."""
+    try:
+        return bool(manifest(path)["fingerprint"] == fingerprint and verify(path))
+    except StoreError:
+        return False
+
+
+def copy(source: Path, target: Path) -> None:
+    """Put a stored folder in a second place, by hard links where the file system allows."""
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    temporary.chmod(0o755)
+
+    def place(old: str, new: str) -> None:
+        try:
+            os.link(old, new)
+        except OSError:
+            shutil.copy2(old, new)
+
+    try:
+        shutil.copytree(source, temporary, dirs_exist_ok=True, copy_function=place)
+        replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
+    """Make `target` carry this fingerprint with the least work, and keep a second copy in `kept`.
+
+    Returns `kept` (nothing to do), `restored` (put back from earlier work) or `made`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    kept = kept / fingerprint
+    if holds(target, fingerprint):
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            copy(target, kept)
+        return "kept"
+    if holds(kept, fingerprint):
+        os.utime(kept)
+        copy(kept, target)
+        return "restored"
+    with folder(kept, fingerprint) as path:
+        make(path)
+    copy(kept, target)
+    return "made"
+
+
+def keep_only(parent: Path, wanted: set[str]) -> list[str]:
+    """Remove the folders of what is no longer asked for; returns their names."""
+    gone = [path for path in parent.glob("*") if path.is_dir() and path.name not in wanted] if parent.is_dir() else []
+    for path in gone:
+        shutil.rmtree(path)
+    return sorted(path.name for path in gone)
+
+
+def bound(parent: Path, limit_bytes: int, wanted: set[str]) -> None:
+    """Remove the least recently used folders until `parent` fits; those in `wanted` stay."""
+    if not parent.is_dir():
+        return
+    sizes = {}
+    for path in parent.iterdir():
+        if path.is_dir():
+            sizes[path] = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    total = sum(sizes.values())
+    for path in sorted(sizes, key=lambda item: item.stat().st_mtime):
+        if total <= limit_bytes:
+            return
+        if path.name not in wanted:
+            shutil.rmtree(path, ignore_errors=True)
+            total -= sizes[path]
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold a lock that dies with this process; UserError where another process holds it (unless `wait`)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise UserError(f"{path}: {what} is already running. Wait for it to end, or stop it.") from error
+        yield

@@ -1,0 +1,74 @@
+"""What the train loop trains: a network with its loss, seen through one small interface.
+
+The loop calls `learner(images, targets, phase)` for named losses whose sum is minimised, and
+`learner(images)` for predictions, one an image. Most tasks only add a loss to this class; detectors and
+GANs bring their own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Parameters that are stepped together, every `every`-th batch. A classifier has one phase, a GAN two."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a learner knows besides its network: the classes, and how images become numbers.
+
+    class_counts: train samples by class · mean, std: by channel, of pixels in 0..1.
+    """
+
+    classes: tuple[str, ...]
+    semantic_classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Learner(nn.Module):
+    """A network that takes uint8 images B×C×H×W and normalises them itself."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.register_buffer("mean", torch.tensor(settings.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(settings.std).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All trainable parameters at once."""
+        return (Phase("train", tuple(p for p in self.parameters() if p.requires_grad)),)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 0..255 → float of mean 0 and variance 1 over the train set."""
+        return (images.float() / 255 - self.mean) / self.std
+
+    def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
+        """With targets: losses by name. Without: predictions, one an image."""
+        outputs = self.network(self.normalise(images))
+        return self.predict(outputs) if targets is None else self.losses(outputs, targets, phase)
+
+    def losses(self, outputs: Any, targets: Any, phase: str) -> dict[str, Tensor]:
+        """Mean losses of a batch, by name."""
+        raise NotImplementedError
+
+    def predict(self, outputs: Any) -> Sequence[Any]:
+        """One prediction an image, from the network's outputs."""
+        raise NotImplementedError

@@ -1,0 +1,142 @@
+"""MLflow runs: one a fingerprint, found again by it, so that a retry or a resume never makes a second one.
+
+Metric names are the same for every architecture, because that is what makes runs comparable. Everything is
+logged through the stateless client, by one process, and each step once.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import store
+
+FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
+FOLDER = "mlruns"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def uri(root: Path) -> str:
+    """MLflow's SQLite file, also while a server shows it."""
+    return f"sqlite:///{root.resolve() / FOLDER / 'mlflow.db'}"
+
+
+def client(root: Path) -> Any:
+    """A client on a database that exists: its first use migrates, which two processes must not do at once."""
+    os.environ.update(ENVIRONMENT)
+    import logging
+
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    (root / FOLDER).mkdir(exist_ok=True)
+    mlflow.set_tracking_uri(uri(root))
+    made = mlflow.MlflowClient(uri(root))
+    with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        made.search_experiments(max_results=1)
+    return made
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One job's run: where it is, and the fingerprint that finds it again."""
+
+    client: Any
+    run_id: str
+
+    def tags(self) -> dict[str, str]:
+        """The run's tags."""
+        return dict(self.client.get_run(self.run_id).data.tags)
+
+    def log_history(self, history: Sequence[dict[str, float]]) -> None:
+        """Learning curves by epoch; epochs that are there already are not logged again."""
+        from mlflow.entities import Metric
+
+        logged = self.client.get_metric_history(self.run_id, "train/loss")
+        last = max((metric.step for metric in logged), default=0)
+        metrics = []
+        for row in history:
+            epoch = int(row["epoch"])
+            if epoch > last:
+                names = [name for name in row if name not in ("epoch", "step")]
+                metrics += [Metric(metric_name(name), float(row[name]), epoch * 1000, epoch) for name in names]
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + 1000])
+
+    def log_totals(self, totals: dict[str, float | None]) -> None:
+        """Final numbers, at step 0; what is not a number is left out."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(metric_name(name), float(value), 0, 0) for name, value in totals.items() if value is not None]
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + 1000])
+
+    def log_dataset(self, name: str, digest: str) -> None:
+        """The prepared dataset as the run's input, by its digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = f'{{"uri": "data/prepared/{name}"}}'
+        dataset = Dataset(name, digest[:32], "local", source)
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+        self.client.log_inputs(self.run_id, datasets=inputs)
+
+    def log_pictures(self, folder: Path) -> None:
+        """Every PNG of a folder, as artifacts."""
+        for path in sorted(folder.glob("*.png")):
+            self.client.log_artifact(self.run_id, str(path), "pictures")
+
+    def end(self, status: str, **tags: str) -> None:
+        """Set tags and the final status: FINISHED, FAILED or KILLED."""
+        for name, value in tags.items():
+            self.client.set_tag(self.run_id, name.replace("_", ".", 1), value[:5000])
+        self.client.set_terminated(self.run_id, status)
+
+
+def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
+    """The experiment `<dataset>/<task>`, its artifacts at an absolute place so that models load without a server."""
+    name = f"{dataset}/{task}"
+    found = made.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    place = (root.resolve() / FOLDER / "artifacts" / dataset / task).as_uri()
+    return str(made.create_experiment(name, artifact_location=place))
+
+
+def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:
+    """The run of a fingerprint, begun if it is new; named after the job."""
+    number = experiment(made, root, settings["dataset"], settings["task"])
+    with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        found = made.search_runs([number], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+            if found[0].info.run_name != name:
+                made.update_run(run_id, name=name)
+            return Run(made, run_id)
+        tags = {FINGERPRINT: fingerprint, "task": settings["task"], "architecture": settings["architecture"]}
+        run_id = made.create_run(number, run_name=name, tags=tags).info.run_id
+    from mlflow.entities import Param
+
+    params = [Param(key, str(value)[:6000]) for key, value in flat(settings).items()]
+    for start in range(0, len(params), 100):
+        made.log_batch(run_id, params=params[start : start + 100])
+    return Run(made, run_id)
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names."""
+    items: dict[str, Any] = {}
+    for key, value in settings.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return items
+
+
+def metric_name(name: str) -> str:
+    """A name that MLflow takes: `recall[3]` → `recall.3`."""
+    return re.sub(r"[^\w\-. /:]", "_", name.replace("[", ".").replace("]", ""))

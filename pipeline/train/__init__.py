@@ -1,0 +1,1 @@
+"""train: every stale job, on Ray."""

@@ -1,0 +1,57 @@
+"""Progress that a person can follow: a line a job and epoch, from the jobs' ledgers."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.train.ledger import Ledger, Order
+
+POLL_S = 0.5
+QUIET_S = 15.0
+
+
+def follow(
+    orders: Sequence[Order], ended: threading.Event, watcher: Callable[[Order, dict[str, Any]], None] | None
+) -> None:
+    """Print what changes until `ended`, and hand each change to the watcher (curves in MLflow)."""
+    told: dict[str, tuple[Any, ...]] = {}
+    spoke: dict[str, float] = {}
+    while True:
+        last = ended.wait(POLL_S)
+        for order in orders:
+            entry = Ledger.of(order).read()
+            if entry.get("epoch") is None and entry["state"] == "waiting":
+                continue
+            news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
+            quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
+            if news == told.get(order.name) and not quiet:
+                continue
+            told[order.name], spoke[order.name] = news, time.monotonic()
+            print(line(order.name, entry), flush=True)
+            if watcher is not None:
+                watcher(order, entry)
+        if last:
+            return
+
+
+def line(name: str, entry: dict[str, Any]) -> str:
+    """`lenet5  epoch 3/12  loss 0.231  val top1 0.962  5,210 images/s  18 s left`"""
+    parts = [f"train: {name:<16}"]
+    if entry["state"] != "running":
+        parts.append(entry["state"])
+    done, epochs = entry.get("epoch") or 0, entry.get("epochs") or 0
+    parts.append(f"epoch {done:.0f}/{epochs}" if done == int(done) else f"epoch {done:.1f}/{epochs}")
+    if entry.get("loss") is not None:
+        parts.append(f"loss {entry['loss']:.4f}")
+    if entry.get("value") is not None:
+        parts.append(f"val {entry['primary']} {entry['value']:.4f}")
+    if entry.get("images_per_s"):
+        parts.append(f"{entry['images_per_s']:,.0f} images/s")
+    if entry["state"] == "running" and done and entry.get("seconds"):
+        whole = int(done)
+        if whole:
+            parts.append(f"{entry['seconds'] / whole * (epochs - done):.0f} s left")
+    if entry.get("reason"):
+        parts.append(str(entry["reason"]))
+    return "  ".join(parts)

@@ -1,0 +1,89 @@
+"""One file a job that says how its training stands, written atomically by the process that trains it.
+
+A job's work lies in `.work/jobs/<fingerprint>/`: ledger.json, the last checkpoint, the best weights, and at
+the end `model/`. Who holds the folder's lock trains the job; the lock dies with its holder.
+"""
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pipeline.params import Job
+from pipeline.store import read_json, write_json
+
+State = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job to train: its settings, where its data lies and where its work goes."""
+
+    name: str
+    fingerprint: str
+    job: Job
+    policy: list[dict[str, dict[str, Any]]]
+    prepared: Path
+    augmented: Path | None
+    work: Path
+
+    @property
+    def model(self) -> Path:
+        """The finished model's folder."""
+        return self.work / "model"
+
+
+@dataclass
+class Ledger:
+    """A job's ledger.json."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, order: Order) -> "Ledger":
+        """The ledger of an order."""
+        return cls(order.work / "ledger.json")
+
+    def read(self) -> dict[str, Any]:
+        """All entries; a job never started is waiting."""
+        return {"state": "waiting", "attempts": 0, "seconds": 0.0, **(read_json(self.path) or {})}
+
+    def note(self, **entries: Any) -> None:
+        """Add or replace entries."""
+        write_json(self.path, {**self.read(), **entries, "pid": os.getpid(), "updated": time.time()})
+
+
+def claim(order: Order, attempts: int) -> IO[str] | None:
+    """Take a waiting or interrupted job; None if it is done, failed for good, or another process has it.
+
+    The returned file holds the lock: close it to let go.
+    """
+    ledger = Ledger.of(order)
+    order.work.mkdir(parents=True, exist_ok=True)
+    lock = (order.work / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    entry = ledger.read()
+    if entry["state"] in ("done", "failed"):
+        lock.close()
+        return None
+    if entry["attempts"] >= attempts:
+        reason = entry.get("reason", "its process ended without a word; was it killed, or out of memory?")
+        ledger.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
+        lock.close()
+        return None
+    attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
+    ledger.note(name=order.name, state="running", epochs=order.job.epochs, **attempt)
+    return lock
+
+
+def reopen(order: Order) -> None:
+    """Give a job that is to be trained a fresh set of attempts, whatever became of it before; checkpoints stay."""
+    ledger = Ledger.of(order)
+    if ledger.path.exists():
+        ledger.note(state="waiting", attempts=0, reason=None)

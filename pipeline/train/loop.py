@@ -1,0 +1,248 @@
+"""The train loop: any learner, any task, one process or a lane of them; it knows none by name.
+
+Same settings, data, code and number of ranks give the same bytes, killed and resumed as often as one likes:
+random streams are seeded by epoch and rank, and the checkpoint after each epoch holds all other state.
+"""
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline import plugins, sample, store
+from pipeline.models import _stored
+from pipeline.seeds import seed_of
+from pipeline.tasks._learner import Learner
+from pipeline.train import history, loader, optimizer
+from pipeline.train.ledger import Ledger, Order
+from pipeline.train.ranks import Ranks
+
+PROGRESS_EVERY_S = 1.0
+
+
+class JobFailedError(Exception):
+    """This job can't be trained as it is set; trying again would change nothing."""
+
+
+def train(order: Order, ranks: Ranks) -> None:
+    """Train an order from where it stands to its end, and write `order.model`."""
+    trainer = Trainer(order, ranks)
+    trainer.resume()
+    while not trainer.finished:
+        trainer.epoch()
+    trainer.finish()
+
+
+class Trainer:
+    """One job on one rank: the learner, its optimisers, and what has happened so far."""
+
+    def __init__(self, order: Order, ranks: Ranks) -> None:
+        self.order, self.job, self.ranks = order, order.job, ranks
+        self.ledger = Ledger.of(order)
+        self.task = plugins.load("tasks", self.job.task)
+        self.facts = sample.facts(order.prepared)
+        self.description = _stored.describe(self.job, self.facts)
+        self.settings = _stored.settings(self.job, self.facts)
+        self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented)
+        self.held_out = loader.Samples(sample.split(order.prepared, "val"), self.job.size)
+        torch.manual_seed(seed_of("weights", self.job.seed))
+        self.cuda = ranks.device.startswith("cuda")
+        self.learner: Learner = _stored.build(self.description).to(ranks.device)
+        if self.cuda:
+            self.learner.to(memory_format=torch.channels_last)
+        self.phases = self.learner.phases
+        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job) for phase in self.phases}
+        self.average = optimizer.average(self.learner.network, self.job)
+        self.parallel = ranks.parallel(self.learner, len(self.phases))
+        self.steps_per_epoch = len(self._plan(0))
+        self.next_epoch, self.step, self.since_best = 0, 0, 0
+        self.best: dict[str, Any] | None = None
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def finished(self) -> bool:
+        """All epochs done, or no better score for `patience` of them."""
+        out_of_patience = self.job.patience is not None and self.since_best >= self.job.patience
+        return self.next_epoch >= self.job.epochs or out_of_patience
+
+    def _plan(self, epoch: int) -> loader.Plan:
+        place = {"rank": self.ranks.rank, "world": self.ranks.world}
+        return loader.Plan(len(self.samples), self.job.batch, self.job.seed, epoch, **place)
+
+    def epoch(self) -> None:
+        """One pass over the train set, one over val, and a checkpoint."""
+        started, epoch = time.monotonic(), self.next_epoch
+        torch.manual_seed(seed_of("epoch", self.job.seed, epoch, self.ranks.rank))
+        losses = self._pass(epoch, started)
+        trained_s = time.monotonic() - started
+        scores = self._validate()
+        row = {"epoch": epoch + 1, "step": self.step, "lr": self.optimizers[self.phases[0].name].param_groups[0]["lr"]}
+        row |= {f"train/{name}": value for name, value in losses.items()}
+        kept = {name for name in scores if "[" not in name} | {self.task.PRIMARY}  # not one curve a class
+        row |= {f"val/{name}": value for name, value in scores.items() if name in kept}
+        self.history.append(row)
+        self.next_epoch = epoch + 1
+        self._note_best(row)
+        if self.ranks.leads:
+            self._save()
+            rate = len(self.samples) / trained_s
+            seconds = self.ledger.read()["seconds"] + time.monotonic() - started
+            self._progress(epoch + 1, row["train/loss"], images_per_s=rate, seconds=seconds, history=self.history)
+
+    def _pass(self, epoch: int, started: float) -> dict[str, float]:
+        self.learner.train()
+        plan = self._plan(epoch)
+        weights = plan.weights()
+        totals: dict[str, Tensor] = {}
+        told, seen = started, 0
+        for number, batch in enumerate(loader.load(self.samples, plan, self.job, self.settings)):
+            count = len(batch[0])
+            losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
+            for name, loss in losses.items():
+                share = loss.detach().double() * weights[number] / self.ranks.world
+                totals[name] = totals.get(name, torch.zeros_like(share)) + share
+            seen += count * self.ranks.world
+            if self.ranks.leads and time.monotonic() - told > PROGRESS_EVERY_S:
+                told = time.monotonic()
+                done = epoch + (number + 1) / self.steps_per_epoch
+                self._progress(done, float(totals["loss"]) / (number + 1), images_per_s=seen / (told - started))
+        names = sorted(totals)
+        sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
+        return {name: float(value) / self.steps_per_epoch for name, value in zip(names, sums, strict=True)}
+
+    def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
+        images, targets = batch
+        if self.cuda:
+            images = images.contiguous(memory_format=torch.channels_last)
+        lr = optimizer.rate(self.step, self.steps_per_epoch, self.job)
+        seen: dict[str, Tensor] = {}
+        for phase in self.phases:
+            if self.step % phase.every:
+                continue
+            for parameter in phase.parameters:
+                parameter.grad = None
+            with self._autocast():
+                losses = self.parallel(images, targets, phase.name)
+            loss = torch.stack(list(losses.values())).sum()
+            self._check_finite(loss)
+            (loss * weight).backward()
+            self.ranks.average_gradients(phase.parameters, len(self.phases))
+            if self.job.clip is not None:
+                torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
+            for group in self.optimizers[phase.name].param_groups:
+                group["lr"] = lr
+            self.optimizers[phase.name].step()
+            seen |= losses
+        if self.average is not None:
+            self.average.update_parameters(self.learner.network)
+        self.step += 1
+        return {"loss": torch.stack(list(seen.values())).sum(), **(seen if len(seen) > 1 else {})}
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.cuda and self.job.precision == "auto":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _check_finite(self, loss: Tensor) -> None:
+        bad = self.ranks.sum((~torch.isfinite(loss)).float())
+        if float(bad):
+            epoch = self.step // self.steps_per_epoch + 1
+            raise JobFailedError(
+                f"the loss is not finite at step {self.step} (epoch {epoch}). Lower jobs.{self.order.name}.lr, "
+                "add warmup, or set clip: 1.0."
+            )
+
+    @contextlib.contextmanager
+    def _evaluated(self) -> Iterator[Learner]:
+        """The learner as it would be stored: averaged weights where there are any, in evaluation mode."""
+        network = self.learner.network
+        if self.average is not None:
+            self.learner.network = self.average.module
+        self.learner.eval()
+        try:
+            yield self.learner
+        finally:
+            self.learner.network = network
+
+    def _validate(self) -> dict[str, float]:
+        plan = list(range(len(self.held_out)))[self.ranks.rank :: self.ranks.world]
+        batches = [[(0, index) for index in plan[at : at + 256]] for at in range(0, len(plan), 256)]
+        rows = []
+        with self._evaluated() as learner, torch.inference_mode():
+            loaded = loader.load(self.held_out, batches, self.job, self.settings)
+            for keys, batch in zip(batches, loaded, strict=True):
+                with self._autocast():
+                    predictions = learner(loader.to_device(batch[0], self.ranks.device))
+                for (_, index), prediction in zip(keys, predictions, strict=True):
+                    rows.append(self.task.rows(self.held_out.stored[index], prediction))
+        table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])
+        scores: dict[str, float] = self.task.scorer(table, self.facts.classes)(np.ones(len(table), np.int64))
+        return scores
+
+    def _note_best(self, row: dict[str, Any]) -> None:
+        value = row[f"val/{self.task.PRIMARY}"] * (1 if self.task.HIGHER_IS_BETTER else -1)
+        if self.best is None or value > self.best["value"]:
+            self.best, self.since_best = {"value": value, "epoch": row["epoch"]}, 0
+            if self.ranks.leads:
+                self._store_best()
+        else:
+            self.since_best += 1
+
+    def _store_best(self) -> None:
+        with self._evaluated() as learner, store.folder(self.order.work / "best", self.order.fingerprint) as path:
+            _stored.save(path, learner, self.description)
+
+    def _save(self) -> None:
+        state = {
+            "learner": self.learner.state_dict(),
+            "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
+            "average": None if self.average is None else self.average.state_dict(),
+            "progress": (self.next_epoch, self.step, self.since_best, self.best, self.history),
+        }
+        with store.folder(self.order.work / "checkpoint", self.order.fingerprint) as path:
+            torch.save(state, path / "state.pt")
+
+    def resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one."""
+        path = self.order.work / "checkpoint"
+        if not self.ranks.share(store.holds(path, self.order.fingerprint)):
+            return
+        state = torch.load(path / "state.pt", map_location=self.ranks.device, weights_only=True)
+        self.learner.load_state_dict(state["learner"])
+        for name, item in self.optimizers.items():
+            item.load_state_dict(state["optimizers"][name])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.next_epoch, self.step, self.since_best, self.best, self.history = state["progress"]
+        if self.ranks.leads:
+            self.ledger.note(resumed_at_step=self.step)
+
+    def finish(self) -> None:
+        """Take the best weights, fit what is not trained by gradient, and write the model."""
+        if not self.ranks.leads:
+            return
+        if self.best is not None:
+            stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
+            self.learner.network.load_state_dict(stored.network.state_dict())
+        if hasattr(self.learner, "fit"):
+            plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
+            self.learner.eval()
+            self.learner.fit(loader.load(self.samples, plan, self.job, self.settings))
+        with store.folder(self.order.model, self.order.fingerprint) as path:
+            description = copy.copy(self.description)
+            description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
+            _stored.save(path, self.learner, description)
+            history.write(path / history.FILE, self.history)
+
+    def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
+        value = self.history[-1][f"val/{self.task.PRIMARY}"] if self.history else None
+        entries |= {"epoch": epochs_done, "loss": loss if math.isfinite(loss) else None, "step": self.step}
+        self.ledger.note(primary=self.task.PRIMARY, value=value, **entries)

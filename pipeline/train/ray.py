@@ -1,0 +1,184 @@
+"""Ray's one place: a single worker group whose processes form lanes, each training job after job.
+
+Starting processes costs seconds of imports, so they are started once. A lane of one process keeps its errors
+to itself; in a wider lane an error ends the group, which Ray starts again and which resumes.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.params import Train
+from pipeline.train.ledger import Ledger, Order, claim
+
+COLLECTIVE_TIMEOUT_S = 300
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+}
+
+
+def run(orders: Sequence[Order], settings: Train, root: Path, times: dict[str, float]) -> None:
+    """Train all orders; each one's ledger says how it ended. `times` gains Ray's own seconds."""
+    os.environ.update(ENVIRONMENT)
+    started = time.monotonic()
+    with _cluster(root) as (cpus, gpus):
+        times["ray_start_s"] = time.monotonic() - started
+        widths = {order.fingerprint: width(order, cpus, gpus) for order in orders}
+        world = _world(list(widths.values()), settings, cpus, gpus)
+        _fit(orders, widths, world, settings, root, use_gpu=gpus > 0)
+        times["ray_s"] = time.monotonic() - started
+
+
+def width(order: Order, cpus: int, gpus: int) -> int:
+    """How many processes train a job together; `auto` is all GPUs, or one process where there is none."""
+    wanted = order.job.workers
+    if wanted == "auto":
+        return max(1, gpus)
+    available = gpus or cpus
+    if wanted > available:
+        what = "GPUs" if gpus else "CPUs"
+        raise UserError(
+            f"params.yaml: jobs.{order.name}.workers: {wanted} processes, but Ray has {available} {what}. Lower it."
+        )
+    return wanted
+
+
+def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
+    """Processes of the group: room for the widest lane, and for as many single lanes as are useful."""
+    available = gpus or cpus
+    lanes = available if settings.lanes == "auto" else settings.lanes
+    return min(available, max(max(widths), min(lanes, sum(widths))))
+
+
+@contextmanager
+def _cluster(root: Path) -> Iterator[tuple[int, int]]:
+    """Join the cluster at RAY_ADDRESS, or start one for this run; gives CPUs and GPUs."""
+    import ray
+
+    os.environ.setdefault("PYTHONPATH", str(root))
+    address = os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    environment = {"env_vars": {**ENVIRONMENT, "PYTHONPATH": str(root)}}
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+    try:
+        resources = ray.cluster_resources()
+        yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    finally:
+        ray.shutdown()
+
+
+def _fit(
+    orders: Sequence[Order], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
+) -> None:
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
+    name = hashlib.sha256(f"{time.time_ns()}".encode()).hexdigest()[:12]
+    config = {"orders": list(orders), "widths": widths, "settings": settings}
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
+        for order in orders:
+            ledger = Ledger.of(order)
+            if ledger.read()["state"] in ("waiting", "running"):
+                ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
+    finally:
+        shutil.rmtree(storage / name, ignore_errors=True)
+
+
+def _work(config: dict[str, Any]) -> None:
+    """In every worker: for each lane width, form lanes and train the jobs of that width."""
+    import ray.train
+    import torch
+
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(1)
+    widths: dict[str, int] = config["widths"]
+    for lane_width in sorted(set(widths.values())):
+        orders = [order for order in config["orders"] if widths[order.fingerprint] == lane_width]
+        ranks = _lane(rank, world, lane_width, device)
+        if ranks is not None:
+            _train_all(orders, ranks, config["settings"])
+
+
+def _lane(rank: int, world: int, width: int, device: str) -> Any:
+    """This process's lane among lanes of `width`; None for processes left over."""
+    import torch.distributed as dist
+
+    from pipeline.train.ranks import Ranks
+
+    mine = None
+    for first in range(0, world - width + 1, width):
+        members = tuple(range(first, first + width))
+        group = dist.new_group(list(members)) if width > 1 else None
+        if rank in members:
+            mine = Ranks(rank - first, width, members, group, device)
+    return mine
+
+
+def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
+    """Train whatever no other lane has taken, until nothing is left to take."""
+    from pipeline.train import loop
+
+    while True:
+        lock, order = _next(orders, settings) if ranks.leads else (None, None)
+        order = ranks.share(order)
+        if order is None:
+            return
+        ledger = Ledger.of(order)
+        try:
+            loop.train(order, ranks)
+            if ranks.leads:
+                ledger.note(state="done", reason=None)
+        except loop.JobFailedError as error:
+            if ranks.leads:
+                ledger.note(state="failed", reason=str(error))
+        except Exception as error:
+            if ranks.leads:
+                reason = f"{type(error).__name__}: {error}"
+                ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+            if ranks.world > 1:
+                raise
+        finally:
+            if lock is not None:
+                lock.close()
+
+
+def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | None]:
+    """The first job that can be taken, with its lock; a failed job ends all where the user wants that."""
+    for order in orders:
+        failed = any(Ledger.of(other).read()["state"] == "failed" for other in orders)
+        if failed and settings.on_failed_job == "stop":
+            return None, None
+        lock = claim(order, settings.attempts)
+        if lock is not None:
+            return lock, order
+    return None, None

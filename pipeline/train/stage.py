@@ -1,0 +1,129 @@
+"""The train stage: find the stale jobs, train them all at once, and put every job's model in its place.
+
+A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
+does (it is put back from there); an unfinished one resumes; else it starts.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import sample, store
+from pipeline.errors import UserError
+from pipeline.fingerprint import fingerprint
+from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.train.follow import follow
+from pipeline.train.ledger import Ledger, Order, reopen
+
+Watcher = Callable[[Order, dict[str, Any]], None]
+
+
+def orders(params: Params, root: Path) -> dict[str, Order]:
+    """Every selected job with its fingerprint; two of one fingerprint are an error that names both."""
+    made = {name: order(name, job, params, root) for name, job in params.selected().items()}
+    owners: dict[str, str] = {}
+    for name, item in made.items():
+        other = owners.setdefault(item.fingerprint, name)
+        if other != name:
+            raise UserError(f"params.yaml: jobs.{other} and jobs.{name} are the same job. Change one or remove it.")
+    return made
+
+
+def order(name: str, job: Job, params: Params, root: Path) -> Order:
+    """One job, resolved."""
+    prepared = root / "data/prepared" / job.dataset
+    facts = sample.facts(prepared)
+    _check_needs(name, job, facts)
+    augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
+    policy = params.policy(job.policy)
+    modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
+    modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
+    mark = fingerprint(
+        modules,
+        job=job.model_dump(exclude=set(UNDECISIVE | {"dataset", "augmentation"})),
+        online=policy.online,
+        dataset=store.content_digest(prepared),
+        staged=None if augmented is None else _staged_digest(augmented),
+    )
+    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark)
+
+
+def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
+    from pipeline import plugins
+
+    missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
+    if missing:
+        raise UserError(
+            f"params.yaml: jobs.{name}.dataset: {job.dataset} has no {', '.join(missing)}, which {job.task} needs. "
+            "Choose another dataset or task."
+        )
+
+
+def _staged_digest(augmented: Path) -> str:
+    """Digest of what training reads of a staged folder; its pictures are for people."""
+    files = store.manifest(augmented)["files"]
+    return store.digest({name: entry for name, entry in files.items() if not name.endswith(".png")})
+
+
+def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str, float]:
+    """Bring `models/` up to date; returns the seconds that Ray and the training took.
+
+    Succeeds if any job ended well; those that did not are in `models/failed.json`.
+    """
+    wanted = orders(params, root)
+    models = root / "models"
+    times: dict[str, float] = {}
+    stale = [item for name, item in wanted.items() if not _in_place(models / name, item)]
+    for item in stale:
+        reopen(item)
+    if stale:
+        print(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
+        times = _train(stale, params, root, watcher)
+    else:
+        print(f"train: nothing to do, {len(wanted)} jobs are up to date")
+    failed = {item.name: {"reason": _reason(item)} for item in stale if not _in_place(models / item.name, item)}
+    for name in store.keep_only(models, set(wanted) - set(failed)):
+        print(f"train: {name} is no longer in models/")
+    store.write_json(models / "failed.json", failed)
+    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), {item.fingerprint for item in wanted.values()})
+    for name, entry in failed.items():
+        print(f"train: {name} failed: {entry['reason']}")
+    if failed and len(failed) == len(wanted):
+        raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
+    return times
+
+
+def _in_place(target: Path, item: Order) -> bool:
+    """Whether the job's model is at `target`, after putting it there from earlier work if that has it."""
+    if store.holds(target, item.fingerprint):
+        return True
+    if not store.holds(item.model, item.fingerprint):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    store.copy(item.model, target)
+    return True
+
+
+def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
+    from pipeline.train import ray
+
+    times: dict[str, float] = {}
+    ended = threading.Event()
+    follower = threading.Thread(target=follow, args=(stale, ended, watcher), daemon=True)
+    follower.start()
+    try:
+        ray.run(stale, params.train, root, times)
+    finally:
+        ended.set()
+        follower.join(timeout=60)
+    entries = [Ledger.of(item).read() for item in stale]
+    begun = [entry for entry in entries if "began" in entry]
+    if begun:
+        times["train_wall_s"] = max(entry["updated"] for entry in begun) - min(entry["began"] for entry in begun)
+    return times
+
+
+def _reason(item: Order) -> str:
+    entry = Ledger.of(item).read()
+    return entry.get("reason") or f"not trained (its state is {entry['state']}); run again to resume"

@@ -1,0 +1,91 @@
+"""Annotations that do not fit are refused with their value; those that do pass unchanged."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.prepare.entries import Item, ingest
+from pipeline.prepare.findings import Findings
+from pipeline.prepare.splits import draw
+from pipeline.prepare.validate import misfits
+from pipeline.sample import Classes, Sample, Shards
+
+CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"))
+GOOD = Sample(
+    id="1",
+    image=np.zeros((20, 40, 3), np.uint8),
+    label=1,
+    boxes=np.array([[0, 0, 40, 20], [1, 2, 3, 4]], np.float32),
+    labels=np.array([0, 1]),
+    semantic=np.full((20, 40), 2, np.uint8),
+)
+
+
+def boxes(*row: float) -> dict[str, Any]:
+    return {"boxes": np.array([row, (1, 2, 3, 4)], np.float32)}
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "nan": (boxes(0, float("nan"), 3, 4), "no number"),
+    "infinite": (boxes(0, 0, float("inf"), 4), "no number"),
+    "inverted": (boxes(5, 2, 3, 4), "corners swapped"),
+    "no area": (boxes(3, 2, 3, 4), r"box 0 \[3, 2, 3, 4\] has no area"),
+    "outside": (boxes(41, 2, 50, 4), "outside the 40×20 image"),
+    "shares": ({"boxes": np.array([[0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)}, "Multiply"),
+    "shape": ({"boxes": np.zeros((2, 3), np.float32)}, "not N×4"),
+    "count": ({"labels": np.array([0])}, "2 boxes, 1 labels"),
+    "unlabelled": ({"labels": None}, "without class labels"),
+    "box class": ({"labels": np.array([0, 2])}, r"box 1: class 2 is not in 0\.\.1"),
+    "label": ({"label": 2}, "label 2"),
+    "ignored label": ({"label": -100}, "label -100"),
+    "nan label": ({"label": float("nan")}, "label nan"),
+    "split": ({"split": "training"}, "'training'"),
+    "thin": ({"image": np.zeros((1, 40, 3), np.uint8)}, "40×1 pixels"),
+    "float": ({"image": np.zeros((20, 40, 3))}, "float64"),
+    "map size": ({"semantic": np.zeros((10, 40), np.uint8)}, "label map of 40×10 uint8"),
+    "map colours": ({"semantic": np.zeros((20, 40, 3), np.uint8)}, "40×20×3"),
+    "map id": ({"semantic": np.full((20, 40), 9, np.uint8)}, "800 pixels of id 9"),
+    "void": ({"semantic": np.full((20, 40), 255, np.uint8)}, "ignore"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_misfits_are_told(name: str) -> None:
+    change, reason = BAD[name]
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError("\n".join(misfits(replace(GOOD, **change), CLASSES)))
+
+
+def test_the_good_pass() -> None:
+    assert list(misfits(GOOD, CLASSES)) == []
+    nothing = replace(GOOD, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
+    assert list(misfits(nothing, CLASSES)) == []
+
+
+def test_annotations_follow_the_image(tmp_path: Path) -> None:
+    def items() -> Iterator[Item]:
+        yield CLASSES
+        yield replace(GOOD, boxes=np.array([[-4, 0, 20, 10], [8, 4, 16, 12]], np.float32))
+        yield replace(GOOD, group="other")
+
+    findings = Findings(None)
+    _, (entry,) = ingest(items(), tmp_path / "spool", 10, findings)
+    (sample,) = Shards([tmp_path / "spool"])
+    assert sample.boxes is not None
+    assert sample.semantic is not None
+    assert sample.boxes.tolist() == [[0, 0, 5, 2.5], [2, 1, 4, 3]]
+    assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
+    assert (entry.things, entry.stuff, entry.group) == ((0, 1), (2,), entry.pixels)
+    assert "1 boxes reach outside" in findings.warnings[0].reason
+    assert "its id '1' is taken by 1" in findings.faults[0].reason
+
+
+def test_draws_are_even_and_fixed() -> None:
+    values = np.array([draw(0, str(number)) for number in range(4000)])
+    assert abs(values.mean() - 0.5) < 0.02
+    assert abs((values < 0.2).mean() - 0.2) < 0.02
+    assert draw(0, "a") == draw(0, "a") != draw(1, "a")

@@ -1,0 +1,117 @@
+"""A finished project made up in a folder: every file that the report reads, without training anything."""
+
+import csv
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.images import encode_png
+from pipeline.params import Job, Params
+from pipeline.sample import Facts
+from pipeline.store import read_json, write_bytes, write_json
+
+
+def params(jobs: dict[str, Job]) -> Params:
+    """Checked as little as Params does itself, so that no plug-in is needed."""
+    datasets = {job.dataset: {"format": "digits"} for job in jobs.values()}
+    return Params.model_validate({"roster": "all", "datasets": datasets, "jobs": jobs})
+
+
+def job(architecture: str, *, task: str = "classification", dataset: str = "digits") -> Job:
+    """A job with the settings that the report looks at."""
+    return Job.model_validate({"task": task, "architecture": architecture, "dataset": dataset, "augmentation": "light"})
+
+
+def measured(root: Path, name: str, job: Job, scores: dict[str, float], *, higher: bool = True, seed: int = 0) -> None:
+    """A job that ended well: the first of `scores` is its primary metric."""
+    primary = next(iter(scores))
+    flat: dict[str, Any] = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
+    flat |= {"primary": primary, "higher_is_better": higher, f"val_{primary}": scores[primary]}
+    for metric, value in scores.items():
+        wide = 0.02 * abs(value) + 0.002
+        flat |= {metric: value, f"{metric}_low": value - wide, f"{metric}_high": value + wide}
+    write_json(root / "metrics" / f"{name}.json", flat)
+    _model(root / "models" / name, name, job, primary, scores[primary], higher)
+    for picture in ("examples", "failures", "figure-confusion"):
+        write_bytes(root / "evaluations" / name / f"{picture}.png", _picture(seed))
+    _counts(root, name, job, 400 * 7**seed)
+    times = {"latency_ms": 0.08 * 3.1**seed, "throughput_images_per_s": 900, "train_s": 4.2 * 2**seed}
+    _merge(root / "reports" / "speed.json", {name: times | {"train_images_per_s": 700, "device": "2 CPU cores"}})
+
+
+def failed(root: Path, name: str, reason: str) -> None:
+    """A job that ended with a reason."""
+    _merge(root / "models" / "failed.json", {name: {"reason": reason}})
+
+
+def champion(root: Path, name: str, job: Job, challenger: str) -> None:
+    """A registry entry that keeps its champion."""
+    entry = {
+        "champion": {"job": name, "fingerprint": f"{name:0<12}", "version": 2},
+        "challenger": {"job": challenger, "fingerprint": f"{challenger:0<12}", "version": 3},
+        "previous": None,
+        "versions": {f"{name:0<12}": 2, f"{challenger:0<12}": 3},
+        "decision": {
+            "text": f"{name} stays: {challenger} is not clearly better on the same test images.",
+            "metric": "top1",
+            "difference": 0.004,
+            "low": -0.006,
+            "high": 0.014,
+        },
+    }
+    _merge(root / "reports" / "registered.json", {f"{job.dataset}-{job.task}": entry})
+
+
+def dataset(root: Path, name: str, *, classes: int = 10, warnings: tuple[str, ...] = ()) -> None:
+    """A prepared dataset and the contact sheet of its augmentation."""
+    facts = Facts(
+        format="digits",
+        classes=tuple(str(number) for number in range(classes)),
+        semantic_classes=(),
+        counts={"train": 1078, "val": 359, "test": 360},
+        class_counts=tuple(90 + 7 * (number % 4) for number in range(classes)),
+        fields=("label",),
+        mean={"1": [0.3]},
+        std={"1": [0.4]},
+        warnings=warnings,
+    )
+    write_json(root / "data" / "prepared" / name / "dataset.json", asdict(facts))
+    write_bytes(root / "data" / "augmented" / f"{name}-light" / "contact_sheet.png", _picture(9))
+
+
+def _model(path: Path, name: str, job: Job, primary: str, final: float, higher: bool) -> None:
+    write_json(path / "model.json", {"task": job.task, "best_epoch": 11, "fingerprint": f"{name:0<12}"})
+    start = 0.1 if higher else final * 6
+    with (path / "history.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["epoch", "step", "lr", "train/loss", f"val/{primary}"])
+        for epoch in range(12):
+            rest = math.exp(-epoch / (1.5 + len(name) % 3))
+            rows.writerow([epoch, epoch * 17, 0.05, 0.02 + 2.3 * rest, final + (start - final) * rest])
+
+
+def _counts(root: Path, name: str, job: Job, parameters: int) -> None:
+    counted = {
+        "settings": {"input": [1, 32, 32], "classes": 10},
+        "published": None,
+        "parameters": parameters,
+        "multiply_adds": parameters * 7,
+        "receptive_field": 14,
+        "activation_bytes": parameters * 3,
+        "stride": 4,
+    }
+    paper = counted | {"published": 60_000, "parameters": 61_706}
+    _merge(root / "reports" / "parameters.json", {job.architecture: {"paper": paper, "jobs": {name: counted}}})
+
+
+def _merge(path: Path, value: dict[str, Any]) -> None:
+    write_json(path, read_json(path, {}) | value)
+
+
+def _picture(seed: int) -> bytes:
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(60, 250, (10, 20, 3), dtype=np.uint8)
+    return encode_png(coarse.repeat(24, axis=0).repeat(24, axis=1))

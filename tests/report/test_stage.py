@@ -1,0 +1,175 @@
+"""The report is one safe, self-contained, repeatable page, whatever is missing; each section keeps its contract."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline import plugins
+from pipeline.params import Params
+from pipeline.report import stage
+from pipeline.report._charts import Point, frontier
+from pipeline.report.results import read
+from pipeline.report.sections.leaderboard import UNSETTLED
+from tests.report import fabricate
+
+KIND = "report.sections"
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects text and attributes, and checks that tags nest."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.sections: list[str] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.add(tag)
+        self.addresses += [str(found[name]) for name in ("src", "href", "srcset", "data", "action") if name in found]
+        if tag == "section":
+            self.sections.append(str(found["id"]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+
+
+@pytest.fixture
+def params() -> Params:
+    digits, maker = fabricate.job("lenet5"), fabricate.job("dcgan", task="generation")
+    return fabricate.params(
+        {
+            "plain": fabricate.job("linear"),
+            "lenet5": digits,
+            "broken": digits,
+            "dcgan": maker,
+            "dcgan-wide": maker,
+        }
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path, params: Params) -> Path:
+    jobs = params.jobs
+    fabricate.measured(tmp_path, "plain", jobs["plain"], {"top1": 0.91, "top5": 0.99, "recall[<i>3]": 0.8}, seed=0)
+    fabricate.measured(tmp_path, "lenet5", jobs["lenet5"], {"top1": 0.985, "top5": 1.0, "recall[<i>3]": 0.9}, seed=2)
+    fabricate.measured(tmp_path, "dcgan", jobs["dcgan"], {"FID[lenet5]": 31.0}, higher=False, seed=3)
+    fabricate.measured(tmp_path, "dcgan-wide", jobs["dcgan-wide"], {"FID[lenet5]": 12.0}, higher=False, seed=4)
+    fabricate.failed(tmp_path, "broken", "the loss was <b>nan</b> & stayed so")
+    fabricate.champion(tmp_path, "plain", jobs["plain"], "lenet5")
+    fabricate.dataset(tmp_path, "digits", warnings=("<script>alert(1)</script>.png: twice in the data",))
+    return tmp_path
+
+
+def _page(root: Path, params: Params) -> str:
+    stage.run(params, root)
+    return (root / "reports" / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_section_and_job_is_there(root: Path, params: Params) -> None:
+    page = Page(_page(root, params))
+    ordered = sorted(plugins.names(KIND), key=lambda name: int(plugins.constant(KIND, name, "ORDER")))
+    assert page.sections == ordered
+    assert all(job in page.text for job in params.jobs)
+
+
+def test_nothing_comes_from_elsewhere(root: Path, params: Params) -> None:
+    source = _page(root, params)
+    assert "http://" not in source
+    assert "https://" not in source
+    page = Page(source)
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    targets = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert all(f'id="{target}"' in source for target in targets)
+
+
+def test_data_is_escaped(root: Path, params: Params) -> None:
+    source = _page(root, params)
+    assert "the loss was &lt;b&gt;nan&lt;/b&gt; &amp; stayed so" in source
+    assert "<script>alert" not in source
+    assert "&lt;script&gt;alert(1)" in source
+
+
+def test_equal_inputs_give_equal_bytes(root: Path, params: Params) -> None:
+    assert _page(root, params) == _page(root, params)
+
+
+def test_only_params_is_enough(tmp_path: Path, params: Params) -> None:
+    page = Page(_page(tmp_path, params))
+    assert page.sections == ["leaderboard"]
+    assert "Not measured yet: plain, lenet5, broken, dcgan, dcgan-wide." in page.text
+
+
+@pytest.mark.parametrize("missing", ["models", "metrics", "evaluations", "data", "reports"])
+def test_any_input_may_be_missing(root: Path, params: Params, missing: str) -> None:
+    (root / missing).rename(root / f"no-{missing}")
+    Page(_page(root, params))
+
+
+def test_ranking_knows_which_way_is_better(root: Path, params: Params) -> None:
+    contests = {contest.task: contest for contest in read(root, params).contests()}
+    assert contests["classification"].jobs == ("lenet5", "plain")
+    assert contests["generation"].jobs == ("dcgan-wide", "dcgan")
+
+
+def test_scores_of_single_classes_do_not_widen_the_table(root: Path, params: Params) -> None:
+    results = read(root, params)
+    assert results.metric_names(("plain", "lenet5")) == ["top1", "top5"]
+
+
+def test_overlapping_intervals_are_called_unsettled(root: Path, params: Params) -> None:
+    before = Page(_page(root, params)).text.count(UNSETTLED)
+    fabricate.measured(root, "plain", params.jobs["plain"], {"top1": 0.98})
+    assert Page(_page(root, params)).text.count(UNSETTLED) == before + 1
+
+
+def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: Params) -> None:
+    fabricate.failed(root, "lenet5", "gave up after 3 attempts")
+    results = read(root, params)
+    assert "lenet5" not in results.metrics
+    assert "lenet5" in Page(_page(root, params)).text
+
+
+def test_a_champion_of_other_settings_is_called_earlier(root: Path, params: Params) -> None:
+    assert read(root, params).roles("plain") == ["champion"]
+    fabricate.champion(root, "plain", params.jobs["plain"], "lenet5")
+    path = root / "models" / "plain" / "model.json"
+    path.write_text(path.read_text().replace("plain0000000", "retrained000"))
+    assert read(root, params).roles("plain") == ["champion: an earlier version"]
+
+
+@pytest.mark.parametrize("name", plugins.names(KIND))
+def test_contract_of_a_section(name: str, root: Path, params: Params) -> None:
+    assert isinstance(plugins.constant(KIND, name, "TITLE"), str)
+    assert isinstance(plugins.constant(KIND, name, "ORDER"), int)
+    assert isinstance(plugins.load(KIND, name).render(read(root, params)), str)
+
+
+def test_no_two_sections_want_one_place() -> None:
+    orders = [plugins.constant(KIND, name, "ORDER") for name in plugins.names(KIND)]
+    assert len(set(orders)) == len(orders)
+
+
+def test_frontier_holds_what_nothing_cheaper_beats() -> None:
+    points = [Point(name, x, y, None, None) for name, x, y in (("a", 1, 5), ("b", 2, 4), ("c", 3, 6), ("d", 3, 3))]
+    assert [point.name for point in frontier(points, higher_is_better=True)] == ["a", "c"]
+    assert [point.name for point in frontier(points, higher_is_better=False)] == ["a", "b", "d"]

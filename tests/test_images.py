@@ -1,0 +1,152 @@
+"""One decoder: upright RGB of whatever can be shown rightly, and a reason for the rest."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import images
+
+BAD = Path(__file__).parents[2] / "shared" / "data" / "bad-images"
+UPRIGHT = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3) * 3
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+#: how to store an upright picture so that the EXIF orientation turns it back
+STORED = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2),
+    6: lambda p: p.transpose(1, 0, 2)[::-1],
+    7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda p: p.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](UPRIGHT)))
+    np.testing.assert_array_equal(images.decode(encoded(stored, exif=exif)), UPRIGHT)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG"])
+def test_every_format_opens(format: str) -> None:
+    grey = Image.new("RGB", (20, 10), (128, 128, 128))
+    np.testing.assert_allclose(images.decode(encoded(grey, format)), 128, atol=1)
+
+
+def test_multi_picture_jpeg_gives_its_first() -> None:
+    first, second = (Image.new("RGB", (16, 8), colour) for colour in ("black", "white"))
+    assert images.decode(encoded(first, "MPO", save_all=True, append_images=[second])).max() < 8
+
+
+def test_transparency_lies_over_white() -> None:
+    pixels = np.zeros((2, 3, 4), np.uint8)
+    pixels[0, 0, 3], pixels[0, 1, 3] = 255, 51
+    decoded = images.decode(encoded(Image.fromarray(pixels)))
+    assert decoded[0, :, 0].tolist() == [0, 204, 255]
+    grey = images.decode(encoded(Image.fromarray(pixels).convert("LA")))
+    np.testing.assert_array_equal(grey, decoded)
+
+
+def test_palettes_become_colours() -> None:
+    picture = Image.new("P", (2, 2), 1)
+    picture.putpalette([0, 0, 0, 10, 20, 30])
+    assert images.decode(encoded(picture))[0, 0].tolist() == [10, 20, 30]
+    assert images.decode(encoded(picture, transparency=1))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_cmyk_is_converted() -> None:
+    picture = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red, green, blue = images.decode(encoded(picture, "JPEG"))[8, 8].tolist()
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+FRAMES = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
+REFUSED = {
+    "empty": (b"", "empty"),
+    "html": (b"\n<!DOCTYPE html><html></html>", "HTML"),
+    "text": (b"hello", "not an image"),
+    "cut": (JPEG[: len(JPEG) // 2], "truncated"),
+    "header": (JPEG[:20], "image"),
+    "16 bit": (encoded(Image.fromarray(np.full((4, 4), 9999, np.uint16))), "8 bits"),
+    "float": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "8 bits"),
+    "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
+    "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
+    "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "2 frames"),
+    "95 MP": (png_header(9_746, 9_746), "more than 50000000"),
+    "400 MP": (png_header(20_000, 20_000), "more than 50000000"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_a_reason(name: str) -> None:
+    data, reason = REFUSED[name]
+    with pytest.raises(images.ImageError, match=reason):
+        images.decode(data)
+
+
+def test_what_is_no_file_is_refused_without_hanging(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    for name in ("pipe.jpg", "loop.jpg", "none.jpg", "."):
+        with pytest.raises(images.ImageError, match=r"regular|opened"):
+            images.decode(tmp_path / name)
+
+
+#: kinds that are refused though Pillow decodes them: more than 8 bits a channel, several frames
+UNUSUAL = {"16bit.cropped.tif", "i_trns.png", "chi.gif", "dispose_bgnd.gif", "iss634.webp"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hostile_files_decode_or_are_refused() -> None:
+    if not BAD.is_dir():
+        pytest.skip(f"{BAD} is not on this machine")
+    for path in sorted(item for item in BAD.rglob("*.*") if item.suffix.lower() in images.SUFFIXES):
+        if path.parent.name == "does_not_decode" or path.name in UNUSUAL:
+            with pytest.raises(images.ImageError):
+                images.decode(path)
+        else:
+            pixels = images.decode(path)
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2] == 3
+
+
+def test_fit_and_resize() -> None:
+    pixels = np.zeros((100, 50, 3), np.uint8)
+    assert images.fit(pixels, 100) is pixels
+    assert images.fit(pixels, 20).shape == (20, 10, 3)
+    ids = np.array([[0, 7], [9, 255]], np.uint8)
+    assert set(images.resize(ids, 8, 8, smooth=False).ravel().tolist()) == {0, 7, 9, 255}
+
+
+def test_stored_png_round_trip() -> None:
+    np.testing.assert_array_equal(images.decode_stored(images.encode_png(UPRIGHT)), UPRIGHT)
+    grey = UPRIGHT[..., 0]
+    np.testing.assert_array_equal(images.decode_stored(images.encode_png(grey), grey=True), grey)

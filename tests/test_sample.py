@@ -1,0 +1,97 @@
+"""What is written is what is read, mapped rather than copied."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.sample import FIELDS, SCHEMA, Facts, Sample, Shards, copy_rows, facts, split, write_shard
+from pipeline.store import write_json
+
+RANDOM = np.random.default_rng(0)
+#: fields that augment stages or prepare settles, and the stored form of others
+NOT_STORED = {"split", "weight", "proposals"}
+
+
+def picture(height: int = 6, width: int = 5) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+FULL = Sample(
+    id="a",
+    image=picture(),
+    group="g",
+    source="data/raw/a.png",
+    size=(60, 50),
+    label=3,
+    boxes=np.array([[0, 0.5, 2, 3], [1, 1, 4, 5.25]], np.float32),
+    labels=np.array([1, 0]),
+    masks=[b"rle", b"\x00\xff"],
+    crowd=np.array([True, False]),
+    difficult=np.array([False, True]),
+    semantic=np.array([[0, 255], [7, 1]], np.uint8),
+)
+NEGATIVE = Sample("none", picture(), boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), masks=[])
+SOFT = Sample("soft", picture(), label=np.array([0.25, 0.75], np.float32))
+BARE = Sample("bare", picture(3, 2))
+
+
+def test_every_field_comes_back(tmp_path: Path) -> None:
+    assert set(FIELDS) - NOT_STORED <= set(SCHEMA.names)
+    originals = [FULL, NEGATIVE, SOFT, BARE]
+    assert write_shard(tmp_path / "train-00000.arrow", originals, rows_per_batch=3) == 4
+    for original, read in zip(originals, split(tmp_path, "train"), strict=True):
+        for name in set(FIELDS) - {"size"}:
+            before, after = getattr(original, name), getattr(read, name)
+            assert type(before) is type(after), name
+            np.testing.assert_array_equal(after, before, err_msg=name)
+            if isinstance(before, np.ndarray):
+                assert (after.dtype, after.shape) == (before.dtype, before.shape), name
+        assert read.size == (original.size or original.pixels.shape[:2])
+
+
+def test_raw_pixels_are_a_read_only_view(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.arrow", [FULL])
+    pixels = Shards([tmp_path / "a.arrow"])[0].pixels
+    assert not pixels.flags.owndata
+    with pytest.raises(ValueError, match="read-only"):
+        pixels[0, 0, 0] = 1
+
+
+def test_large_images_are_stored_encoded(tmp_path: Path) -> None:
+    large = Sample("large", np.full((600, 600, 3), 77, np.uint8))
+    write_shard(tmp_path / "a.arrow", [large, FULL])
+    shards = Shards([tmp_path / "a.arrow"])
+    assert shards.column("encoded") == [True, False]
+    assert (tmp_path / "a.arrow").stat().st_size < 100_000
+    np.testing.assert_array_equal(shards[0].pixels, large.pixels)
+
+
+def test_shards_join_files_and_pickle_as_paths(tmp_path: Path) -> None:
+    for number in range(3):
+        samples = [Sample(f"{number}-{index}", picture()) for index in range(number + 1)]
+        write_shard(tmp_path / f"val-{number:05d}.arrow", samples, rows_per_batch=2)
+    shards = split(tmp_path, "val")
+    ids = ["0-0", "1-0", "1-1", "2-0", "2-1", "2-2"]
+    assert [sample.id for sample in shards] == shards.column("id") == ids
+    assert len(pickle.dumps(shards)) < 1000
+    assert [sample.id for sample in pickle.loads(pickle.dumps(shards))] == ids
+    assert len(split(tmp_path, "test")) == 0
+
+
+def test_rows_are_copied_byte_for_byte(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.arrow", [FULL, BARE, NEGATIVE, SOFT], rows_per_batch=2)
+    for name in ("b", "c"):
+        copy_rows(Shards([tmp_path / "a.arrow"]), [3, 0, 2], tmp_path / f"{name}.arrow", rows_per_batch=2)
+    copied = Shards([tmp_path / "b.arrow"])
+    assert [sample.id for sample in copied] == ["soft", "a", "none"]
+    np.testing.assert_array_equal(copied[1].boxes, FULL.boxes)
+    np.testing.assert_array_equal(copied[1].pixels, FULL.pixels)
+    assert (tmp_path / "b.arrow").read_bytes() == (tmp_path / "c.arrow").read_bytes()
+
+
+def test_facts_come_back(tmp_path: Path) -> None:
+    known = Facts("digits", ("a", "b"), (), {"train": 1}, (1, 0), ("label",), {"1": [0.5]}, {"1": [0.1]}, ("w",))
+    write_json(tmp_path / "dataset.json", {name: getattr(known, name) for name in Facts.__dataclass_fields__})
+    assert facts(tmp_path) == known
