@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # All telemetry and update checks of the dependencies are off.
+export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -51,5 +52,6 @@ bench: setup ## measure ratios against bare loops
 lock: ## compile requirements.lock from the ranges in pyproject.toml
 	@uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
 
-clean: ## remove everything that the pipeline made; raw data and .venv stay
+clean: setup ## remove all that can be made again; raw data, mlruns and .venv stay
+	@python -m flows.services down
 	@rm -rf .work data/prepared data/augmented models metrics evaluations reports dvc.lock

@@ -4,68 +4,122 @@ A user's error is shown as one message, without a traceback. How long a stage to
 `.work/times/`, so that `make repro` can say where the time went.
 """
 
+import ctypes
+import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import psutil
 
 from pipeline import params, store
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 QUIET = {
+    "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-Body = Callable[[params.Params, Path], dict[str, float] | None]
+Times: TypeAlias = dict[str, float] | None
+Body = Callable[[params.Params, Path], Times]
+Entries: TypeAlias = dict[str, dict[str, Any]]
 
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
     os.environ.update(QUIET)
     os.chdir(ROOT)
+    _end_with_parent()
     started = time.monotonic()
+
+    def work() -> Times:
+        return body(params.read(), ROOT)
+
     try:
         with store.locked(ROOT / ".work/stages" / f"{name}.lock", name):
-            times = _flow(name, body)(params.read(), ROOT) or {}
+            services = live_services(ROOT)
+            _join(services)
+            times = _flow(name, work) if "prefect" in services else work()
     except UserError as error:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    store.write_json(ROOT / ".work/times" / f"{name}.json", {**times, "stage_s": time.monotonic() - started})
+    store.write_json(ROOT / ".work/times" / f"{name}.json", {**(times or {}), "stage_s": time.monotonic() - started})
 
 
-def _flow(name: str, body: Body) -> Body:
-    services = live_services()
-    if "prefect" not in services:
-        return body
-    os.environ["PREFECT_API_URL"] = services["prefect"] + "/api"
+def _end_with_parent() -> None:
+    """End in order on SIGTERM, and when DVC dies: it leaves its stage running, and a second writer would follow."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def _flow(name: str, work: Callable[[], Times]) -> Times:
+    """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
+    os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
     from prefect import flow
+    from prefect.states import Failed
 
-    @flow(name=name, flow_run_name=name, validate_parameters=False, log_prints=True)
+    @flow(name=name, flow_run_name=name, log_prints=True)
     def run() -> Any:
-        return body(params.read(), ROOT)
+        try:
+            return work()
+        except UserError as error:  # a state, not an exception: Prefect would print its traceback
+            return Failed(message=str(error), data=error)
 
-    return lambda _params, _root: run()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_for_console)
+    return run(return_state=True).result()
 
 
-def live_services(root: Path = ROOT) -> dict[str, str]:
-    """Addresses of the services that `make ui` started and that are still alive, by name."""
-    entries = store.read_json(root / ".work/services.json", {})
-    return {name: entry["address"] for name, entry in entries.items() if alive(entry["pid"], entry["started"])}
+def _for_console(record: logging.LogRecord) -> bool:
+    """Of a flow's log only what the stage printed: Prefect's own remarks are for its page."""
+    return record.module != "flow_engine"
+
+
+def _join(services: Entries) -> None:
+    """Let Prefect and Ray find these services; a RAY_ADDRESS that the user set stays."""
+    if "prefect" in services:
+        os.environ.update(prefect_environment(services["prefect"]["address"], ROOT))
+    if "ray" in services and "RAY_ADDRESS" not in os.environ:
+        os.environ.update(RAY_ADDRESS=services["ray"]["gcs"], **ray_environment(services["ray"]["token"]))
+
+
+def prefect_environment(address: str, root: Path) -> dict[str, str]:
+    """What tells Prefect its server and its folder."""
+    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect")}
+
+
+def ray_environment(token: str) -> dict[str, str]:
+    """What makes Ray stay on 127.0.0.1, and ask for and present the token of a file."""
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # without it Ray takes 127.0.0.1 for the machine's address
+    return {**loopback, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
+
+
+def live_services(root: Path) -> Entries:
+    """The services that `make ui` started and that are still alive, by name."""
+    return {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+
+
+def entries(root: Path) -> Entries:
+    """What `.work/services.json` says: by service its address, its process, and how to join it."""
+    return store.read_json(root / ".work/services.json", {})
 
 
 def alive(pid: int, started: float) -> bool:
     """Whether this very process lives; a later process that got the same number does not count."""
-    import psutil
-
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 1.0
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0
     except psutil.NoSuchProcess:
         return False

@@ -29,6 +29,7 @@ def main() -> int:
         if chosen:
             _choose(chosen)
         params.read()
+        _try_failed_again()
     except UserError as error:
         print(f"\n{error}\n", file=sys.stderr)
         return 2
@@ -41,6 +42,13 @@ def main() -> int:
     for name, entry in failed.items():
         print(f"failed: {name}: {entry['reason']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _try_failed_again() -> None:
+    """Make DVC run train again after failures that may pass: it would skip a stage whose inputs are the same."""
+    path = ROOT / "models/failed.json"
+    if any(entry["again"] for entry in store.read_json(path, {}).values()):
+        path.unlink()
 
 
 def _choose(roster: str) -> None:

@@ -29,7 +29,7 @@ class Curves:
         run = tracking.run(self.client, self.root, order.name, order.fingerprint, order.job.model_dump())
         run.log_history(entry.get("history", []))
         if entry["state"] == "failed":
-            run.end("FAILED", convline_reason=str(entry["reason"]))
+            run.end("FAILED", str(entry["reason"]))
         if entry["state"] == "done":
             speeds = store.read_json(self.root / "reports/speed.json", {})
             measured = {"train_s": entry["seconds"], "train_images_per_s": entry.get("images_per_s")}

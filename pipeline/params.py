@@ -3,15 +3,15 @@
 Every fault is listed with its place, and a wrong name with its near match. The YAML is 1.2, as DVC reads it.
 """
 
-from collections.abc import Iterator
+import copy
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline import plugins
+from pipeline import crosscheck, plugins
 from pipeline.errors import UserError
 
 FILE = Path("params.yaml")
@@ -20,7 +20,7 @@ FILE = Path("params.yaml")
 class Strict(BaseModel):
     """Unknown keys and wrong types are errors; values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Split(Strict):
@@ -35,14 +35,14 @@ class Dataset(Strict):
 
     format: str
     path: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, JsonValue] = {}
     max_side: int = Field(1024, ge=8)
     split: Split = Split()
     seed: int = 0
     on_bad: Literal["error", "skip"] = "error"
 
 
-Transforms = list[dict[str, dict[str, Any]]]
+Transforms = list[dict[str, dict[str, JsonValue]]]
 
 
 class Staged(Strict):
@@ -68,8 +68,8 @@ class Job(Strict):
     dataset: str
     augmentation: str | None = None
     core: bool = False
-    options: dict[str, Any] = {}
-    loss: dict[str, Any] = {}
+    options: dict[str, JsonValue] = {}
+    loss: dict[str, JsonValue] = {}
     size: int = Field(32, ge=1)
     channels: Literal[1, 3] = 3
     seed: int = Field(0, ge=0)
@@ -89,7 +89,7 @@ class Job(Strict):
     ema: float | None = Field(None, gt=0, lt=1)
     patience: int | None = Field(None, ge=1)
     precision: Literal["auto", "float32"] = "auto"
-    workers: int | Literal["auto"] = 1
+    workers: PositiveInt | Literal["auto"] = 1
     loader_workers: int = Field(0, ge=0)
 
     @property
@@ -107,7 +107,7 @@ class Train(Strict):
 
     on_failed_job: Literal["continue", "stop"] = "continue"
     attempts: int = Field(3, ge=1)
-    lanes: int | Literal["auto"] = "auto"
+    lanes: PositiveInt | Literal["auto"] = "auto"
     storage: str | None = None
     keep_gb: float = Field(20.0, gt=0)
 
@@ -148,27 +148,66 @@ def read(path: Path = FILE) -> Params:
         value = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read ({error}). Give a text file.") from error
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML. {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
     try:
         params = Params.model_validate(value)
     except ValidationError as error:
-        faults = [_fault(item) for item in error.errors()]
+        faults = _faults(value, error.errors())
     else:
-        faults = list(_cross_check(params))
+        faults = [f"{place}: {text}" for place, text in crosscheck.all_faults(params, value)]
     if faults:
         raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
     return params
 
 
-def _fault(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        owner = _owner(error["loc"])
-        return f"{place}: {plugins.unknown('setting', str(error['loc'][-1]), owner.model_fields)}"
+def _faults(value: dict[str, Any], errors: list[Any]) -> list[str]:
+    """Every fault once: those of form, then those of content in what has no fault of form."""
+    found: dict[str, list[str]] = {}
+    rest: Any = copy.deepcopy(value)
+    for error in errors:
+        place, text = _fault(value, error)
+        found.setdefault(".".join(map(str, place)), []).append(text)
+        _drop(rest, place)
+    try:
+        more = list(crosscheck.faults(Params.model_validate(rest), value))
+    except ValidationError:
+        more = []
+    lines = [f"{place}: {' Or: '.join(texts)}" for place, texts in found.items()]
+    return lines + [f"{place}: {text}" for place, text in more if place not in found]
+
+
+def _fault(value: Any, error: Any) -> tuple[tuple[Any, ...], str]:
+    """Where in the file a fault of form lies (without pydantic's names for the parts of a union), and what it is."""
     if error["type"] == "missing":
-        return f"{place}: missing. Add it."
-    return f"{place}: {error['msg']} (found {error['input']!r})."
+        return error["loc"], "missing. Add it."
+    place: list[Any] = []
+    for part in error["loc"]:
+        if not (part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)):
+            break
+        place.append(part)
+        value = value[part]
+    if error["type"] == "extra_forbidden":
+        return tuple(place), plugins.unknown("setting", str(place[-1]), _owner(tuple(place)).model_fields)
+    return tuple(place), f"{error['msg']} (found {error['input']!r})."
+
+
+def _drop(rest: Any, place: tuple[Any, ...]) -> None:
+    """Remove the entry at `place`: its list, where it lies in one, or the entry that lacks it."""
+    owner, key = rest, None
+    for number, part in enumerate(place):
+        if not isinstance(rest, dict):
+            break
+        if part not in rest:
+            if number < len(place) - 1:  # gone already
+                return
+            break
+        owner, key, rest = rest, part, rest[part]
+    owner.pop(key, None)
 
 
 def _owner(place: tuple[Any, ...]) -> type[Strict]:
@@ -184,72 +223,3 @@ def _owner(place: tuple[Any, ...]) -> type[Strict]:
         return Params
     inner: dict[Any, type[Strict]] = {"split": Split, "staged": Staged}
     return next((inner[part] for part in place[2:-1] if part in inner), sections[place[0]])
-
-
-def _cross_check(params: Params) -> Iterator[str]:
-    if isinstance(params.roster, list):
-        for name in params.roster:
-            if name not in params.jobs:
-                yield f"roster: {plugins.unknown('job', name, params.jobs)}"
-    elif not params.selected():
-        yield "roster: core selects no job. Give a job `core: true`, or set roster to all or a list of jobs."
-    for name, dataset in params.datasets.items():
-        yield from _check_dataset(f"datasets.{name}", dataset)
-    for name, policy in params.augmentation.items():
-        for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
-            for number, transform in enumerate(transforms):
-                yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
-    for name, job in params.jobs.items():
-        yield from _check_job(f"jobs.{name}", job, params)
-
-
-def _check_name(name: str) -> Iterator[str]:
-    last = name.rsplit(".", 1)[-1]
-    if not last.replace("-", "").replace("_", "").isalnum():
-        yield f"{name}: names hold letters, digits, '-' and '_' only, because they become folders. Rename it."
-
-
-def _check_plugin(place: str, kind: str, name: str, function: str, given: dict[str, Any]) -> Iterator[str]:
-    try:
-        known = plugins.options(kind, name, function)
-    except UserError as error:
-        yield f"{place}: {error}"
-        return
-    for option in given:
-        if option not in (known or []):
-            yield f"{place}: {plugins.unknown('option', option, known or [])}"
-
-
-def _check_dataset(place: str, dataset: Dataset) -> Iterator[str]:
-    yield from _check_name(place)
-    yield from _check_plugin(f"{place}.format", "prepare.formats", dataset.format, "read", dataset.options)
-    if dataset.path is not None:
-        path = Path(dataset.path)
-        if path.is_absolute() or ".." in path.parts or path.parts[:2] != ("data", "raw"):
-            yield f"{place}.path: {dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
-
-
-def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Iterator[str]:
-    if len(transform) != 1:
-        yield f"{place}: one transform an entry, as in `- shift: {{limit: 0.1}}`; found {len(transform)}."
-        return
-    ((name, options),) = transform.items()
-    yield from _check_plugin(place, "augment.transforms", name, "build", options)
-
-
-def _check_job(place: str, job: Job, params: Params) -> Iterator[str]:
-    yield from _check_name(place)
-    if job.dataset not in params.datasets:
-        yield f"{place}.dataset: {plugins.unknown('dataset', job.dataset, params.datasets)}"
-    if job.policy != "none" and job.policy not in params.augmentation:
-        yield f"{place}.augmentation: {plugins.unknown('augmentation', job.policy, params.augmentation)}"
-    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", job.loss)
-    yield from _check_plugin(f"{place}.architecture", "models", job.architecture, "build", job.options)
-    if job.architecture in plugins.names("models"):
-        tasks = plugins.constant("models", job.architecture, "TASKS") or ()
-        if job.task not in tasks:
-            yield f"{place}.task: {job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
-    if job.schedule == "step" and not job.milestones:
-        yield f"{place}.milestones: schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
-    if job.workers != "auto" and job.workers < 1:
-        yield f"{place}.workers: {job.workers} is less than 1. Give a number of processes, or auto."

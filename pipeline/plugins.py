@@ -61,9 +61,11 @@ def _tree(path: Path) -> ast.Module:
 def constant(kind: str, name: str, constant_name: str) -> Any:
     """The literal value of a module-level constant, or None where the plug-in has none."""
     for node in _tree(source(kind, name)).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if any(isinstance(target, ast.Name) and target.id == constant_name for target in targets):
-            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            return ast.literal_eval(node.value)
     return None
 
 

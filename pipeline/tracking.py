@@ -38,8 +38,8 @@ def client(root: Path) -> Any:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
-    made = mlflow.MlflowClient(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
     return made
 
@@ -92,10 +92,10 @@ class Run:
         for path in sorted(folder.glob("*.png")):
             self.client.log_artifact(self.run_id, str(path), "pictures")
 
-    def end(self, status: str, **tags: str) -> None:
-        """Set tags and the final status: FINISHED, FAILED or KILLED."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name.replace("_", ".", 1), value[:5000])
+    def end(self, status: str, reason: str | None = None) -> None:
+        """Set the final status, FINISHED, FAILED or KILLED, and why."""
+        if reason is not None:
+            self.client.set_tag(self.run_id, "convline.reason", reason[:5000])
         self.client.set_terminated(self.run_id, status)
 
 

@@ -30,7 +30,8 @@ class Policy:
             except (TypeError, ValueError) as error:
                 raise UserError(f"params.yaml: augmentation: transform {name} with {options}: {error}") from error
         boxes = A.BboxParams(format="pascal_voc", label_fields=["places"], clip=True, min_area=1.0)
-        self._compose = A.Compose(built, bbox_params=boxes) if built else None
+        self._moves = any(isinstance(transform, A.DualTransform) for transform in built)
+        self._compose = A.Compose(built, bbox_params=boxes if self._moves else None) if built else None
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """The sample after all transforms, every random number drawn from `seed`."""
@@ -38,16 +39,19 @@ class Policy:
             return sample
         self._compose.set_random_seed(seed)
         given: dict[str, Any] = {"image": sample.pixels}
-        boxes = np.zeros((0, 4), np.float32) if sample.boxes is None else sample.boxes
-        given |= {"bboxes": boxes, "places": np.arange(len(boxes))}
-        if sample.semantic is not None:
-            given["mask"] = sample.semantic
+        if self._moves:
+            boxes = np.zeros((0, 4), np.float32) if sample.boxes is None else sample.boxes
+            given |= {"bboxes": boxes, "places": np.arange(len(boxes))}
+            if sample.semantic is not None:
+                given["mask"] = sample.semantic
         result = self._compose(**given)
         changes: dict[str, Any] = {"image": result["image"]}
-        if sample.semantic is not None:
+        if "mask" in result:
             changes["semantic"] = result["mask"]
-        if sample.boxes is not None:
+        if self._moves and sample.boxes is not None:
             changes |= _kept_boxes(sample, result)
+        if self._moves:  # these are not moved, and what lies in the wrong place must not be trained on
+            changes |= dict.fromkeys(("masks", "weight", "proposals"))
         return dataclasses.replace(sample, **changes)
 
 
@@ -60,4 +64,3 @@ def _kept_boxes(sample: Sample, result: dict[str, Any]) -> dict[str, Any]:
         if values is not None:
             changes[name] = values[places]
     return changes
-

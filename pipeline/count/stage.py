@@ -26,6 +26,8 @@ def run(params: Params, root: Path) -> None:
         if job.architecture not in report:
             report[job.architecture] = {"paper": published(job.architecture), "jobs": {}}
         report[job.architecture]["jobs"][name] = _job(name, job, root)
+        found = report[job.architecture]["jobs"][name]
+        print(f"count: {name:<16} {found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds")
     store.write_json(root / "reports" / "parameters.json", report)
 
 

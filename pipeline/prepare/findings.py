@@ -30,8 +30,8 @@ class Findings:
 
     def raise_if_bad(self, on_bad: str) -> None:
         """One UserError with every fault that stops the dataset."""
-        stopping = self.blockers + (self.faults if on_bad == "error" else [])
-        if not stopping:
+        stopping = self.blockers + self.faults  # what was left out may be why a split is empty
+        if not (self.blockers or (stopping and on_bad == "error")):
             return
         lines = [f"{len(stopping)} fault{'s' if len(stopping) > 1 else ''}"]
         lines += [f"  {fault}" for fault in stopping[:LISTED]]

@@ -26,9 +26,9 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, classes: tuple[s
     """Compare two models' rows of the same test images: `promoted`, and the numbers that decided."""
     module = plugins.load("tasks", task)
     metric = module.PRIMARY
-    scorers = [module.scorer(table, classes) for table in (challenger, champion)]
+    ours, theirs = (module.scorer(table, classes) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
-    found = statistics.paired(*scorers, groups, metric, number=RESAMPLES, seed=SEED)
+    found = statistics.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
     promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0
     numbers = {name: round(value, 6) for name, value in found.items()}
     verb = "replaces the champion" if promoted else "does not replace the champion"

@@ -16,7 +16,7 @@ from pipeline.models import _stored
 from pipeline.sample import Sample
 
 
-class Predictor(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Predictor(mlflow.pyfunc.PythonModel):
     """One binary column `image` (PNG or JPEG bytes) → the columns that the task's OUTPUT declares."""
 
     def load_context(self, context: Any) -> None:

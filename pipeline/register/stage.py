@@ -63,7 +63,8 @@ class Group:
             decision = self._compare(first, made[self.marks[first]], present)
         self.text = decision["text"]
         aliases = {alias: self._entry(alias) for alias in ("champion", "challenger", "previous")}
-        return {**aliases, "models": dict(sorted((mark, name) for name, mark in self.marks.items())), "decision": decision}
+        models = {mark: name for name, mark in self.marks.items()}
+        return {**aliases, "models": models, "decision": decision}
 
     def _first(self) -> str:
         """The candidate that is best on val; the earlier in params.yaml of equals."""

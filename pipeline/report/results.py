@@ -4,7 +4,6 @@ Whatever is missing is simply absent from its mapping. A job that failed shows n
 of its earlier versions.
 """
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from pipeline.params import Job, Params
 from pipeline.sample import Facts, facts
 from pipeline.store import read_json
+from pipeline.train import history
 
 ROLES = ("champion", "challenger", "previous")
 
@@ -157,16 +157,4 @@ def _prepared(root: Path, jobs: dict[str, Job]) -> list[tuple[str, Path]]:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    """Rows of history.csv; an empty or non-finite cell is left out of its row."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{name: _cell(text) for name, text in row.items() if name} for row in csv.DictReader(file)]
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
-
-
-def _cell(text: str | None) -> float | None:
-    try:
-        return finite(float(text or ""))
-    except ValueError:
-        return None
+    return history.read(path) if path.is_file() else []

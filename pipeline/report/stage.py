@@ -24,6 +24,7 @@ def run(params: Params, root: Path) -> None:
     sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
     html = page(_lead(results), [section for section in sections if section.html])
     write_bytes(root / "reports" / "index.html", html.encode())
+    print(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:

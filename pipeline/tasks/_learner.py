@@ -5,7 +5,7 @@ The loop calls `learner(images, targets, phase)` for named losses whose sum is m
 GANs bring their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,9 @@ class Learner(nn.Module):
         """Mean losses of a batch, by name."""
         raise NotImplementedError
 
-    def predict(self, outputs: Any) -> Sequence[Any]:
-        """One prediction an image, from the network's outputs."""
+    def predict(self, outputs: Any) -> Any:
+        """Predictions, one an image, from the network's outputs."""
         raise NotImplementedError
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing."""

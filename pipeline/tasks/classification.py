@@ -45,8 +45,9 @@ class _Classifier(Learner):
 
     def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
         """Mean cross-entropy in nats; targets B labels or B×K soft labels."""
-        loss = F.cross_entropy(outputs.float(), targets, weight=self.weight, label_smoothing=self.smoothing)
-        return {"cross_entropy": loss}
+        settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
+        losses = F.cross_entropy(outputs.float(), targets, **settings, reduction="none")
+        return {"cross_entropy": losses.mean()}  # over images, not over weights: parts of a batch must add up
 
     def predict(self, outputs: Tensor) -> NDArray[np.float32]:
         """B×K class probabilities."""
@@ -72,13 +73,15 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tens
 
 def rows(sample: Sample, prediction: NDArray[np.float32]) -> dict[str, Any]:
     """One test image: its label, the predicted one with its probability, and the rank of the true class from 0."""
-    true = float(prediction[sample.label])
+    label = int(sample.label)  # type: ignore[arg-type]
+    true = float(prediction[label])
     predicted = int(prediction.argmax())
+    ahead = int((prediction > true).sum() + (prediction[:label] == true).sum())  # of equals the first, as in argmax
     return {
-        "label": int(sample.label),  # type: ignore[arg-type]
+        "label": label,
         "prediction": predicted,
         "confidence": float(prediction[predicted]),
-        "rank": int((prediction > true).sum()),
+        "rank": ahead,
         "nll": float(-np.log(max(true, 1e-12))),
         "severity": float(1 - true),
     }
@@ -116,7 +119,7 @@ def figures(table: pa.Table, classes: Sequence[str]) -> dict[str, "Figure"]:
 
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(matrix, (table["label"].to_numpy(), table["prediction"].to_numpy()), 1)
-    side = max(4.0, 0.35 * len(classes) + 1.5)
+    side = min(max(4.0, 0.35 * len(classes) + 1.5), 32.0)  # inches
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
@@ -127,17 +130,19 @@ def figures(table: pa.Table, classes: Sequence[str]) -> dict[str, "Figure"]:
         for (row, column), count in np.ndenumerate(matrix):
             dark = count > matrix[row].sum() / 2
             if count:
-                axes.text(column, row, count, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=8, color="white" if dark else "black"
+                )
     return {"confusion": figure}
 
 
 def draw(sample: Sample, prediction: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.uint8]:
-    """The image with the predicted class and its probability; true class first where they differ."""
+    """The image with the predicted class and its probability; `6 as 5` where a 6 was taken for a 5."""
     predicted = int(prediction.argmax())
     text = f"{classes[predicted]} {prediction[predicted]:.2f}"
     if predicted == sample.label:
         return captioned(sample.pixels, text, GREEN)
-    return captioned(sample.pixels, f"{classes[sample.label]} → {text}", RED)  # type: ignore[index]
+    return captioned(sample.pixels, f"{classes[sample.label]} as {text}", RED)  # type: ignore[index]
 
 
 def answer(prediction: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Learning curves at rest: `history.csv`, a row an epoch, no times in it."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """The rows; a value that was not measured in an epoch is left out."""
+    """The rows; a value that was not measured in an epoch, or is not finite, is left out."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
+        rows = [{name: float(text or "nan") for name, text in row.items()} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]

@@ -86,4 +86,4 @@ def reopen(order: Order) -> None:
     """Give a job that is to be trained a fresh set of attempts, whatever became of it before; checkpoints stay."""
     ledger = Ledger.of(order)
     if ledger.path.exists():
-        ledger.note(state="waiting", attempts=0, reason=None)
+        ledger.note(state="waiting", attempts=0, final=False, reason=None)

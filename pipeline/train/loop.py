@@ -9,7 +9,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,10 +231,8 @@ class Trainer:
         if self.best is not None:
             stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
-        if hasattr(self.learner, "fit"):
-            plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-            self.learner.eval()
-            self.learner.fit(loader.load(self.samples, plan, self.job, self.settings))
+        plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
+        self.learner.eval().fit(loader.load(self.samples, plan, self.job, self.settings))
         with store.folder(self.order.model, self.order.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}

@@ -68,8 +68,11 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     import ray
 
     os.environ.setdefault("PYTHONPATH", str(root))
-    address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    address = os.environ.get("RAY_ADDRESS", "local")
+    local: dict[str, Any] = {}
+    if address == "local":  # of its own, on this machine's loopback alone
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     environment = {"env_vars": {**ENVIRONMENT, "PYTHONPATH": str(root)}}
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
     try:
@@ -160,7 +163,7 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
                 ledger.note(state="done", reason=None)
         except loop.JobFailedError as error:
             if ranks.leads:
-                ledger.note(state="failed", reason=str(error))
+                ledger.note(state="failed", final=True, reason=str(error))
         except Exception as error:
             if ranks.leads:
                 reason = f"{type(error).__name__}: {error}"

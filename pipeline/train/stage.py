@@ -82,7 +82,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
         times = _train(stale, params, root, watcher)
     else:
         print(f"train: nothing to do, {len(wanted)} jobs are up to date")
-    failed = {item.name: {"reason": _reason(item)} for item in stale if not _in_place(models / item.name, item)}
+    failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
     for name in store.keep_only(models, set(wanted) - set(failed)):
         print(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
@@ -124,6 +124,8 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
     return times
 
 
-def _reason(item: Order) -> str:
+def _failure(item: Order) -> dict[str, Any]:
+    """Why a job has no model, and whether trying again may help."""
     entry = Ledger.of(item).read()
-    return entry.get("reason") or f"not trained (its state is {entry['state']}); run again to resume"
+    reason = entry.get("reason") or f"not trained (its state is {entry['state']}); run again to resume"
+    return {"reason": reason, "again": not entry.get("final", False)}

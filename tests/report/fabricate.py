@@ -50,10 +50,10 @@ def failed(root: Path, name: str, reason: str) -> None:
 def champion(root: Path, name: str, job: Job, challenger: str) -> None:
     """A registry entry that keeps its champion."""
     entry = {
-        "champion": {"job": name, "fingerprint": f"{name:0<12}", "version": 2},
-        "challenger": {"job": challenger, "fingerprint": f"{challenger:0<12}", "version": 3},
+        "champion": {"job": name, "fingerprint": f"{name:0<12}"},
+        "challenger": {"job": challenger, "fingerprint": f"{challenger:0<12}"},
         "previous": None,
-        "versions": {f"{name:0<12}": 2, f"{challenger:0<12}": 3},
+        "models": {f"{name:0<12}": name, f"{challenger:0<12}": challenger},
         "decision": {
             "text": f"{name} stays: {challenger} is not clearly better on the same test images.",
             "metric": "top1",

@@ -30,7 +30,7 @@ def _holder(holder: dict[str, Any] | None, role: str) -> str:
     if not holder:
         return cell(ABSENT, kind="")
     name = pill(f"♛ {holder['job']}", "good") if role == "champion" else escape(str(holder["job"]))
-    made = f"version {escape(str(holder.get('version')))}, {escape(str(holder.get('fingerprint', ''))[:8])}"
+    made = f"fingerprint {escape(str(holder.get('fingerprint', ''))[:8])}"
     return cell(f'{name}<span class="aside">{made}</span>', kind="")
 
 

@@ -1,0 +1,50 @@
+"""What the train loop costs beside a bare PyTorch loop: LeNet-5, batches of 256, the same tensors and steps."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks import _pairs
+from pipeline import params
+from pipeline.models import _spec
+from pipeline.train import loader, loop
+from pipeline.train import stage as train_stage
+from pipeline.train.ranks import Ranks
+
+TITLE = "our training step / a bare loop's, LeNet-5, batch 256 (lower is better)"
+STEPS, BATCH = 40, 256
+
+
+def measure() -> dict[str, float]:
+    """The ratio of seconds for the same steps."""
+    torch.set_num_threads(1)
+    root = Path(__file__).parent.parent
+    known = params.read(root / "params.yaml")
+    order = train_stage.order("lenet5", known.jobs["lenet5"].model_copy(update={"batch": BATCH}), known, root)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = loop.Trainer(dataclasses.replace(order, work=Path(folder)), Ranks())
+        images = torch.randint(0, 255, (BATCH, 1, 32, 32), dtype=torch.uint8)
+        batch = (images, torch.randint(0, 10, (BATCH,)))
+        network = _spec.build("lenet5", _spec.Spec("classification", 10, 1, 32), {})
+        descent = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=5e-4)
+
+        def bare() -> None:
+            for _ in range(STEPS):
+                descent.zero_grad(set_to_none=True)
+                values = (batch[0].float() / 255 - 0.3) / 0.4
+                F.cross_entropy(network(values), batch[1]).backward()
+                descent.step()
+
+        def ours() -> None:
+            with mock.patch.object(loader, "load", return_value=[batch] * STEPS):
+                trainer.steps_per_epoch = STEPS
+                trainer.learner.train()
+                plan = loader.Plan(STEPS * BATCH, BATCH, 0)
+                with mock.patch.object(trainer, "_plan", return_value=plan):
+                    trainer._pass(0, 0.0)
+
+        return _pairs.ratio(ours, bare)

@@ -1,0 +1,241 @@
+"""`make ui` and `make down`: Prefect, MLflow and a Ray head on 127.0.0.1, in the background.
+
+Each service runs in a session of its own and logs to `.work/logs/`. `.work/services.json` names those that answered;
+`down` ends exactly these with all they started, and never a stranger that was given one of their process numbers.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import http.client
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
+from pipeline import store, tracking
+from pipeline.errors import UserError
+
+HOST = "127.0.0.1"
+PORTS = {"PREFECT_PORT": 4200, "MLFLOW_PORT": 5000, "RAY_DASHBOARD_PORT": 8265, "RAY_PORT": 6379}
+START_S, STOP_S, POLL_S = 240.0, 15.0, 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """How a service is started, where it answers, and what services.json says of it beyond that."""
+
+    name: str
+    command: list[str]  # what follows `python`
+    port: int
+    health: str
+    environment: dict[str, str]
+    record: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def up(root: Path) -> None:
+    """Start what does not run, wait until it answers, and say where everything is."""
+    running = live_services(root)
+    _stop({name: entry for name, entry in entries(root).items() if name not in running})  # what a dead one left
+    makers = {"prefect": _prefect, "mlflow": _mlflow, "ray": _ray}
+    missing = [make(root) for name, make in makers.items() if name not in running]
+    # The server may make MLflow's tables, and so may a stage that starts now: one at a time.
+    with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        running |= _start(missing, root)
+    store.write_json(root / ".work/services.json", running)
+    print("started:" if missing else "already up:")
+    for name in makers:
+        print(f"  {name:8}{running[name]['address']}")
+    print(f"Ray's page asks once for the token in {running['ray']['token']}")
+
+
+def down(root: Path) -> None:
+    """End the services of services.json, with all they started."""
+    stopped = _stop(entries(root))
+    (root / ".work/services.json").unlink(missing_ok=True)
+    for name, count in stopped.items():
+        print(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
+    if not stopped:
+        print("nothing was running")
+
+
+def _prefect(root: Path) -> Service:
+    port = _port("PREFECT_PORT")
+    own_pages = f"http://{HOST}:{port},http://localhost:{port}"  # Prefect's default lets any website in
+    environment = {
+        **prefect_environment(f"http://{HOST}:{port}", root),
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own_pages,
+    }
+    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    return Service("prefect", command, port, "/api/health", environment)
+
+
+def _mlflow(root: Path) -> Service:
+    port = _port("MLFLOW_PORT")
+    folder = root.resolve() / tracking.FOLDER
+    folder.mkdir(exist_ok=True)
+    command = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    command += ["--backend-store-uri", tracking.uri(root), "--default-artifact-root", (folder / "artifacts").as_uri()]
+    environment = {**tracking.ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Service("mlflow", command, port, "/health", environment)
+
+
+def _ray(root: Path) -> Service:
+    port, gcs = _port("RAY_DASHBOARD_PORT"), _port("RAY_PORT")
+    # In Ray's default folder any other ray.init() of this machine would join this head; sockets need a short path.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    token = _token(root.resolve() / ".work/ray.token")
+    command = ["-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", "--temp-dir", folder]
+    command += ["--node-ip-address", HOST, "--port", str(gcs)]
+    command += ["--dashboard-host", HOST, "--dashboard-port", str(port), "--dashboard-agent-listen-port", "0"]
+    environment = {
+        **ray_environment(token),
+        "PYTHONPATH": str(root.resolve()),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # no second node takes over, so waiting 30 s for one is idle
+    }
+    record = {"gcs": f"{HOST}:{gcs}", "token": token, "folder": folder}
+    return Service("ray", command, port, "/api/gcs_healthz", environment, record)
+
+
+def _token(path: Path) -> str:
+    """The secret without which nobody runs code on the head; kept, so that a browser is asked once."""
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return str(path)
+
+
+def _port(name: str) -> int:
+    """A port that the environment may change, and that nobody else has."""
+    value = os.environ.get(name, str(PORTS[name]))
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise UserError(f"{name}: {value!r} is not a port. Give a number from 1 to 65535.")
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, int(value))) == 0:
+            remedy = f"Stop that program, or take another port: make ui {name}={int(value) + 1}"
+            raise UserError(f"{HOST}:{value}: another program has this port. {remedy}")
+    return int(value)
+
+
+def _start(services: list[Service], root: Path) -> Entries:
+    """The entries of services.json, once all answer; if one does not, none is left behind."""
+    begun: Entries = {}
+    waiting: list[tuple[Service, subprocess.Popen[bytes]]] = []
+    deadline = time.monotonic() + START_S
+    try:
+        for service in services:
+            process = _spawn(service, root)
+            waiting.append((service, process))
+            who = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+            begun[service.name] = {"address": f"http://{HOST}:{service.port}", **service.record, **who}
+        while waiting:
+            time.sleep(POLL_S)
+            waiting = [pair for pair in waiting if not _answers(*pair, root, late=time.monotonic() > deadline)]
+    except BaseException:
+        _stop(begun)
+        raise
+    return begun
+
+
+def _spawn(service: Service, root: Path) -> subprocess.Popen[bytes]:
+    log = _log(service, root)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, *service.command],
+            cwd=root,
+            env={**os.environ, **QUIET, **service.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _log(service: Service, root: Path) -> Path:
+    return root / ".work/logs" / f"{service.name}.log"
+
+
+def _answers(service: Service, process: subprocess.Popen[bytes], root: Path, *, late: bool) -> bool:
+    """Whether a starting service is there; UserError if it died, or should have been there by now."""
+    if process.poll() is not None:
+        end = "\n".join(_log(service, root).read_text(errors="replace").splitlines()[-5:])
+        raise UserError(f"{_log(service, root)}: {service.name} ended while starting. Its last lines:\n{end}")
+    connection = http.client.HTTPConnection(HOST, service.port, timeout=2)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+        connection.request("GET", service.health)
+        if connection.getresponse().status == 200:
+            return True
+    if late:
+        where = f"http://{HOST}:{service.port}{service.health}"
+        raise UserError(f"{_log(service, root)}: {service.name} did not answer at {where} within {START_S:.0f} s.")
+    return False
+
+
+def _stop(services: Entries) -> dict[str, int]:
+    """End services politely, then by force; returns how many processes each one had."""
+    families = {name: _family(entry["pid"], entry["started"]) for name, entry in services.items()}
+    everyone = [process for family in families.values() for process in family]
+    heads = [process for process in everyone if process.pid in {entry["pid"] for entry in services.values()}]
+    for act, targets in (("terminate", heads), ("terminate", everyone), ("kill", everyone)):
+        for process in targets:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(process, act)()
+        deadline = time.monotonic() + STOP_S
+        while any(map(_runs, targets)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+    for entry in services.values():
+        if "folder" in entry:
+            shutil.rmtree(entry["folder"], ignore_errors=True)
+    return {name: len(family) for name, family in families.items()}
+
+
+def _family(pid: int, started: float) -> list[psutil.Process]:
+    """The processes of the session that a service began, and their children; also where the service itself is dead."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(pid).create_time() - started) > 1:
+            return []  # a stranger has the number, so nothing of that session is left
+    members: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == pid and process.create_time() > started - 1:
+                members |= {process, *process.children(recursive=True)}
+    return [process for process in members if _runs(process)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def main() -> int:
+    """Run `up` or `down`; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Start or stop the services with pages to look at.")
+    parser.add_argument("command", choices=["up", "down"])
+    act = {"up": up, "down": down}[parser.parse_args().command]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a kill while starting leaves services behind
+    try:
+        with store.locked(ROOT / ".work/services.lock", "`make ui` or `make down`"):
+            act(ROOT)
+    except UserError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

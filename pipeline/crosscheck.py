@@ -1,0 +1,112 @@
+"""Faults of content in params.yaml: names of what is not there, options nobody knows, names that collide.
+
+Faults of form (unknown keys, wrong types) are pipeline/params.py's.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import plugins
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.params import Dataset, Job, Params
+
+#: place in the file, and what is wrong there
+Faults = Iterator[tuple[str, str]]
+
+
+def all_faults(params: "Params", value: dict[str, Any]) -> Faults:
+    """Faults of content in a file without faults of form."""
+    yield from faults(params, value)
+    if not params.selected():
+        hint = "Give a job `core: true`, or set roster to all or a list of jobs."
+        yield "roster", f"{params.roster} selects no job. {hint}"
+
+
+def faults(params: "Params", value: dict[str, Any]) -> Faults:
+    """Faults of content, as place and text; names are those of the file, also where their entry has a fault."""
+    named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
+    if isinstance(params.roster, list):
+        for name in params.roster:
+            if name not in named.get("jobs", []):
+                yield "roster", plugins.unknown("job", name, named.get("jobs", []))
+    for section in ("datasets", "augmentation", "jobs"):
+        for name in named.get(section, []):
+            yield from _check_name(section, name)
+    for name, dataset in params.datasets.items():
+        yield from _check_dataset(f"datasets.{name}", dataset)
+    for name, policy in params.augmentation.items():
+        for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
+            for number, transform in enumerate(transforms):
+                yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
+    for name, job in params.jobs.items():
+        yield from _check_job(f"jobs.{name}", job, named)
+    yield from _check_folders(params)
+
+
+def _check_name(section: str, name: str) -> Faults:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        yield f"{section}.{name}", "names become folders and hold letters, digits, '-' and '_' only. Rename it."
+    if (section, name) == ("augmentation", "none"):
+        yield "augmentation.none", "none is what jobs without augmentation have. Rename it."
+
+
+def _check_folders(params: "Params") -> Faults:
+    """`a-b` with policy `c` and `a` with policy `b-c` would share data/augmented/a-b-c."""
+    owners: dict[str, str] = {}
+    for name, job in params.jobs.items():
+        if job.augmentation is not None:
+            pair = f"dataset {job.dataset} with augmentation {job.augmentation}"
+            other = owners.setdefault(f"{job.dataset}-{job.augmentation}", pair)
+            if other != pair:
+                yield f"jobs.{name}.augmentation", f"{pair} and {other} would share one folder. Rename one of them."
+
+
+def _check_plugin(place: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
+    """That there is such a plug-in, and that its function knows the options, given with their own place."""
+    try:
+        known = plugins.options(kind, name, function) or []
+    except UserError as error:
+        yield place, str(error)
+        return
+    for option in options[1]:
+        if option not in known:
+            yield options[0], plugins.unknown("option", option, known)
+
+
+def _check_dataset(place: str, dataset: "Dataset") -> Faults:
+    options = f"{place}.options", dataset.options
+    yield from _check_plugin(f"{place}.format", "prepare.formats", dataset.format, "read", options)
+    if dataset.path is not None:
+        path = Path(dataset.path)
+        if path.is_absolute() or ".." in path.parts or path.parts[:2] != ("data", "raw"):
+            yield f"{place}.path", f"{dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
+
+
+def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults:
+    if len(transform) != 1:
+        yield place, f"one transform an entry, as in `- shift: {{limit: 0.1}}`; found {len(transform)}."
+        return
+    ((name, options),) = transform.items()
+    yield from _check_plugin(place, "augment.transforms", name, "build", (place, options))
+
+
+def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:
+    datasets, policies = named.get("datasets", []), named.get("augmentation", [])
+    if job.dataset not in datasets:
+        yield f"{place}.dataset", plugins.unknown("dataset", job.dataset, datasets)
+    if job.policy not in ["none", *policies]:
+        yield f"{place}.augmentation", plugins.unknown("augmentation", job.policy, policies)
+    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", (f"{place}.loss", job.loss))
+    options = f"{place}.options", job.options
+    yield from _check_plugin(f"{place}.architecture", "models", job.architecture, "build", options)
+    if job.architecture in plugins.names("models") and job.task in plugins.names("tasks"):
+        tasks = plugins.constant("models", job.architecture, "TASKS") or ()
+        if job.task not in tasks:
+            yield f"{place}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
+    if job.schedule == "step" and not job.milestones:
+        yield f"{place}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
+    if job.optimizer == "sgd" and job.nesterov and not job.momentum:
+        yield f"{place}.nesterov", "needs momentum above 0. Set one of the two."

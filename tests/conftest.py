@@ -1,0 +1,36 @@
+"""Fixtures that several folders share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params
+from tests import support
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in this process instead of on Ray."""
+    from pipeline.train import ray
+
+    monkeypatch.setattr(ray, "run", support.train_here)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the digits prepared and one policy staged; read-only: link to it, don't write."""
+    root = tmp_path_factory.mktemp("digits")
+    support.prepared(root, support.write_params(root, {"a": {"augmentation": "light"}}))
+    return root
+
+
+@pytest.fixture
+def project(digits: Path, tmp_path: Path) -> Callable[..., tuple[Path, Params]]:
+    """`project({"job": {...}})` gives a fresh root with prepared digits, and its params."""
+
+    def make(jobs: dict[str, dict[str, object]], **sections: object) -> tuple[Path, Params]:
+        (tmp_path / "data").symlink_to(digits / "data")
+        return tmp_path, support.write_params(tmp_path, jobs, **sections)
+
+    return make

@@ -1,0 +1,84 @@
+"""Rows and predictions do not depend on how a split is cut into batches, nor on the images' own sizes."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.evaluate import predict, speed
+from pipeline.models._stored import build
+from pipeline.sample import Sample
+from pipeline.tasks._learner import Learner
+
+SIDE, CLASSES = 8, ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def learner() -> Learner:
+    settings = {
+        "classes": CLASSES,
+        "semantic_classes": (),
+        "class_counts": (1, 1, 1),
+        "channels": 1,
+        "size": SIDE,
+        "mean": (0.5,),
+        "std": (0.25,),
+    }
+    torch.manual_seed(0)
+    description = {"task": "classification", "architecture": "linear", "options": {}, "loss": {}, "settings": settings}
+    return build(description).eval()
+
+
+def stored(number: int, side: int = SIDE) -> list[Sample]:
+    pixels = np.random.default_rng(0).integers(0, 256, (number, side, side, 3), dtype=np.uint8)
+    return [Sample(f"i{at}", pixels[at], group=f"g{at // 2}", label=at % 3) for at in range(number)]
+
+
+def test_every_sample_has_its_row_in_order(learner: Learner) -> None:
+    samples = stored(predict.BATCH + 3)
+    table, predictions = predict.rows(predict.predictor(learner, "classification"), samples, "classification")
+    assert table["id"].to_pylist() == [item.id for item in samples]
+    assert table["group"].to_pylist() == [item.group for item in samples]
+    assert table["label"].to_pylist() == [item.label for item in samples]
+    assert table["prediction"].to_pylist() == [int(found.argmax()) for found in predictions]
+    assert len(predictions) == len(samples)
+
+
+def test_batches_change_no_prediction(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = predict.predictor(learner, "classification")
+    _, whole = predict.rows(answer, stored(7), "classification")
+    monkeypatch.setattr(predict, "BATCH", 2)
+    _, parts = predict.rows(answer, stored(7), "classification")
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+
+
+def test_images_are_scaled_to_the_models_size(learner: Learner) -> None:
+    plain = [Sample("p", np.full((side, 2 * side, 3), 90, np.uint8), label=0) for side in (SIDE, 5, 40)]
+    first, *others = predict.predictor(learner, "classification")(plain)
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-5)
+
+
+def test_no_gradient_is_kept(learner: Learner) -> None:
+    seen: list[bool] = []
+    hook = learner.network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.requires_grad))
+    predict.predictor(learner, "classification")(stored(1))
+    hook.remove()
+    assert seen == [False]
+
+
+def test_speed_is_of_one_image_and_of_a_batch(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    clock = iter(np.arange(0, 1000, 0.5))
+
+    def answer(samples: Any) -> list[NDArray[np.float32]]:
+        asked.append(len(samples))
+        return []
+
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    found = speed.measure(answer, stored(3))
+    assert found == {"latency_ms": 500, "throughput_images_per_s": predict.BATCH / 0.5}
+    assert asked == [1] * (speed.REPEATS + 1) + [predict.BATCH] * (speed.REPEATS + 1)

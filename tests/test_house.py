@@ -1,0 +1,227 @@
+"""The rules of the house, read off its files: one word one meaning, tools at the edge, small files, no surprises."""
+
+import ast
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.repro import STAGES
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (ROOT / folder).rglob("*.py"))
+FILE_LINES, FUNCTION_LINES = 300, 60
+#: library → where it may be imported: files, or folders that end with /
+EDGES = {
+    "prefect": ("flows/",),
+    "ray": ("pipeline/train/ray.py", "pipeline/augment/ray.py"),
+    "mlflow": ("pipeline/tracking.py", "pipeline/register/"),
+    "albumentations": ("pipeline/augment/",),
+    "torchvision.models": ("pipeline/models/torchvision.py",),
+}
+#: calls at import that only make a value
+VALUES = {
+    "Field",
+    "Path",
+    "ConfigDict",
+    "TypeVar",
+    "dataclass",
+    "dict",
+    "field",
+    "frozenset",
+    "min",
+    "os.cpu_count",
+    "range",
+    "re.compile",
+    "torch.inference_mode",
+    "torch.no_grad",
+    "set",
+    "sorted",
+    "tuple",
+}
+MAKERS = ("pa", "np", "dataclasses", "functools")
+#: files that another program runs as they are
+SCRIPTS = {"pipeline/register/answers.py", "pipeline/register/predictor.py"}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file imports, anywhere in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def stages() -> dict[str, Any]:
+    return dict(YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"])
+
+
+def test_a_stage_its_flow_and_its_package_have_one_name() -> None:
+    assert tuple(stages()) == STAGES
+    for name, stage in stages().items():
+        assert stage["cmd"] == f"python -m flows.{name}"
+        assert stage["desc"]
+        assert (ROOT / "flows" / f"{name}.py").is_file()
+        assert (ROOT / "pipeline" / name / "__init__.py").is_file()
+        assert (ROOT / "pipeline" / name / "stage.py").is_file()
+
+
+def test_no_parameter_is_put_into_a_command() -> None:
+    """DVC does not quote what it puts there: a value could be a command [treeverse/dvc #5418]."""
+    for name, stage in stages().items():
+        assert "${" not in str(stage["cmd"]), name
+
+
+def test_data_walks_down_and_a_stage_names_what_it_depends_on() -> None:
+    made: set[str] = {"data/raw"}
+    for name, stage in stages().items():
+        outputs = [
+            next(iter(item)) if isinstance(item, dict) else item
+            for item in stage.get("outs", []) + stage.get("metrics", [])
+        ]
+        for needed in stage["deps"]:
+            assert needed in made or ((ROOT / needed).exists() and needed.startswith("pipeline/")), f"{name}: {needed}"
+        made |= set(outputs)
+
+
+def test_bytecode_is_no_dependency() -> None:
+    assert "__pycache__" in (ROOT / ".dvcignore").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("library", EDGES)
+def test_tools_stay_at_the_edge(library: str) -> None:
+    inside = EDGES[library]
+    strays = [
+        f"{place(path)}: {name}"
+        for path in SOURCES
+        for name in imported(path)
+        if f"{name}.".startswith(f"{library}.") and not place(path).startswith(inside)
+    ]
+    assert not strays
+
+
+def test_the_edges_are_used() -> None:
+    """So that the guard above can't pass by looking for the wrong name."""
+    names = {name.split(".")[0] for path in SOURCES for name in imported(path)}
+    assert {library.split(".")[0] for library in EDGES} - {"torchvision"} <= names
+
+
+def test_flows_use_the_pipeline_and_never_the_other_way() -> None:
+    assert not [
+        place(path)
+        for path in SOURCES
+        if "pipeline" in path.parts
+        for name in imported(path)
+        if name.startswith("flows")
+    ]
+
+
+def test_imports_are_absolute_because_fingerprints_follow_those() -> None:
+    assert not [f"{place(path)}: {name}" for path in SOURCES for name in imported(path) if name.startswith(".")]
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert not [place(path) for path in SOURCES if not ast.get_docstring(tree(path))]
+
+
+def test_files_and_functions_are_small() -> None:
+    large = [place(path) for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > FILE_LINES]
+    long = [
+        f"{place(path)}:{node.lineno} {node.name}"
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert not large + long
+
+
+def calls_at_import(node: ast.AST) -> Iterator[ast.Call]:
+    """Calls that run when the module is imported: not those in functions, nor under `if __name__`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        for item in [*node.decorator_list, *node.args.defaults, *(item for item in node.args.kw_defaults if item)]:
+            yield from calls_at_import(item)
+        return
+    if isinstance(node, ast.Lambda) or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)):
+        return
+    if isinstance(node, ast.Call):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from calls_at_import(child)
+
+
+def makes_a_value(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call | ast.Constant):
+        return True  # a method of a value: its own call is judged by itself
+    classes_of_the_house = name[:1].isupper() and "." not in name
+    return name in VALUES or name.startswith(tuple(f"{maker}." for maker in MAKERS)) or classes_of_the_house
+
+
+def test_nothing_happens_on_import() -> None:
+    """A module's top level makes constants, functions and classes; it opens, starts, prints and sets nothing."""
+    strays = []
+    for path in SOURCES:
+        if place(path) in SCRIPTS:
+            continue
+        for node in tree(path).body:
+            if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
+                strays.append(f"{place(path)}:{node.lineno} {ast.unparse(node)}")
+            if isinstance(node, ast.For | ast.While | ast.With | ast.Delete | ast.AugAssign | ast.Try):
+                strays.append(f"{place(path)}:{node.lineno} {type(node).__name__}")
+            strays += [
+                f"{place(path)}:{call.lineno} {ast.unparse(call)[:80]}"
+                for call in calls_at_import(node)
+                if not makes_a_value(call)
+            ]
+    assert not strays
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("print('hello')", 1),
+        ("X = open('file').read()", 1),
+        ("def f(x=start()): ...", 1),
+        ("class A:\n    b = connect()", 1),
+        ("X = frozenset(load(n) for n in names())", 2),
+        (
+            "def f():\n    print()\nif __name__ == '__main__':\n    f()\nX = frozenset({1})\nY = Path('a').name",
+            0,
+        ),
+    ],
+)
+def test_the_guard_sees_what_happens_on_import(text: str, count: int) -> None:
+    found = [call for node in ast.parse(text).body for call in calls_at_import(node) if not makes_a_value(call)]
+    assert len(found) == count
+
+
+def test_the_lock_holds_no_address_and_every_hash() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in lock
+    pinned = re.findall(
+        r"^([A-Za-z0-9_.-]+)==\S+(?: ; [^\\\n]+)? \\\n    --hash=sha256:[0-9a-f]{64}", lock, re.MULTILINE
+    )
+    assert len(pinned) == len(re.findall(r"^[A-Za-z0-9]", lock, re.MULTILINE)) > 50
+
+
+def test_telemetry_is_off_wherever_a_stage_starts() -> None:
+    from flows._run import QUIET
+
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name, value in QUIET.items():
+        assert f"export {name} := {value}\n" in makefile

@@ -1,0 +1,249 @@
+"""params.yaml is checked whole before any work starts: every fault, its place, and the near match."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline import params, plugins
+from pipeline.errors import UserError
+from pipeline.params import UNDECISIVE, Job, Params
+
+ROOT = Path(params.__file__).parents[1]
+GOOD = """
+roster: core
+datasets:
+  digits: {format: digits}
+  mine: {format: image_folder, path: data/raw/mine, split: {val: 0.1}}
+augmentation:
+  light: {online: [{shift: {limit: 0.1}}], staged: {copies: 1, transforms: [{noise: {}}]}}
+jobs:
+  first: {core: true, task: classification, architecture: linear, dataset: digits}
+  second: {task: classification, architecture: lenet5, dataset: mine, augmentation: light, lr: 1}
+train: {attempts: 2}
+evaluate: {resamples: 200}
+"""
+
+
+def read(path: Path, text: str) -> Params:
+    file = path / "params.yaml"
+    file.write_text(text)
+    return params.read(file)
+
+
+def faults(path: Path, text: str) -> list[str]:
+    """The lines of the error, without the file's name, which each must begin with."""
+    with pytest.raises(UserError) as told:
+        read(path, text)
+    lines = str(told.value).splitlines()
+    start = f"{path / 'params.yaml'}: "
+    assert all(line.startswith(start) for line in lines)
+    return [line.removeprefix(start) for line in lines]
+
+
+def changed(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+def test_the_good_example_is_good(tmp_path: Path) -> None:
+    found = read(tmp_path, GOOD)
+    assert found.datasets["mine"].split.val == 0.1
+    assert found.policy("light").staged.copies == 1
+    assert found.jobs["first"].policy == "none"
+    assert found.policy("none").online == []
+
+
+#: what is changed in the good example → the one line that tells it
+FAULTS = {
+    "top": ("train: {attempts: 2}", "trian: {}", "trian: no setting is named 'trian'; did you mean 'train'?"),
+    "dataset": ("format: digits}", "format: digits, sed: 1}", "datasets.digits.sed: * did you mean 'seed'?"),
+    "split": ("{val: 0.1}", "{vall: 0.1}", "datasets.mine.split.vall: * did you mean 'val'? There are: test, val."),
+    "policy": ("{online: ", "{onlin: [], online: ", "augmentation.light.onlin: * did you mean 'online'?"),
+    "staged": ("copies: 1", "copys: 1", "augmentation.light.staged.copys: * did you mean 'copies'?"),
+    "job": ("lr: 1}", "learning_rate: 1}", "jobs.second.learning_rate: no setting is named 'learning_rate'*"),
+    "train": ("attempts: 2", "atempts: 2", "train.atempts: * did you mean 'attempts'?"),
+    "evaluate": ("resamples: 200", "resample: 200", "evaluate.resample: * did you mean 'resamples'?"),
+    "architecture": ("architecture: lenet5", "architecture: lenet", "jobs.second.architecture: * mean 'lenet5'?"),
+    "task": ("core: true, task: classification", "core: true, task: clasification", "jobs.first.task: * 'classific"),
+    "dataset name": ("dataset: mine", "dataset: mein", "jobs.second.dataset: no dataset is named 'mein'* 'mine'?"),
+    "policy name": ("augmentation: light,", "augmentation: lite,", "jobs.second.augmentation: * mean 'light'?"),
+    "format": ("format: image_folder", "format: imagefolder", "datasets.mine.format: * mean 'image_folder'?"),
+    "transform": ("[{shift:", "[{shfit:", "augmentation.light.online.0: no transform is named 'shfit'* 'shift'?"),
+    "staged transform": ("{noise: {}}", "{nose: {}}", "augmentation.light.staged.transforms.0: * mean 'noise'?"),
+    "transform option": ("{limit: 0.1}", "{limt: 0.1}", "augmentation.light.online.0: no option* mean 'limit'?"),
+    "format option": ("format: digits", "format: digits, options: {x: 1}", "datasets.digits.options: no option is*"),
+    "model option": ("lr: 1}", "options: {varant: paper}}", "jobs.second.options: * did you mean 'variant'?"),
+    "loss option": ("lr: 1}", "loss: {smoothing: 1}}", "jobs.second.loss: * did you mean 'label_smoothing'?"),
+    "two transforms": ("{limit: 0.1}}", "{}, noise: {}}", "augmentation.light.online.0: one transform an entry*2."),
+    "no transform": ("{noise: {}}", "noise", "augmentation.light.staged.transforms.0: Input should be a valid dic"),
+    "roster": ("roster: core", "roster: [first, secnd]", "roster: no job is named 'secnd'; did you mean 'second'?"),
+    "empty roster": ("roster: core", "roster: []", "roster: [] selects no job."),
+    "empty core": ("core: true, ", "", "roster: core selects no job. Give a job `core: true`"),
+    "roster word": ("roster: core", "roster: most", "roster: Input should be 'core' or 'all' (found 'most')."),
+    "text": ("lr: 1}", "lr: fast}", "jobs.second.lr: Input should be a valid number (found 'fast')."),
+    "quoted": ("lr: 1}", "lr: '0.1'}", "jobs.second.lr: Input should be a valid number (found '0.1')."),
+    "negative": ("lr: 1}", "lr: -1}", "jobs.second.lr: Input should be greater than 0 (found -1)."),
+    "infinite": ("lr: 1}", "lr: .inf}", "jobs.second.lr: Input should be a finite number (found inf)."),
+    "fraction": ("lr: 1}", "epochs: 1.5}", "jobs.second.epochs: Input should be a valid integer (found 1.5)."),
+    "no is text": ("lr: 1}", "nesterov: no}", "jobs.second.nesterov: Input should be a valid boolean (found 'no')."),
+    "workers": ("lr: 1}", "workers: 0}", "jobs.second.workers: Input should be greater than 0 (found 0)."),
+    "lanes": ("attempts: 2", "lanes: 0", "train.lanes: Input should be greater than 0 (found 0)."),
+    "choice": ("lr: 1}", "schedule: linear}", "jobs.second.schedule: Input should be 'constant', 'cosine'*"),
+    "not JSON": ("lr: 1}", "options: {variant: 2026-01-01}}", "jobs.second.options.variant: input was not a valid JS"),
+    "missing": ("dataset: mine, ", "", "jobs.second.dataset: missing. Add it."),
+    "missing format": ("format: digits", "", "datasets.digits.format: missing. Add it."),
+    "outside": ("path: data/raw/mine", "path: /data/mine", "datasets.mine.path: '/data/mine' is not under data/raw/."),
+    "dots": ("path: data/raw/mine", "path: data/raw/../mine", "datasets.mine.path: * is not under data/raw/."),
+    "milestones": ("lr: 1}", "schedule: step}", "jobs.second.milestones: schedule step needs epochs"),
+    "nesterov": ("lr: 1}", "nesterov: true, momentum: 0}", "jobs.second.nesterov: needs momentum"),
+    "job name": ("second:", "a.b:", "jobs.a.b: names become folders"),
+    "job path": ("second:", "../second:", "jobs.../second: names become folders"),
+    "number name": ("second:", "2:", "jobs.2: Input should be a valid string (found 2)."),
+}
+
+
+def test_what_is_not_yaml_or_not_there_names_the_file(tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, "jobs: [1\n")
+    assert line.startswith("not valid YAML.")
+    assert "line 2" in line
+    assert faults(tmp_path, "") == faults(tmp_path, "- 1") == ["holds no sections. Give at least datasets and jobs."]
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(UserError, match=str(path)):
+            params.read(path)
+    (tmp_path / "params.yaml").write_bytes(b"jobs: \xff\xfe")
+    with pytest.raises(UserError, match=r"params\.yaml: not valid YAML"):
+        params.read(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_told_alone_with_its_place(name: str, tmp_path: Path) -> None:
+    old, new, told = FAULTS[name]
+    (line,) = faults(tmp_path, changed(old, new))
+    start, *rest = told.split("*")
+    assert line.startswith(start)
+    assert all(part in line for part in rest)
+
+
+def test_all_faults_are_told_at_once_each_on_its_line(tmp_path: Path) -> None:
+    text = GOOD
+    for name in ("dataset", "format", "transform", "staged", "architecture", "loss option", "train", "dots", "roster"):
+        old, new, _ = FAULTS[name]
+        assert text.count(old) == 1, name
+        text = text.replace(old, new.replace("}}", "}, epochs: -1, batch: x}") if name == "loss option" else new)
+    lines = faults(tmp_path, text)
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(
+        [
+            "augmentation.light.online.0",
+            "augmentation.light.staged.copys",
+            "datasets.digits.sed",
+            "datasets.mine.format",
+            "datasets.mine.path",
+            "jobs.second.architecture",
+            "jobs.second.batch",
+            "jobs.second.epochs",
+            "jobs.second.loss",
+            "roster",
+            "train.atempts",
+        ]
+    )
+
+
+def test_one_fault_brings_no_false_ones(tmp_path: Path) -> None:
+    """An entry that can't be read is still a name that others may use."""
+    roster = changed("roster: core", "roster: [second]").replace("dataset: mine, ", "")
+    assert faults(tmp_path, roster) == ["jobs.second.dataset: missing. Add it."]
+    assert len(faults(tmp_path, changed("core: true", "core: 1"))) == 1
+    assert len(faults(tmp_path, changed("lr: 1}", "schedule: step, milestones: 3}"))) == 1
+    assert (
+        len(faults(tmp_path, changed("{online: [{shift: {limit: 0.1}}], staged: ", "[{").replace("{}}]}}", "{}}]}]")))
+        == 1
+    )
+    assert faults(tmp_path, "roster: all\njobs: {a: {}}") == [
+        "datasets: missing. Add it.",
+        *(f"jobs.a.{name}: missing. Add it." for name in ("task", "architecture", "dataset")),
+    ]
+
+
+def test_a_task_that_the_architecture_does_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "constant", lambda *_: ("segmentation",))
+    lines = faults(tmp_path, GOOD)
+    assert lines[0].startswith("jobs.first.task: linear does segmentation, not classification.")
+    assert len(lines) == 2
+
+
+def test_one_folder_has_one_owner(tmp_path: Path) -> None:
+    job = "{core: true, task: classification, architecture: linear"
+    text = f"""
+datasets: {{a: {{format: digits}}, a-b: {{format: digits}}}}
+augmentation: {{b-c: {{}}, c: {{}}}}
+jobs:
+  one: {job}, dataset: a, augmentation: b-c}}
+  two: {job}, dataset: a-b, augmentation: c}}
+  three: {job}, dataset: a, augmentation: b-c, epochs: 1}}
+"""
+    (line,) = faults(tmp_path, text)
+    assert line.startswith("jobs.two.augmentation: dataset a-b with augmentation c and dataset a with")
+
+
+def test_none_is_no_name_for_a_policy(tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, changed("  light: {online", "  none: {}\n  light: {online"))
+    assert line.startswith("augmentation.none: none is what jobs without augmentation have.")
+    assert read(tmp_path, changed("augmentation: light, ", "augmentation: none, ")).jobs["second"].policy == "none"
+
+
+def test_yaml_is_1_2_as_dvc_reads_it(tmp_path: Path) -> None:
+    found = read(tmp_path, changed("lr: 1}", "lr: 1e-3, epochs: 012}"))
+    assert (found.jobs["second"].lr, found.jobs["second"].epochs) == (0.001, 12)
+    assert list(read(tmp_path, changed("second:", "no:")).jobs) == ["first", "no"]
+    (line,) = faults(tmp_path, changed("lr: 1}", "lr: 1, lr: 2}"))
+    assert "duplicate key" in line
+    assert "line 10" in line
+
+
+def test_the_roster_selects_in_the_order_of_the_file(tmp_path: Path) -> None:
+    def selected(roster: str) -> list[str]:
+        return list(read(tmp_path, changed("roster: core", f"roster: {roster}")).selected())
+
+    assert selected("core") == ["first"]
+    assert selected("all") == ["first", "second"]
+    assert selected("[second]") == ["second"]
+    assert selected("[second, first]") == ["first", "second"]
+
+
+def test_values_do_not_change(tmp_path: Path) -> None:
+    found = read(tmp_path, GOOD)
+    changes: list[tuple[Any, str]] = [(found, "roster"), (found.jobs["first"], "lr"), (found.datasets["mine"], "seed")]
+    for owner, name in changes:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(owner, name, getattr(owner, name))
+
+
+def test_what_does_not_decide_a_result_is_a_setting() -> None:
+    assert set(Job.model_fields) >= UNDECISIVE
+    assert not UNDECISIVE & {"seed", "lr", "epochs", "batch", "options"}
+
+
+def test_the_shipped_file_is_valid_with_every_roster(tmp_path: Path) -> None:
+    shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert read(tmp_path, shipped).selected()
+    assert {job.task for job in read(tmp_path, shipped).jobs.values()} == {
+        job.task for job in read(tmp_path, shipped).selected().values()
+    }
+
+
+def test_reading_imports_no_torch_and_is_quick() -> None:
+    program = (
+        "import sys, time; started = time.perf_counter(); from pipeline import params; params.read();"
+        "print(time.perf_counter() - started, *sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    started = time.perf_counter()
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, *modules = told.stdout.split()
+    assert not {"torch", "albumentations", "cv2", "numpy", "pyarrow", "ray", "mlflow", "prefect"} & set(modules)
+    assert float(seconds) <= time.perf_counter() - started
+    assert float(seconds) < 2

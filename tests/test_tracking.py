@@ -1,0 +1,69 @@
+"""One run a fingerprint, each epoch once, whatever is retried."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import tracking
+
+SETTINGS = {"dataset": "digits", "task": "classification", "architecture": "linear", "options": {"depth": 2}, "lr": 0.1}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tracking")
+
+
+def rows(epochs: int) -> list[dict[str, float]]:
+    return [
+        {"epoch": epoch, "step": epoch * 9, "train/loss": 1 / epoch, "val/top1": 0.5} for epoch in range(1, epochs + 1)
+    ]
+
+
+def test_a_run_is_found_again_and_epochs_are_logged_once(root: Path) -> None:
+    client = tracking.client(root)
+    first = tracking.run(client, root, "job", "f" * 64, SETTINGS)
+    first.log_history(rows(2))
+    first.log_history(rows(2))
+    again = tracking.run(tracking.client(root), root, "renamed", "f" * 64, SETTINGS)
+    again.log_history(rows(4))
+    assert again.run_id == first.run_id
+    curve = client.get_metric_history(first.run_id, "train/loss")
+    assert [metric.step for metric in curve] == [1, 2, 3, 4]
+    stored = client.get_run(first.run_id)
+    assert stored.info.run_name == "renamed"
+    assert stored.data.params["options.depth"] == "2"
+    other = tracking.run(client, root, "job", "e" * 64, SETTINGS)
+    assert other.run_id != first.run_id
+
+
+def test_artifacts_have_an_absolute_place(root: Path) -> None:
+    client = tracking.client(root)
+    number = tracking.experiment(client, root, "digits", "classification")
+    assert client.get_experiment(number).artifact_location.startswith(f"file://{root}")
+    assert tracking.experiment(client, root, "digits", "classification") == number
+
+
+def test_the_dataset_is_the_runs_input(root: Path) -> None:
+    client = tracking.client(root)
+    run = tracking.run(client, root, "job", "d" * 64, SETTINGS)
+    run.log_dataset("digits", "0123456789abcdef" * 4)
+    run.log_dataset("digits", "0123456789abcdef" * 4)
+    (item,) = client.get_run(run.run_id).inputs.dataset_inputs
+    assert (item.dataset.name, item.dataset.digest) == ("digits", "0123456789abcdef" * 2)
+
+
+def test_the_end_is_told(root: Path) -> None:
+    client = tracking.client(root)
+    run = tracking.run(client, root, "job", "c" * 64, SETTINGS)
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+    run.end("FAILED", "the loss is not finite")
+    assert client.get_run(run.run_id).info.status == "FAILED"
+    assert run.tags()["convline.reason"] == "the loss is not finite"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("test/top1", "test/top1"), ("recall[3]", "recall.3"), ("recall[ä&b]", "recall.ä_b")]
+)
+def test_metric_names_are_those_mlflow_takes(name: str, expected: str) -> None:
+    assert tracking.metric_name(name) == expected

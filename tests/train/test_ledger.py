@@ -1,0 +1,50 @@
+"""Who may train a job, and how often."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.params import Params
+from pipeline.train.ledger import Ledger, claim, reopen
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+
+
+def test_a_claimed_job_is_taken(project: Project) -> None:
+    root, params = project({"a": {}})
+    order = support.orders(root, params)["a"]
+    first = claim(order, 3)
+    assert first is not None
+    assert claim(order, 3) is None
+    first.close()
+    again = claim(order, 3)
+    assert again is not None
+    again.close()
+    assert Ledger.of(order).read()["attempts"] == 2
+
+
+def test_it_is_given_up_after_the_last_attempt_with_the_last_reason(project: Project) -> None:
+    root, params = project({"a": {}})
+    order = support.orders(root, params)["a"]
+    for _ in range(2):
+        lock = claim(order, 2)
+        assert lock is not None
+        Ledger.of(order).note(reason="RuntimeError: no luck")
+        lock.close()
+    assert claim(order, 2) is None
+    entry = Ledger.of(order).read()
+    assert entry["state"] == "failed"
+    assert "2 attempts" in entry["reason"]
+    assert "no luck" in entry["reason"]
+
+
+def test_reopening_gives_fresh_attempts(project: Project) -> None:
+    root, params = project({"a": {}})
+    order = support.orders(root, params)["a"]
+    order.work.mkdir(parents=True)
+    Ledger.of(order).note(state="failed", attempts=3, reason="bad")
+    assert claim(order, 3) is None
+    reopen(order)
+    lock = claim(order, 3)
+    assert lock is not None
+    lock.close()

@@ -1,0 +1,157 @@
+"""The loop's promises: the same bytes again, also when interrupted; a bad job fails alone and says why."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline import store
+from pipeline.params import Params
+from pipeline.train import history, loader, loop
+from pipeline.train.ledger import Ledger, Order
+from pipeline.train.ranks import Ranks
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+RICH = {"augmentation": "light", "epochs": 3, "ema": 0.9, "warmup": 1, "clip": 1.0, "weight_decay": 0.001}
+
+
+def one(project: Project, **settings: Any) -> Order:
+    root, params = project({"a": settings})
+    return support.orders(root, params)["a"]
+
+
+def elsewhere(order: Order, name: str, **settings: Any) -> Order:
+    """The same order with its own work folder."""
+    changed = order.job.model_copy(update=settings)
+    return dataclasses.replace(order, work=order.work.with_name(name), job=changed)
+
+
+def test_same_settings_same_bytes_and_another_seed_others(project: Project) -> None:
+    order = one(project, **RICH)
+    for name, seed in (("first", 0), ("second", 0), ("other", 1)):
+        loop.train(elsewhere(order, name, seed=seed), Ranks())
+    digests = {
+        name: store.content_digest(order.work.with_name(name) / "model") for name in ("first", "second", "other")
+    }
+    assert digests["first"] == digests["second"] != digests["other"]
+
+
+def test_interrupted_after_any_epoch_it_ends_with_the_same_bytes(project: Project) -> None:
+    order = one(project, **RICH)
+    loop.train(order, Ranks())
+    for epochs in (1, 2, 3):
+        stopped = elsewhere(order, f"stopped{epochs}")
+        trainer = loop.Trainer(stopped, Ranks())
+        for _ in range(epochs):
+            trainer.epoch()
+        loop.train(stopped, Ranks())
+        assert Ledger.of(stopped).read()["resumed_at_step"] == trainer.step > 0
+        assert store.content_digest(stopped.model) == store.content_digest(order.model)
+
+
+def test_control_a_resume_that_forgets_the_optimizer_differs(project: Project) -> None:
+    order = one(project, **RICH)
+    loop.train(order, Ranks())
+    stopped = elsewhere(order, "stopped")
+    loop.Trainer(stopped, Ranks()).epoch()
+    forgetful = loop.Trainer(stopped, Ranks())
+    for item in forgetful.optimizers.values():
+        item.load_state_dict = lambda state: None  # type: ignore[method-assign,assignment]
+    forgetful.resume()
+    while not forgetful.finished:
+        forgetful.epoch()
+    forgetful.finish()
+    assert store.content_digest(stopped.model) != store.content_digest(order.model)
+
+
+def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> None:
+    order = one(project, **{**RICH, "epochs": 8})
+    whole = elsewhere(order, "whole")
+    loop.train(whole, Ranks())
+    script = (
+        "import pickle, sys; from pipeline.train import loop; from pipeline.train.ranks import Ranks;"
+        "import torch; torch.set_num_threads(1); loop.train(pickle.load(sys.stdin.buffer), Ranks())"
+    )
+    import pickle
+
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert child.stdin is not None
+    child.stdin.write(pickle.dumps(order))
+    child.stdin.close()
+    deadline = time.monotonic() + 60
+    while not (order.work / "checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not order.model.exists()
+    loop.train(order, Ranks())
+    assert 0 < Ledger.of(order).read()["resumed_at_step"] < 8 * 9
+    assert store.content_digest(order.model) == store.content_digest(whole.model)
+
+
+def test_a_loss_that_is_not_finite_fails_the_job_and_names_the_remedy(project: Project) -> None:
+    order = one(project, lr=1e38, epochs=3)
+    with pytest.raises(loop.JobFailedError, match=r"step \d+ \(epoch \d\).*jobs\.a\.lr"):
+        loop.train(order, Ranks())
+    assert not order.model.exists()
+
+
+def test_the_best_epoch_is_kept_not_the_last(project: Project) -> None:
+    order = one(project, epochs=6, lr=2.0, schedule="constant")
+    loop.train(order, Ranks())
+    rows = history.read(order.model / history.FILE)
+    values = [row["val/top1"] for row in rows]
+    best = store.read_json(order.model / "model.json")["best_epoch"]
+    assert best == values.index(max(values)) + 1
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_patience_ends_training_early(project: Project) -> None:
+    order = one(project, epochs=60, lr=0.5, patience=2, schedule="constant")
+    loop.train(order, Ranks())
+    rows = history.read(order.model / history.FILE)
+    assert len(rows) < 60
+    values = [row["val/top1"] for row in rows]
+    assert len(values) - 1 - values.index(max(values)) == 2
+
+
+def test_no_epochs_gives_the_initial_network(project: Project) -> None:
+    order = one(project, epochs=0)
+    loop.train(order, Ranks())
+    weights = load_file(order.model / "weights.safetensors")
+    initial = loop.Trainer(elsewhere(order, "other"), Ranks()).learner.network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in initial.items())
+    assert history.read(order.model / history.FILE) == []
+
+
+def test_the_train_loss_is_the_mean_over_samples(project: Project) -> None:
+    """With a rate too small to matter, the epoch's loss is that of the initial network over all samples."""
+    order = one(project, lr=1e-12, epochs=1, batch=100)
+    trainer = loop.Trainer(order, Ranks())
+    keys = [[(0, index) for index in range(len(trainer.samples))]]
+    ((images, labels),) = loader.load(trainer.samples, keys, order.job, trainer.settings)
+    with torch.no_grad():
+        expected = trainer.learner(images, labels)["cross_entropy"].item()
+    trainer.epoch()
+    assert trainer.history[0]["train/loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_settings_reach_the_step(project: Project) -> None:
+    """Clipping bounds the first step of plain descent: |Δw| ≤ lr · clip."""
+    order = one(project, lr=0.1, momentum=0.0, clip=1e-3, schedule="constant", epochs=1, batch=2000)
+    trainer = loop.Trainer(order, Ranks())
+    before = {name: value.clone() for name, value in trainer.learner.network.state_dict().items()}
+    trainer.epoch()
+    after = trainer.learner.network.state_dict()
+    moved = torch.cat([(after[name] - before[name]).flatten() for name in before])
+    assert moved.norm().item() == pytest.approx(1e-4, rel=1e-2)

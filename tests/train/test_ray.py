@@ -1,0 +1,68 @@
+"""Ray for real, once: lanes, a job that fails alone, one whose code breaks, and a lane of two processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import store
+from pipeline.errors import UserError
+from pipeline.params import Params, Train
+from pipeline.train import ray
+from pipeline.train.ledger import Ledger
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+
+
+def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
+    jobs = {
+        "plain": {"seed": 1},
+        "other": {"seed": 2},
+        "diverges": {"lr": 1e38},
+        "wide": {"workers": 2, "seed": 3},
+    }
+    root, params = project(jobs)
+    orders = support.orders(root, params)
+    lost = orders["other"]
+    lost.work.mkdir(parents=True)
+    (lost.work / "best").write_text("a file where a folder must go: every attempt breaks")
+    times: dict[str, float] = {}
+    ray.run(list(orders.values()), params.train, root, times)
+    entries = {name: Ledger.of(order).read() for name, order in orders.items()}
+    assert {name: entry["state"] for name, entry in entries.items()} == {
+        "plain": "done",
+        "other": "failed",
+        "diverges": "failed",
+        "wide": "done",
+    }
+    assert "not finite" in entries["diverges"]["reason"]
+    assert entries["diverges"]["attempts"] == 1
+    assert "gave up after 3 attempts" in entries["other"]["reason"]
+    assert "Traceback" in entries["other"]["traceback"]
+    assert store.holds(orders["plain"].model, orders["plain"].fingerprint)
+    assert store.holds(orders["wide"].model, orders["wide"].fingerprint)
+    assert times["ray_s"] > times["ray_start_s"] > 0
+    assert not list((root / ".work/ray").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "gpus", "width"), [(1, 2, 0, 1), ("auto", 2, 0, 1), ("auto", 8, 4, 4), (2, 8, 4, 2)]
+)
+def test_width(project: Project, workers: int | str, cpus: int, gpus: int, width: int) -> None:
+    root, params = project({"a": {"workers": workers}})
+    assert ray.width(support.orders(root, params)["a"], cpus, gpus) == width
+
+
+def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> None:
+    root, params = project({"a": {"workers": 3}})
+    with pytest.raises(UserError, match=r"jobs\.a\.workers: 3 processes, but Ray has 2 CPUs"):
+        ray.width(support.orders(root, params)["a"], 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("widths", "lanes", "cpus", "gpus", "world"),
+    [([1], "auto", 2, 0, 1), ([1, 1, 1], "auto", 2, 0, 2), ([1, 1, 1], 1, 4, 0, 1), ([1, 4], "auto", 4, 4, 4)],
+)
+def test_world(widths: list[int], lanes: int | str, cpus: int, gpus: int, world: int) -> None:
+    assert ray._world(widths, Train.model_validate({"lanes": lanes}), cpus, gpus) == world

@@ -1,0 +1,126 @@
+"""Which jobs are stale, and what becomes of the others."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import store
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.train import history, stage
+from pipeline.train.ledger import Ledger
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def trained(root: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the stage; the line that says what was stale."""
+    capsys.readouterr()
+    stage.run(params, root)
+    return next(line for line in capsys.readouterr().out.splitlines() if "jobs" in line)
+
+
+def test_one_changed_job_trains_alone_and_older_settings_come_back(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = {"a": {"seed": 1}, "b": {"seed": 2}}
+    root, params = project(jobs)
+    assert "2 of 2" in trained(root, params, capsys)
+    assert "nothing to do" in trained(root, params, capsys)
+    before = store.content_digest(root / "models/a")
+    changed = support.write_params(root, {**jobs, "a": {"seed": 1, "lr": 0.01}})
+    assert "1 of 2 jobs to train: a" in trained(root, changed, capsys)
+    assert store.content_digest(root / "models/a") != before
+    again = support.write_params(root, jobs)
+    assert "nothing to do" in trained(root, again, capsys)
+    assert store.content_digest(root / "models/a") == before
+
+
+def test_pulled_models_are_not_trained_again(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {}})
+    trained(root, params, capsys)
+    shutil.rmtree(root / ".work")
+    assert "nothing to do" in trained(root, params, capsys)
+
+
+def test_a_damaged_model_is_put_back(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {}})
+    trained(root, params, capsys)
+    weights = root / "models/a/weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(data)
+    assert "nothing to do" in trained(root, params, capsys)
+    store.verify(root / "models/a")
+
+
+def test_a_model_lost_everywhere_is_trained_again(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {}})
+    trained(root, params, capsys)
+    order = support.orders(root, params)["a"]
+    shutil.rmtree(root / "models/a")
+    shutil.rmtree(order.model)
+    assert "1 of 1 jobs" in trained(root, params, capsys)
+
+
+def test_a_job_that_left_the_roster_leaves_models(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
+    trained(root, params, capsys)
+    trained(root, support.write_params(root, {"b": {"seed": 2}}), capsys)
+    assert [path.name for path in (root / "models").iterdir() if path.is_dir()] == ["b"]
+
+
+def test_names_workers_and_roster_decide_nothing(project: Project) -> None:
+    root, params = project({"a": {}})
+    mark = support.orders(root, params)["a"].fingerprint
+    same = support.write_params(root, {"renamed": {"workers": 2, "loader_workers": 1, "core": False}})
+    assert support.orders(root, same)["renamed"].fingerprint == mark
+    other = support.write_params(root, {"a": {"weight_decay": 0.5}})
+    assert support.orders(root, other)["a"].fingerprint != mark
+
+
+def test_the_policy_decides(project: Project) -> None:
+    root, params = project({"a": {"augmentation": "light"}, "b": {}})
+    marks = {name: order.fingerprint for name, order in support.orders(root, params).items()}
+    assert marks["a"] != marks["b"]
+
+
+def test_two_equal_jobs_are_refused(project: Project) -> None:
+    root, params = project({"a": {}, "b": {}})
+    with pytest.raises(UserError, match=r"jobs\.a and jobs\.b"):
+        stage.orders(params, root)
+
+
+def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"bad": {"lr": 1e38}, "good": {}})
+    stage.run(params, root)
+    failed = store.read_json(root / "models/failed.json")
+    assert list(failed) == ["bad"]
+    assert "not finite" in failed["bad"]["reason"]
+    assert "train: bad failed: " in capsys.readouterr().out
+    assert store.holds(root / "models/good", support.orders(root, params)["good"].fingerprint)
+
+
+def test_where_no_job_ends_well_the_stage_fails(project: Project) -> None:
+    root, params = project({"bad": {"lr": 1e38}})
+    with pytest.raises(UserError, match="no job ended well"):
+        stage.run(params, root)
+
+
+def test_nothing_time_like_is_in_models(project: Project) -> None:
+    root, params = project({"a": {}})
+    stage.run(params, root)
+    assert {path.name for path in (root / "models/a").iterdir()} == {
+        "history.csv",
+        "manifest.json",
+        "model.json",
+        "weights.safetensors",
+    }
+    names = history.read(root / "models/a/history.csv")[0]
+    assert not [name for name in names if "time" in name or "_s" in name]
+    assert Ledger.of(support.orders(root, params)["a"]).read()["seconds"] > 0
