@@ -27,6 +27,8 @@ class Curves:
         if self.client is None:
             self.client = tracking.client(self.root)
         run = tracking.run(self.client, self.root, order.name, order.fingerprint, order.job.model_dump())
+        if entry["state"] == "running":
+            run.begin()
         run.log_history(entry.get("history", []))
         if entry["state"] == "failed":
             run.end("FAILED", str(entry["reason"]))

@@ -7,7 +7,7 @@ logged through the stateless client, by one process, and each step once.
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,25 @@ class Run:
         for path in sorted(folder.glob("*.png")):
             self.client.log_artifact(self.run_id, str(path), "pictures")
 
+    def begin(self) -> None:
+        """Say RUNNING again, where a resumed job's run had been ended."""
+        if self.client.get_run(self.run_id).info.status != "RUNNING":
+            self.client.update_run(self.run_id, status="RUNNING")
+
     def end(self, status: str, reason: str | None = None) -> None:
         """Set the final status, FINISHED, FAILED or KILLED, and why."""
         if reason is not None:
             self.client.set_tag(self.run_id, "convline.reason", reason[:5000])
         self.client.set_terminated(self.run_id, status)
+
+
+def end_orphans(made: Any, trained: Callable[[str], bool]) -> None:
+    """Mark runs KILLED that say RUNNING though nothing trains their fingerprint: a killed process can't say so."""
+    numbers = [found.experiment_id for found in made.search_experiments()]
+    for found in made.search_runs(numbers, "attributes.status = 'RUNNING'"):
+        mark = found.data.tags.get(FINGERPRINT)
+        if mark is not None and not trained(mark):
+            made.set_terminated(found.info.run_id, "KILLED")
 
 
 def experiment(made: Any, root: Path, dataset: str, task: str) -> str:

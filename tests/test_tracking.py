@@ -62,6 +62,16 @@ def test_the_end_is_told(root: Path) -> None:
     assert run.tags()["convline.reason"] == "the loss is not finite"
 
 
+def test_a_run_that_nothing_trains_is_not_left_running(root: Path) -> None:
+    client = tracking.client(root)
+    dead, alive = (tracking.run(client, root, "job", letter * 64, SETTINGS) for letter in "ab")
+    tracking.end_orphans(client, lambda mark: mark == "b" * 64)
+    assert client.get_run(dead.run_id).info.status == "KILLED"
+    assert client.get_run(alive.run_id).info.status == "RUNNING"
+    dead.begin()
+    assert client.get_run(dead.run_id).info.status == "RUNNING"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("test/top1", "test/top1"), ("recall[3]", "recall.3"), ("recall[ä&b]", "recall.ä_b")]
 )

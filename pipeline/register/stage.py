@@ -15,7 +15,7 @@ from pipeline import store, tracking
 from pipeline.params import Job, Params
 from pipeline.register import champion, versions
 from pipeline.tracking import FINGERPRINT, SYNCED
-from pipeline.train import history
+from pipeline.train import history, ledger
 
 DECISION, AGAINST = "convline.decision", "convline.compared"
 
@@ -25,6 +25,7 @@ def run(params: Params, root: Path) -> None:
     reports = root / "reports/registered.json"
     before = store.read_json(reports, {})
     client = tracking.client(root)
+    tracking.end_orphans(client, lambda mark: ledger.held(root / ".work/jobs" / mark))
     groups: dict[str, dict[str, Job]] = {}
     for name, job in params.selected().items():
         if (root / "metrics" / f"{name}.json").exists():
@@ -34,7 +35,8 @@ def run(params: Params, root: Path) -> None:
         for model, jobs in sorted(groups.items()):
             group = Group(client, root, model, jobs)
             registered[model] = group.settle(before.get(model, {}))
-            print(f"register: {model}: champion {registered[model]['champion']['job']}: {group.text}")
+            news = "as before" if registered[model] == before.get(model) else registered[model]["decision"]["text"]
+            print(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
     store.write_json(reports, registered)
 
 
@@ -47,21 +49,19 @@ class Group:
         self.marks = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
         job = next(iter(jobs.values()))
         self.dataset, self.task = job.dataset, job.task
-        self.text = ""
 
     def settle(self, before: dict[str, Any]) -> dict[str, Any]:
         """Runs, versions and aliases; returns this model's part of registered.json."""
         made = {mark: self._version(name) for name, mark in self.marks.items()}
         first = self._first()
         present = self._alias("champion") or self._from_before(before)
-        decision: dict[str, Any] = {"text": "the first champion: there was none before"}
+        decision: dict[str, Any] = {"text": "the first: there was none before"}
         if present is None:
             self._promote(made[self.marks[first]])
         elif present.tags[FINGERPRINT] == self.marks[first]:
             decision = before.get("decision", {"text": "is the best on val, and is the champion already"})
         else:
             decision = self._compare(first, made[self.marks[first]], present)
-        self.text = decision["text"]
         aliases = {alias: self._entry(alias) for alias in ("champion", "challenger", "previous")}
         models = {mark: name for name, mark in self.marks.items()}
         return {**aliases, "models": models, "decision": decision}

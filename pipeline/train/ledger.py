@@ -82,6 +82,18 @@ def claim(order: Order, attempts: int) -> IO[str] | None:
     return lock
 
 
+def held(work: Path) -> bool:
+    """Whether a living process trains in this folder."""
+    try:
+        with (work / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def reopen(order: Order) -> None:
     """Give a job that is to be trained a fresh set of attempts, whatever became of it before; checkpoints stay."""
     ledger = Ledger.of(order)

@@ -109,10 +109,10 @@ class Trainer:
                 share = loss.detach().double() * weights[number] / self.ranks.world
                 totals[name] = totals.get(name, torch.zeros_like(share)) + share
             seen += count * self.ranks.world
-            if self.ranks.leads and time.monotonic() - told > PROGRESS_EVERY_S:
+            part = (number + 1) / self.steps_per_epoch
+            if self.ranks.leads and part < 1 and time.monotonic() - told > PROGRESS_EVERY_S:
                 told = time.monotonic()
-                done = epoch + (number + 1) / self.steps_per_epoch
-                self._progress(done, float(totals["loss"]) / (number + 1), images_per_s=seen / (told - started))
+                self._progress(epoch + part, float(totals["loss"]) / (number + 1), images_per_s=seen / (told - started))
         names = sorted(totals)
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
         return {name: float(value) / self.steps_per_epoch for name, value in zip(names, sums, strict=True)}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.params import Params
-from pipeline.train.ledger import Ledger, claim, reopen
+from pipeline.train.ledger import Ledger, claim, held, reopen
 from tests import support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -17,8 +17,10 @@ def test_a_claimed_job_is_taken(project: Project) -> None:
     assert first is not None
     assert claim(order, 3) is None
     first.close()
+    assert not held(order.work)
     again = claim(order, 3)
     assert again is not None
+    assert held(order.work)
     again.close()
     assert Ledger.of(order).read()["attempts"] == 2
 
