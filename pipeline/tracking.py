@@ -120,7 +120,8 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     place = (root.resolve() / FOLDER / "artifacts" / dataset / task).as_uri()
-    return str(made.create_experiment(name, artifact_location=place))
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
+    return str(made.create_experiment(name, artifact_location=place, tags=kind))
 
 
 def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:

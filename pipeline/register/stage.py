@@ -79,10 +79,19 @@ class Group:
         if run.tags().get(SYNCED) != evaluated:
             self._log(run, name)
         version = versions.ensure(run, self.model, mark, self.root / "models" / name, job.task)
+        if version.description is None:
+            self.client.update_model_version(self.model, version.version, self._words(name))
         if run.tags().get(SYNCED) != evaluated:
             self.client.set_tag(run.run_id, SYNCED, evaluated)
             run.end("FINISHED")
         return version
+
+    def _words(self, name: str) -> str:
+        """`lenet5: top1 0.9883 [0.9738, 0.9971] on test`"""
+        metrics = self.metrics[name]
+        primary = metrics["primary"]
+        low, high = metrics[f"{primary}_low"], metrics[f"{primary}_high"]
+        return f"{name}: {primary} {metrics[primary]:.4f} [{low:.4f}, {high:.4f}] on test"
 
     def _log(self, run: tracking.Run, name: str) -> None:
         metrics = self.metrics[name]

@@ -83,7 +83,8 @@ class Trainer:
         losses = self._pass(epoch, started)
         trained_s = time.monotonic() - started
         scores = self._validate()
-        row = {"epoch": epoch + 1, "step": self.step, "lr": self.optimizers[self.phases[0].name].param_groups[0]["lr"]}
+        lr = self.optimizers[self.phases[0].name].param_groups[0]["lr"]
+        row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
         kept = {name for name in scores if "[" not in name} | {self.task.PRIMARY}  # not one curve a class
         row |= {f"val/{name}": value for name, value in scores.items() if name in kept}

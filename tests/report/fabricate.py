@@ -87,7 +87,7 @@ def _model(path: Path, name: str, job: Job, primary: str, final: float, higher: 
     start = 0.1 if higher else final * 6
     with (path / "history.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["epoch", "step", "lr", "train/loss", f"val/{primary}"])
+        rows.writerow(["epoch", "step", "train/lr", "train/loss", f"val/{primary}"])
         for epoch in range(12):
             rest = math.exp(-epoch / (1.5 + len(name) % 3))
             rows.writerow([epoch, epoch * 17, 0.05, 0.02 + 2.3 * rest, final + (start - final) * rest])
