@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
+from pipeline.models._blocks import he_normal
 from pipeline.models._spec import Spec
 
 TASKS = ("classification",)
@@ -65,9 +66,7 @@ def build(spec: Spec, *, variant: str = "modern") -> nn.Module:
     if spec.size < SMALLEST:
         raise UserError(f"size: {spec.size} is too small for lenet5; use at least {SMALLEST}")
     network = nn.Sequential(OrderedDict(pad=_padding(spec.size), **variants[variant](spec)))
-    if variant == "paper":
-        network.apply(_initialise)
-    return network
+    return network.apply(_initialise) if variant == "paper" else he_normal(network)
 
 
 def _padding(size: int) -> nn.Module:
