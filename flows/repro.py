@@ -54,6 +54,7 @@ def _try_failed_again() -> None:
 def _choose(roster: str) -> None:
     yaml = YAML()
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     value = yaml.load(params.FILE)
     if value["roster"] != roster:
         print(f"params.yaml: roster is now {roster} (it was {value['roster']})")

@@ -93,13 +93,37 @@ def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults
     yield from _check_plugin(place, "augment.transforms", name, "build", (place, options))
 
 
+def _check_learner(place: str, job: "Job") -> Faults:
+    """Loss options belong to the architecture's own learner where it brings one, else to the task's."""
+    kind, name = "tasks", job.task
+    if (
+        job.architecture in plugins.names("models")
+        and plugins.options("models", job.architecture, "learner") is not None
+    ):
+        kind, name = "models", job.architecture
+    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", (f"{place}.loss", ()))
+    if name in plugins.names(kind):
+        yield from _check_plugin(f"{place}.task", kind, name, "learner", (f"{place}.loss", job.loss))
+
+
+def _check_sources(place: str, job: "Job", jobs: list[str]) -> Faults:
+    if job.pretrained is not None and (job.pretrained.job is None) == (job.pretrained.file is None):
+        yield f"{place}.pretrained", "give either `job` or `file`."
+    for role, name in job.sources.items():
+        if name not in jobs:
+            yield f"{place}.{role}", plugins.unknown("job", name, jobs)
+        elif f"jobs.{name}" == place:
+            yield f"{place}.{role}", "a job can't start from itself. Name another."
+
+
 def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:
     datasets, policies = named.get("datasets", []), named.get("augmentation", [])
     if job.dataset not in datasets:
         yield f"{place}.dataset", plugins.unknown("dataset", job.dataset, datasets)
     if job.policy not in ["none", *policies]:
         yield f"{place}.augmentation", plugins.unknown("augmentation", job.policy, policies)
-    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", (f"{place}.loss", job.loss))
+    yield from _check_learner(place, job)
+    yield from _check_sources(place, job, named.get("jobs", []))
     options = f"{place}.options", job.options
     yield from _check_plugin(f"{place}.architecture", "models", job.architecture, "build", options)
     if job.architecture in plugins.names("models") and job.task in plugins.names("tasks"):

@@ -60,6 +60,13 @@ class Policy(Strict):
     staged: Staged = Staged()
 
 
+class Pretrained(Strict):
+    """Weights to start from: another job's, or a safetensors file's; exactly one of the two."""
+
+    job: str | None = None
+    file: str | None = None
+
+
 class Job(Strict):
     """One architecture on one task on one dataset, and how it is trained."""
 
@@ -70,6 +77,8 @@ class Job(Strict):
     core: bool = False
     options: dict[str, JsonValue] = {}
     loss: dict[str, JsonValue] = {}
+    pretrained: Pretrained | None = None
+    extractor: str | None = None
     size: int = Field(32, ge=1)
     channels: Literal[1, 3] = 3
     seed: int = Field(0, ge=0)
@@ -96,6 +105,13 @@ class Job(Strict):
     def policy(self) -> str:
         """The name of the augmentation policy; `none` where the job names none."""
         return self.augmentation or "none"
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Jobs that must be done before this one, by what they are to it."""
+        started_from = self.pretrained.job if self.pretrained else None
+        named = {"pretrained": started_from, "extractor": self.extractor}
+        return {role: name for role, name in named.items() if name is not None}
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint

@@ -5,13 +5,18 @@ Rows of one group (a person, a video) are drawn together. Efron and Tibshirani, 
 Bootstrap (1993), chapters 13 and 8.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 Scorer = Callable[[Counts], dict[str, float]]
+
+
+def primary(name: str, scores: Mapping[str, float]) -> str:
+    """The primary score's full name: `FID` may be found as `FID[lenet5]`."""
+    return next(key for key in scores if key == name or key.startswith(f"{name}["))
 
 
 def resamples(groups: Sequence[str], number: int, seed: int) -> Iterator[Counts]:
@@ -42,6 +47,7 @@ def paired(
 ) -> dict[str, float]:
     """Difference challenger − champion on the same rows: `difference`, `low` and `high` (95 %)."""
     ones = np.ones(len(groups), dtype=np.int64)
+    metric = primary(metric, challenger(ones))
     differences = [challenger(counts)[metric] - champion(counts)[metric] for counts in resamples(groups, number, seed)]
     low, high = np.nanpercentile(differences, [2.5, 97.5])
     return {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.count.parameters import expected, trainable
-from pipeline.count.trace import Field, Trace, agree
+from pipeline.count.trace import Call, Field, Trace, agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class Count:
     modules: list[Row]
 
 
-def count(net: nn.Module, channels: int, size: int) -> Count:
+def count(net: nn.Module, channels: int, size: int, call: Call | None = None) -> Count:
     """Count a network on the meta device, in evaluation mode, for an image channels×size×size.
 
+    `call(net, images)` runs the network where that is more than `net(images)` (proposals, noise).
     UserError names the module and both numbers where formula and network differ.
     """
     trace = Trace()
-    field = trace.run(net.eval(), torch.empty(1, channels, size, size, device="meta"))
+    field = trace.run(net.eval(), torch.empty(1, channels, size, size, device="meta"), call)
     rows = [_row(name, module, trace) for name, module in net.named_modules()]
     agree("the network", "parameters", sum(row.parameters for row in rows), trainable(net.parameters()))
     return Count(

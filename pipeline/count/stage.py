@@ -47,8 +47,9 @@ def published(architecture: str) -> dict[str, Any]:
 
 
 def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
-    classes = len(facts(root / "data" / "prepared" / job.dataset).classes)
-    spec = Spec(job.task, classes, job.channels, job.size)
+    known = facts(root / "data" / "prepared" / job.dataset)
+    classes = getattr(known, plugins.constant("tasks", job.task, "CLASSES"))
+    spec = Spec(job.task, len(classes), job.channels, job.size)
     found = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
     return _entry(found, spec, job.options) | {"modules": [asdict(row) for row in found.modules]}
 
@@ -58,7 +59,7 @@ def _count(place: str, architecture: str, spec: Spec, options: dict[str, Any]) -
     with torch.device("meta"), _errors_at(place):
         network = build(architecture, spec, options)
     with _errors_at(f"pipeline/models/{architecture}.py: "):
-        return count(network, spec.channels, spec.size)
+        return count(network, spec.channels, spec.size, getattr(plugins.load("models", architecture), "trace", None))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from pipeline.count.functions import Effect, effect
 from pipeline.errors import UserError
 
 FLOAT32_BYTES = 4
+Call = Callable[[nn.Module, Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,7 +51,7 @@ class Trace(TorchFunctionMode):
         self._flops = FlopCounterMode(display=False)
 
     @torch.no_grad()
-    def run(self, net: nn.Module, images: Tensor) -> Field | None:
+    def run(self, net: nn.Module, images: Tensor, call: Call | None = None) -> Field | None:
         """Pass images on the meta device through; the field of the last map, None if all see only one pixel."""
         self._field_of[images] = Field()
         with ExitStack() as hooks:
@@ -58,7 +59,7 @@ class Trace(TorchFunctionMode):
                 hooks.callback(module.register_forward_pre_hook(partial(self._enter, name)).remove)
                 hooks.callback(module.register_forward_hook(partial(self._leave, name)).remove)
             with self._flops, self:
-                output = net(images)
+                output = call(net, images) if call else net(images)
         field = self._field(output)
         return None if field == Field() else field
 

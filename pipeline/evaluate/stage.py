@@ -52,6 +52,7 @@ def _fingerprint(root: Path, name: str, job: Job, settings: Evaluate) -> str:
             "model": store.content_digest(root / "models" / name),
             "dataset": store.content_digest(root / "data/prepared" / job.dataset),
             "settings": settings.model_dump(),
+            "extractor": job.extractor and store.content_digest(root / "models" / job.extractor),
             "code": code([f"pipeline.{name}" for name in modules]),
         }
     )
@@ -64,16 +65,17 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -
     store.verify(root / "models" / name)
     prepared = root / "data/prepared" / job.dataset
     learner, _ = _stored.load(root / "models" / name)
+    if job.extractor is not None:
+        learner.use(_stored.load(root / "models" / job.extractor)[0])
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
-    classes = learner.settings.classes
     tables: dict[str, pa.Table] = {}
     for split in SPLITS:
         stored = sample.split(prepared, split)
         tables[split], predictions = predict.rows(answer, stored, job.task)
         pq.write_table(tables[split], path / f"{split}.parquet")
-    _draw(path, task, stored, predictions, tables["test"], classes, settings.pictures)
-    store.write_json(path / "scores.json", _scores(task, tables, classes, settings))
+    _draw(path, task, stored, predictions, tables["test"], learner.settings, settings.pictures)
+    store.write_json(path / "scores.json", _scores(task, tables, learner.settings, settings))
     protocol = {
         "dataset": store.content_digest(prepared),
         "model": store.content_digest(root / "models" / name),
@@ -99,15 +101,16 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     store.write_json(root / "reports/speed.json", speeds)
 
 
-def _scores(task: Any, tables: dict[str, pa.Table], classes: tuple[str, ...], settings: Evaluate) -> dict[str, Any]:
+def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evaluate) -> dict[str, Any]:
     """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked."""
-    scorer = task.scorer(tables["test"], classes)
+    scorer = task.scorer(tables["test"], known)
     found = scorer(np.ones(len(tables["test"]), np.int64))
     groups = tables["test"]["group"].to_pylist()
     bounds = statistics.intervals(scorer, groups, number=settings.resamples, seed=SEED)
-    scores: dict[str, Any] = {"primary": task.PRIMARY, "higher_is_better": task.HIGHER_IS_BETTER}
-    val = task.scorer(tables["val"], classes)(np.ones(len(tables["val"]), np.int64))
-    scores[f"val_{task.PRIMARY}"] = round(val[task.PRIMARY], 6)
+    primary = statistics.primary(task.PRIMARY, found)
+    scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER}
+    val = task.scorer(tables["val"], known)(np.ones(len(tables["val"]), np.int64))
+    scores[f"val_{primary}"] = round(val[primary], 6)
     for metric, value in found.items():
         scores[metric] = round(value, 6) if np.isfinite(value) else None
         known = np.isfinite(value) and metric in bounds
@@ -118,16 +121,14 @@ def _scores(task: Any, tables: dict[str, pa.Table], classes: tuple[str, ...], se
     return scores
 
 
-def _draw(
-    path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, classes: tuple[str, ...], number: int
-) -> None:
+def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:
     """Example predictions, the worst mistakes, and the task's own figures."""
     count = min(number, len(stored))
     spread = np.linspace(0, len(stored) - 1, count).astype(int)
     worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
     for name, chosen in (("examples", spread), ("failures", worst)):
-        pictures = [task.draw(stored[int(index)], predictions[int(index)], classes) for index in chosen]
+        pictures = [task.draw(stored[int(index)], predictions[int(index)], known) for index in chosen]
         if pictures:
             store.write_bytes(path / f"{name}.png", images.encode_png(images.grid(pictures, 6, side=112)))
-    for name, figure in task.figures(table, classes).items():
+    for name, figure in task.figures(table, known).items():
         figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

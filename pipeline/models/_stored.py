@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from pipeline import plugins
+from pipeline.errors import UserError
 from pipeline.models import _spec
 from pipeline.params import Job
 from pipeline.sample import Facts
@@ -42,19 +44,49 @@ def describe(job: Job, facts: Facts) -> dict[str, Any]:
     }
 
 
-def build(description: dict[str, Any]) -> Learner:
-    """A freshly initialised learner; an architecture that brings its own is asked first."""
+def stored_settings(description: dict[str, Any]) -> Settings:
+    """The settings in a model.json."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()
     }
-    known = Settings(**values)
+    return Settings(**values)
+
+
+def build(description: dict[str, Any]) -> Learner:
+    """A freshly initialised learner; an architecture that brings its own is asked first."""
+    known = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
-    spec = _spec.Spec(task, len(known.classes), known.channels, known.size)
+    classes = getattr(known, plugins.constant("tasks", task, "CLASSES"))
+    spec = _spec.Spec(task, len(classes), known.channels, known.size)
     network = _spec.build(architecture, spec, description["options"])
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
     learner: Learner = make(network, known, **description["loss"])
     return learner
+
+
+def start(network: nn.Module, source: Path) -> list[str]:
+    """Take weights by name and shape from a model folder or a safetensors file; the names that found no place.
+
+    The source may be a part of the network (a classifier in a detector): it goes where most names match.
+    UserError if nothing matches.
+    """
+    found = load_file(source / WEIGHTS if source.is_dir() else source)
+    target = network.state_dict()
+    places = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
+
+    def matches(place: str) -> list[str]:
+        named = [name for name in found if place + name in target]
+        return [name for name in named if target[place + name].shape == found[name].shape]
+
+    best = max(places, key=lambda place: len(matches(place)))
+    matched = matches(best)
+    if not matched:
+        raise UserError(
+            f"{source}: none of its {len(found)} weights has a name and shape of the network. Choose another."
+        )
+    network.load_state_dict({best + name: found[name] for name in matched}, strict=False)
+    return sorted(set(found) - set(matched))
 
 
 def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:

@@ -18,15 +18,16 @@ import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, tracking
 from pipeline.errors import UserError
+from pipeline.tasks._learner import Settings
 
 RESAMPLES, SEED = 2000, 0
 
 
-def decide(challenger: pa.Table, champion: pa.Table, task: str, classes: tuple[str, ...]) -> dict[str, Any]:
+def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings) -> dict[str, Any]:
     """Compare two models' rows of the same test images: `promoted`, and the numbers that decided."""
     module = plugins.load("tasks", task)
     metric = module.PRIMARY
-    ours, theirs = (module.scorer(table, classes) for table in (challenger, champion))
+    ours, theirs = (module.scorer(table, settings) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
     found = statistics.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
     promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0
@@ -39,13 +40,14 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, classes: tuple[s
     return {"promoted": promoted, "metric": metric, "text": text, **numbers}
 
 
-def rows(root: Path, dataset: str, task: str, model_uri: str) -> pa.Table:
+def rows(root: Path, dataset: str, task: str, model_uri: str, settings: Settings) -> pa.Table:
     """A registered model's rows of the test split, from its own answers."""
     stored = sample.split(root / "data/prepared" / dataset, "test")
     module = plugins.load("tasks", task)
     table = []
     for item, answered in zip(stored, _answers(root, stored, model_uri), strict=True):
-        table.append({"id": item.id, "group": item.group, **module.rows(item, module.prediction(answered))})
+        prediction = module.prediction(item, answered, settings)
+        table.append({"id": item.id, "group": item.group, **module.rows(item, prediction)})
     return pa.Table.from_pylist(table)
 
 

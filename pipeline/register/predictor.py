@@ -23,7 +23,7 @@ class Predictor(mlflow.pyfunc.PythonModel):
         """Rebuild the learner from the logged folder."""
         learner, description = _stored.load(Path(context.artifacts["model"]))
         self.task = plugins.load("tasks", description["task"])
-        self.classes = learner.settings.classes
+        self.settings = learner.settings
         self.predict_samples = predict.predictor(learner, description["task"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
@@ -32,7 +32,7 @@ class Predictor(mlflow.pyfunc.PythonModel):
         for number, data in enumerate(model_input["image"]):
             sample = Sample(id=str(number), image=images.decode(bytes(data)), label=0)
             (prediction,) = self.predict_samples([sample])
-            answers.append(self.task.answer(prediction, self.classes))
+            answers.append(self.task.answer(sample, prediction, self.settings))
         return pd.DataFrame(answers, columns=list(self.task.OUTPUT))
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline import store, tracking
 from pipeline.params import Job, Params
-from pipeline.register import champion, versions
+from pipeline.register import versions
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, ledger
 
@@ -149,15 +149,19 @@ class Group:
 
     def _compare(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """The decision between the first candidate and the champion; made once for the same pair and test set."""
+        from pipeline.models import _stored
+        from pipeline.register import champion
+
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
         pair = f"{present.tags[FINGERPRINT]}:{digest}"
         if version.tags.get(AGAINST) == pair:
             decision: dict[str, Any] = json.loads(version.tags[DECISION])
             return decision
         challenger = pq.read_table(self.root / "evaluations" / name / "test.parquet")
-        classes = tuple(store.read_json(self.root / "models" / name / "model.json")["settings"]["classes"])
-        old = champion.rows(self.root, self.dataset, self.task, f"models:/{self.model}/{present.version}")
-        decision = champion.decide(challenger, old, self.task, classes)
+        settings = _stored.stored_settings(store.read_json(self.root / "models" / name / _stored.DESCRIPTION))
+        uri = f"models:/{self.model}/{present.version}"
+        old = champion.rows(self.root, self.dataset, self.task, uri, settings)
+        decision = champion.decide(challenger, old, self.task, settings)
         decision["text"] = f"{name} {decision['text']}"
         self.client.set_model_version_tag(self.model, version.version, DECISION, store.canonical(decision).decode())
         self.client.set_model_version_tag(self.model, version.version, AGAINST, pair)

@@ -43,6 +43,8 @@ class Learner(nn.Module):
 
     mean: Tensor
     std: Tensor
+    #: another job's model that this one is measured by (FID); no part of its weights
+    extractor: "Learner | None" = None
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -50,6 +52,10 @@ class Learner(nn.Module):
         self.settings = settings
         self.register_buffer("mean", torch.tensor(settings.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(settings.std).view(1, -1, 1, 1), persistent=False)
+
+    def use(self, extractor: "Learner") -> None:
+        """Take the extractor, past nn.Module's registration: it is neither trained, nor stored, nor moved."""
+        object.__setattr__(self, "extractor", extractor.eval())
 
     @property
     def phases(self) -> tuple[Phase, ...]:

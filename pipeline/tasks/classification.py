@@ -23,7 +23,9 @@ from pipeline.tasks._learner import Learner, Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: fields that every sample must have, and which of a dataset's class lists the network's outputs index
 NEEDS = ("label",)
+CLASSES = "classes"
 PRIMARY = "top1"
 HIGHER_IS_BETTER = True
 #: what a served model answers, by name
@@ -87,8 +89,9 @@ def rows(sample: Sample, prediction: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def scorer(table: pa.Table, classes: Sequence[str]) -> Scorer:
+def scorer(table: pa.Table, settings: Settings) -> Scorer:
     """A function of row counts that gives all scores."""
+    classes = settings.classes
     label, predicted = table["label"].to_numpy(), table["prediction"].to_numpy()
     rank, nll, confidence = (table[name].to_numpy() for name in ("rank", "nll", "confidence"))
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -113,10 +116,11 @@ def scorer(table: pa.Table, classes: Sequence[str]) -> Scorer:
     return score
 
 
-def figures(table: pa.Table, classes: Sequence[str]) -> dict[str, "Figure"]:
+def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     """The confusion matrix: rows are true classes, columns predicted ones."""
     from matplotlib.figure import Figure
 
+    classes = settings.classes
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(matrix, (table["label"].to_numpy(), table["prediction"].to_numpy()), 1)
     side = min(max(4.0, 0.35 * len(classes) + 1.5), 32.0)  # inches
@@ -136,20 +140,23 @@ def figures(table: pa.Table, classes: Sequence[str]) -> dict[str, "Figure"]:
     return {"confusion": figure}
 
 
-def draw(sample: Sample, prediction: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.uint8]:
+def draw(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
     """The image with the predicted class and its probability; `6 as 5` where a 6 was taken for a 5."""
-    predicted = int(prediction.argmax())
+    classes, predicted = settings.classes, int(prediction.argmax())
     text = f"{classes[predicted]} {prediction[predicted]:.2f}"
     if predicted == sample.label:
         return captioned(sample.pixels, text, GREEN)
     return captioned(sample.pixels, f"{classes[sample.label]} as {text}", RED)  # type: ignore[index]
 
 
-def answer(prediction: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
+def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it."""
-    return {"label": classes[int(prediction.argmax())], "probabilities": [float(value) for value in prediction]}
+    return {
+        "label": settings.classes[int(prediction.argmax())],
+        "probabilities": [float(value) for value in prediction],
+    }
 
 
-def prediction(answered: dict[str, Any]) -> NDArray[np.float32]:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> NDArray[np.float32]:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     return np.asarray(answered["probabilities"], np.float32)

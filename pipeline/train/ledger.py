@@ -7,7 +7,7 @@ the end `model/`. Who holds the folder's lock trains the job; the lock dies with
 import fcntl
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,7 +19,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class Order:
-    """A job to train: its settings, where its data lies and where its work goes."""
+    """A job to train: its settings, where its data lies, where its work goes, and models it starts from by role."""
 
     name: str
     fingerprint: str
@@ -28,11 +28,16 @@ class Order:
     prepared: Path
     augmented: Path | None
     work: Path
+    sources: dict[str, Path] = field(default_factory=dict)
 
     @property
     def model(self) -> Path:
         """The finished model's folder."""
         return self.work / "model"
+
+    def waits_for(self) -> list[Path]:
+        """Work folders of jobs whose models must be there first and are not."""
+        return [path.parent for path in self.sources.values() if path.name == "model" and not path.exists()]
 
 
 @dataclass

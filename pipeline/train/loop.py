@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import plugins, sample, store
+from pipeline import plugins, sample, statistics, store
 from pipeline.models import _stored
 from pipeline.seeds import seed_of
 from pipeline.tasks._learner import Learner
@@ -59,10 +59,16 @@ class Trainer:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job) for phase in self.phases}
+        if "pretrained" in order.sources:
+            left = _stored.start(self.learner.network, order.sources["pretrained"])
+            self.ledger.note(not_taken=left)
+        if "extractor" in order.sources:
+            self.learner.use(_stored.load(order.sources["extractor"], ranks.device)[0])
         self.average = optimizer.average(self.learner.network, self.job)
         self.parallel = ranks.parallel(self.learner, len(self.phases))
         self.steps_per_epoch = len(self._plan(0))
         self.next_epoch, self.step, self.since_best = 0, 0, 0
+        self.primary: str = self.task.PRIMARY
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
 
@@ -86,7 +92,8 @@ class Trainer:
         lr = self.optimizers[self.phases[0].name].param_groups[0]["lr"]
         row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
-        kept = {name for name in scores if "[" not in name} | {self.task.PRIMARY}  # not one curve a class
+        self.primary = statistics.primary(self.task.PRIMARY, scores)
+        kept = {name for name in scores if "[" not in name} | {self.primary}  # not one curve a class
         row |= {f"val/{name}": value for name, value in scores.items() if name in kept}
         self.history.append(row)
         self.next_epoch = epoch + 1
@@ -174,7 +181,8 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         plan = list(range(len(self.held_out)))[self.ranks.rank :: self.ranks.world]
-        batches = [[(0, index) for index in plan[at : at + 256]] for at in range(0, len(plan), 256)]
+        size = self.job.batch
+        batches = [[(0, index) for index in plan[at : at + size]] for at in range(0, len(plan), size)]
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
             loaded = loader.load(self.held_out, batches, self.job, self.settings)
@@ -184,11 +192,11 @@ class Trainer:
                 for (_, index), prediction in zip(keys, predictions, strict=True):
                     rows.append(self.task.rows(self.held_out.stored[index], prediction))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])
-        scores: dict[str, float] = self.task.scorer(table, self.facts.classes)(np.ones(len(table), np.int64))
+        scores: dict[str, float] = self.task.scorer(table, self.settings)(np.ones(len(table), np.int64))
         return scores
 
     def _note_best(self, row: dict[str, Any]) -> None:
-        value = row[f"val/{self.task.PRIMARY}"] * (1 if self.task.HIGHER_IS_BETTER else -1)
+        value = row[f"val/{self.primary}"] * (1 if self.task.HIGHER_IS_BETTER else -1)
         if self.best is None or value > self.best["value"]:
             self.best, self.since_best = {"value": value, "epoch": row["epoch"]}, 0
             if self.ranks.leads:
@@ -205,7 +213,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
             "average": None if self.average is None else self.average.state_dict(),
-            "progress": (self.next_epoch, self.step, self.since_best, self.best, self.history),
+            "progress": (self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history),
         }
         with store.folder(self.order.work / "checkpoint", self.order.fingerprint) as path:
             torch.save(state, path / "state.pt")
@@ -221,7 +229,7 @@ class Trainer:
             item.load_state_dict(state["optimizers"][name])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.next_epoch, self.step, self.since_best, self.best, self.history = state["progress"]
+        self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history = state["progress"]
         if self.ranks.leads:
             self.ledger.note(resumed_at_step=self.step)
 
@@ -241,6 +249,6 @@ class Trainer:
             history.write(path / history.FILE, self.history)
 
     def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
-        value = self.history[-1][f"val/{self.task.PRIMARY}"] if self.history else None
+        value = self.history[-1][f"val/{self.primary}"] if self.history else None
         entries |= {"epoch": epochs_done, "loss": loss if math.isfinite(loss) else None, "step": self.step}
-        self.ledger.note(primary=self.task.PRIMARY, value=value, **entries)
+        self.ledger.note(primary=self.primary, value=value, **entries)

@@ -16,9 +16,10 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.params import Train
-from pipeline.train.ledger import Ledger, Order, claim
+from pipeline.train.ledger import Ledger, Order, claim, held
 
 COLLECTIVE_TIMEOUT_S = 300
+WAIT_S = 0.5
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -125,7 +126,8 @@ def _work(config: dict[str, Any]) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
     widths: dict[str, int] = config["widths"]
-    for lane_width in sorted(set(widths.values())):
+    different = sorted(set(widths.values()))
+    for lane_width in different * len(different):  # again for jobs that started from those of another width
         orders = [order for order in config["orders"] if widths[order.fingerprint] == lane_width]
         ranks = _lane(rank, world, lane_width, device)
         if ranks is not None:
@@ -176,12 +178,24 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
 
 
 def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | None]:
-    """The first job that can be taken, with its lock; a failed job ends all where the user wants that."""
-    for order in orders:
-        failed = any(Ledger.of(other).read()["state"] == "failed" for other in orders)
-        if failed and settings.on_failed_job == "stop":
+    """The first job that can be taken, with its lock; waits while others only wait for jobs that are being trained."""
+    while True:
+        waiting = False
+        for order in orders:
+            states = [Ledger.of(other).read()["state"] for other in orders]
+            if "failed" in states and settings.on_failed_job == "stop":
+                return None, None
+            missing = order.waits_for()
+            if not missing:
+                lock = claim(order, settings.attempts)
+                if lock is not None:
+                    return lock, order
+            elif any(Ledger(work / "ledger.json").read()["state"] == "failed" for work in missing):
+                if Ledger.of(order).read()["state"] == "waiting":
+                    order.work.mkdir(parents=True, exist_ok=True)
+                    Ledger.of(order).note(name=order.name, state="failed", reason="a job that it starts from failed")
+            elif any(held(work) for work in missing):
+                waiting = True
+        if not waiting:
             return None, None
-        lock = claim(order, settings.attempts)
-        if lock is not None:
-            return lock, order
-    return None, None
+        time.sleep(WAIT_S)

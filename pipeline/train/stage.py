@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import sample, store
+from pipeline import plugins, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.params import UNDECISIVE, Job, Params
@@ -21,7 +21,9 @@ Watcher = Callable[[Order, dict[str, Any]], None]
 
 def orders(params: Params, root: Path) -> dict[str, Order]:
     """Every selected job with its fingerprint; two of one fingerprint are an error that names both."""
-    made = {name: order(name, job, params, root) for name, job in params.selected().items()}
+    made: dict[str, Order] = {}
+    for name in params.selected():
+        _resolve(name, params, root, made, ())
     owners: dict[str, str] = {}
     for name, item in made.items():
         other = owners.setdefault(item.fingerprint, name)
@@ -30,8 +32,26 @@ def orders(params: Params, root: Path) -> dict[str, Order]:
     return made
 
 
-def order(name: str, job: Job, params: Params, root: Path) -> Order:
-    """One job, resolved."""
+def _resolve(name: str, params: Params, root: Path, made: dict[str, Order], above: tuple[str, ...]) -> Order:
+    """The order of a job, after those of the jobs that it starts from."""
+    if name in above:
+        raise UserError(
+            f"params.yaml: jobs.{name}: starts from itself by way of {' and '.join(above)}. Break the circle."
+        )
+    job = params.jobs[name]
+    sources: dict[str, Order] = {}
+    for role, other in job.sources.items():
+        if other not in params.selected():
+            raise UserError(f"params.yaml: jobs.{name}.{role}: job {other} is not in the roster. Add it to the roster.")
+        sources[role] = _resolve(other, params, root, made, (*above, name))
+    if name not in made:
+        made[name] = order(name, job, params, root, sources)
+    return made[name]
+
+
+def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Order] | None = None) -> Order:
+    """One job, resolved; `sources` are the orders of the jobs that it starts from, by role."""
+    sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
     facts = sample.facts(prepared)
     _check_needs(name, job, facts)
@@ -39,19 +59,30 @@ def order(name: str, job: Job, params: Params, root: Path) -> Order:
     policy = params.policy(job.policy)
     modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
     modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
+    modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
+    paths, marks = {role: source.model for role, source in sources.items()}, {}
+    if job.pretrained is not None and job.pretrained.file is not None:
+        paths["pretrained"] = _file(name, root / job.pretrained.file)
+        marks["pretrained"] = store.file_digest(paths["pretrained"])
+    marks |= {role: source.fingerprint for role, source in sources.items()}
     mark = fingerprint(
         modules,
-        job=job.model_dump(exclude=set(UNDECISIVE | {"dataset", "augmentation"})),
+        job=job.model_dump(exclude=set(UNDECISIVE | {"dataset", "augmentation", "pretrained", "extractor"})),
+        sources=marks,
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
     )
-    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark)
+    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark, paths)
+
+
+def _file(name: str, path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"params.yaml: jobs.{name}.pretrained.file: {path} is not there. Put the weights there.")
+    return path
 
 
 def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
-    from pipeline import plugins
-
     missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
     if missing:
         raise UserError(
@@ -75,6 +106,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     models = root / "models"
     times: dict[str, float] = {}
     stale = [item for name, item in wanted.items() if not _in_place(models / name, item)]
+    _lay_out_sources(wanted, models)
     for item in stale:
         reopen(item)
     if stale:
@@ -103,6 +135,15 @@ def _in_place(target: Path, item: Order) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     store.copy(item.model, target)
     return True
+
+
+def _lay_out_sources(wanted: dict[str, Order], models: Path) -> None:
+    """Put finished models that other jobs start from where the orders expect them, also where they were pulled."""
+    needed = {path for item in wanted.values() for path in item.sources.values()}
+    for name, item in wanted.items():
+        if item.model in needed and not item.model.exists() and store.holds(models / name, item.fingerprint):
+            item.work.mkdir(parents=True, exist_ok=True)
+            store.copy(models / name, item.model)
 
 
 def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:

@@ -160,8 +160,8 @@ def test_a_score_that_is_undefined_is_null_with_null_bounds(copied: Path, monkey
     task = plugins.load("tasks", "classification")
     real = task.scorer
 
-    def scorer(table: Any, classes: Any) -> Callable[[Any], dict[str, float]]:
-        score = real(table, classes)
+    def scorer(table: Any, settings: Any) -> Callable[[Any], dict[str, float]]:
+        score = real(table, settings)
         added = {"mystery": (float("nan"), 1.0), "raised": (1.0, 2.0), "lowered": (2.0, 1.0)}
 
         def changed(counts: Any) -> dict[str, float]:

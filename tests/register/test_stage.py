@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import store, tracking
 from pipeline.evaluate import stage as evaluate_stage
+from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.register import champion, versions
 from pipeline.register import stage as register_stage
@@ -91,7 +92,8 @@ def test_no_pickle_is_stored(measured: tuple[Path, Params]) -> None:
 def test_a_served_model_answers_as_evaluate_measured(measured: tuple[Path, Params]) -> None:
     """In a process that can't import today's `pipeline`, from the logged copy alone."""
     root, _ = measured
-    answered = champion.rows(root, "digits", "classification", f"models:/{MODEL}@champion")
+    settings = _stored.stored_settings(store.read_json(root / "models/good/model.json"))
+    answered = champion.rows(root, "digits", "classification", f"models:/{MODEL}@champion", settings)
     rows = pq.read_table(root / "evaluations/good/test.parquet")
     for column in ("id", "label", "prediction", "rank"):
         assert answered[column].to_pylist() == rows[column].to_pylist()

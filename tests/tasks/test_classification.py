@@ -1,5 +1,6 @@
 """Scores against scikit-learn and torchmetrics, losses against hand-worked ones, and everything else a task gives."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -27,6 +28,14 @@ def settings(*counts: int, channels: int = 3) -> Settings:
     return Settings(names, (), counts, channels, 4, (0.5,) * channels, (0.25,) * channels)
 
 
+def known(names: tuple[str, ...]) -> Settings:
+    return dataclasses.replace(settings(*[1] * len(CLASSES)), classes=names)
+
+
+SETTINGS = known(CLASSES)
+SAMPLE = Sample("x", IMAGE)
+
+
 def case(number: int, classes: int = len(CLASSES)) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Labels, and probabilities that are right more often than by chance."""
     generator = np.random.default_rng(0)
@@ -48,7 +57,7 @@ def ones(number: int) -> NDArray[np.int64]:
 
 def test_scores_are_those_of_scikit_learn_and_torchmetrics() -> None:
     labels, probabilities = case(500)
-    found = classification.scorer(table(labels, probabilities), CLASSES)(ones(500))
+    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(500))
     every = list(range(len(CLASSES)))
     guesses = probabilities.argmax(1)
     assert found["top1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1, labels=every))
@@ -63,7 +72,7 @@ def test_scores_are_those_of_scikit_learn_and_torchmetrics() -> None:
 
 def test_calibration_error_is_that_of_torchmetrics_with_15_bins() -> None:
     labels, probabilities = case(100)  # few, so that bins err to both sides and their number matters
-    found = classification.scorer(table(labels, probabilities), CLASSES)(ones(100))["ECE"]
+    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(100))["ECE"]
     guesses, truth = torch.from_numpy(probabilities), torch.from_numpy(labels)
     errors = {
         bins: float(multiclass_calibration_error(guesses, truth, num_classes=len(CLASSES), n_bins=bins, norm="l1"))
@@ -77,16 +86,16 @@ def test_counts_are_repeated_rows() -> None:
     labels, probabilities = case(60)
     rows = table(labels, probabilities)
     counts = np.random.default_rng(1).integers(0, 4, 60)
-    weighted = classification.scorer(rows, CLASSES)(counts)
+    weighted = classification.scorer(rows, SETTINGS)(counts)
     repeated = rows.take(np.repeat(np.arange(60), counts))
-    assert weighted == pytest.approx(classification.scorer(repeated, CLASSES)(ones(int(counts.sum()))), nan_ok=True)
-    assert weighted != pytest.approx(classification.scorer(rows, CLASSES)(ones(60)), nan_ok=True)
+    assert weighted == pytest.approx(classification.scorer(repeated, SETTINGS)(ones(int(counts.sum()))), nan_ok=True)
+    assert weighted != pytest.approx(classification.scorer(rows, SETTINGS)(ones(60)), nan_ok=True)
 
 
 def test_absent_classes_have_no_recall_and_do_not_count_in_the_mean() -> None:
     labels = np.array([0, 0, 1])
     probabilities = np.eye(8, dtype=np.float32)[[0, 2, 1]]
-    found = classification.scorer(table(labels, probabilities), CLASSES)(ones(3))
+    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(3))
     assert found["mean_recall"] == pytest.approx(0.75)
     assert [name for name in CLASSES if np.isnan(found[f"recall[{name}]"])] == list("cdefgh")
     assert found["top1"] == pytest.approx(2 / 3)
@@ -94,7 +103,7 @@ def test_absent_classes_have_no_recall_and_do_not_count_in_the_mean() -> None:
 
 def test_a_certain_answer_counts_in_the_last_bin() -> None:
     probabilities = np.eye(8, dtype=np.float32)[[3, 3, 3, 3]]
-    found = classification.scorer(table(np.array([3, 3, 3, 4]), probabilities), CLASSES)(ones(4))
+    found = classification.scorer(table(np.array([3, 3, 3, 4]), probabilities), SETTINGS)(ones(4))
     assert found["ECE"] == pytest.approx(0.25)
 
 
@@ -119,7 +128,7 @@ def test_equal_probabilities_are_no_hit() -> None:
     blind = table(labels, np.full((8, 8), 0.125, np.float32))
     sure = table(labels, np.eye(8, dtype=np.float32)[[0] * 8])
     for rows in (blind, sure):
-        found = classification.scorer(rows, CLASSES)(ones(8))
+        found = classification.scorer(rows, SETTINGS)(ones(8))
         assert (found["top1"], found["top5"]) == (1 / 8, 5 / 8)
         assert np.isfinite(found["nll"])
 
@@ -226,27 +235,31 @@ def test_a_learner_normalises_answers_with_probabilities_and_stores_only_its_net
 
 def test_answer_and_back() -> None:
     _, (probabilities, *_) = case(1)
-    answered = json.loads(json.dumps(classification.answer(probabilities, CLASSES)))
+    answered = json.loads(json.dumps(classification.answer(SAMPLE, probabilities, SETTINGS)))
     assert list(answered) == list(classification.OUTPUT)
     assert answered["label"] == CLASSES[int(probabilities.argmax())]
-    np.testing.assert_array_equal(classification.prediction(answered), probabilities)
-    assert classification.prediction(answered).dtype == np.float32
+    np.testing.assert_array_equal(classification.prediction(SAMPLE, answered, SETTINGS), probabilities)
+    assert classification.prediction(SAMPLE, answered, SETTINGS).dtype == np.float32
 
 
 def test_pictures_are_captioned_green_if_right_and_red_if_wrong() -> None:
     probabilities = np.array([0.1, 0.9], np.float32)
     for label, channel in ((1, 1), (0, 0)):
-        picture = classification.draw(Sample("x", IMAGE, label=label), probabilities, ("cat", "dog"))
+        picture = classification.draw(Sample("x", IMAGE, label=label), probabilities, known(("cat", "dog")))
         assert picture.shape == (112, 96, 3)
         assert picture.dtype == np.uint8
         assert picture[-1, -1].argmax() == channel
     wide = np.zeros((3, 300, 3), np.uint8)
-    assert classification.draw(Sample("x", wide, label=0), probabilities, ("猫" * 90, "dog")).shape == (112, 96, 3)
+    assert classification.draw(Sample("x", wide, label=0), probabilities, known(("猫" * 90, "dog"))).shape == (
+        112,
+        96,
+        3,
+    )
 
 
 def test_the_confusion_matrix_shows_every_count() -> None:
     labels, probabilities = np.array([0, 0, 1]), np.eye(2, dtype=np.float32)[[0, 1, 1]]
-    figure = classification.figures(table(labels, probabilities), ("a", "b"))["confusion"]
+    figure = classification.figures(table(labels, probabilities), known(("a", "b")))["confusion"]
     (axes,) = figure.axes
     assert {(*text.get_position(), text.get_text()) for text in axes.texts} == {(0, 0, "1"), (1, 0, "1"), (1, 1, "1")}
     np.testing.assert_array_equal(axes.images[0].get_array(), [[0.5, 0.5], [0, 1]])
@@ -255,6 +268,6 @@ def test_the_confusion_matrix_shows_every_count() -> None:
 def test_a_thousand_classes_still_make_a_figure_of_a_page() -> None:
     names = [str(number) for number in range(1000)]
     labels, probabilities = np.array([0, 999]), np.eye(1000, dtype=np.float32)[[0, 1]]
-    figure = classification.figures(table(labels, probabilities), names)["confusion"]
+    figure = classification.figures(table(labels, probabilities), known(tuple(names)))["confusion"]
     assert isinstance(figure, Figure)
     assert figure.get_size_inches().max() <= 32

@@ -7,18 +7,19 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import plugins
-from pipeline.sample import FIELDS
+from pipeline.sample import FIELDS, Sample
+from pipeline.tasks._learner import Settings
 
 TASKS = plugins.names("tasks")
 FUNCTIONS = {
     "learner": ("network", "settings"),
     "collate": ("samples", "settings"),
     "rows": ("sample", "prediction"),
-    "scorer": ("table", "classes"),
-    "figures": ("table", "classes"),
-    "draw": ("sample", "prediction", "classes"),
-    "answer": ("prediction", "classes"),
-    "prediction": ("answered",),
+    "scorer": ("table", "settings"),
+    "figures": ("table", "settings"),
+    "draw": ("sample", "prediction", "settings"),
+    "answer": ("sample", "prediction", "settings"),
+    "prediction": ("sample", "answered", "settings"),
 }
 
 
@@ -27,6 +28,7 @@ def test_constants(name: str) -> None:
     needs = plugins.constant("tasks", name, "NEEDS")  # read without importing, so they must be literals
     assert isinstance(needs, tuple)
     assert set(needs) <= set(FIELDS)
+    assert plugins.constant("tasks", name, "CLASSES") in ("classes", "semantic_classes")
     module = plugins.load("tasks", name)
     assert needs == module.NEEDS
     assert isinstance(module.PRIMARY, str)
@@ -64,6 +66,8 @@ def shares(classes: int) -> NDArray[np.float32]:
 @pytest.mark.parametrize("name", [name for name in TASKS if name == "classification"])
 def test_an_answer_is_what_output_declares_and_gives_the_prediction_back(name: str) -> None:
     module = plugins.load("tasks", name)
-    answered = module.answer(shares(3), ("a", "b", "c"))
+    sample = Sample("x", np.zeros((4, 4, 3), np.uint8))
+    settings = Settings(("a", "b", "c"), (), (1, 1, 1), 3, 4, (0.5,) * 3, (0.5,) * 3)
+    answered = module.answer(sample, shares(3), settings)
     assert list(answered) == list(module.OUTPUT)
-    np.testing.assert_array_equal(module.prediction(answered), shares(3))
+    np.testing.assert_array_equal(module.prediction(sample, answered, settings), shares(3))
