@@ -185,6 +185,7 @@ class Trainer:
         batches = [[(0, index) for index in plan[at : at + size]] for at in range(0, len(plan), size)]
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
+            self.ranks.share_buffers(learner)
             loaded = loader.load(self.held_out, batches, self.job, self.settings)
             for keys, batch in zip(batches, loaded, strict=True):
                 with self._autocast():

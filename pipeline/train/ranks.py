@@ -53,6 +53,12 @@ class Ranks:
         for parameter, gradient in zip(parameters, _unflatten_dense_tensors(flat, gradients), strict=True):
             parameter.grad = gradient
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """The leader's running statistics on every rank, so that all score the model that is stored."""
+        if self.world > 1:
+            for value in module.buffers():
+                dist.broadcast(value, self.members[0], group=self.group)
+
     def sum(self, values: Tensor) -> Tensor:
         """Elementwise sum over the lane."""
         if self.world > 1:
