@@ -19,7 +19,7 @@ from pipeline.params import Train
 from pipeline.train.ledger import Ledger, Order, claim, held
 
 COLLECTIVE_TIMEOUT_S = 300
-WAIT_S = 0.5
+WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -121,17 +121,24 @@ def _work(config: dict[str, Any]) -> None:
     import torch
 
     context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    device = str(ray.train.torch.get_device())
     if device == "cpu":
         torch.set_num_threads(1)
     widths: dict[str, int] = config["widths"]
     different = sorted(set(widths.values()))
-    for lane_width in different * len(different):  # again for jobs that started from those of another width
-        orders = [order for order in config["orders"] if widths[order.fingerprint] == lane_width]
-        ranks = _lane(rank, world, lane_width, device)
+    lanes = {each: _lane(context.get_world_rank(), context.get_world_size(), each, device) for each in different}
+    for each in different * len(different):  # again for jobs that start from those of another width
+        ranks = lanes[each]
+        mine = [item for item in config["orders"] if widths[item.fingerprint] == each]
         if ranks is not None:
-            _train_all(orders, ranks, config["settings"])
+            _wait_for_lanes([item for item in config["orders"] if item not in mine], ranks)
+            _train_all(mine, ranks, config["settings"])
+
+
+def _wait_for_lanes(others: Sequence[Order], ranks: Any) -> None:
+    """Wait by the locks of other widths' jobs, not in a collective, which would time out while a job trains long."""
+    while ranks.world > 1 and any(held(order.work) for order in others):
+        time.sleep(WAIT_S)
 
 
 def _lane(rank: int, world: int, width: int, device: str) -> Any:
@@ -158,6 +165,9 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
         order = ranks.share(order)
         if order is None:
             return
+        if order == WAIT:
+            time.sleep(WAIT_S)
+            continue
         ledger = Ledger.of(order)
         try:
             loop.train(order, ranks)
@@ -177,25 +187,29 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
                 lock.close()
 
 
-def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | None]:
-    """The first job that can be taken, with its lock; waits while others only wait for jobs that are being trained."""
-    while True:
-        waiting = False
-        for order in orders:
-            states = [Ledger.of(other).read()["state"] for other in orders]
-            if "failed" in states and settings.on_failed_job == "stop":
-                return None, None
-            missing = order.waits_for()
-            if not missing:
-                lock = claim(order, settings.attempts)
-                if lock is not None:
-                    return lock, order
-            elif any(Ledger(work / "ledger.json").read()["state"] == "failed" for work in missing):
-                if Ledger.of(order).read()["state"] == "waiting":
-                    order.work.mkdir(parents=True, exist_ok=True)
-                    Ledger.of(order).note(name=order.name, state="failed", reason="a job that it starts from failed")
-            elif any(held(work) for work in missing):
-                waiting = True
-        if not waiting:
+def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | str | None]:
+    """The first job that can be taken, with its lock; WAIT if all that is left waits for a job in training."""
+    waiting = None
+    for order in orders:
+        states = [Ledger.of(other).read()["state"] for other in orders]
+        if "failed" in states and settings.on_failed_job == "stop":
             return None, None
-        time.sleep(WAIT_S)
+        missing = order.waits_for()
+        if not missing:
+            lock = claim(order, settings.attempts)
+            if lock is not None:
+                return lock, order
+        elif any(held(work) for work in missing):
+            waiting = WAIT
+        else:
+            _fall_with_source(order, missing)
+    return None, waiting
+
+
+def _fall_with_source(order: Order, missing: Sequence[Path]) -> None:
+    """Fail a job whose source failed, as finally as that did."""
+    for source in (Ledger(work / "ledger.json").read() for work in missing):
+        if source["state"] == "failed" and Ledger.of(order).read()["state"] == "waiting":
+            order.work.mkdir(parents=True, exist_ok=True)
+            reason = f"{source['name']}, which it starts from, failed"
+            Ledger.of(order).note(name=order.name, state="failed", final=source.get("final", False), reason=reason)

@@ -129,4 +129,4 @@ def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
     entries = {name: Ledger.of(order).read() for name, order in orders.items()}
     states = {name: entry["state"] for name, entry in entries.items()}
     assert states == {"late": "done", "wide": "done", "bad": "failed", "falls": "failed"}
-    assert "a job that it starts from failed" in entries["falls"]["reason"]
+    assert "bad, which it starts from, failed" in entries["falls"]["reason"]
