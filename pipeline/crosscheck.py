@@ -43,6 +43,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
                 yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
     for name, job in params.jobs.items():
         yield from _check_job(f"jobs.{name}", job, named)
+        yield from _check_serves(f"jobs.{name}.augmentation", job, params)
     yield from _check_folders(params)
 
 
@@ -91,6 +92,15 @@ def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults
         return
     ((name, options),) = transform.items()
     yield from _check_plugin(place, "augment.transforms", name, "build", (place, options))
+
+
+def _check_serves(place: str, job: "Job", params: "Params") -> Faults:
+    """That the task can learn from what each transform makes."""
+    for name in (name for entry in params.policy(job.policy).online for name in entry):
+        known = name in plugins.names("augment.transforms")
+        tasks = plugins.constant("augment.transforms", name, "TASKS") if known else None
+        if tasks is not None and job.task not in tasks:
+            yield place, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
 
 
 def _check_learner(place: str, job: "Job") -> Faults:

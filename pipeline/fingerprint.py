@@ -17,7 +17,17 @@ ROOT = Path(__file__).parent.parent
 #: modules that carry settings and results but do not decide them
 OUTSIDE = frozenset(
     f"pipeline.{name}"
-    for name in ("errors", "fingerprint", "params", "plugins", "store", "tracking", "train.ledger", "train.ray")
+    for name in (
+        "augment.ray",
+        "errors",
+        "fingerprint",
+        "params",
+        "plugins",
+        "store",
+        "tracking",
+        "train.ledger",
+        "train.ray",
+    )
 )
 LIBRARIES = ("torch", "torchvision", "albumentations")
 

@@ -94,7 +94,7 @@ def decode_stored(data: Any, *, grey: bool = False) -> NDArray[np.uint8]:
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """PNG bytes of H×W×3 RGB or H×W grey pixels."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # six times the speed, a tenth more bytes
     return buffer.getvalue()
 
 
@@ -109,15 +109,6 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool =
         return pixels
     method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(pixels).resize((width, height), method), np.uint8)
-
-
-def fit(pixels: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
-    """Scale down so that no side is longer than `max_side`."""
-    height, width = pixels.shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return pixels
-    return resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
-from pipeline import images
+from pipeline import boxes, images, masks
 from pipeline.store import StoreError, content_digest, read_json
 
 RAW_LIMIT_BYTES = 1_000_000
@@ -28,8 +29,9 @@ class Sample:
     image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
     (compressed RLE at rest), crowd N, difficult N · semantic: H×W uint8 ids, 255 = ignore · weight: H×W
-    float32 · proposals: P×4 float32 · size: original height and width · split: where the format prescribes
-    one · source: the file and place that errors name.
+    float32 · proposals: P×4 float32 · size: original height and width; from a format, of the image that its
+    annotations are for, and prepare compares · split: where the format prescribes one · source: the file and
+    place that errors name.
     """
 
     id: str
@@ -174,7 +176,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         pixels = images.decode_stored(buffer)
     else:
         pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
-    boxes = _array(row, "boxes", np.float32)
+    corners = _array(row, "boxes", np.float32)
     return Sample(
         id=row["id"],
         image=pixels,
@@ -182,7 +184,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         source=row["source"],
         size=tuple(row["size"]),
         label=row["label"] if row["soft"] is None else np.asarray(row["soft"], np.float32),
-        boxes=None if boxes is None else boxes.reshape(-1, 4),
+        boxes=None if corners is None else corners.reshape(-1, 4),
         labels=_array(row, "labels", np.int64),
         masks=row["masks"],
         crowd=_array(row, "crowd", np.bool_),
@@ -242,15 +244,25 @@ class Shards(Sequence[Sample]):
 
 
 def resized(sample: Sample, height: int, width: int) -> Sample:
-    """The sample scaled to height×width, boxes and label map with it."""
-    pixels = images.resize(sample.pixels, height, width)
-    changes: dict[str, Any] = {"image": pixels}
-    if sample.boxes is not None:
-        old_height, old_width = sample.pixels.shape[:2]
-        factors = [width / old_width, height / old_height, width / old_width, height / old_height]
-        changes["boxes"] = sample.boxes * np.asarray(factors, np.float32)
+    """The sample scaled to height×width with all that lies in the image; itself, where it has that size.
+
+    Label map and masks take the nearest pixel, so a thing much smaller than a new pixel can lose its mask.
+    """
+    old = sample.pixels.shape[:2]
+    if old == (height, width):
+        return sample
+    changes: dict[str, Any] = {"image": images.resize(sample.pixels, height, width)}
+    for name in ("boxes", "proposals"):
+        values = getattr(sample, name)
+        if values is not None:
+            changes[name] = boxes.scale(values, height / old[0], width / old[1])
+    if sample.masks is not None:
+        changes["masks"] = [masks.resize(rle, old, (height, width)) for rle in sample.masks]
     if sample.semantic is not None:
         changes["semantic"] = images.resize(sample.semantic, height, width, smooth=False)
+    if sample.weight is not None:
+        weight = Image.fromarray(sample.weight).resize((width, height), Image.Resampling.BILINEAR)
+        changes["weight"] = np.asarray(weight, np.float32)
     return dataclasses.replace(sample, **changes)
 
 

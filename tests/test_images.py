@@ -138,10 +138,7 @@ def test_hostile_files_decode_or_are_refused() -> None:
             assert pixels.shape[2] == 3
 
 
-def test_fit_and_resize() -> None:
-    pixels = np.zeros((100, 50, 3), np.uint8)
-    assert images.fit(pixels, 100) is pixels
-    assert images.fit(pixels, 20).shape == (20, 10, 3)
+def test_ids_are_resized_without_mixing() -> None:
     ids = np.array([[0, 7], [9, 255]], np.uint8)
     assert set(images.resize(ids, 8, 8, smooth=False).ravel().tolist()) == {0, 7, 9, 255}
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pipeline import params, plugins
 from pipeline.errors import UserError
 from pipeline.params import UNDECISIVE, Job, Params
+from tests import support
 
 ROOT = Path(params.__file__).parents[1]
 GOOD = """
@@ -170,7 +171,9 @@ def test_one_fault_brings_no_false_ones(tmp_path: Path) -> None:
 
 
 def test_a_task_that_the_architecture_does_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "constant", lambda *_: ("segmentation",))
+    real = plugins.constant
+    segments = ("segmentation",)
+    monkeypatch.setattr(plugins, "constant", lambda kind, *rest: segments if kind == "models" else real(kind, *rest))
     lines = faults(tmp_path, GOOD)
     assert lines[0].startswith("jobs.first.task: linear does segmentation, not classification.")
     assert len(lines) == 2
@@ -247,3 +250,11 @@ def test_reading_imports_no_torch_and_is_quick() -> None:
     assert not {"torch", "albumentations", "cv2", "numpy", "pyarrow", "ray", "mlflow", "prefect"} & set(modules)
     assert float(seconds) <= time.perf_counter() - started
     assert float(seconds) < 2
+
+
+def test_a_transform_that_the_task_can_not_learn_from_is_refused(tmp_path: Path) -> None:
+    policies: dict[str, Any] = {"mix": {"online": [{"mixup": {}}]}}
+    job = {**support.LINEAR, "task": "segmentation", "augmentation": "mix"}
+    with pytest.raises(UserError, match=r"jobs\.a\.augmentation: mixup serves classification, not segmentation"):
+        support.write_params(tmp_path, {"a": job}, augmentation=policies)
+    support.write_params(tmp_path, {"a": {"augmentation": "mix"}}, augmentation=policies)

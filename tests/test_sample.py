@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.sample import FIELDS, SCHEMA, Facts, Sample, Shards, copy_rows, facts, split, write_shard
+from pipeline import masks
+from pipeline.sample import FIELDS, SCHEMA, Facts, Sample, Shards, copy_rows, facts, resized, split, write_shard
 from pipeline.store import write_json
 
 RANDOM = np.random.default_rng(0)
@@ -95,3 +96,33 @@ def test_facts_come_back(tmp_path: Path) -> None:
     known = Facts("digits", ("a", "b"), (), {"train": 1}, (1, 0), ("label",), {"1": [0.5]}, {"1": [0.1]}, ("w",))
     write_json(tmp_path / "dataset.json", {name: getattr(known, name) for name in Facts.__dataclass_fields__})
     assert facts(tmp_path) == known
+
+
+def test_all_that_lies_in_an_image_is_scaled_with_it() -> None:
+    left = np.zeros((6, 8), np.uint8)
+    left[:, :4] = 1
+    whole = Sample(
+        "a",
+        picture(6, 8),
+        boxes=np.array([[0, 0, 4, 6]], np.float32),
+        labels=np.array([0]),
+        masks=[masks.encode(left)],
+        semantic=left,
+        weight=np.full((6, 8), 2.5, np.float32),
+        proposals=np.array([[2, 3, 8, 6], [0, 0, 8, 6]], np.float32),
+    )
+    assert resized(whole, 6, 8) is whole
+    scaled = resized(whole, 12, 4)
+    assert scaled.pixels.shape == (12, 4, 3)
+    assert scaled.boxes is not None
+    assert scaled.boxes.tolist() == [[0, 0, 2, 12]]
+    assert scaled.proposals is not None
+    assert scaled.proposals.tolist() == [[1, 6, 4, 12], [0, 0, 4, 12]]
+    assert scaled.masks is not None
+    np.testing.assert_array_equal(masks.decode(scaled.masks[0], 12, 4), scaled.semantic)
+    assert scaled.semantic is not None
+    assert scaled.semantic.tolist() == [[1, 1, 0, 0]] * 12
+    np.testing.assert_array_equal(scaled.weight, np.full((12, 4), 2.5, np.float32))
+    assert scaled.labels is whole.labels
+    bare = resized(BARE, 4, 4)
+    assert {name for name in FIELDS if getattr(bare, name) is not None} == {"id", "image"}

@@ -1,66 +1,75 @@
 """A list of named transforms as one function of a sample and a seed.
 
-The seed alone decides what is drawn: albumentations 2.0.8 repeats itself in loader workers, so its stream is
-set anew for every sample, and any number of workers and ranks sees the same images.
+The seed alone decides what is drawn, so any number of loader workers and ranks sees the same images.
 """
 
-import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import albumentations as A
 import numpy as np
 
 from pipeline import plugins
+from pipeline.augment.library import Library
+from pipeline.augment.transforms import Mixing
+from pipeline.augment.transforms._motion import Motion
+from pipeline.augment.warp import Warp
 from pipeline.errors import UserError
-from pipeline.sample import Sample
+from pipeline.sample import Sample, resized
 
 Settings = Sequence[dict[str, dict[str, Any]]]
+#: a sample for any whole number, to mix with
+Other = Callable[[int], Sample]
 
 
 class Policy:
-    """Transforms built from params.yaml's list; `policy(sample, seed)` gives the changed sample."""
+    """Transforms built from params.yaml's list; `policy(sample, seed, other)` gives the changed sample.
 
-    def __init__(self, settings: Settings) -> None:
-        built = []
-        for entry in settings:
-            ((name, options),) = entry.items()
-            try:
-                built.append(plugins.load("augment.transforms", name).build(**options))
-            except (TypeError, ValueError) as error:
-                raise UserError(f"params.yaml: augmentation: transform {name} with {options}: {error}") from error
-        boxes = A.BboxParams(format="pascal_voc", label_fields=["places"], clip=True, min_area=1.0)
-        self._moves = any(isinstance(transform, A.DualTransform) for transform in built)
-        self._compose = A.Compose(built, bbox_params=boxes if self._moves else None) if built else None
+    classes: the length of soft labels. `other` is needed only where a transform mixes two samples.
+    """
 
-    def __call__(self, sample: Sample, seed: int) -> Sample:
+    def __init__(self, settings: Settings, classes: int = 0) -> None:
+        self._classes = classes
+        self._steps: list[Warp | Library | Mixing] = []
+        for kind, group in itertools.groupby(map(_build, settings), _kind):
+            built = list(group)
+            if kind == "mixing":
+                self._steps += built
+            else:
+                self._steps.append(Warp(built) if kind == "motion" else Library(built))
+
+    def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
         """The sample after all transforms, every random number drawn from `seed`."""
-        if self._compose is None:
+        if not self._steps:
             return sample
-        self._compose.set_random_seed(seed)
-        given: dict[str, Any] = {"image": sample.pixels}
-        if self._moves:
-            boxes = np.zeros((0, 4), np.float32) if sample.boxes is None else sample.boxes
-            given |= {"bboxes": boxes, "places": np.arange(len(boxes))}
-            if sample.semantic is not None:
-                given["mask"] = sample.semantic
-        result = self._compose(**given)
-        changes: dict[str, Any] = {"image": result["image"]}
-        if "mask" in result:
-            changes["semantic"] = result["mask"]
-        if self._moves and sample.boxes is not None:
-            changes |= _kept_boxes(sample, result)
-        if self._moves:  # these are not moved, and what lies in the wrong place must not be trained on
-            changes |= dict.fromkeys(("masks", "weight", "proposals"))
-        return dataclasses.replace(sample, **changes)
+        return self._after(len(self._steps), sample, np.random.default_rng(seed), other)
+
+    def _after(self, steps: int, sample: Sample, generator: np.random.Generator, other: Other | None) -> Sample:
+        """The sample after the first `steps`; what is mixed in went through those before the mixing, too."""
+        for place, step in enumerate(self._steps[:steps]):
+            if isinstance(step, Warp | Library):
+                sample = step(sample, generator)
+            elif generator.random() < step.p:
+                if other is None:
+                    raise ValueError("a transform that mixes two samples needs `other`")
+                second = resized(other(int(generator.integers(2**32))), *sample.pixels.shape[:2])
+                second = self._after(place, second, generator, other)
+                sample = step.apply(sample, second, generator, self._classes)
+        return sample
 
 
-def _kept_boxes(sample: Sample, result: dict[str, Any]) -> dict[str, Any]:
-    """Boxes that are still in the picture, and what belongs to each."""
-    places = np.asarray(result["places"], np.int64)
-    changes: dict[str, Any] = {"boxes": np.asarray(result["bboxes"], np.float32).reshape(-1, 4)}
-    for name in ("labels", "crowd", "difficult"):
-        values = getattr(sample, name)
-        if values is not None:
-            changes[name] = values[places]
-    return changes
+def _build(entry: dict[str, dict[str, Any]]) -> Any:
+    ((name, options),) = entry.items()
+    try:
+        return plugins.load("augment.transforms", name).build(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"params.yaml: augmentation: transform {name} with {options}: {error}") from error
+
+
+def _kind(built: Any) -> str:
+    if isinstance(built, Motion):
+        return "motion"
+    if isinstance(built, A.BasicTransform):
+        return "moving" if isinstance(built, A.DualTransform) else "colour"
+    return "mixing"

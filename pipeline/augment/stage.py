@@ -5,7 +5,6 @@ equally frequent (balance); `copies-*.arrow`, changed copies of each train image
 `contact_sheet.png`, the images beside what the policy makes of them.
 """
 
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import images, sample, store
-from pipeline.augment.policy import Policy
+from pipeline.augment import copies, sheet
 from pipeline.fingerprint import code
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
-from pipeline.sample import Sample, Shards
-from pipeline.seeds import seed_of
+from pipeline.sample import Shards
 
 KEEP_BYTES = 10_000_000_000
-SHEET_ROWS, SHEET_COLUMNS = 6, 8
 
 
 def run(params: Params, root: Path) -> None:
@@ -61,19 +58,13 @@ def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
 
 def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:
     store.verify(prepared)
-    stored = sample.split(prepared, "train")
-    if policy.staged.copies:
-        sample.write_shard(path / "copies-00000.arrow", _copies(stored, policy))
-    np.save(path / "index.npy", index(stored, policy.staged.copies, balance=policy.staged.balance))
+    stored, facts, staged = sample.split(prepared, "train"), sample.facts(prepared), policy.staged
+    if staged.copies:
+        copies.make(stored, staged.copies, staged.transforms, len(facts.classes), path)
+    np.save(path / "index.npy", index(stored, staged.copies, balance=staged.balance))
     store.write_json(path / "policy.json", policy.model_dump())
-    store.write_bytes(path / "contact_sheet.png", images.encode_png(_contact_sheet(stored, policy)))
-
-
-def _copies(stored: Shards, policy: PolicySettings) -> Iterator[Sample]:
-    change = Policy(policy.staged.transforms)
-    for copy in range(policy.staged.copies):
-        for place in range(len(stored)):
-            yield change(stored[place], seed_of("staged", copy, place))
+    picture = sheet.sheet(stored, [*staged.transforms, *policy.online], facts)
+    store.write_bytes(path / "contact_sheet.png", images.encode_png(picture))
 
 
 def index(stored: Shards, copies: int, *, balance: bool) -> NDArray[np.int64]:
@@ -89,17 +80,3 @@ def index(stored: Shards, copies: int, *, balance: bool) -> NDArray[np.int64]:
     most = int(np.bincount(label).max())
     repeated = [np.resize(np.flatnonzero(label == value), most) for value in np.unique(label)]
     return np.concatenate(repeated)
-
-
-def _contact_sheet(stored: Shards, policy: PolicySettings) -> NDArray[np.uint8]:
-    """A row an image: as stored, then as training may see it."""
-    change = Policy([*policy.staged.transforms, *policy.online])
-    tiles = []
-    for place in np.linspace(0, len(stored) - 1, min(SHEET_ROWS, len(stored))).astype(int):
-        original: Sample = stored[int(place)]
-        side = max(32, *original.pixels.shape[:2])
-        original = sample.resized(original, side, side)
-        tiles.append(original.pixels)
-        for column in range(SHEET_COLUMNS - 1):
-            tiles.append(change(original, seed_of("sheet", int(place), column)).pixels)
-    return images.grid(tiles, SHEET_COLUMNS)

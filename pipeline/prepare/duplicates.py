@@ -15,7 +15,7 @@ from pipeline.prepare.entries import Entry
 from pipeline.sample import Classes, Fault
 
 PROTECTION = {"test": 0, "val": 1, "train": 2}
-SHOWN = 10
+SHOWN = 3
 #: bits of 128 in which hashes of look-alikes may differ: JPEG at quality 50 or a smaller copy stay within,
 #: and 1,003 photos of hands of one kind have no two so near
 NEAR_BITS = 4

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images
+from pipeline import images, masks
 from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits
-from pipeline.sample import IGNORE, Classes, Fault, Sample, write_shard
+from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
 
 THREADS = min(4, os.cpu_count() or 1)
 AT_ONCE = 16
@@ -105,28 +105,21 @@ def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], st
     if reasons:
         return Loaded([Fault(where, reason) for reason in reasons])
     sample, outside = clip_boxes(sample)
-    clipped = [Fault(where, f"{outside} boxes reach outside the image and were cut", warning=True)] if outside else []
+    warnings = [Fault(where, f"{outside} boxes reach outside the image and were cut", warning=True)] if outside else []
     sample = replace(sample, size=sample.size or (pixels.shape[0], pixels.shape[1]))
     if max(pixels.shape) > max_side:
-        if sample.masks is not None:
-            return Loaded([Fault(where, f"masks larger than max_side {max_side} are not scaled. Raise max_side.")])
         sample = _scaled(sample, max_side)
         if min(sample.pixels.shape[:2]) < MIN_SIDE:
             return Loaded([Fault(where, f"so long and thin that max_side {max_side} leaves a line. Crop it.")])
-    return Loaded(clipped, _with_entry(sample, where))
+        if lost := sum(masks.area(rle) == 0 for rle in sample.masks or ()):
+            warnings.append(Fault(where, f"{lost} masks are lost at max_side {max_side}", warning=True))
+    return Loaded(warnings, _with_entry(sample, where))
 
 
 def _scaled(sample: Sample, max_side: int) -> Sample:
     height, width = sample.pixels.shape[:2]
-    pixels = images.fit(sample.pixels, max_side)
-    new_height, new_width = pixels.shape[:2]
-    boxes, semantic = sample.boxes, sample.semantic
-    if boxes is not None:
-        across, down = new_width / width, new_height / height
-        boxes = (boxes * np.array([across, down, across, down])).astype(np.float32)
-    if semantic is not None:
-        semantic = images.resize(semantic, new_height, new_width, smooth=False)
-    return replace(sample, image=pixels, boxes=boxes, semantic=semantic)
+    scale = max_side / max(height, width)
+    return resized(sample, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:

@@ -15,7 +15,7 @@ from pipeline.prepare.formats._files import checked, contents
 from pipeline.prepare.make import make
 from pipeline.sample import SPLITS, Facts, facts
 
-LIBRARIES = ("pillow", "pyarrow", "scikit-learn")
+LIBRARIES = ("numpy", "pillow", "pyarrow", "ruamel.yaml", "scikit-learn")
 KEEP_BYTES = 20_000_000_000
 SHOWN = 5
 

@@ -1,11 +1,12 @@
 """Whether a sample's annotations fit its image and its classes: each misfit with the value and the remedy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import boxes, masks
 from pipeline.sample import IGNORE, SPLITS, Classes, Sample
 
 MIN_SIDE = 2
@@ -22,9 +23,14 @@ def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
         yield f"{width}×{height} pixels, less than {MIN_SIDE} a side. Remove it."
     if sample.split not in {None, *SPLITS}:
         yield f"split {sample.split!r} is none of {', '.join(SPLITS)}. Correct it."
+    if sample.size not in {None, (height, width)}:
+        yield _other_size(sample.size, height, width)
+        return
     yield from _label(sample.label, classes.things)
     if sample.boxes is not None:
         yield from _boxes(sample.boxes, height, width)
+    if sample.masks is not None:
+        yield from _masks(sample.masks, height, width)
     yield from _lengths(sample)
     if sample.labels is not None:
         for place, value in enumerate(sample.labels.tolist()):
@@ -32,6 +38,15 @@ def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
                 yield _outside(f"box {place}: class", value, classes.things)
     if sample.semantic is not None:
         yield from _semantic(sample.semantic, height, width, classes.semantic)
+
+
+def _other_size(size: tuple[int, int] | None, height: int, width: int) -> str:
+    wanted_height, wanted_width = size or (0, 0)
+    turned = "the camera turned it, or " if (wanted_height, wanted_width) == (width, height) else ""
+    return (
+        f"annotated for {wanted_width}×{wanted_height} pixels, but the upright image has {width}×{height}: {turned}"
+        "it was scaled after it was annotated. Restore the image, or export its annotations again."
+    )
 
 
 def _outside(what: str, found: object, names: tuple[str, ...]) -> str:
@@ -59,14 +74,14 @@ def _lengths(sample: Sample) -> Iterator[str]:
         yield "boxes or masks without class labels. Label them."
 
 
-def _boxes(boxes: NDArray[np.float32], height: int, width: int) -> Iterator[str]:
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        yield f"boxes of shape {boxes.shape}, not N×4. Give x_min, y_min, x_max, y_max in pixels."
+def _boxes(corners: NDArray[np.float32], height: int, width: int) -> Iterator[str]:
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        yield f"boxes of shape {corners.shape}, not N×4. Give x_min, y_min, x_max, y_max in pixels."
         return
-    if len(boxes) and boxes.max() <= 1 and boxes.min() >= 0:
+    if len(corners) and corners.max() <= 1 and corners.min() >= 0:
         yield "all boxes lie in the first pixel: shares of the image, not pixels? Multiply by width and height."
         return
-    for place, (x_min, y_min, x_max, y_max) in enumerate(boxes.tolist()):
+    for place, (x_min, y_min, x_max, y_max) in enumerate(corners.tolist()):
         box = f"box {place} [{x_min:g}, {y_min:g}, {x_max:g}, {y_max:g}]"
         if not np.isfinite([x_min, y_min, x_max, y_max]).all():
             yield f"{box} has a coordinate that is no number. Correct it."
@@ -76,6 +91,17 @@ def _boxes(boxes: NDArray[np.float32], height: int, width: int) -> Iterator[str]
             yield f"{box} has no area. Correct or remove it."
         elif x_max <= 0 or y_max <= 0 or x_min >= width or y_min >= height:
             yield f"{box} lies outside the {width}×{height} image. Correct or remove it."
+
+
+def _masks(rles: Sequence[bytes], height: int, width: int) -> Iterator[str]:
+    for place, rle in enumerate(rles):
+        try:
+            pixels = masks.area(rle, (height, width))
+        except ValueError as error:
+            yield f"mask {place}: {error}. Export it again."
+            continue
+        if not pixels:
+            yield f"mask {place} covers no pixel. Draw it larger or remove the thing."
 
 
 def _semantic(ids: NDArray[np.uint8], height: int, width: int, names: tuple[str, ...]) -> Iterator[str]:
@@ -92,10 +118,9 @@ def _semantic(ids: NDArray[np.uint8], height: int, width: int, names: tuple[str,
 
 
 def clip_boxes(sample: Sample) -> tuple[Sample, int]:
-    """Boxes cut at the image's border, and how many reached outside it."""
+    """Boxes cut at the image's border, and how many reached a pixel and more outside: less is rounding."""
     if sample.boxes is None:
         return sample, 0
-    height, width = sample.pixels.shape[:2]
-    clipped = np.clip(sample.boxes, 0, np.array([width, height, width, height], np.float32))
-    outside = int((clipped != sample.boxes).any(axis=1).sum())
-    return replace(sample, boxes=clipped.astype(np.float32)), outside
+    clipped = boxes.clip(sample.boxes, *sample.pixels.shape[:2])
+    outside = int((np.abs(clipped - sample.boxes) >= 1).any(axis=1).sum())
+    return replace(sample, boxes=clipped), outside

@@ -66,8 +66,10 @@ class Samples(Dataset[Sample]):
         index: np.ndarray[Any, np.dtype[np.int64]] | None = None,
         policy: Settings = (),
         seed: int = 0,
+        classes: int = 0,
     ) -> None:
         self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
+        self.classes = classes
         self._policy: Policy | None = None
 
     def __len__(self) -> int:
@@ -76,10 +78,16 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
         if self._policy is None:
-            self._policy = Policy(self.settings)
+            self._policy = Policy(self.settings, self.classes)
+        return self._policy(self._scaled(index), seed_of("augment", self.seed, epoch, index), self._other)
+
+    def _scaled(self, index: int) -> Sample:
         stored = self.stored[index if self.index is None else int(self.index[index])]
-        scaled = sample.resized(stored, self.size, self.size)
-        return self._policy(scaled, seed_of("augment", self.seed, epoch, index))
+        return sample.resized(stored, self.size, self.size)
+
+    def _other(self, number: int) -> Sample:
+        """What is mixed in: `number` is drawn from the seed of the sample that it is mixed into."""
+        return self._scaled(number % len(self))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_policy": None}
@@ -87,11 +95,12 @@ class Samples(Dataset[Sample]):
 
 def train_samples(job: Job, policy: Settings, prepared: Path, augmented: Path | None) -> Samples:
     """The train split, followed by staged copies and in the staged order where there are any."""
+    settings: dict[str, Any] = {"policy": policy, "seed": job.seed, "classes": len(sample.facts(prepared).classes)}
     if augmented is None:
-        return Samples(sample.split(prepared, "train"), job.size, policy=policy, seed=job.seed)
+        return Samples(sample.split(prepared, "train"), job.size, **settings)
     stored = sample.Shards(sample.split(prepared, "train").paths + sample.split(augmented, "copies").paths)
     index = np.load(augmented / "index.npy")
-    return Samples(stored, job.size, index=index, policy=policy, seed=job.seed)
+    return Samples(stored, job.size, index=index, **settings)
 
 
 def _start_worker(_: int) -> None:

@@ -1,5 +1,6 @@
 """augment stages what a policy asks for, redoes only what is stale, and leaves nothing behind."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pipeline import images, sample, store
 from pipeline.augment import stage
 from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 
 LABELS = [0, 1, 1, 1, 2, 2, 1]
 JOB = {"core": True, "task": "classification", "architecture": "linear", "dataset": "tiny"}
@@ -25,6 +26,9 @@ def write(folder: Path, labels: Sequence[Any]) -> None:
         pixels = generator.integers(0, 256, (len(labels), 9, 7, 3), dtype=np.uint8)
         items = [Sample(f"i{at}", pixels[at], label=label) for at, label in enumerate(labels)]
         sample.write_shard(path / "train-00000.arrow", items, rows_per_batch=3)
+        counts = {"train": len(labels), "val": 0, "test": 0}
+        facts = Facts("image_folder", ("zero", "one", "two"), (), counts, (1, 4, 2), ("label",), {}, {})
+        store.write_json(path / "dataset.json", dataclasses.asdict(facts))
 
 
 @pytest.fixture
@@ -87,8 +91,8 @@ def test_what_is_staged(root: Path) -> None:
     assert len(np.load(folder / "index.npy")) == 3 * 12
     assert store.read_json(folder / "policy.json")["staged"]["copies"] == 2
     sheet = images.decode(folder / "contact_sheet.png")
-    assert sheet.shape == (6 * 100 + 4, 8 * 100 + 4, 3)
-    assert not np.array_equal(sheet[4:100, 4:100], sheet[4:100, 104:200])
+    assert sheet.shape == (6 * 182 + 4, 8 * 182 + 4, 3)
+    assert not np.array_equal(sheet[4:182, 4:182], sheet[4:182, 186:364])
 
 
 def test_an_online_policy_stages_no_copies(root: Path) -> None:

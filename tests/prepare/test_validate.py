@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import masks
 from pipeline.prepare.entries import Item, ingest
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.splits import draw
@@ -15,12 +16,14 @@ from pipeline.prepare.validate import misfits
 from pipeline.sample import Classes, Sample, Shards
 
 CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"))
+FULL = masks.encode(np.ones((20, 40), np.bool_))
 GOOD = Sample(
     id="1",
     image=np.zeros((20, 40, 3), np.uint8),
     label=1,
     boxes=np.array([[0, 0, 40, 20], [1, 2, 3, 4]], np.float32),
     labels=np.array([0, 1]),
+    masks=[FULL, FULL],
     semantic=np.full((20, 40), 2, np.uint8),
 )
 
@@ -49,6 +52,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "map size": ({"semantic": np.zeros((10, 40), np.uint8)}, "label map of 40×10 uint8"),
     "map colours": ({"semantic": np.zeros((20, 40, 3), np.uint8)}, "40×20×3"),
     "map id": ({"semantic": np.full((20, 40), 9, np.uint8)}, "800 pixels of id 9"),
+    "size": ({"size": (40, 20)}, "annotated for 20×40 pixels, but the upright image has 40×20: the camera turned it"),
+    "damaged mask": ({"masks": [b"13P", FULL]}, "mask 0: the RLE breaks off"),
+    "mask size": ({"masks": [FULL, b"132"]}, "mask 1: the runs cover 6 pixels, not 40×20"),
+    "empty mask": ({"masks": [FULL, masks.encode(np.zeros((20, 40), np.uint8))]}, "mask 1 covers no pixel"),
+    "mask count": ({"masks": [FULL]}, "2 labels, 1 masks"),
     "void": ({"semantic": np.full((20, 40), 255, np.uint8)}, "ignore"),
 }
 
@@ -62,14 +70,19 @@ def test_misfits_are_told(name: str) -> None:
 
 def test_the_good_pass() -> None:
     assert list(misfits(GOOD, CLASSES)) == []
-    nothing = replace(GOOD, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
+    nothing = replace(GOOD, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), masks=[])
     assert list(misfits(nothing, CLASSES)) == []
 
 
 def test_annotations_follow_the_image(tmp_path: Path) -> None:
+    dot = np.zeros((20, 40), np.bool_)
+    dot[0, 0] = True
+    speck = masks.encode(dot)
+
     def items() -> Iterator[Item]:
         yield CLASSES
-        yield replace(GOOD, boxes=np.array([[-4, 0, 20, 10], [8, 4, 16, 12]], np.float32))
+        corners = np.array([[-4, 0, 20, 10], [8, 4, 16, 12]], np.float32)
+        yield replace(GOOD, boxes=corners, masks=[FULL, speck])
         yield replace(GOOD, group="other")
 
     findings = Findings(None)
@@ -79,6 +92,9 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.semantic is not None
     assert sample.boxes.tolist() == [[0, 0, 5, 2.5], [2, 1, 4, 3]]
     assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
+    assert sample.masks is not None
+    assert [masks.area(rle, (5, 10)) for rle in sample.masks] == [50, 0]
+    assert "1 masks are lost at max_side 10" in findings.warnings[1].reason
     assert (entry.things, entry.stuff, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason
     assert "its id '1' is taken by 1" in findings.faults[0].reason

@@ -1,5 +1,6 @@
 """The samples of an epoch are a function of the seed and the epoch alone, whoever loads them."""
 
+import dataclasses
 import pickle
 from collections import Counter
 from collections.abc import Iterable
@@ -14,13 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline import sample, store
 from pipeline.params import Job
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks._learner import Settings
 from pipeline.train import loader
 from pipeline.train.loader import Plan, Samples
 
 SIDE, NUMBER = 12, 11
 POLICY: list[dict[str, dict[str, Any]]] = [{"shift": {"limit": 0.3}}, {"noise": {"p": 1.0}}]
+MIXED: list[dict[str, dict[str, Any]]] = [{"shift": {"limit": 0.3}}, {"mixup": {"alpha": 1.0}}, {"cutmix": {"p": 0.5}}]
 #: the label is the sample's number, so that a batch says which samples it holds
 SETTINGS = Settings(tuple(map(str, range(NUMBER))), (), (1,) * NUMBER, 3, SIDE, (0.5,) * 3, (0.25,) * 3)
 Epoch = Counter[tuple[int, str]]
@@ -81,6 +83,26 @@ def test_the_size_of_a_batch_changes_no_sample(batch: int, alone: Epoch) -> None
 @pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_loader_workers_change_nothing(workers: int, alone: Epoch) -> None:
     assert epoch(Plan(NUMBER, 4, 5, 1), workers=workers) == alone
+
+
+def mixed(workers: int = 0, rank: int = 0, world: int = 1) -> Counter[str]:
+    """The multiset of soft labels and pixels; a label says which two samples were mixed, and in which shares."""
+    samples = Samples(stored(), SIDE, policy=MIXED, seed=5, classes=NUMBER)
+    plan, found = Plan(NUMBER, 4, 5, 1, rank, world), Counter[str]()
+    batches = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    for (images, labels), weight in zip(batches, plan.weights(), strict=True):
+        assert labels.sum(dim=1).tolist() == pytest.approx([1] * len(labels))
+        pairs = zip(images.numpy(), labels.numpy(), strict=True) if weight else ()
+        found.update((label.tobytes() + image.tobytes()).hex() for image, label in pairs)
+    return found
+
+
+def test_what_is_mixed_in_is_the_same_for_any_workers_and_ranks() -> None:
+    alone = mixed()
+    assert len(alone) == NUMBER
+    for workers in (1, 2):
+        assert mixed(workers) == alone
+    assert mixed(0, 0, 2) + mixed(0, 1, 2) == alone
 
 
 def keys(number: int, batch: int, world: int, at: int = 0) -> list[list[list[tuple[int, int]]]]:
@@ -189,8 +211,10 @@ def test_samples_have_the_jobs_size_before_they_are_changed() -> None:
 
 def test_staged_copies_come_after_the_originals_in_the_staged_order(tmp_path: Path) -> None:
     prepared, augmented = tmp_path / "prepared", tmp_path / "augmented"
+    facts = Facts("digits", ("0", "1", "2"), (), {"train": 3}, (1, 1, 1), ("label",), {}, {})
     with store.folder(prepared, "f") as path:
         sample.write_shard(path / "train-00000.arrow", stored(3))
+        store.write_json(path / "dataset.json", dataclasses.asdict(facts))
     with store.folder(augmented, "f") as path:
         copies = [Sample(f"c{place}", np.full((SIDE, SIDE, 3), place, np.uint8), label=place) for place in range(3)]
         sample.write_shard(path / "copies-00000.arrow", copies)
@@ -199,6 +223,7 @@ def test_staged_copies_come_after_the_originals_in_the_staged_order(tmp_path: Pa
     assert [samples[(0, place)].id for place in range(len(samples))] == ["c2", "i0", "i0", "c0"]
     plain = loader.train_samples(job(), [], prepared, None)
     assert [plain[(0, place)].id for place in range(len(plain))] == ["i0", "i1", "i2"]
+    assert (samples.classes, plain.classes) == (3, 3)
 
 
 def test_to_device_moves_tensors_wherever_they_are() -> None:

@@ -1,8 +1,14 @@
 """Horizontal flip: left and right exchanged."""
 
-import albumentations as A
+import numpy as np
+
+from pipeline.augment.transforms._motion import Matrix, Motion, about_centre
 
 
-def build(*, p: float = 0.5) -> A.HorizontalFlip:
+def build(*, p: float = 0.5) -> Motion:
     """With probability p."""
-    return A.HorizontalFlip(p=p)
+
+    def draw(_: np.random.Generator, height: int, width: int) -> Matrix:
+        return about_centre((-1, 0), (0, 1), height, width)
+
+    return Motion(draw, p)

@@ -1,10 +1,18 @@
 """Rotation: the image turned about its centre by a random angle."""
 
-import albumentations as A
+from math import cos, radians, sin
 
-from pipeline.augment.transforms._affine import affine
+import numpy as np
+
+from pipeline.augment.transforms._motion import Matrix, Motion, about_centre, within
 
 
-def build(*, degrees: float = 15.0, p: float = 1.0) -> A.Affine:
+def build(*, degrees: float = 15.0, p: float = 1.0) -> Motion:
     """Uniform in ±degrees."""
-    return affine(p, rotate=(-degrees, degrees))
+    within(0, 180, degrees=degrees)
+
+    def draw(generator: np.random.Generator, height: int, width: int) -> Matrix:
+        angle = radians(generator.uniform(-degrees, degrees))
+        return about_centre((cos(angle), -sin(angle)), (sin(angle), cos(angle)), height, width)
+
+    return Motion(draw, p)

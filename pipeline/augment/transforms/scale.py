@@ -1,10 +1,16 @@
 """Scale: the image enlarged or shrunk about its centre, both sides by one random factor."""
 
-import albumentations as A
+import numpy as np
 
-from pipeline.augment.transforms._affine import affine
+from pipeline.augment.transforms._motion import Matrix, Motion, about_centre, within
 
 
-def build(*, limit: float = 0.1, p: float = 1.0) -> A.Affine:
+def build(*, limit: float = 0.1, p: float = 1.0) -> Motion:
     """Factor uniform in 1 ± limit."""
-    return affine(p, scale=(1.0 - limit, 1.0 + limit), keep_ratio=True)
+    within(0, 0.9, limit=limit)
+
+    def draw(generator: np.random.Generator, height: int, width: int) -> Matrix:
+        factor = generator.uniform(1 - limit, 1 + limit)
+        return about_centre((factor, 0), (0, factor), height, width)
+
+    return Motion(draw, p)

@@ -1,0 +1,58 @@
+"""Elastic deformation: every pixel displaced by a smooth random field.
+
+The field is cubic between the normal displacements of a coarse grid, as U-Net was trained (Ronneberger et al.
+2015, https://arxiv.org/abs/1505.04597: grid 3, std 10 on 512×512 pixels); or, with grid 0, white noise smoothed
+by a Gaussian (Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801). albumentations' own field is
+scaled by its largest value, so that the same options would bend large images less; what moves is albumentations.
+"""
+
+from math import pi, sqrt
+from typing import Any
+
+import cv2
+import numpy as np
+from albumentations.augmentations.geometric.distortion import BaseDistortion
+from numpy.typing import NDArray
+
+from pipeline.augment.transforms._motion import within
+from pipeline.sample import IGNORE
+
+
+class _Elastic(BaseDistortion):
+    """Displacements of normal distribution, cubic between the centres of grid×grid equal tiles."""
+
+    def __init__(self, std: float, grid: int, sigma: float, p: float) -> None:
+        super().__init__(
+            interpolation=cv2.INTER_LINEAR,
+            mask_interpolation=cv2.INTER_NEAREST,
+            keypoint_remapping_method="mask",
+            border_mode=cv2.BORDER_CONSTANT,
+            fill=0,
+            fill_mask=IGNORE,
+            p=p,
+        )
+        self.std, self.grid, self.sigma = std, grid, sigma
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Where each pixel comes from."""
+        height, width = params["shape"][:2]
+        field = self._field(height, width)
+        across, down = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+        return {"map_x": field[..., 0] + across, "map_y": field[..., 1] + down}
+
+    def _field(self, height: int, width: int) -> NDArray[np.float32]:
+        """H×W×2 displacements in pixels, in x and y."""
+        draw = self.random_generator.standard_normal
+        if self.grid:
+            drawn = self.std * draw((self.grid, self.grid, 2), np.float32)
+            return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_CUBIC))
+        smooth = cv2.GaussianBlur(draw((height, width, 2), np.float32), (0, 0), self.sigma)
+        return np.asarray(smooth * np.float32(self.std * 2 * self.sigma * sqrt(pi)))  # smoothing left 1 / (2σ√π)
+
+
+def build(*, std: float = 1.0, grid: int = 3, sigma: float = 4.0, p: float = 0.5) -> BaseDistortion:
+    """Displacements of `std` px; `grid` control points a side, or 0: one a pixel, smoothed by `sigma` px."""
+    within(0, 1000, std=std)
+    within(0, 64, grid=grid)
+    within(0.5, 1000, sigma=sigma)
+    return _Elastic(std, grid, sigma, p)

@@ -1,0 +1,72 @@
+"""Overlay: what a second image shows, superimposed on the first.
+
+An image with a label of its own keeps it, and the second is blended in faintly (SamplePairing, Inoue 2018,
+https://arxiv.org/abs/1801.02929). Else each object of the second is pasted with its annotation by the toss of a
+coin (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is its
+box. With a label map alone, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
+https://arxiv.org/abs/2007.07936). What is covered is no longer annotated.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.augment import fields
+from pipeline.augment.transforms import Mixing
+from pipeline.augment.transforms._motion import within
+from pipeline.sample import IGNORE, Sample
+
+OTHERS = 1
+
+
+class _Overlay:
+    def __init__(self, opacity: float, share: float, p: float) -> None:
+        self.opacity, self.share, self.p = opacity, share, p
+
+    def apply(self, sample: Sample, other: Sample, generator: np.random.Generator, classes: int) -> Sample:
+        """Blended where the image has a label, else pasted where both are annotated alike, else as it was."""
+        if sample.label is not None:
+            opacity = generator.uniform(0, self.opacity)
+            pixels = (1 - opacity) * sample.pixels.astype(np.float32) + opacity * other.pixels
+            return dataclasses.replace(sample, image=np.rint(pixels).astype(np.uint8))
+        if sample.boxes is not None and other.boxes is not None:
+            chosen = np.flatnonzero(generator.random(len(other.boxes)) < self.share)
+            return _with_objects(sample, other, chosen)
+        if sample.semantic is not None and other.semantic is not None:
+            ids = np.setdiff1d(other.semantic, [IGNORE])
+            chosen = ids[generator.random(len(ids)) < self.share]
+            return dataclasses.replace(sample, **_pasted(sample, other, np.isin(other.semantic, chosen)))
+        return sample
+
+
+def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> Sample:
+    below, above = fields.shapes(sample), fields.shapes(other)
+    above = [above[place] for place in chosen]
+    region = np.any(above, axis=0) if above else np.zeros(sample.pixels.shape[:2], bool)
+    changes = _pasted(sample, other, region)
+    for name in ("labels", "crowd", "difficult"):
+        first, second = getattr(sample, name), getattr(other, name)
+        if first is not None and second is not None:
+            changes[name] = np.concatenate([first, second[chosen]])
+    both = dataclasses.replace(sample, **changes)
+    visible = [shape & ~region for shape in below] + above
+    kept = fields.of_masks(both, visible)
+    return dataclasses.replace(both, **(kept if sample.masks is not None else kept | {"masks": None}))
+
+
+def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[str, Any]:
+    """Pixels, label map and weights of `other` within the region."""
+    changes: dict[str, Any] = {"image": np.where(region[..., None], other.pixels, sample.pixels)}
+    for name in ("semantic", "weight"):
+        first, second = getattr(sample, name), getattr(other, name)
+        if first is not None and second is not None:
+            changes[name] = np.where(region, second, first)
+    return changes
+
+
+def build(*, opacity: float = 0.3, share: float = 0.5, p: float = 0.5) -> Mixing:
+    """Blended at an opacity uniform in 0..`opacity`; objects or ids pasted with probability `share` each."""
+    within(0, 1, opacity=opacity, share=share, p=p)
+    return _Overlay(opacity, share, p)

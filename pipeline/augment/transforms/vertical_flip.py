@@ -1,0 +1,14 @@
+"""Vertical flip: top and bottom exchanged; for images without an upright, from microscopes or the air."""
+
+import numpy as np
+
+from pipeline.augment.transforms._motion import Matrix, Motion, about_centre
+
+
+def build(*, p: float = 0.5) -> Motion:
+    """With probability p."""
+
+    def draw(_: np.random.Generator, height: int, width: int) -> Matrix:
+        return about_centre((1, 0), (0, -1), height, width)
+
+    return Motion(draw, p)

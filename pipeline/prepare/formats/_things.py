@@ -1,0 +1,94 @@
+"""Shared by the formats whose images hold things with boxes: one sample from its things, and the facts they need."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from pipeline import images
+from pipeline.prepare.formats.image_folder import SPLITS
+from pipeline.sample import Sample
+
+TEXT_BYTES = 10_000_000
+#: EXIF orientations that swap width and height
+TURNED = {5, 6, 7, 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One annotated thing: class index, x_min, y_min, x_max, y_max in pixels, and what else is known."""
+
+    label: int
+    box: tuple[float, float, float, float]
+    mask: bytes | None = None
+    crowd: bool = False
+    difficult: bool = False
+
+
+def sample(
+    root: Path,
+    name: PurePosixPath,
+    things: Sequence[Thing],
+    fields: Sequence[str],
+    *,
+    split: str | None,
+    size: tuple[int, int] | None,
+) -> Sample:
+    """The sample of an image file; `fields` are those beside boxes and labels that every image of the dataset has."""
+    return Sample(
+        id=str(name),
+        image=root / name,
+        split=split,
+        source=str(name),
+        size=size,
+        boxes=np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
+        labels=np.array([thing.label for thing in things], np.int64),
+        masks=[thing.mask for thing in things if thing.mask is not None] if "masks" in fields else None,
+        crowd=np.array([thing.crowd for thing in things], np.bool_) if "crowd" in fields else None,
+        difficult=np.array([thing.difficult for thing in things], np.bool_) if "difficult" in fields else None,
+    )
+
+
+def split_of(name: PurePosixPath) -> str | None:
+    """The split that the words of a path name, the last one first: `annotations/instances_val2017.json` is val."""
+    words = re.findall(r"[a-z]+", str(name.with_suffix("")).lower())
+    return next((SPLITS[word] for word in reversed(words) if word in SPLITS), None)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image as prepare will see it, from its header; ImageError if it can't be read."""
+    try:
+        with Image.open(path, formats=images.FORMATS) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
+    except Exception:  # what is damaged or unusual is for the one reader to judge, and to name
+        height, width = images.decode(path).shape[:2]
+        return height, width
+    return (width, height) if turned else (height, width)
+
+
+def text(path: Path, limit: int = TEXT_BYTES) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark; ValueError says what is wrong with it."""
+    try:
+        if path.stat().st_size > limit:
+            raise ValueError(f"{path.stat().st_size:,} bytes, more than {limit:,}. Split it")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"can't be read ({error.strerror}). Check its permissions") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("is no UTF-8 text. Export it again") from error
+
+
+def plain(field: str, name: object) -> PurePosixPath:
+    """The relative path that a field holds; ValueError for what leaves the folder or is no such path."""
+    if not isinstance(name, str) or not PurePosixPath(name).name:
+        raise ValueError(f"{field} {name!r} is no path. Name the file")
+    if "\\" in name:
+        raise ValueError(f"{field} {name!r} has backslashes. Write / instead")
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\0" in name:
+        raise ValueError(f"{field} {name!r} leaves the dataset's folder. Give a path below the images' folder")
+    return place

@@ -1,0 +1,163 @@
+"""coco: boxes and masks from COCO's instances json, https://cocodataset.org/#format-data.
+
+Read as found in the wild: the splits of Roboflow (`train/_annotations.coco.json` beside the images), COCO's own
+layout (`annotations/instances_val2017.json`, images anywhere else), or one json for all. Polygons, compressed and
+uncompressed run lengths become masks; polygons are drawn as pycocotools does. Boxes are x, y, width, height from
+the image's corner. A category 0 that no annotation uses and that only heads the others (Roboflow's) is dropped.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import UserError
+from pipeline.images import SUFFIXES, ImageError
+from pipeline.prepare.formats._coco import Document, load, thing
+from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats._things import plain, sample, split_of, upright_size
+from pipeline.sample import Classes, Fault, Sample
+
+Names = list[PurePosixPath]
+
+
+def read(
+    path: Path | None,
+    *,
+    annotations: str | list[str] | None = None,
+    images: str | None = None,
+    masks: bool = True,
+) -> Iterator[Classes | Sample | Fault]:
+    """Samples of a folder with COCO json files.
+
+    annotations: the json files, as patterns below the path: `labels/*.json`. If left out: all `*.coco.json`, else
+    `annotations/instances_*.json`, else all of `annotations/`, else those right in the path. A file or folder name
+    with the word train, val, valid or test gives the split.
+    images: the folder that `file_name` counts from; if left out, the json's own, else wherever the name is unique.
+    masks: false reads the boxes alone.
+    """
+    tree = scan(path)
+    chosen = _chosen(tree, annotations)
+    documents = [load(tree.root, name) for name in chosen]
+    classes, faults = _classes(documents)
+    yield Classes(classes)
+    yield from tree.faults
+    if not chosen:
+        yield Fault(".", "holds no annotation file (*.json). Add it, or name it by the option `annotations`.")
+    yield from faults
+    drawn = masks and any(
+        entry.get("segmentation")
+        for document in documents
+        for entries in document.annotations.values()
+        for entry in entries
+    )
+    finder = _Finder(tree, images)
+    for document in documents:
+        yield from document.faults
+        yield from _samples(tree, document, classes, finder, drawn)
+    yield from finder.left()
+    yield from ignored(
+        tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in chosen]
+    )
+
+
+def _chosen(tree: Tree, patterns: str | list[str] | None) -> Names:
+    files = [name for name in tree.files if name.suffix.lower() == ".json"]
+    if patterns is None:
+        tiers: list[Names] = [
+            [name for name in files if name.name.endswith(".coco.json")],
+            [name for name in files if name.match("annotations/instances_*.json")],
+            [name for name in files if name.match("annotations/*.json")],
+            [name for name in files if len(name.parts) == 1],
+        ]
+        return next((tier for tier in tiers if tier), [])
+    chosen: Names = []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        found = [name for name in files if fnmatch(str(name), pattern)]
+        if not found:
+            there = ", ".join(map(str, files[:5])) or "none"
+            raise UserError(f"option annotations: {pattern!r} matches no json file in {tree.root}. There are: {there}.")
+        chosen += [name for name in found if name not in chosen]
+    return chosen
+
+
+def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
+    """Names of all categories in order of their ids, each once, and what is odd about them."""
+    used: dict[str, int] = {}
+    faults = []
+    for document in documents:
+        ids: dict[str, object] = {}
+        taken = {entry["category_id"] for entries in document.annotations.values() for entry in entries}
+        above = {heading for id, (_, heading) in document.categories.items() if id != 0}
+        for id, (name, _) in sorted(document.categories.items(), key=lambda item: (isinstance(item[0], str), item[0])):
+            if id == 0 and id not in taken and name in above:
+                continue
+            if name in ids:
+                reason = f"categories {ids[name]} and {id} are both called {name!r} and count as one class"
+                faults.append(Fault(str(document.name), reason, warning=True))
+            ids[name] = id
+            used.setdefault(name, len(used))
+    return tuple(used), faults
+
+
+class _Finder:
+    """Which image file an annotation file means."""
+
+    def __init__(self, tree: Tree, folder: str | None) -> None:
+        try:
+            self.folder = None if folder is None else plain("option images:", folder)
+        except ValueError as error:
+            raise UserError(f"{error}.") from error
+        self.files = {name for name in tree.files if name.suffix.lower() in SUFFIXES}
+        self.unused = set(self.files)
+        self.named: dict[str, Names] = defaultdict(list)
+        for name in sorted(self.files):
+            self.named[name.name].append(name)
+
+    def find(self, document: PurePosixPath, file_name: PurePosixPath) -> PurePosixPath:
+        """The image's path; ValueError where there is none or no saying which."""
+        place = (document.parent if self.folder is None else self.folder) / file_name
+        if place in self.files:
+            found = [place]
+        elif self.folder is None:
+            found = [name for name in self.named[file_name.name] if str(name).endswith(f"/{file_name}")]
+            split = split_of(document)
+            found = [name for name in found if split_of(name.parent) == split] if len(found) > 1 else found
+        else:
+            found = []
+        if len(found) != 1:
+            kind = "is no image file of the dataset" if not found else f"could be {found[0]} or {found[1]}"
+            raise ValueError(
+                f"file_name {str(file_name)!r} {kind}. Add the file, correct it or set the option `images`"
+            )
+        self.unused -= set(found)
+        return found[0]
+
+    def left(self) -> Iterator[Fault]:
+        """A warning for images that no annotation file lists."""
+        if self.unused:
+            first = min(self.unused)
+            yield Fault(".", f"{len(self.unused)} images ignored that no json lists, such as {first}", warning=True)
+
+
+def _samples(
+    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, drawn: bool
+) -> Iterator[Sample | Fault]:
+    labels = {id: classes.index(name) for id, (name, _) in document.categories.items() if name in classes}
+    split = split_of(document.name)
+    for id, picture in document.pictures.items():
+        try:
+            name = finder.find(document.name, picture.file_name)
+            size = picture.size or upright_size(tree.root / name)
+        except (ValueError, ImageError) as error:
+            yield Fault(f"{document.name}: image {id}", f"{str(error).removesuffix('.')}.")
+            continue
+        things, faults = [], []
+        for entry in document.annotations.get(id, []):
+            try:
+                things.append(thing(entry, labels[entry["category_id"]], size if drawn else None))
+            except ValueError as error:
+                faults.append(Fault(f"{document.name}: annotation {entry['id']} ({name})", f"{error}."))
+        yield from faults
+        if not faults and id not in document.barred:
+            yield sample(tree.root, name, things, ("masks", "crowd") if drawn else ("crowd",), split=split, size=size)

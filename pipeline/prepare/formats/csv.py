@@ -1,0 +1,215 @@
+"""csv: tables that list images: `image,label`, or Roboflow's `_classes.csv` with a column of 0 and 1 a class.
+
+Every `.csv` and `.tsv` file of the folder is read, unless `table` names one. The delimiter is the one of , ; tab |
+that divides the header most. A split column gives the split; else a table called `train.csv`, or one in a folder
+`train`, `val` (or `valid`, `validation`) or `test`, does. Faults carry the table's line.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pipeline.errors import UserError
+from pipeline.images import SUFFIXES
+from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats.image_folder import SPLITS
+from pipeline.sample import Classes, Fault, Sample
+
+#: names by which a column is known where no option names it
+USUAL = {
+    "image": ("image", "file", "filename", "file_name", "path", "filepath", "image_path", "image_id", "id"),
+    "label": ("label", "class", "class_name", "category", "target"),
+    "split": ("split", "set", "subset"),
+    "group": ("group", "subject", "patient"),
+}
+DELIMITERS = ",;\t|"
+TABLES = (".csv", ".tsv")
+#: what stands for a missing label
+EMPTY = ("", "nan")
+
+
+class _LineError(Exception):
+    """Why a line, or with a header its table, can't be used, and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line of a table says of an image; `place` is the table and the line's number."""
+
+    place: str
+    image: PurePosixPath
+    label: str
+    split: str | None
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is needed to read a table's lines.
+
+    columns: where image, label, split and group are · classes: the one-hot columns, where there is no label column
+    · split: that of lines without one of their own · files: the images it may name · folders: where names start.
+    """
+
+    header: list[str]
+    columns: dict[str, int]
+    classes: list[int]
+    split: str | None
+    files: frozenset[PurePosixPath]
+    folders: tuple[PurePosixPath, ...]
+
+
+def read(
+    path: Path | None,
+    *,
+    table: str | None = None,
+    folder: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
+) -> Iterator[Classes | Sample | Fault]:
+    """Images of a folder as its tables list them.
+
+    table: the one table to read, relative to the path · folder: where the images' names start, relative to the path
+    (by default beside the table, else at the path itself) · image, label, split, group: names of the columns, where
+    they are not the usual (image, file, filename, path; label, class; split; group). What shares a group is never
+    in two splits.
+    """
+    wanted = {"image": image, "label": label, "split": split, "group": group}
+    for option, text in {**wanted, "table": table, "folder": folder}.items():
+        if not isinstance(text, str | None):
+            raise UserError(f"option {option}: {text!r} is no text. Put it into quotes.")
+    tree = scan(path)
+    tables = [name for name in tree.files if name.suffix.lower() in TABLES and table in {None, str(name)}]
+    if table is not None and not tables:
+        raise UserError(f"option table: {tree.root / table} is no table of this folder. Correct it.")
+    lines, faults = _once(item for name in tables for item in _lines(tree, name, wanted, folder))
+    classes = sorted({line.label for line in lines}, key=_order)
+    used = {*tables, *(line.image for line in lines)}
+    yield Classes(tuple(classes))
+    yield from tree.faults + faults
+    yield from ignored(tree, [name for name in tree.files if name not in used])
+    if not tables:
+        yield Fault(".", "holds no table (.csv, .tsv). Put one here that lists the images and their labels.")
+    numbers = {name: number for number, name in enumerate(classes)}
+    for line in lines:
+        name = str(line.image)
+        yield Sample(name, tree.root / name, line.group, line.split, source=name, label=numbers[line.label])
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    """Numbers by size, before words by their letters."""
+    number = name.isascii() and name.isdecimal()
+    return not number, int(name) if number else 0, name
+
+
+def _once(found: Iterable[_Line | Fault]) -> tuple[list[_Line], list[Fault]]:
+    """The lines without those that list an image again, and all faults."""
+    lines: dict[PurePosixPath, _Line] = {}
+    faults = []
+    for item in found:
+        if isinstance(item, Fault):
+            faults.append(item)
+        elif lines.setdefault(item.image, item) is not item:
+            other = lines[item.image].place
+            faults.append(Fault(item.place, f"{item.image} is listed already in {other}. Remove one of the two."))
+    return list(lines.values()), faults
+
+
+def _lines(
+    tree: Tree, name: PurePosixPath, wanted: dict[str, str | None], folder: str | None
+) -> Iterator[_Line | Fault]:
+    """Lines and faults of one table."""
+    try:
+        text = (tree.root / name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        yield Fault(str(name), f"can't be read ({error}). Save it as UTF-8.")
+        return
+    rows = csv.reader(io.StringIO(text), delimiter=_delimiter(text), skipinitialspace=True, strict=True)
+    try:
+        table = _table(tree, name, next(rows, []), wanted, folder)
+        for row in rows:
+            place = f"{name}:{rows.line_num}"
+            try:
+                if any(row):
+                    yield _line(table, place, [cell.strip() for cell in row])
+            except _LineError as error:
+                yield Fault(place, str(error))
+    except (_LineError, csv.Error) as error:
+        what = f"{error}. Correct its quotes." if isinstance(error, csv.Error) else str(error)
+        yield Fault(f"{name}:{rows.line_num or 1}", what)
+
+
+def _delimiter(text: str) -> str:
+    header = text.partition("\n")[0]
+    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+
+
+def _table(
+    tree: Tree, name: PurePosixPath, cells: list[str], wanted: dict[str, str | None], folder: str | None
+) -> _Table:
+    """A table by its first line; _LineError where that does not name the columns that are needed."""
+    header = [cell.strip() for cell in cells]
+    plain = [cell.casefold() for cell in header]
+    columns = {}
+    for role, usual in USUAL.items():
+        given = wanted[role]
+        known = usual if given is None else (given.casefold(),)
+        place = next((plain.index(column) for column in known if column in plain), None)
+        if place is not None:
+            columns[role] = place
+        elif given is not None or role == "image":
+            told = f"no column is named {' or '.join(known)}; the first line has {', '.join(header) or 'none'}"
+            raise _LineError(f"{told}. Name the {role}'s column by the option `{role}`, or the table by `table`.")
+    classes = [] if "label" in columns else [at for at in range(len(header)) if at not in columns.values()]
+    if "label" not in columns and len(classes) < 2:
+        raise _LineError(f"no column holds labels; the first line has {', '.join(header)}. Name it: option `label`.")
+    split = next((SPLITS[part] for part in (name.stem.lower(), name.parent.name.lower()) if part in SPLITS), None)
+    folders = (name.parent, PurePosixPath()) if folder is None else (PurePosixPath(folder),)
+    return _Table(header, columns, classes, split, frozenset(tree.files), folders)
+
+
+def _line(table: _Table, place: str, row: list[str]) -> _Line:
+    if len(row) != len(table.header):
+        raise _LineError(f"{len(row)} cells for {len(table.header)} columns. Correct the line, or quote its commas.")
+    cells = {role: row[at] for role, at in table.columns.items()}
+    image = _image(table, cells["image"])
+    label = cells["label"] if "label" in cells else _hot(table, row)
+    if label.casefold() in EMPTY:
+        raise _LineError(f"{image} has no label. Label it or remove the line.")
+    split = SPLITS.get(cells["split"].lower()) if "split" in cells else table.split
+    if "split" in cells and split is None:
+        raise _LineError(f"split {cells['split']!r} is none of {', '.join(SPLITS)}. Correct it.")
+    if cells.get("group") == "":
+        raise _LineError(f"{image} has no group. Name what it belongs to.")
+    return _Line(place, image, label, split, cells.get("group"))
+
+
+def _image(table: _Table, text: str) -> PurePosixPath:
+    """The file that a line names, with or without its suffix; nothing outside the dataset's folder is one."""
+    name = PurePosixPath(text.replace("\\", "/"))
+    if not text:
+        raise _LineError("names no image. Name it or remove the line.")
+    if name.is_absolute() or ".." in name.parts or PureWindowsPath(text).drive:
+        raise _LineError(f"{text!r} leads out of the dataset's folder. Give a path within it.")
+    suffixes = ["", *([] if name.suffix.lower() in SUFFIXES else sorted(SUFFIXES))]
+    for start in table.folders:
+        for suffix in suffixes:
+            if (file := start / f"{name}{suffix}") in table.files:
+                return file
+    raise _LineError(f"{text!r}: no such image. Add it, remove the line, or say by `folder` where names start.")
+
+
+def _hot(table: _Table, row: list[str]) -> str:
+    """The one class of a line whose column holds 1."""
+    for at in table.classes:
+        if row[at] not in {"0", "1"}:
+            column = table.header[at]
+            raise _LineError(f"column {column!r} holds {row[at]!r}, not 0 or 1. Name the labels' by option `label`.")
+    hot = [table.header[at] for at in table.classes if row[at] == "1"]
+    if len(hot) > 1:
+        raise _LineError(f"labelled {', '.join(hot)} at once. Choose one class an image.")
+    return hot[0] if hot else ""

@@ -1,0 +1,132 @@
+"""idx: MNIST and its family (Fashion-MNIST, KMNIST, EMNIST) in the files of http://yann.lecun.com/exdb/mnist.
+
+`train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, then `t10k-…` or `test-…`, with or without `.gz`. An
+unpacked file wins over its packed twin. A file is read whole and checked before any image of it is used.
+"""
+
+import gzip
+import re
+import struct
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.sample import Classes, Fault, Sample
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "t10k": "test"}
+NAME = re.compile(rf"(?:.*-)?({'|'.join(SPLITS)})-(images|labels)[.-]idx([13])-ubyte(?:\.gz)?", re.IGNORECASE)
+DIGITS = tuple("0123456789")
+#: the header's first number: two zero bytes, 8 for unsigned bytes, the number of dimensions
+MAGIC = 0x800
+MAX_BYTES = 4_000_000_000
+
+
+class _DamagedError(Exception):
+    """Why a file can't be used, and the remedy."""
+
+
+def read(path: Path | None, *, classes: list[str] | None = None) -> Iterator[Classes | Sample | Fault]:
+    """Images of pairs of IDX files, grey made RGB by repetition.
+
+    classes: names of the labels 0, 1, 2, …; by default "0" to "9".
+    """
+    names = _names(classes)
+    tree = scan(path)
+    pairs, spare = _pairs(tree)
+    yield Classes(names)
+    yield from tree.faults
+    yield from ignored(tree, spare)
+    if not pairs:
+        yield Fault(".", "holds no train-images-idx3-ubyte nor its like. Put the IDX files here, packed or not.")
+    for (split, part), files in sorted(pairs.items()):
+        images, labels = files.get("images"), files.get("labels")
+        if images is None or labels is None:
+            yield Fault(str(images or labels), f"its {'images' if labels else 'labels'} are missing. Add that file.")
+            continue
+        yield from _samples(tree.root, split, part, images, labels, names)
+
+
+def _names(classes: list[str] | None) -> tuple[str, ...]:
+    names = DIGITS if classes is None else tuple(classes)
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"option classes: {classes!r} is no list of names. Write [T-shirt, Trouser, …].")
+    if len(set(names)) < len(names) or not names:
+        raise UserError(f"option classes: {classes!r} is empty or names a class twice. Correct it.")
+    return names
+
+
+def _pairs(tree: Tree) -> tuple[dict[tuple[str, str], dict[str, PurePosixPath]], list[PurePosixPath]]:
+    """Files by split and common name, then by what they hold; and those not needed."""
+    pairs: dict[tuple[str, str], dict[str, PurePosixPath]] = defaultdict(dict)
+    spare = []
+    for file in tree.files:  # sorted, so a file comes before its .gz
+        found = NAME.fullmatch(file.name)
+        if found and found[3] == {"images": "3", "labels": "1"}[found[2].lower()]:
+            part = str(file.with_name(file.name[: found.end(1)]))
+            kind = found[2].lower()
+            if pairs[SPLITS[found[1].lower()], part].setdefault(kind, file) == file:
+                continue
+        spare.append(file)
+    return pairs, spare
+
+
+def _samples(
+    root: Path, split: str, part: str, images: PurePosixPath, labels: PurePosixPath, names: tuple[str, ...]
+) -> Iterator[Sample | Fault]:
+    arrays = []
+    for file, dimensions in ((images, 3), (labels, 1)):
+        try:
+            arrays.append(_array(root / file, dimensions))
+        except _DamagedError as error:
+            yield Fault(str(file), str(error))
+    if len(arrays) < 2:
+        return
+    pictures, numbers = arrays
+    if len(pictures) != len(numbers):
+        yield Fault(str(labels), f"{len(numbers):,} labels for {len(pictures):,} images of {images}. Fetch both again.")
+        return
+    if len(numbers) and int(numbers.max()) >= len(names):
+        found = ", ".join(map(str, np.unique(numbers[numbers >= len(names)])[:5]))
+        yield Fault(str(labels), f"label {found} beyond the {len(names)} classes. List all by the option `classes`.")
+        return
+    for number, (picture, label) in enumerate(zip(pictures, numbers.tolist(), strict=True)):
+        pixels = np.repeat(picture[..., None], 3, axis=2)
+        yield Sample(f"{part}/{number:05d}", pixels, split=split, source=f"{images}, image {number}", label=label)
+
+
+def _array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """What an IDX file holds; _DamagedError unless magic number, size and checksum are right."""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            header = file.read(4 + 4 * dimensions)
+            shape = _shape(header, dimensions)
+            data = file.read(int(np.prod(shape)))
+            rest = file.read(1)
+    except EOFError as error:
+        raise _DamagedError("is cut off. Fetch it again.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise _DamagedError(f"can't be unpacked ({error}). Fetch it again.") from error
+    except OSError as error:
+        raise _DamagedError(f"can't be read ({error.strerror}). Check its permissions.") from error
+    if rest or len(data) != np.prod(shape):
+        found = "more" if rest else f"{len(data):,}"
+        told = "×".join(map(str, shape))
+        raise _DamagedError(f"its header tells {told} bytes, but {found} follow. Fetch it again.")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _shape(header: bytes, dimensions: int) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * dimensions:
+        raise _DamagedError(f"ends within its header, after {len(header)} bytes. Fetch it again.")
+    magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
+    if magic != MAGIC + dimensions:
+        raise _DamagedError(f"starts with {magic:#010x}, not {MAGIC + dimensions:#010x}: no such IDX file. Replace it.")
+    if np.prod(shape, dtype=float) > MAX_BYTES:
+        raise _DamagedError(f"its header tells more than {MAX_BYTES:,} bytes. Split it, or fetch it again.")
+    return tuple(shape)

@@ -1,0 +1,222 @@
+"""mask_png: label maps as pictures: `images/1.jpg` with `masks/1.png`, or `1.jpg` with `1_mask.png` beside it.
+
+A pixel of a mask is a class id (of a palette: the index), or whatever `values` says; 255 counts for nothing. Folders
+`train`, `val` (or `valid`, `validation`) and `test`, above or below `images` and `masks`, give the split. Names come
+from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks".
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pipeline.errors import UserError
+from pipeline.images import MAX_PIXELS, SUFFIXES
+from pipeline.prepare.formats._files import ignored, scan
+from pipeline.prepare.formats.image_folder import SPLITS
+from pipeline.sample import IGNORE, Classes, Fault, Sample
+
+TABLE = "_classes.csv"
+#: what a mask's name may have more than its image's
+ENDING = re.compile(r"[-_. ](mask|label|gt|seg)s?$", re.IGNORECASE)
+EXACT, LOSSY = ("PNG", "BMP", "GIF", "TIFF"), ("JPEG", "WEBP")
+SHOWN = 3
+
+#: a grey value, or red, green and blue
+Value = int | list[int]
+Pairs = list[tuple[PurePosixPath, PurePosixPath]]
+
+
+class _MaskError(Exception):
+    """Why a mask can't be used, and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Legend:
+    """What stands for each class in the masks: levels, or colours as 0xRRGGBB; `ignore` counts for nothing."""
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    ignore: int
+    coloured: bool
+
+
+def read(
+    path: Path | None,
+    *,
+    classes: list[str] | None = None,
+    values: list[Value] | None = None,
+    ignore: Value = IGNORE,
+    images: str = "images",
+    masks: str = "masks",
+) -> Iterator[Classes | Sample | Fault]:
+    """Images with their label maps.
+
+    classes: names of the classes, background first where there is one · values: what stands for each of them in
+    the masks, in the same order: grey values or [red, green, blue]; by default 0, 1, 2, …, and for two classes 0
+    and 255 if no mask holds a 1 · ignore: value or colour of pixels that count for nothing · images, masks: names
+    of the folders that hold them.
+    """
+    for option, folder in {"images": images, "masks": masks}.items():
+        if not isinstance(folder, str):
+            raise UserError(f"option {option}: {folder!r} is no folder's name. Put it into quotes.")
+    tree = scan(path)
+    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    tables = [name for name in tree.files if name.name == TABLE]
+    pairs, faults = _pairs(pictures, images.casefold(), masks.casefold())
+    if pairs and classes is None:
+        classes, values = _table(tree.root, tables, values)
+    if pairs and values is None and len(classes or ()) == 2 and _binary(tree.root, pairs):
+        values = [0, 255]
+    legend = _legend(classes or [], values, ignore)
+    yield Classes(semantic=legend.names)
+    yield from tree.faults + faults
+    yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables}])
+    for image, mask in pairs:
+        try:
+            semantic = _ids(_levels(tree.root / mask, legend.coloured), legend)
+        except _MaskError as error:
+            yield Fault(str(mask), str(error))
+            continue
+        yield Sample(str(image), tree.root / image, split=_split(image), source=str(image), semantic=semantic)
+
+
+def _split(name: PurePosixPath) -> str | None:
+    return next((SPLITS[part.lower()] for part in name.parts[:-1][:2] if part.lower() in SPLITS), None)
+
+
+def _pairs(pictures: list[PurePosixPath], images: str, masks: str) -> tuple[Pairs, list[Fault]]:
+    """Images with their masks, and a fault for each that has no partner or several."""
+    known: dict[tuple[str, ...], PurePosixPath] = {}
+    found: dict[tuple[str, ...], PurePosixPath] = {}
+    faults, waiting = [], []
+    for name in pictures:
+        folders = [part.casefold() for part in name.parts[:-1]]
+        key = (*(part for part in name.parts[:-1] if part.casefold() not in {images, masks}), name.stem)
+        if masks in folders or (images not in folders and ENDING.search(name.stem)):
+            waiting.append((key, name))
+        elif known.setdefault(key, name) != name:
+            faults.append(Fault(str(name), f"named like {known[key]}, so their masks can't be told. Rename one."))
+    for key, mask in waiting:
+        key = key if key in known else (*key[:-1], ENDING.sub("", key[-1]))
+        if key not in known:
+            faults.append(Fault(str(mask), "a mask without an image of its name. Add the image or remove the mask."))
+        elif found.setdefault(key, mask) != mask:
+            faults.append(Fault(str(mask), f"a second mask for {known[key]}, beside {found[key]}. Remove one."))
+    if not found:
+        advice = f"Put images into {images}/ and masks of their names into {masks}/, or name the folders by options."
+        return [], [Fault(".", f"holds no image with a mask, but {len(pictures):,} pictures. {advice}")]
+    for key in sorted(set(known) - set(found)):
+        faults.append(Fault(str(known[key]), "an image without a mask of its name. Add the mask or remove the image."))
+    return [(known[key], found[key]) for key in known if key in found], faults
+
+
+def _table(root: Path, tables: list[PurePosixPath], values: list[Value] | None) -> tuple[list[str], list[Value]]:
+    """Names and values as `_classes.csv` gives them: `Pixel Value, Class`, one a line."""
+    if not tables:
+        raise UserError(f"{root}: nothing names the classes. Set the option `classes: [background, road, …]`.")
+    if values is not None:
+        raise UserError(f"option values: has no meaning without `classes`; {tables[0]} gives its own.")
+    read = []
+    for name in tables:
+        try:
+            text = (root / name).read_text(encoding="utf-8-sig")
+            rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()[1:]) if any(row)]
+            read.append(sorted((int(value), label) for value, label in rows))
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"{root / name}: not a table `Pixel Value, Class` ({error}). Correct it.") from error
+    for name, rows_read in zip(tables, read, strict=True):
+        if rows_read != read[0]:
+            raise UserError(f"{root / name}: other classes than {tables[0]}. Make them equal.")
+    return [label for _, label in read[0]], [value for value, _ in read[0]]
+
+
+def _legend(classes: list[str], values: list[Value] | None, ignore: Value) -> _Legend:
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
+        raise UserError(f"option classes: {classes!r} is no list of names. Write [background, road, …].")
+    if len(set(classes)) < len(classes) or len(classes) > IGNORE:
+        raise UserError(f"option classes: a name occurs twice, or there are more than {IGNORE}. Correct it.")
+    wanted: list[Value] = list(range(len(classes))) if values is None else values
+    if not isinstance(wanted, list) or len(wanted) != len(classes):
+        raise UserError(f"option values: {wanted!r} are not {len(classes)}, one for each of the classes. Correct it.")
+    coloured = any(isinstance(value, list) for value in [*wanted, ignore])
+    codes = tuple(_code("values", value, coloured) for value in wanted)
+    if len(set(codes)) < len(codes):
+        raise UserError(f"option values: {wanted!r} has one twice. Give each class its own.")
+    return _Legend(tuple(classes), codes, _code("ignore", ignore, coloured), coloured)
+
+
+def _code(option: str, value: Value, coloured: bool) -> int:
+    """A value as masks are compared: a grey value as it is, a colour (or grey among colours) as 0xRRGGBB."""
+    parts = value if isinstance(value, list) else [value] * 3
+    if len(parts) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in parts):
+        raise UserError(f"option {option}: {value!r} is neither 0..255 nor [red, green, blue]. Correct it.")
+    return parts[0] << 16 | parts[1] << 8 | parts[2] if coloured else parts[0]
+
+
+def _levels(path: Path, coloured: bool) -> NDArray[np.int64]:
+    """What each pixel of a mask says: its level or palette index, or its colour as 0xRRGGBB."""
+    try:
+        with Image.open(path, formats=EXACT + LOSSY) as image:
+            _check(image)
+            upright = ImageOps.exif_transpose(image)  # as its image is turned
+            levels = np.asarray(upright.convert("RGB") if coloured else upright).astype(np.int64)
+    except _MaskError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for damaged bytes
+        kind = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
+        raise _MaskError(f"{kind}. Export it again as PNG.") from error
+    if coloured:
+        return levels @ np.array([1 << 16, 1 << 8, 1])
+    if levels.ndim == 3 and levels.shape[2] > 2 and (levels[..., :1] != levels[..., 1:3]).any():
+        raise _MaskError("a coloured mask. Name each class's [red, green, blue] by the option `values`.")
+    return levels if levels.ndim == 2 else levels[..., 0]
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse by the header what would be read wrongly, or not at all."""
+    if image.format not in EXACT:
+        raise _MaskError(f"{image.format} changes values at edges. Export the mask again as PNG.")
+    if image.width * image.height > MAX_PIXELS:
+        raise _MaskError(f"{image.width}×{image.height} is more than {MAX_PIXELS} pixels. Scale it down.")
+    if getattr(image, "n_frames", 1) > 1:
+        raise _MaskError("holds several frames or pages. Save the one that counts as its own file.")
+
+
+def _binary(root: Path, pairs: Pairs) -> bool:
+    """Whether two classes are drawn as 0 and 255, so that 255 is no pixel to ignore."""
+    white = False
+    for _, mask in pairs:
+        try:
+            levels = _levels(root / mask, coloured=False)
+        except _MaskError:
+            continue  # told when it is its turn
+        if (levels == 1).any():
+            return False
+        white = white or bool((levels == IGNORE).any())
+    return white
+
+
+def _ids(levels: NDArray[np.int64], legend: _Legend) -> NDArray[np.uint8]:
+    """The label map of a mask; _MaskError where a value stands for nothing."""
+    meanings = {legend.ignore: IGNORE} | {value: number for number, value in enumerate(legend.values)}
+    values = np.array(sorted(meanings))
+    places = np.searchsorted(values, levels).clip(max=len(values) - 1)
+    strange = levels[values[places] != levels]
+    if strange.size:
+        unknown, counts = np.unique(strange, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:SHOWN]
+        told = ", ".join(f"{_told(int(unknown[at]), legend)} on {counts[at]:,} px" for at in most)
+        more = ", …" if len(unknown) > SHOWN else ""
+        known = ", ".join(_told(value, legend) for value in legend.values)
+        raise _MaskError(f"unknown values {told}{more}; the classes have {known}. Name them, or mend the mask.")
+    return np.array([meanings[value] for value in values.tolist()], np.uint8)[places]
+
+
+def _told(value: int, legend: _Legend) -> str:
+    return f"[{value >> 16}, {value >> 8 & 255}, {value & 255}]" if legend.coloured else str(value)

@@ -1,0 +1,208 @@
+"""voc: boxes from PASCAL VOC's xml, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf.
+
+Read as found in the wild: `Annotations/*.xml` with `JPEGImages/` and the splits of `ImageSets/Main/*.txt`, or xml
+beside the images in `train`, `valid` and `test` as Roboflow exports it. An xml belongs to the image of its own
+name: what it says in `filename` and `path` is often a machine that no longer exists. VOC counts pixels from 1 and
+includes the last, so 1..W is the whole width and becomes 0..W. Parts of objects and segmentations are not read.
+"""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from pipeline.errors import UserError
+from pipeline.images import SUFFIXES
+from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats._things import Thing, sample, split_of, text
+from pipeline.sample import Classes, Fault, Sample
+
+Names = list[PurePosixPath]
+#: lists of ImageSets/Main, the ones that decide first; trainval holds train and val, so it is train where they are not
+LISTS = {"test": "test", "val": "val", "train": "train", "trainval": "train"}
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A named box as the xml gives it."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What one xml says: size is height and width of the image, None where it says nothing or 0."""
+
+    size: tuple[int, int] | None
+    objects: list[Object]
+
+
+def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sample | Fault]:
+    """Samples of a folder with VOC xml files.
+
+    first_pixel: the number of the first pixel. 1, as VOC has it, makes x_min..x_max to x_min − 1..x_max; 0 is for
+    tools that count from 0 and give corners (many exports of labelImg do), whose numbers are taken as they are.
+    """
+    if first_pixel not in (0, 1):
+        raise UserError(f"option first_pixel: {first_pixel!r} is neither 0 nor 1. Correct it.")
+    tree = scan(path)
+    files = [name for name in tree.files if name.suffix.lower() == ".xml"]
+    lists = [name for name in tree.files if name.parent.name == "Main" and name.stem in LISTS and name.suffix == ".txt"]
+    read_or_wrong = {name: _parsed(tree.root, name) for name in files}
+    found = {name: item for name, item in read_or_wrong.items() if isinstance(item, Annotation)}
+    classes = sorted({thing.name for annotation in found.values() for thing in annotation.objects})
+    yield Classes(tuple(classes))
+    yield from tree.faults
+    if not files:
+        yield Fault(".", "holds no annotation (*.xml). Give the folder that holds Annotations and JPEGImages.")
+    for name, item in read_or_wrong.items():
+        if isinstance(item, list):
+            yield from (Fault(str(name), reason) for reason in item)
+    yield from _from_zero(found, first_pixel)
+    splits, faults = _splits(tree, lists, {name.stem for name in files})
+    yield from faults
+    yield from _samples(tree, found, classes, splits if lists else None, first_pixel)
+    known = {*files, *lists}
+    yield from ignored(tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in known])
+
+
+class _NoDoctype(ET.TreeBuilder):
+    """An xml with a DOCTYPE can define entities that grow without bound or name other files."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
+        """Refuse it."""
+        raise ValueError("has a DOCTYPE, which could define entities. Remove that line.")
+
+
+def _parsed(root: Path, name: PurePosixPath) -> Annotation | list[str]:
+    """What an xml says, or every reason why it can't be used."""
+    try:
+        tree = ET.fromstring(text(root / name), ET.XMLParser(target=_NoDoctype()))
+    except ET.ParseError as error:
+        return [f"no valid XML: {error}. Export it again."]
+    except ValueError as error:
+        return [f"{str(error).removesuffix('.')}."]
+    if tree.tag != "annotation":
+        return [f"the root is <{tree.tag}>, not <annotation>. Move what is no VOC annotation out of the folder."]
+    objects, reasons = [], []
+    for number, item in enumerate(tree.findall("object")):
+        try:
+            objects.append(_object(item))
+        except ValueError as error:
+            reasons.append(f"object {number} ({(item.findtext('name') or '').strip()}): {error}.")
+    sides = [tree.findtext(f"size/{side}") or "0" for side in ("height", "width")]
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", side) for side in sides):
+        reasons.append(f"size: height {sides[0]!r}, width {sides[1]!r} are no whole numbers. Correct them.")
+    if reasons:
+        return reasons
+    height, width = map(int, sides)
+    return Annotation((height, width) if height and width else None, objects)
+
+
+def _object(item: ET.Element) -> Object:
+    name, difficult = (item.findtext("name") or "").strip(), (item.findtext("difficult") or "0").strip()
+    if not name:
+        raise ValueError("has no name. Name its class")
+    if difficult not in {"0", "1"}:
+        raise ValueError(f"difficult {difficult!r} is neither 0 nor 1. Correct it")
+    given = {key: item.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")}
+    try:
+        x_min, y_min, x_max, y_max = (float(value or "missing") for value in given.values())
+    except ValueError as error:
+        raise ValueError(f"bndbox {_listed(given)}: not four numbers. Correct it") from error
+    if not all(map(math.isfinite, (x_min, y_min, x_max, y_max))):
+        raise ValueError(f"bndbox {_listed(given)}: not four finite numbers. Correct it")
+    if x_max <= x_min or y_max <= y_min:
+        remedy = "xmax must exceed xmin, and ymax ymin. Correct or remove it"
+        raise ValueError(f"bndbox {_listed(given)} has no area: {remedy}")
+    return Object(name, (x_min, y_min, x_max, y_max), difficult == "1")
+
+
+def _listed(given: dict[str, str | None]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in given.items())
+
+
+def _from_zero(found: dict[PurePosixPath, Annotation], first_pixel: int) -> Iterator[Fault]:
+    starts = [name for name, item in found.items() for thing in item.objects if min(thing.box[:2]) == 0]
+    if starts and first_pixel == 1:
+        reason = (
+            f"{len(starts)} boxes begin at 0, the first in {starts[0]}, but VOC's first pixel is 1. "
+            "If your tool counts from 0, set the option `first_pixel: 0`"
+        )
+        yield Fault(".", reason, warning=True)
+
+
+def _splits(tree: Tree, lists: Names, stems: set[str]) -> tuple[dict[str, str], list[Fault]]:
+    """The split of each listed name, and faults of the lists."""
+    splits: dict[str, str] = {}
+    holders: dict[str, PurePosixPath] = {}
+    faults = []
+    for list_name in sorted(lists, key=lambda name: list(LISTS).index(name.stem)):
+        try:
+            lines = text(tree.root / list_name).splitlines()
+        except ValueError as error:
+            faults.append(Fault(str(list_name), f"{error}."))
+            continue
+        for number, line in enumerate(lines, start=1):
+            # lists of a class, which some tools call train.txt, add 1, 0 or -1
+            name = line.strip() if line.strip() in stems else re.sub(r"\s+-?[01]$", "", line.strip())
+            if not name:
+                continue
+            if name not in stems:
+                reason = f"{name!r} has no annotation. Add {name}.xml or remove the line."
+                faults.append(Fault(f"{list_name}: line {number}", reason))
+            elif list_name.stem == "trainval" and name in splits:
+                continue
+            elif splits.setdefault(name, LISTS[list_name.stem]) != LISTS[list_name.stem]:
+                reason = f"{name!r} is in {holders[name]} too. Remove it from one of the two."
+                faults.append(Fault(f"{list_name}: line {number}", reason))
+            holders.setdefault(name, list_name)
+    return splits, faults
+
+
+def _samples(
+    tree: Tree,
+    found: dict[PurePosixPath, Annotation],
+    classes: list[str],
+    splits: dict[str, str] | None,
+    first_pixel: int,
+) -> Iterator[Sample | Fault]:
+    pictures: dict[str, Names] = defaultdict(list)
+    for name in tree.files:
+        if name.suffix.lower() in SUFFIXES:
+            pictures[name.stem].append(name)
+    unlisted = []
+    for name, annotation in found.items():
+        if splits is not None and name.stem not in splits:
+            unlisted.append(name)
+            continue
+        beside = [picture for picture in pictures[name.stem] if picture.parent == name.parent]
+        candidates = beside or pictures[name.stem]
+        if len(candidates) != 1:
+            two = " and ".join(map(str, candidates[:2]))
+            reason = f"could belong to {two}. Rename one" if two else "has no image of its name. Add or remove it"
+            yield Fault(str(name), f"{reason}.")
+            continue
+        things = [
+            Thing(classes.index(item.name), _corners(item.box, first_pixel), difficult=item.difficult)
+            for item in annotation.objects
+        ]
+        split = split_of(name.parent) if splits is None else splits[name.stem]
+        yield sample(tree.root, candidates[0], things, ("difficult",), split=split, size=annotation.size)
+    if unlisted:
+        reason = f"{len(unlisted)} annotations ignored that no list of ImageSets/Main names, such as {unlisted[0]}"
+        yield Fault(".", reason, warning=True)
+    annotated = {name.stem for name in tree.files if name.suffix.lower() == ".xml"}
+    bare = [name for stem, names in pictures.items() if stem not in annotated for name in names]
+    if bare:
+        yield Fault(".", f"{len(bare)} images ignored that have no xml, such as {bare[0]}", warning=True)
+
+
+def _corners(box: tuple[float, float, float, float], first_pixel: int) -> tuple[float, float, float, float]:
+    return box[0] - first_pixel, box[1] - first_pixel, box[2], box[3]

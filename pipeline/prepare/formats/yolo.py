@@ -1,0 +1,232 @@
+"""yolo: boxes and outlines from YOLO's text files, https://docs.ultralytics.com/datasets/detect/ and /segment/.
+
+`data.yaml` names the classes and the folders of the splits; an image `…/images/a.jpg` has its label file in
+`…/labels/a.txt`, a line a thing: `class x_center y_center width height`, or `class x y x y x y …` for an outline,
+as shares of the image's upright size. Read as found in the wild: folders of `data.yaml` that are right on another
+machine only (Roboflow's `../train/images`, Colab's `/content/…`) are found by their last parts, and an image
+without label file holds nothing.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import masks as rle
+from pipeline.images import SUFFIXES, ImageError
+from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats._things import Thing, plain, sample, text, upright_size
+from pipeline.sample import Classes, Fault, Sample
+
+Names = list[PurePosixPath]
+SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+#: shares that exporters' rounding makes of 0 and 1
+SLACK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a label file: shares of the image, four of a box or six and more of an outline."""
+
+    number: int
+    label: int
+    shares: tuple[float, ...]
+
+
+def read(path: Path | None, *, data: str = "data.yaml", masks: bool = True) -> Iterator[Classes | Sample | Fault]:
+    """Samples of a folder with data.yaml, images and label files.
+
+    data: the YAML file with `names` and the folders of `train`, `val` and `test`.
+    masks: false reads outlines as boxes alone.
+    """
+    tree = scan(path)
+    try:
+        settings = _settings(tree, plain("option data:", data))
+        names = _names(settings)
+        listed = _listed(tree, settings)
+    except ValueError as error:
+        yield Classes()
+        yield from tree.faults
+        yield Fault(data, f"{error}.")
+        return
+    yield Classes(names)
+    yield from tree.faults
+    yield from listed.faults
+    yield from _samples(tree, listed, len(names), masks)
+    left = [name for name in tree.files if name.suffix.lower() in SUFFIXES and name not in listed.images]
+    if left:
+        reason = f"{len(left)} images ignored that lie in no folder of {data}, such as {left[0]}"
+        yield Fault(".", reason, warning=True)
+    known = {PurePosixPath(data), *map(label_file, listed.images)}
+    yield from ignored(tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in known])
+
+
+def _settings(tree: Tree, name: PurePosixPath) -> dict[str, Any]:
+    if name not in tree.files:
+        there = [str(file) for file in tree.files if file.suffix in {".yaml", ".yml"}]
+        hint = f"Set the option `data` to one of: {', '.join(there[:5])}" if there else "Write one: `names`, `train`"
+        raise ValueError(f"no such file in the dataset. {hint}")
+    try:
+        settings = YAML(typ="safe", pure=True).load(text(tree.root / name))
+    except YAMLError as error:
+        raise ValueError(f"not valid YAML. {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict) or not settings:
+        raise ValueError("holds no settings. Give at least `names` and `train`")
+    if "kpt_shape" in settings:
+        raise ValueError("`kpt_shape`: key points are not read. Export boxes or outlines")
+    return settings
+
+
+def _names(settings: dict[str, Any]) -> tuple[str, ...]:
+    names, count = settings.get("names"), settings.get("nc")
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise ValueError("`names`: its keys are not 0, 1, 2, …. Number the classes so")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise ValueError("`names` is no list of class names. Give one, in the order of their numbers")
+    if count not in (None, len(names)):
+        raise ValueError(f"`nc` is {count}, but `names` has {len(names)}. Correct one of the two")
+    found = tuple(str(name) for name in names)
+    if len(set(found)) < len(found):
+        raise ValueError("`names` has a name twice. Rename one")
+    return found
+
+
+@dataclass(slots=True)
+class _Listed:
+    """Images with their split, and what is wrong with the folders."""
+
+    images: dict[PurePosixPath, str]
+    faults: list[Fault]
+
+
+def _listed(tree: Tree, settings: dict[str, Any]) -> _Listed:
+    listed = _Listed({}, [])
+    for key, split in SPLITS.items():
+        folders = settings.get(key) or []
+        for folder in folders if isinstance(folders, list) else [folders]:
+            if not isinstance(folder, str) or folder.endswith(".txt"):
+                raise ValueError(f"`{key}`: {folder!r} is no folder (lists of files are not read). Name one of images")
+            place = _folder(tree, folder)
+            if place is None:
+                # exports name a test folder even if the split is empty
+                reason = f"`{key}`: no folder ends with {folder!r}. Correct it or remove the line"
+                listed.faults.append(Fault(".", reason, warning=split == "test"))
+                continue
+            inside = [name for name in tree.files if place in name.parents and name.suffix.lower() in SUFFIXES]
+            if any(listed.images.get(name, split) != split for name in inside):
+                reason = f"`{key}`: {str(place)!r} is the folder of another split too. Its images stay there"
+                listed.faults.append(Fault(".", reason, warning=True))
+            if not inside:
+                listed.faults.append(Fault(str(place), f"the folder of `{key}` holds no image. Fill it."))
+            listed.images |= {name: split for name in inside if name not in listed.images}
+    if not listed.images and not listed.faults:
+        raise ValueError("names no folder of images. Give at least `train`")
+    return listed
+
+
+def _folder(tree: Tree, written: str) -> PurePosixPath | None:
+    """The folder that data.yaml means: the longest end of what it says that there is."""
+    parts = [part for part in PurePosixPath(written.replace("\\", "/")).parts if part not in {"/", "..", "."}]
+    ends = (PurePosixPath(*parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if end in tree.folders), None)
+
+
+def label_file(image: PurePosixPath) -> PurePosixPath:
+    """Where an image's label file lies: the last folder `images` of its path becomes `labels`."""
+    parts = list(image.with_suffix(".txt").parts)
+    for place in reversed(range(len(parts) - 1)):
+        if parts[place] == "images":
+            return PurePosixPath(*parts[:place], "labels", *parts[place + 1 :])
+    return PurePosixPath(*parts)
+
+
+def _samples(tree: Tree, listed: _Listed, classes: int, masks: bool) -> Iterator[Sample | Fault]:
+    there = set(tree.files)
+    lines: dict[PurePosixPath, list[Line]] = {}
+    barred, bare = set(), 0
+    for image in listed.images:
+        file = label_file(image)
+        lines[image], reasons = _lines(tree.root / file, classes) if file in there else ([], [])
+        bare += file not in there
+        yield from (Fault(f"{file}{place}", reason) for place, reason in reasons)
+        barred |= {image} if reasons else set()
+    if bare and bare == len(listed.images):
+        yield Fault(".", f"no image has a label file, such as {label_file(next(iter(lines)))}. Add the folder.")
+        return
+    if bare:
+        yield Fault(".", f"{bare} images without label file, kept as holding nothing", warning=True)
+    drawn = masks and any(len(line.shares) > 4 for found in lines.values() for line in found)
+    for image, split in listed.images.items():
+        boxes = [line.number for line in lines[image] if drawn and len(line.shares) == 4]
+        for number in boxes:
+            reason = "a box among outlines. Draw the outline, or set the dataset's option `masks: false`."
+            yield Fault(f"{label_file(image)}: line {number}", reason)
+        if image in barred or boxes:
+            continue
+        try:
+            size = upright_size(tree.root / image)
+        except ImageError as error:
+            yield Fault(str(image), str(error))
+            continue
+        things = [_thing(line, size, drawn) for line in lines[image]]
+        yield sample(tree.root, image, things, ("masks",) if drawn else (), split=split, size=size)
+
+
+def _lines(path: Path, classes: int) -> tuple[list[Line], list[tuple[str, str]]]:
+    """Lines of a label file, and every place and reason why it can't be used."""
+    try:
+        rows = text(path).splitlines()
+    except ValueError as error:
+        return [], [("", f"{error}.")]
+    lines, reasons = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            if row.strip():
+                lines.append(_line(number, row.split(), classes))
+        except ValueError as error:
+            reasons.append((f": line {number}", f"{error}."))
+    return lines, reasons
+
+
+def _line(number: int, words: list[str], classes: int) -> Line:
+    try:
+        label, *shares = map(float, words)
+    except ValueError as error:
+        raise ValueError(f"{' '.join(words[:6])!r} are not all numbers. Correct it") from error
+    if not all(map(math.isfinite, shares)):
+        raise ValueError(f"{' '.join(words[:6])!r} are not all finite. Correct it")
+    if len(shares) == 5:
+        raise ValueError("6 numbers, as predictions with a confidence have. Remove the last or label by hand")
+    if len(shares) != 4 and (len(shares) < 6 or len(shares) % 2):
+        raise ValueError(f"{len(words)} numbers, neither class and box (5) nor class and outline (7, 9, …). Correct it")
+    if label not in range(classes):
+        raise ValueError(
+            f"class {words[0]} is not in 0..{classes - 1}, the `names` of data.yaml. Correct one of the two"
+        )
+    low, high = min(shares), max(shares)
+    if high > 1 + SLACK or low < -SLACK:
+        hint = "Pixels? Divide x by the image's width and y by its height" if high > 2 else "Correct it"
+        raise ValueError(f"{low if low < -SLACK else high:g} is no share of the image (0 to 1). {hint}")
+    if len(shares) == 4 and min(shares[2:]) <= 0:
+        raise ValueError(f"width {shares[2]:g}, height {shares[3]:g}: no area. Correct or remove it")
+    return Line(number, int(label), tuple(shares))
+
+
+def _thing(line: Line, size: tuple[int, int], drawn: bool) -> Thing:
+    height, width = size
+    if len(line.shares) == 4:
+        x, y, across, down = line.shares
+        box = (x - across / 2) * width, (y - down / 2) * height, (x + across / 2) * width, (y + down / 2) * height
+        return Thing(line.label, box)
+    xs, ys = [x * width for x in line.shares[0::2]], [y * height for y in line.shares[1::2]]
+    mask = None
+    if drawn:
+        outline = [value for point in zip(xs, ys, strict=True) for value in point]
+        mask = rle.encode_polygons([outline], height, width)
+    return Thing(line.label, (min(xs), min(ys), max(xs), max(ys)), mask)

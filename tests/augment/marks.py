@@ -1,0 +1,46 @@
+"""A sample whose every annotation marks the same square, so that what moves can be compared."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import masks
+from pipeline.sample import Sample
+
+SIDE = 48
+#: where the marked square lies: xyxy
+SQUARE = (12, 8, 22, 18)
+NUMBER = 7
+
+
+def marked(square: tuple[int, int, int, int] = SQUARE, *, with_masks: bool = False, name: str = "marked") -> Sample:
+    """A bright square on dark ground, with its box, mask, id in the label map, weight and proposal."""
+    left, top, right, bottom = square
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[top:bottom, left:right] = True
+    image = np.where(inside[..., None], np.uint8(220), np.full(3, 60, np.uint8))
+    image.flags.writeable = False  # as it comes from a memory map
+    box = np.array([square], np.float32)
+    return Sample(
+        name,
+        image,
+        group="g",
+        boxes=box,
+        labels=np.array([NUMBER]),
+        crowd=np.array([True]),
+        difficult=np.array([False]),
+        semantic=np.where(inside, np.uint8(NUMBER), np.uint8(0)),
+        weight=np.where(inside, np.float32(5), np.float32(1)),
+        proposals=np.concatenate([box, box]),
+        masks=[masks.encode(inside)] if with_masks else None,
+    )
+
+
+def bright(sample: Sample) -> NDArray[np.bool_]:
+    """Where the square is seen."""
+    return np.asarray(np.median(sample.pixels, axis=2) > 140)
+
+
+def extent(where: NDArray[np.bool_]) -> list[int]:
+    """xyxy of what is true."""
+    rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]

@@ -1,0 +1,223 @@
+"""Every transform of the listing: its form, what it does to a marked square, and that annotations follow the pixels."""
+
+import dataclasses
+import inspect
+import warnings
+from typing import Any
+
+import albumentations
+import numpy as np
+import pytest
+
+from pipeline import masks, plugins
+from pipeline.augment.policy import Policy
+from pipeline.augment.transforms._motion import Motion
+from pipeline.sample import IGNORE, Sample
+from tests.augment.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
+
+TRANSFORMS = plugins.names("augment.transforms")
+MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]
+COLOUR = ["contrast", "mean_intensity", "noise"]
+MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOUR]
+#: after these an upright square is upright, so that its box is as tight as before
+UPRIGHT = ["crop", "horizontal_flip", "scale", "shift", "vertical_flip"]
+
+
+def policy(*entries: dict[str, dict[str, Any]]) -> Policy:
+    return Policy(entries, classes=10)
+
+
+def labelled(name: str = "marked") -> Sample:
+    """As for classification: one label, nothing else."""
+    return Sample(name, marked().pixels, group="g", label=3)
+
+
+def other(_: int) -> Sample:
+    return Sample("other", np.ascontiguousarray(255 - marked().pixels), label=5)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_is_built_by_its_options_all_typed_with_a_default(name: str) -> None:
+    module = plugins.load("augment.transforms", name)
+    built = module.build(p=0.25)
+    assert built.p == 0.25
+    assert isinstance(built, Motion | albumentations.BasicTransform) != (name in MIXING)
+    options = plugins.options("augment.transforms", name, "build")
+    assert options
+    assert set(module.build.__annotations__) == {*options, "return"}
+    assert "p" in options
+    assert module.build.__doc__
+    if name in MIXING:
+        assert module.OTHERS == 1
+        assert list(inspect.signature(built.apply).parameters) == ["sample", "other", "generator", "classes"]
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_changes_pixels_and_keeps_the_form(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        change = policy({name: {"p": 1.0}})
+        results = [change(labelled(), seed, other) for seed in range(4)]
+    for result in results:
+        assert result.pixels.shape == (SIDE, SIDE, 3)
+        assert result.pixels.dtype == np.uint8
+        assert (result.id, result.group) == ("marked", "g")
+        if name in ("mixup", "cutmix"):
+            assert isinstance(result.label, np.ndarray)
+        else:
+            assert result.label == 3
+    changed = [not np.array_equal(result.pixels, marked().pixels) for result in results]
+    assert any(changed) if name == "mixup" else all(changed)  # a λ near to 1 is likely
+    np.testing.assert_array_equal(change(labelled(), 2, other).pixels, results[2].pixels)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_with_probability_0_nothing_happens(name: str) -> None:
+    np.testing.assert_array_equal(policy({name: {"p": 0.0}})(labelled(), 1, other).pixels, marked().pixels)
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+@pytest.mark.parametrize("name", [*MOVING, "all"])
+def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
+    chosen = MOVING if name == "all" else [name]
+    change = policy(*({entry: {"p": 1.0}} for entry in chosen))
+    seen = 0
+    for seed in range(12):
+        result = change(marked(with_masks=with_masks), seed)
+        where = bright(result)
+        if where.sum() < 20:  # mostly moved out
+            continue
+        seen += 1
+        assert result.boxes is not None
+        assert result.semantic is not None
+        assert result.weight is not None
+        assert result.proposals is not None
+        assert [value.dtype for value in (result.boxes, result.proposals, result.weight)] == ["float32"] * 3
+        assert result.semantic.dtype == np.uint8
+        assert set(np.unique(result.semantic)) <= {0, NUMBER, IGNORE}
+        np.testing.assert_allclose(extent(result.semantic == NUMBER), extent(where), atol=1.5)
+        np.testing.assert_allclose(extent(result.weight > 3), extent(where), atol=1.5)
+        assert 0 <= result.weight.min() <= result.weight.max() <= 5
+        turned = 1.5 if with_masks or name in UPRIGHT else 9  # the box of a turned box is wider than what is in it
+        np.testing.assert_allclose(result.boxes[0], extent(where), atol=turned)
+        np.testing.assert_allclose(result.proposals[0], extent(where), atol=1.5 if name in UPRIGHT else 9)
+        if with_masks:
+            assert result.masks is not None
+            mask = masks.decode(result.masks[0], SIDE, SIDE)
+            assert (mask == (result.semantic == NUMBER)).mean() > 0.995
+            assert extent(mask) == result.boxes[0].tolist()
+        else:
+            assert result.masks is None
+        assert [list(value) for value in (result.labels, result.crowd, result.difficult) if value is not None] == [
+            [NUMBER],
+            [True],
+            [False],
+        ]
+    assert seen >= 6
+
+
+@pytest.mark.parametrize("name", COLOUR)
+def test_colour_leaves_annotations_alone(name: str) -> None:
+    before = marked(with_masks=True)
+    after = policy({name: {"p": 1.0}})(before, 0)
+    for field in dataclasses.fields(Sample):
+        if field.name != "image":
+            assert getattr(after, field.name) is getattr(before, field.name)
+
+
+@pytest.mark.parametrize(("name", "mirrored"), [("horizontal_flip", np.fliplr), ("vertical_flip", np.flipud)])
+def test_a_flip_flips_to_the_pixel(name: str, mirrored: Any) -> None:
+    result = policy({name: {"p": 1.0}})(marked(with_masks=True), 0)
+    np.testing.assert_array_equal(result.pixels, mirrored(marked().pixels))
+    np.testing.assert_array_equal(result.semantic, mirrored(marked().semantic))
+    np.testing.assert_array_equal(result.weight, mirrored(marked().weight))
+    assert result.boxes is not None
+    left, top, right, bottom = SQUARE
+    expected = [SIDE - right, top, SIDE - left, bottom] if name[0] == "h" else [left, SIDE - bottom, right, SIDE - top]
+    np.testing.assert_allclose(result.boxes, [expected], atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("shift", -0.25, 0.25), ("scale", 0.75, 1.25)])
+def test_motions_fill_their_range(name: str, low: float, high: float) -> None:
+    change, found = policy({name: {"limit": 0.25}}), []
+    for seed in range(60):
+        boxes = change(marked(), seed).boxes
+        assert boxes is not None
+        left, top, right, bottom = boxes[0].tolist()
+        if name == "scale":
+            assert right - left == pytest.approx(bottom - top, abs=1e-3)  # both sides alike
+            found.append((right - left) / (SQUARE[2] - SQUARE[0]))
+        elif left > 0:
+            found.append((right - SQUARE[2]) / SIDE)
+    assert low <= min(found) <= low + 0.05
+    assert high - 0.05 <= max(found) <= high
+
+
+def test_a_rotation_turns_by_its_angle_about_the_centre() -> None:
+    draw = plugins.load("augment.transforms", "rotation").build(degrees=30.0).draw
+    angles = []
+    for seed in range(50):
+        matrix = draw(np.random.default_rng(seed), 40, 60)
+        np.testing.assert_allclose(matrix @ [30, 20, 1], [30, 20, 1])
+        np.testing.assert_allclose(matrix[:2, :2] @ matrix[:2, :2].T, np.eye(2), atol=1e-12)
+        angles.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    assert -30 <= min(angles) < -26
+    assert 26 < max(angles) <= 30
+
+
+def test_a_crop_is_a_part_of_the_image_at_full_size() -> None:
+    draw = plugins.load("augment.transforms", "crop").build(area=0.25, ratio=2.0).draw
+    areas = []
+    for seed in range(100):
+        matrix = draw(np.random.default_rng(seed), 40, 60)
+        part = np.linalg.inv(matrix) @ [[0, 60], [0, 40], [1, 1]]
+        assert part[:2].min() >= -1e-9
+        assert part[0, 1] <= 60 + 1e-9
+        assert part[1, 1] <= 40 + 1e-9
+        across, down = (part[:2, 1] - part[:2, 0]) / (60, 40)
+        assert 0.49 <= across / down <= 2.01
+        areas.append(across * down)
+    assert 0.2 <= min(areas) < 0.35
+    assert max(areas) > 0.85
+
+
+@pytest.mark.parametrize("options", [{"grid": 3}, {"grid": 0, "sigma": 4.0}])
+def test_elastic_displacements_have_their_standard_deviation_and_are_smooth(options: dict[str, Any]) -> None:
+    built = plugins.load("augment.transforms", "elastic").build(std=10.0, p=1.0, **options)
+    fields = []
+    for seed in range(60):
+        built.set_random_seed(seed)
+        fields.append(built._field(96, 128))
+    drawn = np.stack(fields)
+    assert drawn.shape == (60, 96, 128, 2)
+    assert np.abs(drawn.mean()) < 1
+    spread = drawn[:, 16::32, 21::43].std() if options["grid"] else drawn.std()  # at the control points
+    assert spread == pytest.approx(10, rel=0.1)
+    assert np.abs(np.diff(drawn, axis=1)).max() < 10
+
+
+def test_mean_intensity_shifts_the_mean_alone() -> None:
+    change, shifts = policy({"mean_intensity": {"limit": 0.1, "p": 1.0}}), []
+    for seed in range(30):
+        difference = change(labelled(), seed).pixels.astype(float) - marked().pixels
+        assert np.ptp(difference) <= 1
+        shifts.append(difference.mean() / 255)
+    assert -0.105 <= min(shifts) < -0.07
+    assert 0.07 < max(shifts) <= 0.105
+
+
+def test_contrast_keeps_the_mean() -> None:
+    change, factors = policy({"contrast": {"limit": 0.2, "p": 1.0}}), []
+    for seed in range(30):
+        pixels = change(labelled(), seed).pixels.astype(float)
+        assert pixels.mean() == pytest.approx(marked().pixels.mean(), abs=1)
+        factors.append((pixels.max() - pixels.min()) / 160)
+    assert 0.79 <= min(factors) < 0.88
+    assert 1.12 < max(factors) <= 1.21
+
+
+def test_noise_is_independent_in_every_channel() -> None:
+    noise = policy({"noise": {"std": 0.05, "p": 1.0}})(labelled(), 1).pixels.astype(float) - marked().pixels
+    correlations = np.asarray(np.corrcoef(noise.reshape(-1, 3).T))[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 0.1
+    assert 0 < noise.std() < 0.05 * 255 * 1.1

@@ -1,0 +1,211 @@
+"""COCO json: what is read in either layout, and what is refused by file, entry and field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import masks
+from pipeline.errors import UserError
+from pipeline.params import Dataset, Params
+from pipeline.prepare.formats.coco import read
+from pipeline.prepare.stage import run
+from pipeline.sample import Classes, Fault, Sample, facts, split
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
+Json = dict[str, Any]
+
+
+def picture(root: Path, name: str, width: int = 9, height: int = 8) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), np.uint8)).save(root / name)
+
+
+def content(**changes: Any) -> Json:
+    """Two images, three annotations of two classes."""
+    things = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 1, 4, 3], "segmentation": [SQUARE], "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 7, "bbox": [0, 0, 9, 8], "iscrowd": 1},
+        {"id": 3, "image_id": 1, "category_id": 7, "bbox": [0, 0, 9, 8]},
+    ]
+    things[1]["segmentation"] = {"counts": [0, 72], "size": [8, 9]}
+    things[2]["segmentation"] = {"counts": "0X2", "size": [8, 9]}
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 8}, {"id": 2, "file_name": "b.png"}],
+        "categories": [{"id": 7, "name": "dog"}, {"id": 1, "name": "cat"}],
+        "annotations": things,
+        **changes,
+    }
+
+
+def lay(root: Path, value: Json | str, name: str = "annotations/all.json") -> None:
+    for image in ("a.png", "b.png"):
+        picture(root, f"images/{image}")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+
+
+def listing(root: Path, **options: Any) -> tuple[Classes, list[Sample], list[Fault]]:
+    classes, *items = read(root, **options)
+    assert isinstance(classes, Classes)
+    return classes, [item for item in items if isinstance(item, Sample)], [i for i in items if isinstance(i, Fault)]
+
+
+def test_boxes_masks_and_crowds(tmp_path: Path) -> None:
+    lay(tmp_path, content())
+    classes, samples, faults = listing(tmp_path)
+    assert classes.things == ("cat", "dog")
+    first, second = samples
+    assert (first.id, first.size, first.split) == ("images/a.png", (8, 9), None)
+    assert first.boxes is not None
+    assert first.boxes.tolist() == [[2, 1, 6, 4], [0, 0, 9, 8], [0, 0, 9, 8]]
+    assert first.labels is not None
+    assert first.labels.tolist() == [0, 1, 1]
+    assert first.crowd is not None
+    assert first.crowd.tolist() == [False, True, False]
+    assert first.masks is not None
+    assert [masks.area(rle, (8, 9)) for rle in first.masks] == [12, 72, 72]
+    assert second.boxes is not None
+    assert (second.boxes.shape, second.masks) == ((0, 4), [])
+    assert [str(fault) for fault in faults] == [
+        "annotations/all.json: 1 image without annotation, kept as holding nothing"
+    ]
+
+
+def test_boxes_alone(tmp_path: Path) -> None:
+    value = content()
+    del value["annotations"][0]["segmentation"]
+    lay(tmp_path, value)
+    assert "masks: false" in str(listing(tmp_path)[2][-1])
+    _, samples, faults = listing(tmp_path, masks=False)
+    assert [sample.masks for sample in samples] == [None, None]
+    assert all(fault.warning for fault in faults)
+
+
+def test_splits_of_roboflow(tmp_path: Path) -> None:
+    for folder in ("train", "valid", "test"):
+        head = [{"id": 0, "name": "animals", "supercategory": "none"}]
+        categories = [*head, {"id": 1, "name": "cat", "supercategory": "animals"}, {"id": 7, "name": "dog"}]
+        lay(tmp_path, content(categories=categories), f"{folder}/_annotations.coco.json")
+        for image in ("a.png", "b.png"):
+            picture(tmp_path, f"{folder}/{image}")
+    classes, samples, faults = listing(tmp_path)
+    assert classes.things == ("cat", "dog")
+    assert [(sample.id, sample.split) for sample in samples[::2]] == [
+        ("test/a.png", "test"),
+        ("train/a.png", "train"),
+        ("valid/a.png", "val"),
+    ]
+    assert "2 images ignored that no json lists, such as images/a.png" in str(faults[-1])
+
+
+def test_coco_s_own_layout(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        lay(tmp_path, content(), f"annotations/instances_{part}2017.json")
+        for image in ("a.png", "b.png"):
+            picture(tmp_path, f"pictures/{part}2017/{image}")
+    (tmp_path / "annotations/captions_train2017.json").write_text("{}")
+    _, samples, _ = listing(tmp_path)
+    assert [(sample.id, sample.split) for sample in samples[1:3]] == [
+        ("pictures/train2017/b.png", "train"),
+        ("pictures/val2017/a.png", "val"),
+    ]
+    _, samples, _ = listing(tmp_path, annotations="*val2017.json", images="pictures/train2017")
+    assert [sample.id for sample in samples] == ["pictures/train2017/a.png", "pictures/train2017/b.png"]
+    assert "captions" in str(listing(tmp_path, annotations=["*.json"])[2][0])
+    with pytest.raises(UserError, match="matches no json file"):
+        list(read(tmp_path, annotations="nothing.json"))
+
+
+ANNOTATION = content()["annotations"][0]
+
+
+def thing(**changes: Any) -> Json:
+    return content(annotations=[{**ANNOTATION, **changes}])
+
+
+REFUSED: dict[str, tuple[Json | str, str]] = {
+    "no json": ("{", r"all\.json: no valid JSON"),
+    "key twice": (
+        '{"images": [{"id": 4, "id": 5}]}',
+        r"key 'id' is given twice in one object \(in the entry with id 5",
+    ),
+    "no list": ({"images": []}, "has no list 'categories'"),
+    "deep": ("[" * 100_000, "nested too deeply"),
+    "ids": (content(annotations=[{"image_id": 1}]), "entry 0 of 'annotations': id None"),
+    "image twice": (
+        content(images=[{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]),
+        "'a.png' and 'b.png'",
+    ),
+    "annotation twice": (
+        content(annotations=[ANNOTATION, {**ANNOTATION, "image_id": 2}]),
+        "annotation 1: .* has this id",
+    ),
+    "no such image": (thing(image_id=9), "image_id 9"),
+    "no such category": (thing(category_id="1"), "category_id '1'"),
+    "traversal": (content(images=[{"id": 1, "file_name": "../../etc/x.png"}]), r"leaves the dataset's folder"),
+    "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), "leaves the dataset's folder"),
+    "windows": (content(images=[{"id": 1, "file_name": "images\\a.png"}]), "backslashes"),
+    "missing file": (content(images=[{"id": 1, "file_name": "c.png"}]), "image 1: file_name 'c.png' is no image file"),
+    "size": (content(images=[{"id": 1, "file_name": "a.png", "width": 10**6, "height": 10**6}]), "no size of an image"),
+    "nan": (thing(bbox=[0, 0, float("nan"), 3]), r"annotation 1 \(images/a.png\): bbox .*nan.* finite"),
+    "short box": (thing(bbox=[0, 0, 3]), "not four finite numbers"),
+    "empty box": (thing(bbox=[2, 2, 0, 3]), r"bbox \[2, 2, 0, 3\] has no area"),
+    "crowd": (thing(iscrowd="yes"), "iscrowd 'yes'"),
+    "polygon": (thing(segmentation=[[1, 2, 3, 4]]), "segmentation: polygon 0 has 4 numbers"),
+    "polygon's nan": (thing(segmentation=[[1, 2, 3, 4, 5, float("inf")]]), "finite numbers"),
+    "run lengths": (thing(segmentation={"counts": "04", "size": [8, 9]}), "cover 4 pixels, not 9×8"),
+    "their size": (thing(segmentation={"counts": "0X2", "size": [9, 8]}), r"size \[9, 8\]"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, tmp_path: Path) -> None:
+    value, reason = REFUSED[name]
+    lay(tmp_path, value)
+    _, samples, faults = listing(tmp_path)
+    told = [str(fault) for fault in faults if not fault.warning]
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError("\n".join(told))
+    assert "images/a.png" not in {sample.id for sample in samples} or name == "no such image"
+
+
+def test_one_name_in_two_folders(tmp_path: Path) -> None:
+    lay(tmp_path, content())
+    picture(tmp_path, "more/a.png")
+    assert "could be images/a.png or more/a.png" in "\n".join(map(str, listing(tmp_path)[2]))
+    assert len(listing(tmp_path, images="images")[1]) == 2
+
+
+def test_a_flat_polygon_and_a_name_twice_are_accepted(tmp_path: Path) -> None:
+    value = thing(segmentation=SQUARE)
+    value["categories"].append({"id": 8, "name": "cat"})
+    lay(tmp_path, value)
+    classes, samples, faults = listing(tmp_path)
+    assert classes.things == ("cat", "dog")
+    assert samples[0].masks == [masks.encode(masks.from_polygons([SQUARE], 8, 9))]
+    assert "categories 1 and 8 are both called 'cat'" in str(faults[0])
+
+
+def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:
+    lay(tmp_path / "data/raw/mine", content(images=[{"id": 1, "file_name": "a.png", "width": 8, "height": 9}]))
+    settings = Dataset(format="coco", path="data/raw/mine", options={"masks": False})
+    with pytest.raises(UserError, match=r"images/a\.png: annotated for 8×9 pixels, but the upright image has 9×8"):
+        run(Params(datasets={"mine": settings}, jobs={}), tmp_path)
+
+
+@pytest.mark.skipif(not (SHARED / "mushrooms").exists(), reason="the shared data sets are not here")
+def test_mushrooms(tmp_path: Path) -> None:
+    (tmp_path / "raw").symlink_to(SHARED / "mushrooms")
+    run(Params(datasets={"mushrooms": Dataset(format="coco", path="raw")}, jobs={}), tmp_path)
+    path = tmp_path / "data/prepared/mushrooms"
+    known = facts(path)
+    assert known.classes == ("Mushroom",)
+    assert known.counts == {"train": 78, "val": 6, "test": 3}
+    assert known.fields == ("boxes", "labels", "masks", "crowd")
+    assert sum(len(labels) for labels in split(path, "train").column("labels")) == 10335
+    assert known.skipped == ()

@@ -1,0 +1,184 @@
+"""Masks as pictures: pairing, what values mean, and that nothing unknown becomes a class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.prepare.formats.mask_png import read
+from pipeline.prepare.validate import misfits
+from pipeline.sample import IGNORE, Classes, Fault, Sample
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+TWO = ["ground", "road"]
+
+
+def save(path: Path, values: Sequence[Any], mode: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(np.array(values, np.uint8))
+    if mode == "P":
+        picture = Image.frombytes("P", picture.size, picture.tobytes())
+        picture.putpalette([7, 8, 9] * 256)
+    (picture if mode in {None, "P"} else picture.convert(mode)).save(path)
+
+
+def pair(root: Path, values: Sequence[Any], name: str = "1", mode: str | None = None) -> None:
+    save(root / "images" / f"{name}.png", np.zeros((1, 3, 3)).tolist())
+    save(root / "masks" / f"{name}.png", values, mode)
+
+
+def listing(root: Path, **options: Any) -> tuple[tuple[str, ...], dict[str, Sample], dict[str, str]]:
+    classes, *items = read(root, **options)
+    assert isinstance(classes, Classes)
+    faults = {item.where: item.reason for item in items if isinstance(item, Fault) and not item.warning}
+    return classes.semantic, {item.id: item for item in items if isinstance(item, Sample)}, faults
+
+
+def maps(root: Path, **options: Any) -> list[NDArray[np.uint8]]:
+    _, samples, faults = listing(root, **options)
+    assert faults == {}
+    return [sample.semantic for sample in samples.values() if sample.semantic is not None]
+
+
+@pytest.mark.parametrize("mode", [None, "P", "RGB", "RGBA", "LA"])
+def test_ids_of_every_mode(tmp_path: Path, mode: str | None) -> None:
+    pair(tmp_path, [[0, 2, 255]], mode=mode)
+    (found,) = maps(tmp_path, classes=["a", "b", "c"])
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[0, 2, IGNORE]]
+
+
+def test_one_bit_masks(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 255, 255]], mode="1")
+    assert maps(tmp_path, classes=TWO)[0].tolist() == [[0, 1, 1]]
+
+
+def test_black_and_white_are_two_classes_unless_a_mask_holds_a_one(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 255, 0]], "1")
+    pair(tmp_path, [[0, 0, 0]], "2")
+    assert [found.tolist() for found in maps(tmp_path, classes=TWO)] == [[[0, 1, 0]], [[0, 0, 0]]]
+    pair(tmp_path, [[1, 1, 0]], "3")
+    assert maps(tmp_path, classes=TWO)[0].tolist() == [[0, IGNORE, 0]]
+    assert maps(tmp_path, classes=[*TWO, "sky"])[0].tolist() == [[0, IGNORE, 0]]
+
+
+def test_values_and_colours(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 128, 64]])
+    assert maps(tmp_path, classes=TWO, values=[128, 0], ignore=64)[0].tolist() == [[1, 0, IGNORE]]
+    pair(tmp_path, [[[0, 0, 0], [128, 64, 255], [9, 9, 9]]])
+    assert maps(tmp_path, classes=TWO, values=[0, [128, 64, 255]], ignore=[9, 9, 9])[0].tolist() == [[0, 1, IGNORE]]
+    assert "Name each class's" in listing(tmp_path, classes=TWO)[2]["masks/1.png"]
+    told = listing(tmp_path, classes=TWO, values=[[0, 0, 0], [1, 1, 1]])[2]["masks/1.png"]
+    assert told.startswith("unknown values [9, 9, 9] on 1 px, [128, 64, 255] on 1 px; the classes have [0, 0, 0]")
+
+
+def test_unknown_values_are_counted(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 7, 7]])
+    assert "unknown values 7 on 2 px; the classes have 0, 1." in listing(tmp_path, classes=TWO)[2]["masks/1.png"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images/{s}/1.jpg", "masks/{s}/1.png"),
+        ("{s}/images/1.jpg", "{s}/Masks/1_mask.png"),
+        ("{s}/1.jpg", "{s}/1_mask.png"),
+    ],
+)
+def test_layouts_and_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    for split in ("train", "valid", "test"):
+        for name in names:
+            save(tmp_path / name.format(s=split), [[0, 1, 1]])
+    _, samples, faults = listing(tmp_path, classes=TWO)
+    assert faults == {}
+    assert {sample.split for sample in samples.values()} == {"train", "val", "test"}
+    assert len(samples) == 3
+
+
+def test_roboflow_table_names_the_classes(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        save(tmp_path / split / "1.jpg", [[0, 1, 1]])
+        save(tmp_path / split / "1_mask.png", [[0, 3, 3]])
+        (tmp_path / split / "_classes.csv").write_text("Pixel Value, Class\n3, road\n0, background\n")
+    assert listing(tmp_path)[0] == ("background", "road")
+    assert maps(tmp_path)[0].tolist() == [[0, 1, 1]]
+    (tmp_path / "test" / "_classes.csv").write_text("Pixel Value, Class\n3, street\n0, background\n")
+    with pytest.raises(UserError, match="other classes than"):
+        list(read(tmp_path))
+    (tmp_path / "test" / "_classes.csv").write_text("filename, road\n1.jpg, 1\n")
+    with pytest.raises(UserError, match="not a table"):
+        list(read(tmp_path))
+
+
+def test_lonely_and_doubled_files(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 1, 1]])
+    save(tmp_path / "images" / "2.png", [[0]])
+    save(tmp_path / "masks" / "3.png", [[0]])
+    save(tmp_path / "masks" / "1_mask.png", [[0]])
+    save(tmp_path / "images" / "1.bmp", [[0]])
+    faults = listing(tmp_path, classes=TWO)[2]
+    assert "without a mask" in faults.pop("images/2.png")
+    assert "without an image" in faults.pop("masks/3.png")
+    assert {name.split("/")[0] for name in faults} == {"images", "masks"}
+    assert len(faults) == 2
+
+
+def test_jpeg_and_broken_masks_are_refused(tmp_path: Path) -> None:
+    pair(tmp_path, [[0, 1, 1]], "1")
+    pair(tmp_path, [[0, 1, 1]], "2")
+    save(tmp_path / "images" / "3.png", [[0, 0, 0]])
+    save(tmp_path / "masks" / "3.jpg", [[0, 1, 1]])
+    (tmp_path / "masks" / "3.jpg").rename(tmp_path / "masks" / "3.png")
+    whole = (tmp_path / "masks" / "2.png").read_bytes()
+    (tmp_path / "masks" / "2.png").write_bytes(whole[:45])
+    _, samples, faults = listing(tmp_path, classes=TWO)
+    assert list(samples) == ["images/1.png"]
+    assert "JPEG changes values" in faults["masks/3.png"]
+    assert "again as PNG" in faults["masks/2.png"]
+
+
+def test_wrong_options_are_told(tmp_path: Path) -> None:
+    assert "holds no image" in listing(tmp_path)[2]["."]
+    pair(tmp_path, [[0, 1, 1]])
+    with pytest.raises(UserError, match="nothing names the classes"):
+        list(read(tmp_path))
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("classes", {"classes": "road"}),
+        ("classes", {"classes": ["a", "a"]}),
+        ("values", {"classes": TWO, "values": [1]}),
+        ("values", {"classes": TWO, "values": [1, 1]}),
+        ("values", {"classes": TWO, "values": [1, [1, 2]]}),
+        ("ignore", {"classes": TWO, "ignore": 256}),
+        ("masks", {"classes": TWO, "masks": 3}),
+    ]
+    for option, options in wrong:
+        with pytest.raises(UserError, match=f"option {option}"):
+            list(read(tmp_path, **options))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
+def test_a_mask_of_another_size_is_a_fault(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    source = SHARED / "bad-images" / "mask_size_mismatch"
+    (tmp_path / "images" / "1.jpg").write_bytes((source / "image.jpg").read_bytes())
+    (tmp_path / "masks" / "1.png").write_bytes((source / "mask.png").read_bytes())
+    classes = ["background", "road"]
+    sample = listing(tmp_path, classes=classes)[1]["images/1.jpg"]
+    assert isinstance(sample.image, Path)
+    pixels = np.asarray(Image.open(sample.image).convert("RGB"))
+    decoded = Sample(sample.id, pixels, semantic=sample.semantic)
+    assert "label map of 640×480" in next(misfits(decoded, Classes(semantic=tuple(classes))))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
+def test_lums_road_names_its_classes() -> None:
+    items = read(SHARED / "lums-road")
+    assert next(items) == Classes(semantic=("background", "obstacle", "road", "sidewalk", "speedbreaker"))
+    first = next(item for item in items if isinstance(item, Sample))
+    assert (first.split, first.semantic is not None and first.semantic.shape) == ("test", (640, 640))
