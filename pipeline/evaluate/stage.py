@@ -18,6 +18,7 @@ from pipeline.params import Evaluate, Job, Params
 SPLITS = ("val", "test")
 SEED = 0
 KEEP_BYTES = 2_000_000_000
+TILE = 256
 
 
 def run(params: Params, root: Path) -> None:
@@ -129,6 +130,8 @@ def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.
     for name, chosen in (("examples", spread), ("failures", worst)):
         pictures = [task.draw(stored[int(index)], predictions[int(index)], known) for index in chosen]
         if pictures:
-            store.write_bytes(path / f"{name}.png", images.encode_png(images.grid(pictures, 6, side=112)))
+            side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
+            sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
+            store.write_bytes(path / f"{name}.png", images.encode_png(sheet))
     for name, figure in task.figures(table, known).items():
         figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

@@ -1,6 +1,18 @@
 """Pieces that several architectures share."""
 
-from torch import nn
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models._features import features
+from pipeline.models._spec import Spec, build
 
 
 def he_normal(network: nn.Module) -> nn.Module:
@@ -11,3 +23,61 @@ def he_normal(network: nn.Module) -> nn.Module:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network
+
+
+def he_fan_out(network: nn.Module) -> nn.Module:
+    """Initialise convolutions as N(0, 2/fan-out), which keeps the gradients' variance, as ResNets are trained."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network
+
+
+def centre(maps: Tensor, like: Tensor) -> Tensor:
+    """The middle of …×H×W, as high and wide as `like`."""
+    (height, width), (high, wide) = maps.shape[-2:], like.shape[-2:]
+    top, left = (height - high) // 2, (width - wide) // 2
+    return maps[..., top : top + high, left : left + wide]
+
+
+def stages_of(name: str) -> tuple[str, ...]:
+    """The stages of a classifier of the folder, fine to coarse; UserError where a backbone has none."""
+    stages: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
+    if not stages:
+        raise UserError(f"options.backbone: {name} has no STAGES. Choose a classifier that has.")
+    return stages
+
+
+def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence[str]) -> nn.Module:
+    """A classifier of the folder for `_features.features(…, stages)` alone: layers that these don't need are left out.
+
+    options: of the classifier's own build, called `backbone_options` in errors.
+    """
+    for stage in stages:
+        if stage not in stages_of(name):
+            raise UserError(f"options.stage: {plugins.unknown('stage', stage, stages_of(name))}")
+    for option in options:
+        known = plugins.options("models", name, "build") or []
+        if option not in known:
+            raise UserError(f"options.backbone_options: {plugins.unknown('option', option, known)}")
+    network = build(name, Spec("classification", spec.classes, spec.channels, spec.size), dict(options))
+    _drop_unused(network, stages, spec.channels, spec.size)
+    return network
+
+
+@torch.no_grad()
+def _drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: int) -> None:
+    """Put an identity in the place of each layer with parameters that does not run on the way to `stages`."""
+    shadow = deepcopy(
+        network, {id(value): value.to("meta") for value in chain(network.parameters(), network.buffers())}
+    )
+    ran: set[nn.Module] = set()
+    with ExitStack() as hooks:
+        for module in shadow.modules():
+            hooks.callback(module.register_forward_pre_hook(lambda module, _inputs: ran.add(module)).remove)
+        features(shadow, torch.empty(2, channels, size, size, device="meta"), stages)
+    for place, module in reversed(list(shadow.named_modules())):  # what lies inside a layer before the layer
+        if module not in ran and any(True for _ in module.parameters(recurse=False)):
+            network.set_submodule(place, nn.Identity())

@@ -42,6 +42,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (REPO / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPO / name, folder / name)
+    edit(folder / "params.yaml", "roster: core", "roster: [linear, lenet5]")
     edit(folder / "params.yaml", "epochs: 20", "epochs: 2")
     edit(folder / "params.yaml", "epochs: 24", "epochs: 2")
     shell(folder, "git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm clone")

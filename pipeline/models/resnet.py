@@ -1,0 +1,185 @@
+"""ResNet: layers that learn what to add to their input, so that a hundred of them still train.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
+Published: 24.7 / 23.6 / 23.0 % top-1 error on ImageNet (depth 50 / 101 / 152, one crop), and 8.75 / 7.51 / 7.17 /
+6.97 / 6.43 % on CIFAR-10 (depth 20 / 32 / 44 / 56 / 110).
+
+Promise: 11,689,512 / 21,797,672 / 25,557,032 / 44,549,160 / 60,192,808 parameters at depth 18 / 34 / 50 / 101 / 152
+for 1000 classes, and 269,722 / 464,154 / 658,586 / 853,018 / 1,727,962 in the CIFAR nets for 10. Where the channels
+double, shortcuts are projections (option B), in the CIFAR nets zero-padded identities without a parameter (option
+A). `variant: paper` halves the map in a bottleneck's first 1×1 convolution, `variant: torchvision` in its 3×3; in the
+latter torchvision's weights load by name, and outputs agree.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models._blocks import he_fan_out
+from pipeline.models._spec import Spec
+
+TASKS = ("classification",)
+PAPER = {
+    "input": [3, 224, 224],
+    "classes": 1000,
+    "options": {"depth": 50, "variant": "paper"},
+    "parameters": 25_557_032,
+}
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+HEAD = "fc"
+
+#: blocks of each stage by depth: table 1, and the 6n + 2 layers of section 4.2
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+CIFAR = {depth: ((depth - 2) // 6,) * 3 for depth in (20, 32, 44, 56, 110)}
+VARIANTS = ("paper", "torchvision")
+STEMS = ("imagenet", "cifar")
+
+#: (channels in, channels out, stride) → what carries a block's input past it; None for nothing
+Shortcut = Callable[[int, int, int], nn.Module | None]
+
+
+def build(
+    spec: Spec,
+    *,
+    depth: int = 18,
+    width: int | None = None,
+    stem: str | None = None,
+    plain: bool = False,
+    variant: str = "torchvision",
+    zero_gamma: bool = False,
+) -> nn.Module:
+    """Images B×C×S×S → logits B×classes.
+
+    width: channels of the first stage; 64, in the CIFAR nets 16 · stem: `imagenet`, a 7×7 convolution and a pooling
+    of stride 2 each, or `cifar`, a 3×3 of stride 1; by default as the paper has it at this depth · plain: no
+    shortcuts, the paper's control · zero_gamma: every block starts as its shortcut alone (Goyal et al. 2017,
+    https://arxiv.org/abs/1706.02677).
+    """
+    if depth not in BASIC | BOTTLENECK | CIFAR:
+        depths = ", ".join(map(str, sorted(BASIC | BOTTLENECK | CIFAR)))
+        raise UserError(f"options.depth: {depth} is not among the published depths {depths}. Choose one of these.")
+    small = depth in CIFAR
+    stem = stem or ("cifar" if small else "imagenet")
+    for option, value, known in (("variant", variant, VARIANTS), ("stem", stem, STEMS)):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    if plain and zero_gamma:
+        raise UserError("options.zero_gamma: without shortcuts nothing would pass. Leave out plain or zero_gamma.")
+    block: type[Basic] | type[Bottleneck] = Bottleneck if depth in BOTTLENECK else Basic
+    shortcut: Shortcut = nothing if plain else padded if small else projected
+    channels = inputs = width or (16 if small else 64)
+    layers = _stem(spec.channels, channels, stem)
+    for stage, blocks in zip(STAGES, (BASIC | BOTTLENECK | CIFAR)[depth], strict=False):
+        residuals = []
+        for stride in (1 if stage == STAGES[0] else 2, *[1] * (blocks - 1)):
+            residuals.append(block(inputs, channels, stride, shortcut, early=variant == "paper"))
+            inputs = channels * block.EXPANSION
+        layers[stage] = nn.Sequential(*residuals)
+        channels *= 2
+    layers |= {stage: nn.Identity() for stage in STAGES if stage not in layers}  # the CIFAR nets have three stages
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, spec.classes)}
+    network = he_fan_out(nn.Sequential(layers))
+    if zero_gamma:
+        for norm in (item.last for item in network.modules() if isinstance(item, Basic | Bottleneck)):
+            nn.init.zeros_(norm.weight)
+    return network
+
+
+def _stem(channels: int, width: int, stem: str) -> OrderedDict[str, nn.Module]:
+    """What comes before the first stage: images B×C×S×S → maps of S/4 or of S."""
+    kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
+        bn1=nn.BatchNorm2d(width),
+        relu=nn.ReLU(inplace=True),
+    )
+    if stem == "imagenet":
+        layers["maxpool"] = nn.MaxPool2d(3, 2, 1)
+    return layers
+
+
+class Basic(nn.Module):
+    """Two 3×3 convolutions, the first with the stride, and a shortcut past them."""
+
+    EXPANSION = 1
+
+    def __init__(self, inputs: int, channels: int, stride: int, shortcut: Shortcut, *, early: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = shortcut(inputs, channels, stride)
+
+    @property
+    def last(self) -> nn.BatchNorm2d:
+        """The normalisation before the sum."""
+        return self.bn2
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """B×inputs×H×W → B×channels×H/stride×W/stride."""
+        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        residual = self.bn2(self.conv2(residual))
+        return F.relu(residual if self.downsample is None else residual + self.downsample(maps), inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """A 3×3 convolution between two 1×1 and a shortcut past all three; `early`: the first has the stride."""
+
+    EXPANSION = 4
+
+    def __init__(self, inputs: int, channels: int, stride: int, shortcut: Shortcut, *, early: bool) -> None:
+        super().__init__()
+        outputs = channels * self.EXPANSION
+        self.conv1 = nn.Conv2d(inputs, channels, 1, stride if early else 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1 if early else stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = shortcut(inputs, outputs, stride)
+
+    @property
+    def last(self) -> nn.BatchNorm2d:
+        """The normalisation before the sum."""
+        return self.bn3
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """B×inputs×H×W → B×4·channels×H/stride×W/stride."""
+        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        residual = F.relu(self.bn2(self.conv2(residual)), inplace=True)
+        residual = self.bn3(self.conv3(residual))
+        return F.relu(residual if self.downsample is None else residual + self.downsample(maps), inplace=True)
+
+
+def nothing(inputs: int, outputs: int, stride: int) -> None:
+    """No shortcut: a plain net."""
+
+
+def projected(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Option B: the identity, and where the shape changes a normalised 1×1 convolution."""
+    if inputs == outputs and stride == 1:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+def padded(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Option A: the identity, and where the shape changes every second pixel, with channels of zeros added."""
+    return nn.Identity() if inputs == outputs and stride == 1 else Padded(outputs - inputs, stride)
+
+
+class Padded(nn.Module):
+    """Every `stride`-th pixel, and `more` channels of zeros behind the others."""
+
+    def __init__(self, more: int, stride: int) -> None:
+        super().__init__()
+        self.more, self.stride = more, stride
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """B×C×H×W → B×(C+more)×⌈H/stride⌉×⌈W/stride⌉."""
+        return F.pad(maps[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))

@@ -1,0 +1,134 @@
+"""U-Net, which sees context on the way down and finds the place again on the way up.
+
+Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015,
+https://arxiv.org/abs/1505.04597. Published: IoU 0.9203 on PhC-U373 and 0.7756 on DIC-HeLa.
+
+Promise: with the paper's settings it has 23 convolutions and 31,030,658 parameters, and an image of 572×572 gives a
+map of 388×388: no convolution is padded, so no pixel is judged without its whole surroundings. It then learns from
+the middle of each image; to predict all of one, what is missing around it is mirrored in. `padding: same` gives
+today's reading, a map as large as the image. `norm: batch` normalises each 3×3 convolution, whose bias falls away.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models._blocks import centre, he_normal
+from pipeline.models._spec import Spec
+
+TASKS = ("segmentation",)
+PAPER = {"input": [1, 572, 572], "classes": 2, "options": {"padding": "valid"}, "parameters": 31_030_658}
+
+#: how many levels at the end of the contracting path have dropout, as in the network that the authors released
+DROPPING = 2
+
+
+def build(
+    spec: Spec, *, padding: str = "same", width: int = 64, depth: int = 4, norm: str = "none", dropout: float = 0.5
+) -> nn.Module:
+    """Images B×C×S×S → logits B×classes×S×S, or B×classes×(S−12·2^depth+8)² where `padding: valid`.
+
+    width: maps of the first level, doubled at each of `depth` halvings · dropout: share of values zeroed at the end
+    of the contracting path. S must halve evenly; the error names sizes that do.
+    """
+    for option, value, known in (("padding", padding, ("same", "valid")), ("norm", norm, ("none", "batch"))):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    if width < 1 or depth < 1:
+        raise UserError(f"options: unet of width {width} and depth {depth} does not exist; use at least 1 of each")
+    sides = Sides(depth, padding == "valid")
+    if not sides.fits(spec.size):
+        near = " or ".join(str(side) for side in sides.near(spec.size))
+        raise UserError(f"size: {spec.size} does not halve evenly {depth} times in unet; use {near}")
+    network = he_normal(UNet(spec, sides, width, norm == "batch", dropout))
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):  # its windows do not overlap: the fan-in is one value of each map
+            nn.init.normal_(layer.weight, std=(2 / layer.in_channels) ** 0.5)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return network
+
+
+class Sides:
+    """Which sides in pixels halve evenly at every level, and how much of a side an unpadded network loses."""
+
+    def __init__(self, depth: int, valid: bool) -> None:
+        self.step = 2**depth
+        self.lost = 12 * self.step - 8 if valid else 0
+        #: at each level two unpadded convolutions take four pixels before the side is halved
+        self.offset = 4 if valid else 0
+
+    def fits(self, side: int) -> bool:
+        """Whether every pooling divides its map evenly and something is left of it at the end."""
+        return (side + self.offset) % self.step == 0 and side > self.lost
+
+    def at_least(self, side: int) -> int:
+        """The smallest side not below `side` that fits."""
+        side = max(side, self.lost + 1)
+        return -(-(side + self.offset) // self.step) * self.step - self.offset
+
+    def near(self, side: int) -> list[int]:
+        """The fitting sides next to one that does not fit."""
+        above = self.at_least(side)
+        return [near for near in (above - self.step, above) if self.fits(near)]
+
+
+class UNet(nn.Module):
+    """Pairs of 3×3 convolutions at depth + 1 scales, with each level's maps handed across to the way up."""
+
+    def __init__(self, spec: Spec, sides: Sides, width: int, norm: bool, dropout: float) -> None:
+        super().__init__()
+        self.sides = sides
+        padding = 0 if sides.lost else 1
+        depth = sides.step.bit_length() - 1
+        widths = [spec.channels, *(width * 2**level for level in range(depth + 1))]
+        self.down = nn.ModuleList()
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
+            drops = level > depth - DROPPING
+            self.down.append(_pair(inputs, outputs, padding, norm, dropout if drops else 0))
+        self.up, self.join = nn.ModuleList(), nn.ModuleList()
+        for outputs in widths[-2:0:-1]:
+            self.up.append(nn.ConvTranspose2d(2 * outputs, outputs, 2, stride=2))
+            self.join.append(_pair(2 * outputs, outputs, padding, norm, 0))
+        self.output = nn.Conv2d(width, spec.classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×C×S×S → logits B×classes×S'×S', of the middle of the image where nothing is padded."""
+        handed = [self.down[0](images)]
+        for block in self.down[1:]:
+            handed.append(block(F.max_pool2d(handed[-1], 2)))
+        maps = handed.pop()
+        for up, join in zip(self.up, self.join, strict=True):
+            maps = up(maps)
+            maps = join(torch.cat([centre(handed.pop(), maps), maps], 1))
+        logits: Tensor = self.output(maps)
+        return logits
+
+    def whole(self, images: Tensor) -> Tensor:
+        """B×C×H×W → logits of every pixel, B×classes×H×W: the paper's mirroring at the border, in one tile."""
+        if not self.sides.lost:
+            logits: Tensor = self(images)
+            return logits
+        wide = images
+        for axis in (2, 3):
+            side = images.shape[axis]
+            border = self.sides.at_least(side + self.sides.lost) - side
+            place = np.pad(np.arange(side), (border // 2, border - border // 2), mode="reflect")
+            wide = wide.index_select(axis, torch.from_numpy(place).to(images.device))
+        return centre(self(wide), images)
+
+
+def _pair(inputs: int, outputs: int, padding: int, norm: bool, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers.append(nn.Conv2d(channels, outputs, 3, padding=padding, bias=not norm))
+        if norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        layers.append(nn.ReLU(inplace=True))
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)

@@ -1,0 +1,337 @@
+"""Scores against brute force, torchmetrics and scikit-learn, losses against hand-worked ones, and all other parts."""
+
+import base64
+import dataclasses
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, jaccard_score
+from torch import nn
+from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.segmentation import MeanIoU
+
+from pipeline import images
+from pipeline.errors import UserError
+from pipeline.models import unet
+from pipeline.models._spec import Spec
+from pipeline.sample import IGNORE, Sample
+from pipeline.tasks import segmentation
+from pipeline.tasks._learner import Settings
+from pipeline.tasks.segmentation import LabelMap
+
+NAMES = ("background", "cat", "dog", "owl", "emu", "yak")
+SETTINGS = Settings((), NAMES, (), 3, 8, (0.5,) * 3, (0.25,) * 3)
+Ids = NDArray[np.uint8]
+
+
+def known(number: int) -> Settings:
+    return dataclasses.replace(SETTINGS, semantic_classes=NAMES[:number])
+
+
+def case(number: int = 7, seed: int = 0) -> tuple[list[Ids], list[Ids]]:
+    """Half-right maps; truths of several sizes, with void, without emu, which is predicted, and yak, which is not."""
+    generator = np.random.default_rng(seed)
+    truths, guesses = [], []
+    for _ in range(number):
+        shape = tuple(generator.integers(5, 12, 2))
+        truth = generator.choice([0, 0, 0, 1, 2, 3, IGNORE], shape).astype(np.uint8)
+        guess = np.where(generator.random(shape) < generator.random(), truth % 5, generator.integers(0, 5, shape))
+        truths.append(truth)
+        guesses.append(guess.astype(np.uint8))
+    return truths, guesses
+
+
+def sample(truth: Ids | None, shape: tuple[int, int] | None = None, seed: int = 0) -> Sample:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*(shape or truth.shape), 3))  # type: ignore[union-attr]
+    return Sample("x", pixels.astype(np.uint8), semantic=truth)
+
+
+def table(truths: list[Ids], guesses: list[Ids], classes: int = 6) -> pa.Table:
+    maps = [LabelMap(guess, classes) for guess in guesses]
+    return pa.Table.from_pylist(
+        [segmentation.rows(sample(truth), item) for truth, item in zip(truths, maps, strict=True)]
+    )
+
+
+def score(truths: list[Ids], guesses: list[Ids], classes: int = 6) -> dict[str, float]:
+    rows = table(truths, guesses, classes)
+    return segmentation.scorer(rows, known(classes))(np.ones(len(rows), np.int64))
+
+
+def flat(truths: list[Ids], guesses: list[Ids]) -> tuple[Ids, Ids]:
+    """All pixels that are not void."""
+    truth, guess = (np.concatenate([item.ravel() for item in items]) for items in (truths, guesses))
+    return truth[truth != IGNORE], guess[truth != IGNORE]
+
+
+def test_confusion_is_that_of_scikit_learn() -> None:
+    truths, guesses = case()
+    for truth, guess in zip(truths, guesses, strict=True):
+        right, predicted = flat([truth], [guess])
+        expected = confusion_matrix(right, predicted, labels=range(6))
+        np.testing.assert_array_equal(segmentation.confusion(truth, guess, 6), expected)
+
+
+def test_confusion_of_the_most_classes_that_bytes_can_tell() -> None:
+    truth = np.array([[0, 254, 254, IGNORE]], np.uint8)
+    counts = segmentation.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
+    assert counts.shape == (255, 255)
+    assert {(int(row), int(column)): int(counts[row, column]) for row, column in np.argwhere(counts)} == {
+        (0, 254): 1,
+        (254, 254): 1,
+        (254, 0): 1,
+    }
+
+
+def test_iou_by_brute_force_over_sets_of_pixels() -> None:
+    truths, guesses = case()
+    found = score(truths, guesses)
+    defined = []
+    for number, name in enumerate(NAMES):
+        there, said = set(), set()
+        for place, (truth, guess) in enumerate(zip(truths, guesses, strict=True)):
+            for (row, column), value in np.ndenumerate(truth):
+                if value == IGNORE:
+                    continue
+                there |= {(place, row, column)} if value == number else set()
+                said |= {(place, row, column)} if guess[row, column] == number else set()
+        if there | said:
+            defined.append(len(there & said) / len(there | said))
+            assert found[f"IoU[{name}]"] == pytest.approx(defined[-1])
+        else:
+            assert np.isnan(found[f"IoU[{name}]"])
+    assert len(defined) == 5
+    assert defined[-1] == 0  # emu is predicted and never there: it counts, as nothing
+    assert found["mIoU"] == pytest.approx(np.mean(defined))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    truths, guesses = case()
+    found = score(truths, guesses)
+    right, predicted = flat(truths, guesses)
+    assert found["mIoU"] == pytest.approx(jaccard_score(right, predicted, average="macro"))
+    assert found["fw_IoU"] == pytest.approx(jaccard_score(right, predicted, average="weighted"))
+    assert found["pixel_acc"] == pytest.approx(accuracy_score(right, predicted))
+    with pytest.warns(UserWarning, match="not in y_true"):
+        assert found["mean_acc"] == pytest.approx(balanced_accuracy_score(right, predicted))
+
+
+def test_miou_is_torchmetrics_jaccard_index_and_not_its_mean_iou() -> None:
+    truths, guesses = case()
+    jaccard = MulticlassJaccardIndex(num_classes=6, ignore_index=IGNORE)
+    by_image = MeanIoU(num_classes=6, input_format="index")
+    for truth, guess in zip(truths, guesses, strict=True):
+        jaccard.update(torch.from_numpy(guess).long()[None], torch.from_numpy(truth).long()[None])
+        right, predicted = flat([truth], [guess])
+        by_image.update(torch.from_numpy(predicted).long()[None], torch.from_numpy(right).long()[None])
+    found = score(truths, guesses)["mIoU"]
+    assert found == pytest.approx(float(jaccard.compute()), rel=1e-6)
+    assert abs(found - float(by_image.compute())) > 0.01
+
+
+def test_counts_are_repeated_rows() -> None:
+    truths, guesses = case(20)
+    rows = table(truths, guesses)
+    counts = np.random.default_rng(1).integers(0, 4, 20)
+    weighted = segmentation.scorer(rows, SETTINGS)(counts)
+    repeated = rows.take(np.repeat(np.arange(20), counts))
+    once = np.ones(len(repeated), np.int64)
+    assert weighted == pytest.approx(segmentation.scorer(repeated, SETTINGS)(once), nan_ok=True)
+    chunks = pa.concat_tables([rows.slice(0, 9), rows.slice(9)])  # a table in parts has no other scores
+    assert weighted == pytest.approx(segmentation.scorer(chunks, SETTINGS)(counts), nan_ok=True)
+
+
+def test_a_set_that_is_all_void_has_no_score_and_no_warning() -> None:
+    found = score([np.full((3, 4), IGNORE, np.uint8)], [np.zeros((3, 4), np.uint8)])
+    assert all(np.isnan(value) for value in found.values())
+
+
+def test_a_row() -> None:
+    truth = np.array([[0, 0, 1, 1], [0, 0, IGNORE, 1]], np.uint8)
+    row = segmentation.rows(sample(truth), LabelMap(np.array([[0, 1]], np.uint8), 3))  # enlarged to 0 0 1 1
+    assert row == {"confusion": [4, 0, 0, 0, 3, 0, 0, 0, 0], "severity": 0.0}
+    row = segmentation.rows(sample(truth), LabelMap(np.zeros((2, 4), np.uint8), 3))
+    assert row == {"confusion": [4, 0, 0, 3, 0, 0, 0, 0, 0], "severity": pytest.approx(1 - (4 / 7 + 0) / 2)}
+    assert json.loads(json.dumps(row)) == row
+    void = segmentation.rows(sample(np.full((2, 2), IGNORE, np.uint8)), LabelMap(np.zeros((2, 2), np.uint8), 3))
+    assert void == {"confusion": [0] * 9, "severity": 0.0}
+
+
+def test_collate_stacks_images_and_ids() -> None:
+    truth = np.array([[0, 3], [IGNORE, 1]], np.uint8)
+    stacked, targets = segmentation.collate([sample(truth), sample(None, (2, 2))], SETTINGS)
+    assert (stacked.shape, stacked.dtype) == ((2, 3, 2, 2), torch.uint8)
+    assert targets.dtype == torch.int64
+    assert targets.tolist() == [truth.tolist(), [[IGNORE] * 2] * 2]
+
+
+LOGITS = torch.tensor([[[2.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]], [[-1.0, 0.5, 0.0]]])[None]  # 1×3×1×3
+TRUTH = torch.tensor([[[0, 2, IGNORE]]])
+
+
+def losses(logits: torch.Tensor = LOGITS, truth: torch.Tensor = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
+    return segmentation.learner(nn.Identity(), known(3), **options).losses(logits, truth, "train")
+
+
+def shares() -> NDArray[np.float64]:
+    """Probabilities 3 classes × 3 pixels."""
+    exponents = np.exp(LOGITS[0, :, 0].numpy().astype(np.float64))
+    return exponents / exponents.sum(axis=0)
+
+
+def test_losses_by_hand() -> None:
+    p = shares()
+    nats = -np.log([p[0, 0], p[2, 1]])
+    assert {name: float(loss) for name, loss in losses().items()} == {"cross_entropy": pytest.approx(nats.sum() / 3)}
+    weighted = losses(class_weights={"dog": 3.0, "background": 0.5})["cross_entropy"]
+    assert float(weighted) == pytest.approx((0.5 * nats[0] + 3 * nats[1]) / 3)
+    focal = losses(focal=2.0)
+    assert list(focal) == ["focal"]
+    assert float(focal["focal"]) == pytest.approx((nats * (1 - np.exp(-nats)) ** 2).sum() / 3)
+    both = losses(dice=0.5)
+    by_class = [(2 * p[0, 0] + 1) / (p[0, :2].sum() + 2), (2 * p[2, 1] + 1) / (p[2, :2].sum() + 2)]
+    assert float(both["dice"]) == pytest.approx(0.5 * (1 - np.mean(by_class)))
+    assert float(both["cross_entropy"]) == pytest.approx(nats.sum() / 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"focal": 0.5}, {"focal": 2.0, "dice": 1.0}, {"class_weights": {"cat": 2.0}}])
+def test_a_batch_of_void_and_one_of_certainty_have_finite_losses_and_gradients(options: dict[str, Any]) -> None:
+    for logits, truth in (
+        (torch.randn(2, 3, 4, 4), torch.full((2, 4, 4), IGNORE)),
+        (torch.tensor([200.0, 0, 0]).view(1, 3, 1, 1).repeat(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)),
+        (torch.tensor([200.0, 0, 0]).view(1, 3, 1, 1).repeat(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.int64)),
+    ):
+        logits = logits.clone().requires_grad_()
+        loss = torch.stack(list(losses(logits, truth, **options).values())).sum()
+        loss.backward()
+        loss = loss.detach()
+        assert bool(loss.isfinite())
+        assert logits.grad is not None
+        assert bool(logits.grad.isfinite().all())
+        if bool((truth == IGNORE).all()):
+            assert float(loss) == 0
+            assert not logits.grad.any()
+
+
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    """Two workers with a share each train as one with the whole batch, however much of each is void."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 3, 4, 4, generator=generator)
+    truth = torch.randint(0, 3, (3, 4, 4), generator=generator)
+    truth[0, :3] = IGNORE
+    options: dict[str, Any] = {"dice": 1.0, "class_weights": {"cat": 3.0}}
+    whole = losses(logits, truth, **options)
+    parts = [losses(logits[part], truth[part], **options) for part in (slice(0, 2), slice(2, 3))]
+    for name, value in whole.items():
+        assert float(parts[0][name] * 2 + parts[1][name]) / 3 == pytest.approx(float(value), rel=1e-5)
+
+
+@torch.no_grad()
+def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> None:
+    torch.manual_seed(0)
+    spec = Spec("segmentation", 3, 3, 44)
+    network = unet.build(spec, padding="valid", width=2, depth=2, dropout=0).eval()
+    learner = segmentation.learner(network, known(3))
+    pixels = torch.randint(0, 256, (2, 3, 44, 44), dtype=torch.uint8)
+    truth = torch.randint(0, 3, (2, 44, 44))
+    elsewhere = truth.clone()
+    elsewhere[:, 20:24, 20:24] = IGNORE
+    assert float(learner(pixels, elsewhere)["cross_entropy"]) == 0
+    expected = nn.functional.cross_entropy(network(learner.normalise(pixels)), truth[:, 20:24, 20:24])
+    assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
+    predictions = learner(pixels)
+    middle = network(learner.normalise(pixels)).argmax(1)
+    assert [(item.ids.shape, item.ids.dtype, item.classes) for item in predictions] == [((44, 44), np.uint8, 3)] * 2
+    np.testing.assert_array_equal(predictions[1].ids[20:24, 20:24], middle[1])
+    assert set(learner.state_dict()) == {f"network.{name}" for name in network.state_dict()}
+
+
+def test_a_small_network_learns_its_images_by_heart() -> None:
+    torch.manual_seed(0)
+    spec = Spec("segmentation", 3, 3, 16)
+    learner = segmentation.learner(unet.build(spec, width=4, depth=1, norm="batch", dropout=0), known(3), dice=1.0)
+    truths = [np.kron(np.random.default_rng(seed).integers(0, 3, (4, 4)), np.ones((4, 4))) for seed in range(4)]
+    samples = [
+        Sample(
+            str(place),
+            np.repeat(truth[..., None] * 60 + 40, 3, axis=2).astype(np.uint8),
+            semantic=truth.astype(np.uint8),
+        )
+        for place, truth in enumerate(truths)
+    ]
+    pixels, targets = segmentation.collate(samples, known(3))
+    optimizer = torch.optim.Adam(learner.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.stack(list(learner(pixels, targets).values())).sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        maps = learner.eval()(pixels)
+    rows = pa.Table.from_pylist([segmentation.rows(*pair) for pair in zip(samples, maps, strict=True)])
+    assert segmentation.scorer(rows, known(3))(np.ones(4, np.int64))["mIoU"] > 0.95
+
+
+def test_wrong_settings_name_the_remedy() -> None:
+    with pytest.raises(
+        UserError, match=r"loss\.class_weights: no class is named 'bakground'; did you mean 'background'"
+    ):
+        segmentation.learner(nn.Identity(), SETTINGS, class_weights={"bakground": 0.5})
+    many = dataclasses.replace(SETTINGS, semantic_classes=tuple(map(str, range(256))))
+    with pytest.raises(UserError, match="256 semantic classes are too many; 255 are possible"):
+        segmentation.learner(nn.Identity(), many)
+
+
+def test_answer_and_back() -> None:
+    """The mask is a PNG of ids in the image's own size; read again, it scores as the prediction did."""
+    truth, small = case(1)[0][0], np.array([[0, 5], [3, 4]], np.uint8)
+    prediction = LabelMap(small, 6)
+    answered = json.loads(json.dumps(segmentation.answer(sample(truth), prediction, SETTINGS)))
+    assert list(answered) == list(segmentation.OUTPUT)
+    assert answered["classes"] == list(NAMES)
+    with Image.open(io.BytesIO(base64.b64decode(answered["mask"]))) as mask:
+        assert mask.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(mask), images.resize(small, *truth.shape, smooth=False))
+    again = segmentation.prediction(sample(truth), answered, SETTINGS)
+    assert segmentation.rows(sample(truth), again) == segmentation.rows(sample(truth), prediction)
+
+
+def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:20] = 1
+    item, prediction = sample(truth), LabelMap(np.array([[1, 1], [0, 2]], np.uint8), 6)
+    picture = segmentation.draw(item, prediction, SETTINGS)
+    assert picture.shape == (256, 228, 3)
+    assert picture.dtype == np.uint8
+    plain, true, guessed, wrong = (
+        picture[:112, :112],
+        picture[:112, 116:],
+        picture[128:240, :112],
+        picture[128:240, 116:],
+    )
+    assert abs(float(plain.mean()) - item.pixels.mean()) < 4
+    np.testing.assert_array_equal(true[:50], guessed[:50])
+    assert not np.array_equal(true[62:, 62:], guessed[62:, 62:])
+    red = (wrong == (198, 40, 40)).all(axis=2)
+    assert red[58:, 58:].all()
+    assert red.mean() == pytest.approx(0.25, abs=0.02)
+    void = segmentation.draw(sample(np.full((9, 30), IGNORE, np.uint8)), prediction, SETTINGS)
+    assert void.shape == picture.shape
+
+
+def test_figures_show_shares_and_ious() -> None:
+    truths, guesses = [np.array([[0, 0, 0, 1]], np.uint8)], [np.array([[0, 0, 1, 1]], np.uint8)]
+    found = segmentation.figures(table(truths, guesses, 3), known(3))
+    (axes,) = found["confusion"].axes
+    expected = np.array([[2, 1, 0], [0, 3, 0], [0, 0, 0]]) / 3
+    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected)
+    assert [text.get_text() for text in axes.texts] == ["67", "33", "0", "0", "100", "0", "0", "0", "0"]
+    (bars,) = found["IoU"].axes
+    assert [bar.get_extents().width / bars.bbox.width for bar in bars.patches] == pytest.approx([2 / 3, 1 / 2, 0])
+    assert [text.get_text() for text in bars.texts] == ["0.67", "0.50", "absent"]
