@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.models import _spec
 from pipeline.params import Job
 from pipeline.sample import Facts
-from pipeline.store import read_json, write_json
+from pipeline.store import file_digest, read_json, write_json
 from pipeline.tasks._learner import Learner, Settings
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
@@ -102,4 +102,5 @@ def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
     with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
         learner = build(description)
     learner.network.load_state_dict(load_file(folder / WEIGHTS))
+    learner.name = f"{description['architecture']}@{file_digest(folder / WEIGHTS)[:12]}"
     return learner.to(device).eval(), description

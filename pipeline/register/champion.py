@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, tracking
 from pipeline.errors import UserError
-from pipeline.tasks._learner import Settings
+from pipeline.tasks._learner import Learner, Settings
 
 RESAMPLES, SEED = 2000, 0
 
@@ -40,14 +40,18 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settin
     return {"promoted": promoted, "metric": metric, "text": text, **numbers}
 
 
-def rows(root: Path, dataset: str, task: str, model_uri: str, settings: Settings) -> pa.Table:
-    """A registered model's rows of the test split, from its own answers."""
+def rows(
+    root: Path, dataset: str, task: str, model_uri: str, settings: Settings, extractor: Learner | None = None
+) -> pa.Table:
+    """A registered model's rows of the test split, from its own answers; measured by `extractor` where there is one."""
     stored = sample.split(root / "data/prepared" / dataset, "test")
     module = plugins.load("tasks", task)
-    table = []
-    for item, answered in zip(stored, _answers(root, stored, model_uri), strict=True):
-        prediction = module.prediction(item, answered, settings)
-        table.append({"id": item.id, "group": item.group, **module.rows(item, prediction)})
+    answers = zip(stored, _answers(root, stored, model_uri), strict=True)
+    predictions = [module.prediction(item, answered, settings) for item, answered in answers]
+    if extractor is not None:
+        predictions = module.measured(predictions, stored, extractor, settings)
+    pairs = zip(stored, predictions, strict=True)
+    table = [{"id": item.id, "group": item.group, **module.rows(item, prediction)} for item, prediction in pairs]
     return pa.Table.from_pylist(table)
 
 

@@ -160,7 +160,9 @@ class Group:
         challenger = pq.read_table(self.root / "evaluations" / name / "test.parquet")
         settings = _stored.stored_settings(store.read_json(self.root / "models" / name / _stored.DESCRIPTION))
         uri = f"models:/{self.model}/{present.version}"
-        old = champion.rows(self.root, self.dataset, self.task, uri, settings)
+        extractor = self.jobs[name].extractor
+        judge = None if extractor is None else _stored.load(self.root / "models" / extractor)[0]
+        old = champion.rows(self.root, self.dataset, self.task, uri, settings, judge)
         decision = champion.decide(challenger, old, self.task, settings)
         decision["text"] = f"{name} {decision['text']}"
         self.client.set_model_version_tag(self.model, version.version, DECISION, store.canonical(decision).decode())

@@ -45,6 +45,8 @@ class Learner(nn.Module):
     std: Tensor
     #: another job's model that this one is measured by (FID); no part of its weights
     extractor: "Learner | None" = None
+    #: `architecture@digest of the weights` of a model that was loaded; empty before
+    name: str = ""
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()

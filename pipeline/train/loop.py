@@ -109,6 +109,7 @@ class Trainer:
         plan = self._plan(epoch)
         weights = plan.weights()
         totals: dict[str, Tensor] = {}
+        steps: dict[str, int] = {}
         told, seen = started, 0
         for number, batch in enumerate(loader.load(self.samples, plan, self.job, self.settings)):
             count = len(batch[0])
@@ -116,6 +117,7 @@ class Trainer:
             for name, loss in losses.items():
                 share = loss.detach().double() * weights[number] / self.ranks.world
                 totals[name] = totals.get(name, torch.zeros_like(share)) + share
+                steps[name] = steps.get(name, 0) + 1  # a phase of `every: 2` has half the steps
             seen += count * self.ranks.world
             part = (number + 1) / self.steps_per_epoch
             if self.ranks.leads and part < 1 and time.monotonic() - told > PROGRESS_EVERY_S:
@@ -123,7 +125,7 @@ class Trainer:
                 self._progress(epoch + part, float(totals["loss"]) / (number + 1), images_per_s=seen / (told - started))
         names = sorted(totals)
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
-        return {name: float(value) / self.steps_per_epoch for name, value in zip(names, sums, strict=True)}
+        return {name: float(value) / steps[name] for name, value in zip(names, sums, strict=True)}
 
     def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
         images, targets = batch

@@ -1,0 +1,220 @@
+"""Generation: images made from noise, measured by how far they are from real ones.
+
+Scores: Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) and kernel distance (Bińkowski et al.
+2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images. The features are those of
+another job's classifier, which `extractor` names, before its last layer; without one, 8×8 grey pixels. Published
+FIDs are of the 2015 Inception network, and numbers by different networks can't be compared: so the score's
+name says whose features they are, as in `FID[lenet5]`.
+
+A generated image is made for each given one, from noise that is a function of the given image's bytes: the same
+model answers the same image with the same picture, in any order and batch.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline import images as files
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.sample import Sample, resized
+from pipeline.statistics import Counts, Scorer
+from pipeline.tasks import _distances
+from pipeline.tasks._images import stack
+from pipeline.tasks._learner import Learner, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NEEDS = ()
+CLASSES = "classes"
+PRIMARY = "FID"
+HIGHER_IS_BETTER = False
+#: PNG bytes as base64 text
+OUTPUT = {"image": "string"}
+
+PIXELS, PIXELS_SIDE = "pixels", 8
+DRAWN_PX, SHOWN, BATCH = 96, 64, 64
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One generated image, S×S×3 uint8.
+
+    severity: how unreal it looks to the model itself, 0 to 1 · extractor: whose features `real` (of the given
+    image) and `fake` (of this one) are; without features, pixels are compared.
+    """
+
+    image: NDArray[np.uint8]
+    severity: float = 0.0
+    extractor: str = PIXELS
+    real: NDArray[np.float32] | None = None
+    fake: NDArray[np.float32] | None = None
+
+
+class Sampler(Learner):
+    """A network with `generator` (noise → images −1..1) and `noise(count, device, source)`; subclasses have losses."""
+
+    network: Any
+
+    def use(self, extractor: Learner) -> None:
+        """Take the classifier whose features measure the images."""
+        if _head(extractor) is None:
+            raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
+        super().use(extractor)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 0..255 → float −1..1, the range of tanh."""
+        return images.float() / 127.5 - 1
+
+    def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
+        """With targets: losses by name on the real images. Without: a generated image for each given one."""
+        return self.sample(images) if targets is None else self.losses(self.normalise(images), targets, phase)
+
+    def sample(self, images: Tensor) -> list[Generated]:
+        """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
+        drawn = self.network.generator(torch.cat([self._noise(image) for image in images]).to(images.device)).float()
+        fakes = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        severities = self.doubts(drawn).tolist()
+        pictures = fakes.cpu().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
+        if self.extractor is None:
+            return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
+        pairs = zip(features(self.extractor, images), features(self.extractor, fakes), strict=True)
+        found = zip(pictures, severities, pairs, strict=True)
+        return [Generated(picture, doubt, self.extractor.name, *pair) for picture, doubt, pair in found]
+
+    def _noise(self, image: Tensor) -> Tensor:
+        seed = hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=8).digest()
+        return self.network.noise(1, "cpu", torch.Generator().manual_seed(int.from_bytes(seed, "big")))
+
+    def doubts(self, fakes: Tensor) -> Tensor:
+        """How unreal each image −1..1 looks to the model itself, 0 to 1; 0 where it has no opinion."""
+        return torch.zeros(len(fakes))
+
+
+def _head(extractor: Learner) -> str | None:
+    architecture = extractor.name.split("@")[0]
+    head: str | None = plugins.constant("models", architecture, "HEAD")
+    return head
+
+
+def features(extractor: Learner, images: Tensor) -> NDArray[np.float32]:
+    """B×C×S×S uint8 → B×D: what the classifier's last layer reads, of images in its own channels and size."""
+    wanted, values = extractor.settings, images.float()
+    if wanted.channels < values.shape[1]:
+        values = (values * torch.tensor(LUMINANCE, device=values.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    values = values.expand(-1, wanted.channels, -1, -1)
+    if wanted.size != values.shape[-1]:
+        values = F.interpolate(values, (wanted.size, wanted.size), mode="bilinear", antialias=True)
+    seen: list[Tensor] = []
+    head = extractor.network.get_submodule(str(_head(extractor)))
+    hook = head.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    try:
+        with (
+            torch.no_grad(),
+            torch.autocast(images.device.type, enabled=False),
+        ):  # the same numbers in training as on the CPU
+            extractor.network(extractor.normalise(values.round().clamp(0, 255)))
+    finally:
+        hook.remove()
+    maps = seen[0].flatten(2).mean(2) if seen[0].ndim > 2 else seen[0]
+    return np.asarray(maps.float().cpu().numpy(), np.float32)
+
+
+def learner(network: nn.Module, settings: Settings) -> Sampler:
+    """A learner that generates; how a generator is trained is known to its architecture, which brings its own."""
+    return Sampler(network, settings)
+
+
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
+    """uint8 B×C×S×S; the targets are B zeros, for the images are their own."""
+    return stack(samples, settings.channels), torch.zeros(len(samples))
+
+
+def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
+    """One real image and the generated one: features of both, whose they are, and the generated image as PNG."""
+    real, fake = prediction.real, prediction.fake
+    if real is None or fake is None:
+        side = prediction.image.shape[0]
+        real, fake = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
+    return {
+        "extractor": prediction.extractor,
+        "real": real.tolist(),
+        "fake": fake.tolist(),
+        "image": files.encode_png(prediction.image),
+        "severity": prediction.severity,
+    }
+
+
+def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """64 grey values in 0..1."""
+    small = files.resize(files.luminance(image), PIXELS_SIDE, PIXELS_SIDE)
+    return np.divide(small.reshape(-1), 255, dtype=np.float32)
+
+
+def scorer(table: pa.Table, settings: Settings) -> Scorer:
+    """A function of row counts that gives both distances; the features must all be of one extractor."""
+    extractors = sorted(set(table["extractor"].to_pylist()))
+    if len(extractors) != 1:
+        raise UserError(f"generation: rows by different extractors, {', '.join(extractors)}. Evaluate all by one.")
+    architecture = extractors[0].split("@")[0]
+    real, fake = (np.asarray(table[name].to_pylist(), np.float64) for name in ("real", "fake"))
+    frechet, kernel = _distances.frechet(real, fake), _distances.kernel(real, fake)
+
+    def score(counts: Counts) -> dict[str, float]:
+        return {f"FID[{architecture}]": frechet(counts), f"KID[{architecture}]": kernel(counts)}
+
+    return score
+
+
+def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
+    """Up to 64 generated images; their noise stays the same from one training to the next."""
+    from matplotlib.figure import Figure
+
+    pictures = [files.decode_stored(data) for data in table["image"].slice(0, SHOWN).to_pylist()]
+    sheet = files.grid(pictures, 8, side=max(settings.size, 48), gap=2)
+    figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet)
+    axes.set_axis_off()
+    return {"samples": figure}
+
+
+def draw(sample: Sample, prediction: Generated, settings: Settings) -> NDArray[np.uint8]:
+    """The generated image; there is no truth to show beside it."""
+    return files.resize(prediction.image, DRAWN_PX, DRAWN_PX, smooth=False)
+
+
+def answer(sample: Sample, prediction: Generated, settings: Settings) -> dict[str, Any]:
+    """The generated image as a served model gives it, for an image that only chooses the noise."""
+    return {"image": base64.b64encode(files.encode_png(prediction.image)).decode()}
+
+
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Generated:
+    """The picture behind a served answer. Features are not served: `measured` adds them, else rows compare pixels."""
+    return Generated(files.decode_stored(base64.b64decode(answered["image"])))
+
+
+def measured(
+    predictions: Sequence[Generated], samples: Sequence[Sample], extractor: Learner, settings: Settings
+) -> list[Generated]:
+    """Served images with the features of an extractor, as `learner` would have measured them."""
+    found = []
+    for start in range(0, len(predictions), BATCH):
+        made = predictions[start : start + BATCH]
+        asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + BATCH]]
+        real = features(extractor, stack(asked, settings.channels))
+        fake = features(extractor, stack([Sample("", item.image) for item in made], settings.channels))
+        for item, *pair in zip(made, real, fake, strict=True):
+            found.append(Generated(item.image, item.severity, extractor.name, *pair))
+    return found

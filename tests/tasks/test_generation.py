@@ -1,0 +1,319 @@
+"""Generation's distances against independent formulas, and samples that depend on the given image alone."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.linalg  # type: ignore[import-untyped]
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.image.fid import _compute_fid
+
+from pipeline import images, store
+from pipeline.errors import UserError
+from pipeline.evaluate import predict
+from pipeline.evaluate import stage as evaluate_stage
+from pipeline.models import _stored, dcgan
+from pipeline.models._features import features as stage_maps
+from pipeline.models._spec import Spec, build
+from pipeline.params import Params
+from pipeline.sample import Sample
+from pipeline.tasks import _distances, classification, generation
+from pipeline.tasks._learner import Learner, Settings
+from pipeline.train import stage as train_stage
+
+Floats = NDArray[np.float64]
+Project = Callable[..., tuple[Path, Params]]
+
+
+def settings(channels: int = 1, size: int = 16) -> Settings:
+    return Settings(("a", "b"), (), (1, 1), channels, size, (0.5,) * channels, (0.25,) * channels)
+
+
+def sets(number: int, width: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """Two sets of features that are correlated, and dead in some places, as behind rectifiers."""
+    generator = np.random.default_rng(seed)
+    mixed = generator.normal(size=(2, number, width)) @ generator.normal(size=(width, width)) / width**0.5
+    mixed[1] = mixed[1] * 1.3 + 0.2
+    mixed[:, :, 0] = -1
+    real, fake = np.maximum(mixed, 0)
+    return real, fake
+
+
+def ones(number: int) -> NDArray[np.int64]:
+    return np.ones(number, np.int64)
+
+
+@pytest.mark.parametrize("width", [2, 20, 84])
+def test_frechet_is_that_of_a_matrix_root(width: int) -> None:
+    real, fake = sets(200, width)
+    first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    root = scipy.linalg.sqrtm((first + 1e-13 * np.eye(width)) @ (second + 1e-13 * np.eye(width))).real
+    apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
+    expected = apart + np.trace(first) + np.trace(second) - 2 * np.trace(root)
+    found = _distances.frechet(real, fake)(ones(200))
+    assert found == pytest.approx(expected, rel=1e-6)
+    values = (real.mean(0), first, fake.mean(0), second)
+    theirs = float(_compute_fid(*(torch.from_numpy(value) for value in values)))
+    assert found == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 10, 40, 41, 60])
+def test_frechet_with_fewer_rows_than_features(number: int) -> None:
+    """The eigenvalues of AB, which a Gram matrix of the rows never sees."""
+    real, fake = sets(number, 40)
+    first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    shared = np.sqrt(np.linalg.eigvals(first @ second).astype(complex)).real.sum()
+    apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
+    expected = apart + np.trace(first) + np.trace(second) - 2 * shared
+    assert _distances.frechet(real, fake)(ones(number)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_frechet_of_gaussians_by_hand() -> None:
+    """Along one axis the distance is (μ−ν)² + (σ−τ)²; independent axes add up."""
+    corners = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * np.sqrt(3 / 4)  # variance 1 by ddof 1
+    real, fake = corners * [2, 5], corners * [3, 1] + [10, -7]
+    expected = 10**2 + 7**2 + (2 - 3) ** 2 + (5 - 1) ** 2
+    assert _distances.frechet(real, fake)(ones(4)) == pytest.approx(expected, rel=1e-12)
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[0]
+    assert _distances.frechet(real @ turned, fake @ turned)(ones(4)) == pytest.approx(expected, rel=1e-12)
+    assert _distances.frechet(real, real)(ones(4)) == pytest.approx(0, abs=1e-12)
+
+
+def test_kernel_distance_by_loops() -> None:
+    real, fake = sets(12, 5)
+    kernel: Callable[[Floats, Floats], float] = lambda x, y: float((x @ y / 5 + 1) ** 3)  # noqa: E731
+    pairs = [(i, j) for i in range(12) for j in range(12)]
+    within = sum(kernel(rows[i], rows[j]) for rows in (real, fake) for i, j in pairs if i != j) / (12 * 11)
+    between = sum(kernel(real[i], fake[j]) for i, j in pairs) / 12**2
+    assert _distances.kernel(real, fake)(ones(12)) == pytest.approx(within - 2 * between, rel=1e-9)
+
+
+def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = sets(25, 5)
+    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 10), slice(10, 20), slice(20, 25))]
+    monkeypatch.setattr(_distances, "BLOCK", 10)
+    found = _distances.kernel(real, fake)(ones(25))
+    assert found == pytest.approx((parts[0](ones(10)) + parts[1](ones(10)) + parts[2](ones(5))) / 3)
+
+
+def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
+    pairs = zip(real.tolist(), fake.tolist(), strict=True)
+    return pa.Table.from_pylist([{"real": one, "fake": other, "extractor": extractor} for one, other in pairs])
+
+
+@pytest.mark.parametrize("width", [6, 90])
+def test_counts_are_repeated_rows(width: int) -> None:
+    rows = table(*sets(60, width))
+    counts = np.random.default_rng(1).integers(0, 4, 60)
+    weighted = generation.scorer(rows, settings())(counts)
+    repeated = rows.take(np.repeat(np.arange(60), counts))
+    assert list(weighted) == ["FID[lenet5]", "KID[lenet5]"]
+    assert weighted == pytest.approx(generation.scorer(repeated, settings())(ones(int(counts.sum()))), rel=1e-6)
+    assert weighted != pytest.approx(generation.scorer(rows, settings())(ones(60)), rel=1e-3)
+
+
+def test_one_image_has_no_distance() -> None:
+    score = generation.scorer(table(*sets(3, 4)), settings())
+    assert all(np.isnan(value) for value in score(np.array([0, 1, 0])).values())
+    assert all(np.isfinite(value) for value in score(np.array([0, 2, 0])).values())
+
+
+def test_features_of_different_extractors_are_refused() -> None:
+    rows = pa.concat_tables([table(*sets(3, 4)), table(*sets(3, 4), extractor="lenet5@0b")])
+    with pytest.raises(UserError, match="different extractors, lenet5@0a, lenet5@0b"):
+        generation.scorer(rows, settings())
+
+
+def test_a_resample_takes_milliseconds() -> None:
+    score = generation.scorer(table(*sets(360, 128)), settings())
+    counts = np.bincount(np.random.default_rng(0).integers(360, size=360), minlength=360)
+    seconds = []
+    for _ in range(20):
+        started = time.thread_time()
+        score(counts)
+        seconds.append(time.thread_time() - started)
+    assert min(seconds) < 0.02
+
+
+def sampler(channels: int = 1, size: int = 16) -> dcgan.Adversarial:
+    torch.manual_seed(0)
+    network = build("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
+    for parameter in network.parameters():
+        parameter.data *= 4  # so that samples differ by more than a grey level
+    learner = dcgan.learner(network, settings(channels, size))
+    learner.eval()
+    return learner
+
+
+def extractor(channels: int = 1, size: int = 32) -> Learner:
+    torch.manual_seed(1)
+    network = build("lenet5", Spec("classification", 3, channels, size), {})
+    learner = classification.learner(network, settings(channels, size)).eval()
+    learner.name = "lenet5@0a"
+    return learner
+
+
+def given(number: int, channels: int = 1, size: int = 16) -> Tensor:
+    source = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (number, channels, size, size), dtype=torch.uint8, generator=source)
+
+
+@torch.inference_mode()
+def test_a_sample_is_a_function_of_the_given_image() -> None:
+    learner, asked = sampler(), given(5)
+    torch.manual_seed(5)
+    first = learner(asked)
+    torch.manual_seed(6)
+    again = [learner(asked[place : place + 1])[0] for place in (4, 3, 2, 1, 0)][::-1]
+    assert first[0].image.shape == (16, 16, 3)
+    assert first[0].image.dtype == np.uint8
+    for one, other in zip(first, again, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        assert 0 < one.severity < 1
+    assert all((first[0].image != other.image).any() for other in first[1:])
+
+
+@torch.inference_mode()
+def test_samples_are_colours_where_the_images_are() -> None:
+    (grey, *_), (colour, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
+    assert (grey.image[..., 0] == grey.image[..., 1]).all()
+    assert (colour.image[..., 0] != colour.image[..., 1]).any()
+
+
+@torch.inference_mode()
+def test_features_are_what_the_head_reads() -> None:
+    classifier, asked = extractor(), given(4, size=32)
+    before = stage_maps(classifier.network, classifier.normalise(asked), ("f6",))["f6"]
+    found = generation.features(classifier, asked)
+    np.testing.assert_allclose(found, before, rtol=1e-6)
+    assert found.shape == (4, 84)
+    assert not classifier.network.get_submodule("output")._forward_pre_hooks
+
+
+@torch.inference_mode()
+def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
+    flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
+    expected = generation.features(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))
+    np.testing.assert_allclose(generation.features(extractor(), flat), expected, rtol=1e-5)
+    colours = extractor(channels=3)
+    of_grey = generation.features(colours, given(2))
+    np.testing.assert_allclose(of_grey, generation.features(colours, given(2).expand(-1, 3, -1, -1)), rtol=1e-6)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
+    ours = generation.features(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(ours, generation.features(extractor(), by_pillow), atol=0.05)
+
+
+def test_only_a_classifier_can_be_the_extractor() -> None:
+    other = sampler()
+    other.name = "dcgan@0a"
+    with pytest.raises(UserError, match="extractor: dcgan@0a is no classifier"):
+        sampler().use(other)
+
+
+@torch.inference_mode()
+def test_a_row_with_and_without_an_extractor() -> None:
+    learner, asked = sampler(), given(1)
+    sample = Sample("x", asked[0].permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy())
+    plain = generation.rows(sample, learner(asked)[0])
+    assert plain["extractor"] == "pixels"
+    assert len(plain["real"]) == len(plain["fake"]) == 64
+    mean = asked.float().mean() / 255
+    assert np.mean(plain["real"]) == pytest.approx(float(mean), abs=0.01)
+    learner.use(extractor())
+    row = generation.rows(sample, learner(asked)[0])
+    assert row.keys() == plain.keys()
+    assert row["extractor"] == "lenet5@0a"
+    assert row["image"] == plain["image"]
+    np.testing.assert_allclose(row["real"], generation.features(extractor(), asked)[0], rtol=1e-6)
+    assert not any(name.startswith("extractor") for name in learner.state_dict())
+
+
+def test_the_plain_learner_generates_and_does_not_train() -> None:
+    learner = generation.learner(sampler().network, settings()).eval()
+    with torch.inference_mode():
+        assert learner(given(2))[1].severity == 0
+    with pytest.raises(NotImplementedError):
+        learner(given(2), torch.zeros(2))
+
+
+def test_collate_needs_no_label() -> None:
+    asked, targets = generation.collate([Sample("x", np.zeros((4, 4, 3), np.uint8))] * 3, settings(3))
+    assert asked.shape == (3, 3, 4, 4)
+    assert targets.shape == (3,)
+
+
+def test_answer_and_back() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    sample, made = Sample("x", picture), generation.Generated(picture, 0.5)
+    answered = json.loads(json.dumps(generation.answer(sample, made, settings())))
+    assert list(answered) == list(generation.OUTPUT)
+    np.testing.assert_array_equal(images.decode(base64.b64decode(answered["image"])), picture)
+    back = generation.prediction(sample, answered, settings())
+    np.testing.assert_array_equal(back.image, picture)
+    row = generation.rows(sample, back)
+    assert row["real"] == row["fake"]
+
+
+@torch.inference_mode()
+def test_a_served_answer_is_measured_as_the_learner_does() -> None:
+    learner, pixels = sampler(), np.random.default_rng(0).integers(0, 256, (70, 9, 9, 3), dtype=np.uint8)
+    samples = [Sample(f"{number}", picture) for number, picture in enumerate(pixels)]
+    plain = predict.predictor(learner, "generation")(samples)
+    learner.use(extractor())
+    expected = predict.predictor(learner, "generation")(samples)
+    found = generation.measured(plain, samples, extractor(), settings())
+    for sample, one, other in zip(samples, expected, found, strict=True):
+        first, second = generation.rows(sample, one), generation.rows(sample, other)
+        np.testing.assert_allclose(first.pop("real"), second.pop("real"), atol=1e-5)
+        np.testing.assert_allclose(first.pop("fake"), second.pop("fake"), atol=1e-5)
+        assert first == second
+
+
+def test_pictures() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    sample, made = Sample("x", picture), generation.Generated(picture)
+    drawn = generation.draw(sample, made, settings())
+    np.testing.assert_array_equal(drawn[::6, ::6], picture)
+    row = generation.rows(sample, made)
+    figure = generation.figures(pa.Table.from_pylist([row] * 70), settings())["samples"]
+    assert len(figure.axes) == 1
+
+
+GAN: dict[str, Any] = {
+    "task": "generation",
+    "architecture": "dcgan",
+    "size": 16,
+    "epochs": 1,
+    "batch": 256,
+    "extractor": "classifier",
+    "options": {"width": 4, "latent": 8},
+}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
+    classifier = {"architecture": "lenet5", "size": 32, "epochs": 1, "batch": 256}
+    root, params = project({"gan": GAN, "classifier": classifier})
+    train_stage.run(params, root)
+    evaluate_stage.run(params, root)
+    metrics = store.read_json(root / "metrics/gan.json")
+    assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
+    assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
+    assert metrics["val_FID[lenet5]"] > 0
+    assert {"KID[lenet5]", "KID[lenet5]_low"} <= metrics.keys()
+    pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
+    assert pictures == {"examples.png", "failures.png", "figure-samples.png"}
+    learner, _ = _stored.load(root / "models/classifier")
+    assert learner.name.startswith("lenet5@")
+    served, _ = _stored.load(root / "models/gan")
+    (made,) = predict.predictor(served, "generation")([Sample("x", np.zeros((8, 8, 3), np.uint8))])
+    assert made.extractor == "pixels"
