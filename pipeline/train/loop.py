@@ -94,7 +94,7 @@ class Trainer:
         row |= {f"train/{name}": value for name, value in losses.items()}
         self.primary = statistics.primary(self.task.PRIMARY, scores)
         kept = {name for name in scores if "[" not in name} | {self.primary}  # not one curve a class
-        row |= {f"val/{name}": value for name, value in scores.items() if name in kept}
+        row |= {f"val/{name}": scores[name] for name in scores if name in kept and math.isfinite(scores[name])}
         self.history.append(row)
         self.next_epoch = epoch + 1
         self._note_best(row)
@@ -199,7 +199,8 @@ class Trainer:
         return scores
 
     def _note_best(self, row: dict[str, Any]) -> None:
-        value = row[f"val/{self.primary}"] * (1 if self.task.HIGHER_IS_BETTER else -1)
+        score = row.get(f"val/{self.primary}")
+        value = -math.inf if score is None else score * (1 if self.task.HIGHER_IS_BETTER else -1)
         if self.best is None or value > self.best["value"]:
             self.best, self.since_best = {"value": value, "epoch": row["epoch"]}, 0
             if self.ranks.leads:
@@ -252,6 +253,6 @@ class Trainer:
             history.write(path / history.FILE, self.history)
 
     def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
-        value = self.history[-1][f"val/{self.primary}"] if self.history else None
+        value = self.history[-1].get(f"val/{self.primary}") if self.history else None
         entries |= {"epoch": epochs_done, "loss": loss if math.isfinite(loss) else None, "step": self.step}
         self.ledger.note(primary=self.primary, value=value, **entries)

@@ -1,0 +1,190 @@
+"""Faster R-CNN: one network proposes boxes and says what is in them.
+
+Ren, He, Girshick, Sun: Faster R-CNN, NIPS 2015, https://arxiv.org/abs/1506.01497, with the feature pyramid of Lin et
+al., CVPR 2017, https://arxiv.org/abs/1612.03144. Published: 73.2 mAP on VOC 2007 (VGG-16, trained on 07+12), and on
+COCO 37.0 mAP with ResNet-50 and the pyramid (torchvision's weights).
+
+Promise: with `backbone: resnet, depth: 50` it is torchvision's fasterrcnn_resnet50_fpn: 41,755,286 parameters for 91
+classes with background (41,532,886 of them trained there, where the first layers stay as they are; normalisation is
+frozen in both), its weights load by name and its detections agree. Any classifier of this folder can be the backbone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models import _spec
+from pipeline.models._features import features, stage_shapes
+from pipeline.models._spec import Spec
+
+TASKS = ("detection",)
+PAPER = {
+    "input": [3, 800, 800],
+    "classes": 90,
+    "options": {"backbone": "resnet", "backbone_options": {"depth": 50}, "frozen_norm": True},
+    "parameters": 41_755_286,
+}
+STAGES = ()
+
+ASPECTS = (0.5, 1.0, 2.0)
+#: side of the smallest anchor in strides of its map
+ANCHOR = 8
+#: side in cells of what the box head sees of a proposal
+CELLS = 7
+
+
+def build(
+    spec: Spec,
+    *,
+    backbone: str = "resnet",
+    backbone_options: dict[str, Any] | None = None,
+    stages: Sequence[str] | None = None,
+    pyramid: bool = True,
+    frozen_norm: bool = False,
+    width: int = 256,
+    head_width: int = 1024,
+    anchors: Sequence[float] | None = None,
+    proposals: int = 1000,
+    samples: int = 512,
+) -> nn.Module:
+    """Images B×C×S×S → a dict an image with boxes N×4 in pixels, labels N and scores N; with targets: losses by name.
+
+    backbone: a classifier of this folder, backbone_options those of its build · stages: which of its maps are used;
+    all, without a pyramid the last · pyramid: the maps are merged from coarse to fine, into `width` channels each,
+    and one coarser is added · frozen_norm: the backbone's batch normalisation stays as it was loaded, which a
+    pretrained one needs where batches are small · head_width: of the two layers that judge a proposal · anchors:
+    sides in pixels, one a map of the pyramid or any number for the one map; by default 8 strides, and 8, 16, 32 of
+    the one map · proposals: judged per image, twice as many in training, where `samples` of them are learnt from.
+    """
+    body, used = trunk(spec, backbone, backbone_options or {}, stages, last_only=not pyramid)
+    shapes = stage_shapes(body, used, spec.channels, spec.size)
+    maps = Backbone(body, shapes, width if pyramid else None)
+    if frozen_norm:
+        freeze_norm(maps)
+    roi_names = [str(number) for number in range(len(used))]
+    network = FasterRCNN(
+        maps,
+        rpn_anchor_generator=_anchors([stride for _, stride in shapes.values()], pyramid, anchors),
+        rpn_pre_nms_top_n_train=2 * proposals,
+        rpn_pre_nms_top_n_test=proposals,
+        rpn_post_nms_top_n_train=2 * proposals,
+        rpn_post_nms_top_n_test=proposals,
+        box_roi_pool=MultiScaleRoIAlign(roi_names, output_size=CELLS, sampling_ratio=2),
+        box_head=TwoMLPHead(maps.out_channels * CELLS**2, head_width),
+        box_predictor=FastRCNNPredictor(head_width, spec.classes + 1),
+        box_batch_size_per_image=samples,
+    )
+    network.transform = Ready()
+    return network
+
+
+class Backbone(nn.Module):
+    """A classifier's maps by number, from fine to coarse, and a pyramid of them where `width` is given."""
+
+    def __init__(self, body: nn.Module, shapes: dict[str, tuple[int, int]], width: int | None) -> None:
+        super().__init__()
+        self.body, self.stages = body, tuple(shapes)
+        channels = [count for count, _ in shapes.values()]
+        self.fpn = None if width is None else FeaturePyramidNetwork(channels, width, LastLevelMaxPool())
+        self.out_channels = channels[-1] if width is None else width
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """B×C×S×S → maps B×width×H×W."""
+        found = features(self.body, images, self.stages).values()
+        maps = OrderedDict((str(number), found_map) for number, found_map in enumerate(found))
+        return maps if self.fpn is None else self.fpn(maps)
+
+
+class Ready(nn.Module):
+    """Stands where torchvision scales and normalises images: ours come ready. Its class 0 is background, ours a thing.
+
+    Masks are moved by half a pixel: torchvision's mask loss reads a pixel at its corner, and we paste at its centre.
+    """
+
+    def forward(self, images: Tensor, targets: Sequence[dict[str, Tensor]] | None = None) -> tuple[ImageList, Any]:
+        """Images B×C×S×S and targets → torchvision's image list and targets."""
+        sizes = [(images.shape[-2], images.shape[-1])] * len(images)
+        return ImageList(images, sizes), None if targets is None else [_counted(target) for target in targets]
+
+    def postprocess(self, found: list[dict[str, Tensor]], _sizes: Any, _original: Any) -> list[dict[str, Tensor]]:
+        """Labels from 0."""
+        return [item | {"labels": item["labels"] - 1} for item in found]
+
+
+def _counted(target: dict[str, Tensor]) -> dict[str, Tensor]:
+    changed = target | {"labels": target["labels"] + 1}
+    if "masks" in target:
+        padded = nn.functional.pad(target["masks"][:, None].float(), (1, 0, 1, 0))
+        changed["masks"] = nn.functional.avg_pool2d(padded, 2, stride=1)[:, 0]
+    return changed
+
+
+def trunk(
+    spec: Spec, backbone: str, options: dict[str, Any], stages: Sequence[str] | None, *, last_only: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A classifier without what its maps do not need, and the names of the maps; its other names stay."""
+    known = plugins.constant("models", backbone, "STAGES") or ()
+    used = tuple(stages or known)[-1 if last_only else 0 :]
+    if not used or set(used) - set(known):
+        raise UserError(f"options.stages: {list(used)} are not maps of {backbone}, which has {list(known)}")
+    body = _spec.build(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
+    ran: set[str] = set()
+    shadow = deepcopy(body).to("meta")
+    for name, module in shadow.named_modules():
+        module.register_forward_pre_hook(lambda _module, _inputs, name=name: ran.add(name))
+    with torch.no_grad():
+        features(shadow, torch.empty(2, spec.channels, spec.size, spec.size, device="meta"), used)
+    for name, module in list(body.named_modules()):
+        if name not in ran and list(module.parameters(recurse=False)):
+            body.set_submodule(name, nn.Identity())
+    return body, used
+
+
+def freeze_norm(network: nn.Module) -> None:
+    """Replace batch normalisation by the fixed scale and shift that it has come to."""
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(layer.num_features, layer.eps)
+            frozen.load_state_dict(layer.state_dict(), strict=False)
+            network.set_submodule(name, frozen)
+
+
+def _anchors(strides: list[int], pyramid: bool, sides: Sequence[float] | None) -> AnchorGenerator:
+    if not pyramid:
+        sizes = [tuple(sides or (ANCHOR * strides[-1] * factor for factor in (1, 2, 4)))]
+    else:
+        strides = [*strides, 2 * strides[-1]]
+        sizes = [(side,) for side in sides or (ANCHOR * stride for stride in strides)]
+        if len(sizes) != len(strides):
+            raise UserError(f"options.anchors: {len(sizes)} sides for {len(strides)} maps; give one a map")
+    return AnchorGenerator(tuple(sizes), (ASPECTS,) * len(sizes))
+
+
+def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
+    """What the network computes for an image with the largest number of proposals, all of them the whole image."""
+    return judged(network, network.backbone(images), images.shape[-1])
+
+
+def judged(network: Any, maps: dict[str, Tensor], side: int) -> dict[str, list[Tensor]]:
+    """What both heads say of the maps of side×side images: about every anchor, and about the proposals."""
+    objectness, deltas = network.rpn.head(list(maps.values()))
+    pooled = pool(maps, side, CELLS, network.rpn.post_nms_top_n())
+    scores, boxes = network.roi_heads.box_predictor(network.roi_heads.box_head(pooled))
+    return {"objectness": objectness, "deltas": deltas, "scores": [scores], "boxes": [boxes]}
+
+
+def pool(maps: dict[str, Tensor], side: int, cells: int, count: int) -> Tensor:
+    """The finest map in `count` boxes, all of them the whole first image: count×C×cells×cells."""
+    whole = maps["0"].new_tensor([0, 0, 0, side, side]).expand(count, 5)
+    return roi_align(maps["0"], whole, cells, maps["0"].shape[-1] / side, 2)

@@ -1,0 +1,78 @@
+"""Pictures of detections: hits green, false alarms red, what was missed yellow and dashed."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pipeline import boxes as geometry
+from pipeline import images
+from pipeline import masks as outlines
+from pipeline.sample import Sample
+from pipeline.tasks import _average_precision as precision
+from pipeline.tasks._detection import SHOWN, Found, Truth
+from pipeline.tasks._images import GREEN, RED
+from pipeline.tasks._learner import Settings
+
+YELLOW, GREY = (255, 214, 0), (158, 158, 158)
+COLOURS = {precision.WRONG: RED, precision.RIGHT: GREEN, precision.NEITHER: GREY}
+SIDE = 160
+#: pixels of a dash and of the gap behind it
+DASH = 4
+#: how much of a mask's colour is mixed in
+TINT = 0.45
+Colour = tuple[int, int, int]
+
+
+def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool = False) -> NDArray[np.uint8]:
+    """The image, 160 pixels on its longer side, with what is found from a score of 0.5 on and what is not."""
+    height, width = sample.pixels.shape[:2]
+    best = precision.ranked(prediction.scores, prediction.labels)
+    found = prediction.take(best[prediction.scores[best] >= SHOWN])
+    truth = Truth.of(sample)
+    boxes = found.pixels(height, width)
+    shapes = found.outlines(height, width) if masks else []
+    overlap = outlines.iou(shapes, truth.masks, truth.crowd) if masks else geometry.iou(boxes, truth.boxes, truth.crowd)
+    ignored = np.repeat(truth.ignored[:, None], len(precision.AREAS), axis=1)
+    other = np.zeros((len(boxes), len(precision.AREAS)), np.bool_)
+    verdict = precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)[:, 0, 0]
+    colours = [COLOURS[int(value)] for value in verdict]
+    hit = (overlap >= precision.OVERLAPS[0]) & (found.labels[:, None] == truth.labels)
+    missed = np.flatnonzero(~truth.ignored & ~hit.any(axis=0))
+
+    scale = SIDE / max(height, width)
+    tinted = _tinted(sample.pixels, shapes, colours)
+    picture = Image.fromarray(images.resize(tinted, max(1, round(height * scale)), max(1, round(width * scale))))
+    canvas = ImageDraw.Draw(picture)
+    for place in missed:
+        _dashed(canvas, truth.boxes[place] * scale)
+        _caption(canvas, truth.boxes[place] * scale, settings.classes[truth.labels[place]], YELLOW)
+    for box, label, score, colour in zip(boxes * scale, found.labels, found.scores, colours, strict=True):
+        canvas.rectangle(tuple(box), outline=colour, width=2)
+        _caption(canvas, box, f"{settings.classes[label]} {score:.2f}", colour)
+    return np.asarray(picture)
+
+
+def _tinted(pixels: NDArray[np.uint8], shapes: list[bytes], colours: list[Colour]) -> NDArray[np.uint8]:
+    result = pixels.astype(np.float32)
+    for shape, colour in zip(shapes, colours, strict=False):
+        inside = outlines.decode(shape, *pixels.shape[:2])
+        result[inside] = (1 - TINT) * result[inside] + TINT * np.array(colour, np.float32)
+    return result.astype(np.uint8)
+
+
+def _dashed(canvas: ImageDraw.ImageDraw, box: NDArray[np.float64]) -> None:
+    left, top, right, bottom = box.tolist()
+    for x in np.arange(left, right, 2 * DASH):
+        for y in (top, bottom):
+            canvas.line((x, y, min(x + DASH, right), y), fill=YELLOW, width=2)
+    for y in np.arange(top, bottom, 2 * DASH):
+        for x in (left, right):
+            canvas.line((x, y, x, min(y + DASH, bottom)), fill=YELLOW, width=2)
+
+
+def _caption(canvas: ImageDraw.ImageDraw, box: NDArray[np.float64], text: str, colour: Colour) -> None:
+    """Text on a bar of the colour, above the box or, at the border, inside."""
+    left, top = float(box[0]), float(box[1])
+    top = top - 13 if top >= 13 else top
+    canvas.rectangle((left, top, left + canvas.textlength(text, font_size=11) + 3, top + 12), fill=colour)
+    canvas.text((left + 2, top), text, fill="black" if colour == YELLOW else "white", font_size=11)

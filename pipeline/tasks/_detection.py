@@ -1,0 +1,222 @@
+"""What detection and instance segmentation share: targets, the learner, rows, pictures and answers.
+
+A detector computes its own losses, as detectors do: `network(images, targets)` in training gives losses by name, and
+`network(images)` a dict an image with `boxes` N×4 (x_min, y_min, x_max, y_max in pixels of the network's input),
+`labels` N, `scores` N and, for outlines, `masks` N×1×M×M (probabilities within each box).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import boxes as geometry
+from pipeline import masks as outlines
+from pipeline.sample import Sample
+from pipeline.tasks import _average_precision as precision
+from pipeline.tasks._images import stack
+from pipeline.tasks._learner import Learner, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Target = dict[str, Tensor]
+#: from this score on a detection is shown, and counts as a mistake where it is one
+SHOWN = 0.5
+#: a predicted outline reaches as far as its probability
+INSIDE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a detector sees in one image.
+
+    boxes: N×4 float64, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
+    float16 probabilities within each box, or N RLE in the pixels of the image asked about, or None.
+    """
+
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    masks: NDArray[np.float16] | Sequence[bytes] | None = None
+
+    def pixels(self, height: int, width: int) -> NDArray[np.float64]:
+        """N×4 boxes in pixels of a height×width image."""
+        return self.boxes * [width, height, width, height]
+
+    def outlines(self, height: int, width: int) -> list[bytes]:
+        """N RLE in pixels of a height×width image."""
+        if isinstance(self.masks, np.ndarray):
+            boxes = self.pixels(height, width)
+            return [pasted(mask, box, height, width) for mask, box in zip(self.masks, boxes, strict=True)]
+        return list(self.masks or ())
+
+    def take(self, places: NDArray[np.int64]) -> "Found":
+        """Some of the detections, in that order."""
+        masks = self.masks
+        chosen = masks[places] if isinstance(masks, np.ndarray) else masks and [masks[place] for place in places]
+        return Found(self.boxes[places], self.labels[places], self.scores[places], chosen)
+
+
+def pasted(mask: NDArray[np.float16], box: NDArray[np.float64], height: int, width: int) -> bytes:
+    """The RLE of M×M probabilities within a box, read between their centres at each pixel's centre."""
+    left, top, right, bottom = box.tolist()
+    columns, across = _weights(left, right, width, mask.shape[1])
+    rows, down = _weights(top, bottom, height, mask.shape[0])
+    whole = np.zeros((height, width), np.bool_)
+    whole[np.ix_(rows, columns)] = down @ mask.astype(np.float64) @ across.T >= INSIDE
+    return outlines.encode(whole)
+
+
+def _weights(start: float, end: float, length: int, cells: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The n pixels of a line whose centres lie between start and end, and n×cells: what each reads of each cell."""
+    centres = np.arange(length) + 0.5
+    pixels = np.flatnonzero((centres > start) & (centres < end))
+    places = (centres[pixels] - start) / (end - start) * cells - 0.5 if len(pixels) else np.zeros(0)
+    places = np.clip(places, 0, cells - 1)  # before the first centre and after the last, as there
+    return pixels, np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0)
+
+
+class Detector(Learner):
+    """Hands normalised images and targets on to a network that knows its own losses."""
+
+    def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
+        """With targets: losses by name. Without: what is found, one `Found` an image."""
+        pixels = self.normalise(images)
+        if targets is not None:
+            return self.network(pixels, targets)
+        side = images.shape[-1]
+        return [_found(item, side) for item in self.network(pixels)]
+
+
+def _found(item: dict[str, Tensor], side: int) -> Found:
+    values = {name: value.detach().float().cpu().numpy() for name, value in item.items()}
+    masks = values["masks"][:, 0].astype(np.float16) if "masks" in values else None
+    boxes, scores = (values[name].astype(np.float64) for name in ("boxes", "scores"))
+    return Found(boxes / side, values["labels"].astype(np.int64), scores, masks)
+
+
+def collate(samples: Sequence[Sample], settings: Settings, *, masks: bool = False) -> tuple[Tensor, list[Target]]:
+    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N and, if asked for, `masks` N×S×S.
+
+    Crowds, what is marked difficult, and boxes without area teach nothing and are left out.
+    """
+    return stack(samples, settings.channels), [_target(sample, masks) for sample in samples]
+
+
+def _target(sample: Sample, masks: bool) -> Target:
+    truth = Truth.of(sample)
+    wide = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
+    kept = np.flatnonzero(wide & ~truth.ignored)
+    target = {
+        "boxes": torch.from_numpy(truth.boxes[kept].astype(np.float32)),
+        "labels": torch.from_numpy(truth.labels[kept]),
+    }
+    if masks:
+        size = sample.pixels.shape[:2]
+        shapes = [outlines.decode(truth.masks[int(place)], *size) for place in kept]
+        target["masks"] = torch.from_numpy(np.stack([np.zeros(size, np.bool_), *shapes])[1:].astype(np.uint8))
+    return target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, and which count."""
+
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    masks: Sequence[bytes]
+
+    @classmethod
+    def of(cls, sample: Sample) -> "Truth":
+        """Areas are those of masks where there are any, as COCO has it; an image only asked about has nothing."""
+        boxes = np.zeros((0, 4)) if sample.boxes is None else sample.boxes.astype(np.float64)
+        none = np.zeros(len(boxes), np.bool_)
+        crowd = none if sample.crowd is None else sample.crowd
+        difficult = none if sample.difficult is None else sample.difficult
+        masks = sample.masks or ()
+        areas = np.array([outlines.area(mask) for mask in masks], np.float64) if masks else geometry.area(boxes)
+        labels = np.zeros(0, np.int64) if sample.labels is None else sample.labels
+        return cls(boxes, labels, areas * enlarged(sample), crowd, crowd | difficult, masks)
+
+
+def enlarged(sample: Sample) -> float:
+    """Original pixels a stored pixel."""
+    height, width = sample.pixels.shape[:2]
+    original = sample.size or (height, width)
+    return original[0] * original[1] / (height * width)
+
+
+def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str, Any]:
+    """One image: each detection's label, score and verdicts, each true one's label and where it counts.
+
+    `verdicts` are N×4×10 bytes by area range and overlap of boxes, `mask_verdicts` of outlines; see
+    `_average_precision`. Severity: how many mistakes a person sees: false alarms shown, and things not found.
+    """
+    height, width = sample.pixels.shape[:2]
+    truth = Truth.of(sample)
+    found = prediction.take(precision.ranked(prediction.scores, prediction.labels))
+    ignored = truth.ignored[:, None] | precision.outside(truth.areas)
+    boxes = found.pixels(height, width)
+
+    def judged(overlap: NDArray[np.float64], areas: NDArray[np.float64]) -> NDArray[np.uint8]:
+        other = precision.outside(areas * enlarged(sample))
+        return precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)
+
+    verdicts = {"verdicts": judged(geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))}
+    if masks:
+        shapes = found.outlines(height, width)
+        areas = np.array([outlines.area(shape) for shape in shapes], np.float64)
+        verdicts["mask_verdicts"] = judged(outlines.iou(shapes, truth.masks, truth.crowd), areas)
+    seen = next(reversed(verdicts.values()))[found.scores >= SHOWN, 0, 0]
+    missed = int((~ignored[:, 0]).sum() - (seen == precision.RIGHT).sum())
+    return {
+        "labels": found.labels.tolist(),
+        "scores": found.scores.tolist(),
+        **{name: value.tobytes() for name, value in verdicts.items()},
+        "true_labels": truth.labels.tolist(),
+        "counted": (~ignored).astype(np.uint8).tobytes(),
+        "severity": float(missed + (seen == precision.WRONG).sum()),
+    }
+
+
+def curves(table: pa.Table, settings: Settings, column: str = "verdicts") -> "Figure":
+    """Precision against recall, mean over classes, one line an overlap."""
+    from matplotlib.figure import Figure
+
+    known = precision.evidence(table, len(settings.classes), column)
+    all_rows = np.ones(len(table), np.int64)
+    values = np.stack([item.precisions(all_rows)[0] for item in known])
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    for level in (0, 2, 5, 7, 9):
+        line = [precision.mean(values[:, level, place]) for place in range(len(precision.RECALLS))]
+        axes.plot(precision.RECALLS, line, label=f"{precision.OVERLAPS[level]:.2f}", color=f"C{level}")
+    axes.set(xlabel="recall", ylabel="precision, mean over classes", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(title="overlap", frameon=False)
+    return figure
+
+
+def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, Any]:
+    """Boxes one after the other, x_min, y_min, x_max, y_max in the image's own pixels; labels; scores."""
+    return {
+        "boxes": prediction.pixels(*sample.pixels.shape[:2]).ravel().tolist(),
+        "labels": [settings.classes[label] for label in prediction.labels],
+        "scores": prediction.scores.tolist(),
+    }
+
+
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Found:
+    """The prediction behind a served answer."""
+    height, width = sample.pixels.shape[:2]
+    boxes = np.asarray(answered["boxes"], np.float64).reshape(-1, 4) / [width, height, width, height]
+    labels = np.array([settings.classes.index(name) for name in answered["labels"]], np.int64)
+    return Found(boxes, labels, np.asarray(answered["scores"], np.float64))

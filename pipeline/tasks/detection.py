@@ -1,0 +1,70 @@
+"""Detection: a box, a class and a score for everything there is.
+
+Scores are COCO's (https://cocodataset.org/#detection-eval): average precision over overlaps from 50 % to 95 %, at
+50 % and 75 %, by size and by class, and average recall of the best 1, 10 and 100 detections of an image and class.
+Difficult ones (PASCAL VOC) and crowds (COCO) neither help nor harm.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.sample import Sample
+from pipeline.statistics import Scorer
+from pipeline.tasks import _average_precision, _detection
+from pipeline.tasks._boxed import boxed
+from pipeline.tasks._learner import Learner, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NEEDS = ("boxes", "labels")
+CLASSES = "classes"
+PRIMARY = "mAP"
+HIGHER_IS_BETTER = True
+#: boxes: four numbers each, x_min, y_min, x_max, y_max in the image's pixels
+OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]"}
+
+
+def learner(network: nn.Module, settings: Settings) -> Learner:
+    """For a network that computes its own losses; see `_detection`."""
+    return _detection.Detector(network, settings)
+
+
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[_detection.Target]]:
+    """uint8 B×C×S×S, and boxes and labels an image."""
+    return _detection.collate(samples, settings)
+
+
+def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
+    """One image's detections and true boxes, matched."""
+    return _detection.rows(sample, prediction)
+
+
+def scorer(table: pa.Table, settings: Settings) -> Scorer:
+    """A function of row counts that gives all scores."""
+    return _average_precision.scores(table, settings.classes)
+
+
+def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
+    """Precision against recall."""
+    return {"precision-recall": _detection.curves(table, settings)}
+
+
+def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:
+    """The image with hits in green, false alarms in red, and what was missed in yellow."""
+    return boxed(sample, prediction, settings)
+
+
+def answer(sample: Sample, prediction: _detection.Found, settings: Settings) -> dict[str, Any]:
+    """What a served model says of one image, as OUTPUT declares it."""
+    return _detection.answer(sample, prediction, settings)
+
+
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> _detection.Found:
+    """The prediction behind a served answer, for scoring a served model by today's rows."""
+    return _detection.prediction(sample, answered, settings)

@@ -1,0 +1,81 @@
+"""Instance segmentation: an outline, a box, a class and a score for everything there is.
+
+Scores are COCO's, for outlines (`mask_mAP`, `mask_AP50`, …) and for the boxes around them (`mAP`, `AP50`, …); see
+`detection`. Overlap of outlines is counted in pixels of the stored image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.sample import Sample
+from pipeline.statistics import Counts, Scorer
+from pipeline.tasks import _average_precision, _detection
+from pipeline.tasks._boxed import boxed
+from pipeline.tasks._learner import Learner, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NEEDS = ("boxes", "labels", "masks")
+CLASSES = "classes"
+PRIMARY = "mask_mAP"
+HIGHER_IS_BETTER = True
+#: boxes: four numbers each, x_min, y_min, x_max, y_max in the image's pixels · masks: COCO's compressed RLE
+OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "masks": "string[]"}
+
+
+def learner(network: nn.Module, settings: Settings) -> Learner:
+    """For a network that computes its own losses and gives masks; see `_detection`."""
+    return _detection.Detector(network, settings)
+
+
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[_detection.Target]]:
+    """uint8 B×C×S×S, and boxes, labels and masks an image."""
+    return _detection.collate(samples, settings, masks=True)
+
+
+def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
+    """One image's detections and true ones, matched by box and by outline."""
+    return _detection.rows(sample, prediction, masks=True)
+
+
+def scorer(table: pa.Table, settings: Settings) -> Scorer:
+    """A function of row counts that gives all scores."""
+    by_mask = _average_precision.scores(table, settings.classes, "mask_verdicts")
+    by_box = _average_precision.scores(table, settings.classes)
+
+    def score(counts: Counts) -> dict[str, float]:
+        return {f"mask_{name}": value for name, value in by_mask(counts).items()} | by_box(counts)
+
+    return score
+
+
+def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
+    """Precision against recall, of outlines and of boxes."""
+    return {
+        "mask-precision-recall": _detection.curves(table, settings, "mask_verdicts"),
+        "precision-recall": _detection.curves(table, settings),
+    }
+
+
+def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:
+    """The image with hits in green, false alarms in red, and what was missed in yellow."""
+    return boxed(sample, prediction, settings, masks=True)
+
+
+def answer(sample: Sample, prediction: _detection.Found, settings: Settings) -> dict[str, Any]:
+    """What a served model says of one image, as OUTPUT declares it."""
+    shapes = prediction.outlines(*sample.pixels.shape[:2])
+    return _detection.answer(sample, prediction, settings) | {"masks": [shape.decode("ascii") for shape in shapes]}
+
+
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> _detection.Found:
+    """The prediction behind a served answer, for scoring a served model by today's rows."""
+    masks = [shape.encode("ascii") for shape in answered["masks"]]
+    return replace(_detection.prediction(sample, answered, settings), masks=masks)

@@ -1,0 +1,159 @@
+"""Faster R-CNN is torchvision's, on any classifier of the folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models import detection as theirs
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+from pipeline.count.layers import count
+from pipeline.errors import UserError
+from pipeline.models import _stored, faster_rcnn, resnet
+from pipeline.models._spec import Spec
+
+SIDE = 96
+SPEC = Spec("detection", 4, 3, SIDE)
+SMALL: dict[str, Any] = {
+    "backbone_options": {"width": 8},
+    "width": 16,
+    "head_width": 32,
+    "anchors": [8, 16, 24, 32, 48],
+    "proposals": 20,
+    "samples": 16,
+}
+TARGETS = [
+    {"boxes": torch.tensor([[10.0, 10, 50, 40], [60, 50, 90, 90]]), "labels": torch.tensor([0, 3])},
+    {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+]
+USES = {"train": 40, "test": 20}
+LOSSES = {"loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"}
+
+
+def images(number: int = 2, channels: int = 3) -> Tensor:
+    return torch.rand(number, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+def pair(module: Any, kind: Any, spec: Spec) -> tuple[Any, Any]:
+    """Ours and torchvision's, of five classes with background, on ResNet-18 with the same weights; few proposals."""
+    torch.manual_seed(0)
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None, trainable_layers=5)
+    few = {f"rpn_{when}_nms_top_n_{use}": number for when in ("pre", "post") for use, number in USES.items()}
+    ready = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    limits = {"box_score_thresh": 0.01, "box_detections_per_img": 5, "box_batch_size_per_image": 32}
+    other = kind(backbone, num_classes=5, **few, **ready, **limits)
+    other.transform.resize = lambda image, target: (image, target)
+    ours = module.build(spec, frozen_norm=True, proposals=USES["test"], samples=32)
+    ours.roi_heads.score_thresh, ours.roi_heads.detections_per_img = 0.01, 5
+    ours.load_state_dict(other.state_dict())
+    return ours, other
+
+
+def same_state(ours: nn.Module, other: nn.Module) -> None:
+    """Names and shapes of all weights and buffers agree."""
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (ours, other)]
+    assert shapes[0] == shapes[1]
+
+
+def test_weights_have_torchvisions_names_and_shapes() -> None:
+    with torch.device("meta"):
+        ours = faster_rcnn.build(Spec("detection", 90, 3, 800), backbone_options={"depth": 50})
+        same_state(ours, theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None))
+
+
+def test_losses_and_detections_are_torchvisions() -> None:
+    ours, other = pair(faster_rcnn, theirs.FasterRCNN, SPEC)
+    shifted = [target | {"labels": target["labels"] + 1} for target in TARGETS]
+    torch.manual_seed(1)
+    expected = other.train()(list(images()), shifted)
+    torch.manual_seed(1)
+    found = ours.train()(images(), TARGETS)
+    assert set(found) == LOSSES
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    with torch.no_grad():
+        expected, found = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, found, strict=True):
+        assert len(one["scores"])
+        torch.testing.assert_close(two["boxes"], one["boxes"])
+        torch.testing.assert_close(two["scores"], one["scores"])
+        assert torch.equal(two["labels"], one["labels"] - 1)
+
+
+def test_multiply_adds_are_those_that_torchvision_publishes() -> None:
+    """134.38 billion, for an image of 800×800 and 1,000 proposals."""
+    with torch.device("meta"):
+        network = faster_rcnn.build(Spec("detection", 90, 3, 800), backbone_options={"depth": 50}, frozen_norm=True)
+    found = count(network, 3, 800, faster_rcnn.trace)
+    published = theirs.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.value.meta
+    assert found.multiply_adds / 1e9 == pytest.approx(published["_ops"], abs=0.01)
+    assert found.parameters == published["num_params"]
+
+
+def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
+    classifier = resnet.build(Spec("classification", 10, 3, 32), width=8)
+    save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
+    network: Any = faster_rcnn.build(SPEC, **SMALL)
+    left = _stored.start(network, tmp_path)
+    assert sorted(left) == ["fc.bias", "fc.weight"]
+    body = network.backbone.body.state_dict()
+    assert list(body) == [name for name in classifier.state_dict() if not name.startswith("fc")]
+    assert all(torch.equal(value, classifier.state_dict()[name]) for name, value in body.items())
+    frozen: Any = faster_rcnn.build(SPEC, **SMALL, frozen_norm=True)
+    _stored.start(frozen, tmp_path)
+    assert torch.equal(frozen.backbone.body.bn1.weight, classifier.get_parameter("bn1.weight"))
+    assert "backbone.body.bn1.weight" not in dict(frozen.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "maps"),
+    [
+        ({}, ((32,), (64,), (128,), (256,), (512,)), 5),
+        ({"stages": ["layer2", "layer3"]}, ((64,), (128,), (256,)), 3),
+        ({"pyramid": False, "stages": ["layer3"]}, ((128, 256, 512),), 1),
+        ({"pyramid": False, "anchors": [10, 20]}, ((10, 20),), 1),
+    ],
+)
+def test_maps_and_anchors(options: dict[str, Any], sizes: Any, maps: int) -> None:
+    network: Any = faster_rcnn.build(SPEC, **SMALL | {"anchors": None} | options)
+    assert network.rpn.anchor_generator.sizes == sizes
+    assert len(network.backbone(images())) == maps
+    assert not any(name.startswith("backbone.body.layer4") for name, _ in network.named_parameters()) or "4" in str(
+        options.get("stages", "4")
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"pyramid": False, "anchors": [8, 16]}])
+def test_another_classifier_as_backbone(options: dict[str, Any]) -> None:
+    small = SMALL | {"backbone": "lenet5", "backbone_options": {}, "stages": ["c3", "c5"], "anchors": None}
+    network = faster_rcnn.build(Spec("detection", 4, 1, SIDE), **small | options)
+    assert not [name for name, _ in network.named_parameters() if "f6" in name or "output" in name]
+    losses = network.train()(images(channels=1), TARGETS)
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    found = network.eval()(images(channels=1))
+    assert [set(item) for item in found] == [{"boxes", "labels", "scores"}] * 2
+
+
+def test_images_without_things_are_learnt_from_too() -> None:
+    losses = faster_rcnn.build(SPEC, **SMALL).train()(images(), [TARGETS[1]] * 2)
+    assert set(losses) == LOSSES
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+    assert float(losses["loss_box_reg"].detach()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stages": ["layer9"]}, r"options\.stages: \['layer9'\] are not maps of resnet"),
+        ({"backbone": "lenet6"}, "no architecture is named 'lenet6'; did you mean 'lenet5'"),
+        ({"backbone": "linear", "backbone_options": {}}, "are not maps of linear"),
+        ({"anchors": [8, 16]}, r"options\.anchors: 2 sides for 5 maps"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        faster_rcnn.build(SPEC, **SMALL | options)

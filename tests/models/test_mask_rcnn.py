@@ -1,0 +1,77 @@
+"""Mask R-CNN is torchvision's, and learns outlines that lie where they should."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models import detection as theirs
+
+from pipeline.models import faster_rcnn, mask_rcnn
+from pipeline.models._spec import Spec
+from tests.models.test_faster_rcnn import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
+
+SPEC = Spec("instance_segmentation", 4, 3, SIDE)
+
+
+def with_masks() -> list[dict[str, Tensor]]:
+    """The targets with full boxes as masks."""
+    targets = []
+    for target in TARGETS:
+        masks = torch.zeros(len(target["boxes"]), SIDE, SIDE, dtype=torch.uint8)
+        for mask, (left, top, right, bottom) in zip(masks, target["boxes"].int().tolist(), strict=True):
+            mask[top:bottom, left:right] = 1
+        targets.append(target | {"masks": masks})
+    return targets
+
+
+def test_weights_have_torchvisions_names_and_shapes() -> None:
+    with torch.device("meta"):
+        ours = mask_rcnn.build(Spec("instance_segmentation", 90, 3, 800), backbone_options={"depth": 50})
+        same_state(ours, theirs.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None))
+    published = theirs.MaskRCNN_ResNet50_FPN_Weights.COCO_V1.value.meta["num_params"]
+    assert mask_rcnn.PAPER["parameters"] == published
+    assert published - 41_755_286 == 2_646_107
+
+
+def test_masks_within_boxes_are_torchvisions() -> None:
+    ours, other = pair(mask_rcnn, theirs.MaskRCNN, SPEC)
+    other.transform.postprocess = lambda found, *_: found  # before torchvision pastes them into the image
+    with torch.no_grad():
+        expected, found = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, found, strict=True):
+        assert two["masks"].shape == (len(one["boxes"]), 1, 28, 28)
+        torch.testing.assert_close(two["masks"], one["masks"])
+        torch.testing.assert_close(two["boxes"], one["boxes"])
+
+
+def test_five_losses_and_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    network = mask_rcnn.build(SPEC, **SMALL, mask_width=8, mask_layers=2)
+    losses = network.train()(images(), with_masks())
+    assert set(losses) == LOSSES | {"loss_mask"}
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    nothing = network(images(), with_masks()[1:] * 2)
+    assert float(nothing["loss_mask"].detach()) == 0
+
+
+def test_the_mask_that_is_learnt_lies_in_the_middle_of_its_box() -> None:
+    """torchvision alone reads a mask half a pixel off: its target for a centred square is not symmetric."""
+    from torchvision.models.detection.roi_heads import project_masks_on_boxes
+
+    mask = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+    mask[:, 20:40, 20:40] = 1
+    box, first = torch.tensor([[10.0, 10, 50, 50]]), torch.zeros(1, dtype=torch.int64)
+    _, (target,) = faster_rcnn.Ready()(images(1), [{"boxes": box, "labels": first, "masks": mask}])
+    ours = project_masks_on_boxes(target["masks"], box, first, 28)[0]
+    torch.testing.assert_close(ours, ours.flip(0, 1))
+    alone = project_masks_on_boxes(mask, box, first, 28)[0]
+    assert not torch.allclose(alone, alone.flip(0, 1))
+
+
+@pytest.mark.parametrize(("width", "layers"), [(8, 1), (4, 3)])
+def test_the_mask_head_is_as_wide_and_deep_as_asked(width: int, layers: int) -> None:
+    network: Any = mask_rcnn.build(SPEC, **SMALL, mask_width=width, mask_layers=layers)
+    assert [layer[0].out_channels for layer in network.roi_heads.mask_head] == [width] * layers
+    assert network.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 5

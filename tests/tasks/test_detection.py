@@ -1,0 +1,283 @@
+"""Detection's numbers are those of pycocotools, of a brute force over its definition, and of worked examples.
+
+`data/coco_detection.json` holds images, detections and what pycocotools 2.0 made of them: random integer boxes of 16
+to 220 pixels, ellipses inside them as masks, scores in eighths and sixteenths (so that many are equal), 15 % crowds,
+an image without anything in it, and one with more than 100 detections of a class. True ones marked difficult had
+area −1 there, which lies in no range. Made by `COCOeval(truth, truth.loadRes(found), "bbox")` and `"segm"`, then
+`evaluate(); accumulate(); summarize()`; `AP[c]` is the mean of `eval["precision"][:, :, c, 0, 2]`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline import boxes as geometry
+from pipeline import masks
+from pipeline.sample import Sample
+from pipeline.tasks import _average_precision, _detection, detection
+from pipeline.tasks._detection import Found
+from pipeline.tasks._learner import Settings
+
+GOLDEN = Path(__file__).parent / "data" / "coco_detection.json"
+CLASSES = ("0", "1", "2")
+SETTINGS = Settings(CLASSES, (), (1, 1, 1), 3, 32, (0.5,) * 3, (0.25,) * 3)
+SIZE = (100, 100)
+
+
+def ellipse(size: tuple[int, int], box: list[int]) -> bytes:
+    """The RLE of the ellipse in a box."""
+    left, top, right, bottom = box
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    across, down = (x - (left + right) / 2) / ((right - left) / 2), (y - (top + bottom) / 2) / ((bottom - top) / 2)
+    return masks.encode(across**2 + down**2 <= 1)
+
+
+def sample(true: Sequence[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Sample:
+    boxes = np.array([item["box"] for item in true], np.float32).reshape(-1, 4)
+    crowd, difficult = (np.array([item.get(mark, False) for item in true], np.bool_) for mark in ("crowd", "difficult"))
+    labels = np.array([item.get("label", 0) for item in true], np.int64)
+    return Sample(
+        "x", np.zeros((*size, 3), np.uint8), boxes=boxes, labels=labels, crowd=crowd, difficult=difficult, **fields
+    )
+
+
+def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Found:
+    boxes = np.array([item["box"] for item in items], np.float64).reshape(-1, 4)
+    labels = np.array([item.get("label", 0) for item in items], np.int64)
+    scores = np.array([item["score"] for item in items], np.float64)
+    return Found(boxes / [size[1], size[0], size[1], size[0]], labels, scores, **fields)
+
+
+def golden() -> tuple[list[Sample], list[Found], dict[str, dict[str, float]]]:
+    """Samples and predictions with masks, and pycocotools' scores by `bbox` and `segm`."""
+    content = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    samples, predictions = [], []
+    for image in content["images"]:
+        size = tuple(image["size"])
+        true, seen = ([ellipse(size, item["box"]) for item in image[part]] for part in ("true", "found"))
+        samples.append(sample(image["true"], size, masks=true))
+        predictions.append(found(image["found"], size, masks=seen))
+    return samples, predictions, content["scores"]
+
+
+def scored(samples: list[Sample], predictions: list[Found], counts: Any = None) -> dict[str, float]:
+    table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
+    return detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64) if counts is None else counts)
+
+
+def test_scores_are_those_of_pycocotools() -> None:
+    samples, predictions, expected = golden()
+    scores = scored(samples, predictions)
+    assert set(scores) == set(expected["bbox"])
+    assert scores == pytest.approx(expected["bbox"], rel=0, abs=1e-9)
+
+
+def case(seed: int, number: int) -> tuple[list[Sample], list[Found]]:
+    """Random images, with detections near the true boxes and elsewhere, all of different scores."""
+    rng = np.random.default_rng(seed)
+    samples, predictions = [], []
+
+    def box() -> list[int]:
+        left, top, width, height = rng.integers([0, 0, 10, 10], [50, 50, 50, 50]).tolist()
+        return [left, top, left + width, top + height]
+
+    for _ in range(number):
+        true = [
+            {"box": box(), "label": int(rng.integers(3)), "crowd": bool(rng.random() < 0.2)}
+            for _ in range(rng.integers(5))
+        ]
+        near = [item for item in true for _ in range(rng.integers(4))]
+        seen = [
+            {"box": (np.array(item["box"]) + rng.integers(-3, 4, 4)).tolist(), "label": item["label"]} for item in near
+        ]
+        seen += [{"box": box(), "label": int(rng.integers(3))} for _ in range(rng.integers(4))]
+        samples.append(sample(true))
+        predictions.append(found([item | {"score": rng.random()} for item in seen]))
+    return samples, predictions
+
+
+def by_brute_force(samples: list[Sample], predictions: list[Found]) -> float:
+    """Mean average precision over classes and overlaps, step by step."""
+    results = []
+    for label in range(3):
+        for least in np.linspace(0.5, 0.95, 10):
+            outcomes, total = [], 0
+            for item, seen in zip(samples, predictions, strict=True):
+                truth, mine = _detection.Truth.of(item), np.flatnonzero(seen.labels == label)
+                there = np.flatnonzero(truth.labels == label)
+                total += int((~truth.crowd[there]).sum())
+                overlap = geometry.iou(seen.pixels(*SIZE), truth.boxes, truth.crowd)
+                free = {place for place in there if not truth.crowd[place]}
+                for place in sorted(mine, key=lambda place: -seen.scores[place]):
+                    best = max(free, key=lambda other: overlap[place, other], default=None)
+                    if best is not None and overlap[place, best] >= least:
+                        free.remove(best)
+                        outcomes.append((seen.scores[place], 1))
+                    elif not any(overlap[place, other] >= least for other in there if truth.crowd[other]):
+                        outcomes.append((seen.scores[place], 0))
+            right = np.array([hit for _, hit in sorted(outcomes, reverse=True)])
+            hits = np.cumsum(right)
+            precision, recall = hits / np.arange(1, len(hits) + 1), hits / total
+            results.append(np.mean([max(precision[recall >= r], default=0.0) for r in np.linspace(0, 1, 101)]))
+    return float(np.mean(results))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_are_those_of_a_brute_force_for_repeated_images(seed: int) -> None:
+    samples, predictions = case(seed, 12)
+    counts = np.random.default_rng(seed).integers(0, 4, 12)
+    again = np.repeat(np.arange(12), counts)
+    expected = by_brute_force([samples[place] for place in again], [predictions[place] for place in again])
+    assert 0.1 < expected < 0.9
+    assert scored(samples, predictions, counts)["mAP"] == pytest.approx(expected, abs=1e-12)
+    repeated = scored([samples[place] for place in again], [predictions[place] for place in again])
+    weighted = scored(samples, predictions, counts)
+    assert weighted == pytest.approx({name: repeated[name] for name in weighted}, nan_ok=True, abs=1e-12)
+
+
+BOX = [10, 10, 50, 50]
+
+
+def test_a_worked_example() -> None:
+    """Two of three found, with a false alarm between them: precision 1 up to a third, then 2/3 up to two thirds."""
+    true = [{"box": [0, 0, 40, 40]}, {"box": [50, 0, 90, 40]}, {"box": [0, 50, 40, 90]}]
+    seen = [
+        {"box": [0, 0, 40, 40], "score": 0.9},
+        {"box": [60, 60, 90, 90], "score": 0.8},
+        {"box": [50, 0, 90, 40], "score": 0.7},
+    ]
+    scores = scored([sample(true)], [found(seen)])
+    assert scores["mAP"] == pytest.approx((34 + 33 * 2 / 3) / 101)
+    assert (scores["AR1"], scores["AR10"]) == pytest.approx((1 / 3, 2 / 3))
+    row = detection.rows(sample(true), found(seen))
+    assert row["severity"] == 2  # one missed, one false alarm
+    assert np.isnan(scores["AP[1]"])
+    assert "AP_large" not in scores
+
+
+def verdict(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: Any) -> list[int]:
+    """What each of equally sure detections is, at half overlap and any size."""
+    row = detection.rows(sample(true, **fields), found([{"box": box, "score": 0.5} for box in boxes]))
+    return np.frombuffer(row["verdicts"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
+
+
+def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
+    wrong, right, neither = _average_precision.WRONG, _average_precision.RIGHT, _average_precision.NEITHER
+    assert verdict([{"box": BOX}], [BOX, BOX]) == [right, wrong]
+    assert verdict([{"box": BOX, "difficult": True}], [BOX, BOX]) == [neither, wrong]
+    assert verdict([{"box": BOX, "crowd": True}], [BOX, BOX, [0, 0, 10, 10]]) == [neither, neither, wrong]
+    assert verdict([{"box": [0, 0, 100, 100], "crowd": True}], [BOX]) == [neither]  # inside a crowd: all of it overlaps
+    assert verdict([{"box": [0, 0, 100, 100]}], [BOX]) == [wrong]
+    assert verdict([{"box": BOX, "label": 1}], [BOX]) == [wrong]
+
+
+def test_what_counts_is_preferred_to_what_does_not() -> None:
+    """Although it overlaps less; and what is left then goes to the difficult one."""
+    true: list[dict[str, Any]] = [{"box": BOX, "difficult": True}, {"box": [10, 10, 50, 45]}]
+    assert verdict(true, [BOX, BOX]) == [_average_precision.RIGHT, _average_precision.NEITHER]
+
+
+@pytest.mark.parametrize(("size", "counted"), [(None, [1, 0, 1, 0]), ((300, 300), [1, 0, 0, 1])])
+def test_areas_are_of_the_original_image(size: tuple[int, int] | None, counted: list[int]) -> None:
+    enlarged = dataclasses.replace(sample([{"box": BOX}]), size=size)
+    assert list(detection.rows(enlarged, found([]))["counted"]) == counted
+
+
+def test_nothing_there_and_nothing_found() -> None:
+    scores = scored([sample([]), sample([{"box": BOX}])], [found([]), found([])])
+    assert scores["mAP"] == 0
+    assert np.isnan(scored([sample([])], [found([])])["mAP"])
+    assert scored([sample([]), sample([{"box": BOX}])], [found([]), found([{"box": BOX, "score": 1}])])[
+        "mAP"
+    ] == pytest.approx(1)
+
+
+def test_collate_leaves_out_what_teaches_nothing() -> None:
+    true: list[dict[str, Any]] = [
+        {"box": BOX, "label": 2},
+        {"box": [0, 0, 9, 9], "crowd": True},
+        {"box": [0, 0, 9, 9], "difficult": True},
+        {"box": [5, 5, 5, 9]},
+    ]
+    images, (target, empty) = detection.collate([sample(true), sample([])], SETTINGS)
+    assert (images.shape, images.dtype) == ((2, 3, *SIZE), torch.uint8)
+    assert target["boxes"].tolist() == [BOX]
+    assert target["labels"].tolist() == [2]
+    assert {name: tuple(value.shape) for name, value in empty.items()} == {"boxes": (0, 4), "labels": (0,)}
+
+
+class Known(nn.Module):
+    """Says what it was given: the images' mean as a loss, and one box for each image."""
+
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
+        if targets is not None:
+            return {"loss_mean": images.mean(), "loss_boxes": torch.tensor(float(len(targets)))}
+        one = {"boxes": torch.tensor([[8.0, 0, 16, 32]]), "labels": torch.tensor([1]), "scores": torch.tensor([0.75])}
+        return [one for _ in images]
+
+
+def test_the_learner_hands_on_images_and_targets_and_answers_in_fractions() -> None:
+    learner = detection.learner(Known(), SETTINGS)
+    images = torch.full((2, 3, 32, 32), 255, dtype=torch.uint8)
+    losses = learner(images, [{}, {}])
+    assert {name: float(value) for name, value in losses.items()} == {"loss_mean": 2, "loss_boxes": 2}
+    first, _ = learner(images)
+    assert first.boxes.tolist() == [[0.25, 0, 0.5, 1]]
+    assert first.pixels(10, 100).tolist() == [[25, 0, 50, 10]]
+    assert (first.labels.tolist(), first.scores.tolist(), first.masks) == ([1], [0.75], None)
+
+
+def test_answer_and_back() -> None:
+    asked = Sample("x", np.zeros((30, 70, 3), np.uint8), label=0)
+    given = found([{"box": [1, 2, 3, 4], "label": 1, "score": 0.25}, {"box": BOX, "score": 0.5}])
+    answered = json.loads(json.dumps(detection.answer(asked, given, SETTINGS)))
+    assert list(answered) == list(detection.OUTPUT)
+    assert answered["boxes"][:4] == pytest.approx([0.7, 0.6, 2.1, 1.2])
+    assert answered["labels"] == ["1", "0"]
+    back = detection.prediction(asked, answered, SETTINGS)
+    np.testing.assert_allclose(back.boxes, given.boxes, rtol=1e-15)
+    assert (back.labels.tolist(), back.scores.tolist()) == ([1, 0], [0.25, 0.5])
+    nothing = detection.prediction(asked, detection.answer(asked, found([]), SETTINGS), SETTINGS)
+    assert nothing.boxes.shape == (0, 4)
+
+
+def colours(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+    return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
+
+
+def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
+    from pipeline.tasks._boxed import YELLOW
+    from pipeline.tasks._images import GREEN, RED
+
+    hit = {"box": BOX, "score": 0.9}
+    for true, seen, there in (
+        ([{"box": BOX}], [hit], {GREEN}),
+        ([], [hit], {RED}),
+        ([{"box": BOX}], [hit | {"score": 0.4}], {YELLOW}),
+        ([{"box": BOX}], [hit | {"label": 1}], {RED, YELLOW}),
+        ([{"box": BOX, "difficult": True}], [], set()),
+    ):
+        picture = detection.draw(sample(true), found(seen), SETTINGS)
+        assert picture.shape == (160, 160, 3)
+        assert picture.dtype == np.uint8
+        assert colours(picture) & {GREEN, RED, YELLOW} == there
+
+
+def test_figures() -> None:
+    samples, predictions = case(0, 5)
+    table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
+    figures = detection.figures(table, SETTINGS)
+    assert list(figures) == ["precision-recall"]
+    assert isinstance(figures["precision-recall"], Figure)
+    (axes,) = figures["precision-recall"].axes
+    assert len(axes.lines) == 5

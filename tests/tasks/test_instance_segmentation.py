@@ -1,0 +1,95 @@
+"""Outlines are pasted where they belong, and scored as pycocotools scores them."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline import masks
+from pipeline.sample import Sample
+from pipeline.tasks import _detection, instance_segmentation
+from pipeline.tasks._detection import Found
+from tests.tasks.test_detection import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
+
+ROUND = ellipse(SIZE, BOX)
+
+
+def test_scores_are_those_of_pycocotools() -> None:
+    samples, predictions, expected = golden()
+    rows = [instance_segmentation.rows(*pair) for pair in zip(samples, predictions, strict=True)]
+    scores = instance_segmentation.scorer(pa.Table.from_pylist(rows), SETTINGS)(np.ones(len(rows), np.int64))
+    for prefix, kind in (("mask_", "segm"), ("", "bbox")):
+        expected_here = {f"{prefix}{name}": value for name, value in expected[kind].items()}
+        assert {name: scores[name] for name in expected_here} == pytest.approx(expected_here, rel=0, abs=1e-9)
+    assert len(scores) == 2 * len(expected["segm"])
+
+
+def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
+    rle = _detection.pasted(np.array(values, np.float16), np.array(box), height, width)
+    return masks.decode(rle, height, width).astype(int).tolist()
+
+
+def test_a_mask_fills_its_box_and_no_more() -> None:
+    whole = pasted([[1, 1], [1, 1]], [1, 1, 4, 3], 4, 6)
+    assert whole == [[0] * 6, [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0] * 6]
+    assert pasted([[1, 0], [1, 0]], [0, 0, 4, 2], 2, 4) == [[1, 1, 0, 0]] * 2
+    assert pasted([[1, 1], [1, 1]], [-3, -3, 2, 1], 2, 4) == [[1, 1, 0, 0], [0] * 4]  # cut at the border
+    assert pasted([[1, 1], [1, 1]], [1, 1, 1, 1], 2, 2) == [[0, 0], [0, 0]]  # a box without area
+    assert pasted([[0.4, 0.4], [0.4, 0.4]], [0, 0, 2, 2], 2, 2) == [[0, 0], [0, 0]]
+
+
+def test_a_fine_mask_comes_back_at_any_size() -> None:
+    values = masks.decode(ellipse((28, 28), [0, 0, 28, 28]), 28, 28).astype(np.float16)
+    given = Found(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
+    for height, width in ((100, 100), (50, 200)):
+        box = [int(0.1 * width), int(0.1 * height), int(0.5 * width), int(0.5 * height)]
+        overlap = masks.iou(given.outlines(height, width), [ellipse((height, width), box)])
+        assert overlap[0, 0] > 0.93
+
+
+def test_boxes_and_outlines_are_judged_apart() -> None:
+    """The right box with a mask that fills half of it is a hit at all overlaps as a box, at none as an outline."""
+    half = np.zeros((1, 28, 28), np.float16)
+    half[:, :, :13] = 1
+    row = instance_segmentation.rows(
+        sample([{"box": BOX}], masks=[ROUND]), found([{"box": BOX, "score": 1}], masks=half)
+    )
+    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("verdicts", "mask_verdicts"))
+    assert by_box.tolist() == [1] * 10
+    assert by_mask.tolist() == [0] * 10
+    assert row["severity"] == 2  # what counts is the outline
+
+
+def test_collate_unpacks_masks_of_what_teaches() -> None:
+    true = [{"box": [0, 0, 9, 9], "crowd": True}, {"box": BOX, "label": 1}]
+    samples = [sample(true, masks=[ellipse(SIZE, [0, 0, 9, 9]), ROUND]), sample([], masks=[])]
+    _, (target, empty) = instance_segmentation.collate(samples, SETTINGS)
+    assert target["masks"].dtype == torch.uint8
+    np.testing.assert_array_equal(target["masks"], masks.decode(ROUND, *SIZE)[None])
+    assert empty["masks"].shape == (0, *SIZE)
+
+
+def test_answer_and_back() -> None:
+    asked = Sample("x", np.zeros((30, 70, 3), np.uint8), label=0)
+    given = found([{"box": BOX, "label": 1, "score": 0.25}], masks=np.ones((1, 28, 28), np.float16))
+    answered = json.loads(json.dumps(instance_segmentation.answer(asked, given, SETTINGS)))
+    assert list(answered) == list(instance_segmentation.OUTPUT)
+    (shape,) = answered["masks"]
+    assert masks.area(shape.encode("ascii")) == 12 * 28
+    back = instance_segmentation.prediction(asked, answered, SETTINGS)
+    assert back.outlines(30, 70) == given.outlines(30, 70)
+    assert back.take(np.array([0])).outlines(30, 70) == given.outlines(30, 70)
+    nothing = found([], masks=np.zeros((0, 28, 28), np.float16))
+    assert instance_segmentation.answer(asked, nothing, SETTINGS)["masks"] == []
+
+
+def test_pictures_and_figures() -> None:
+    seen = sample([{"box": BOX}], masks=[ROUND])
+    given = found([{"box": BOX, "score": 1}], masks=[ROUND])
+    picture = instance_segmentation.draw(seen, given, SETTINGS)
+    assert picture[48, 48].argmax() == 1  # green inside
+    assert not picture[150, 150].any()
+    table = pa.Table.from_pylist([instance_segmentation.rows(seen, given)])
+    assert list(instance_segmentation.figures(table, SETTINGS)) == ["mask-precision-recall", "precision-recall"]
