@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, tracking
 from pipeline.errors import UserError
+from pipeline.sample import Sample
 from pipeline.tasks._learner import Learner, Settings
 
 RESAMPLES, SEED = 2000, 0
@@ -44,7 +46,7 @@ def rows(
     root: Path, dataset: str, task: str, model_uri: str, settings: Settings, extractor: Learner | None = None
 ) -> pa.Table:
     """A registered model's rows of the test split, from its own answers; measured by `extractor` where there is one."""
-    stored = sample.split(root / "data/prepared" / dataset, "test")
+    stored = list(sample.split(root / "data/prepared" / dataset, "test"))
     module = plugins.load("tasks", task)
     answers = zip(stored, _answers(root, stored, model_uri), strict=True)
     predictions = [module.prediction(item, answered, settings) for item, answered in answers]
@@ -55,7 +57,7 @@ def rows(
     return pa.Table.from_pylist(table)
 
 
-def _answers(root: Path, stored: sample.Shards, model_uri: str) -> list[dict[str, Any]]:
+def _answers(root: Path, stored: Sequence[Sample], model_uri: str) -> list[dict[str, Any]]:
     script = Path(__file__).with_name("answers.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
