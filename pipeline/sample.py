@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import boxes, images, masks
-from pipeline.store import StoreError, content_digest, read_json
+from pipeline.store import StoreError, read_json
 
 RAW_LIMIT_BYTES = 1_000_000
 IGNORE = 255
@@ -105,11 +105,6 @@ def facts(path: Path) -> Facts:
         raise StoreError(f"{path / 'dataset.json'}: missing. Run `make repro`, which prepares the dataset first.")
     values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in stored.items()}
     return Facts(**values)
-
-
-def dataset_digest(path: Path) -> str:
-    """The digest by which fingerprints and MLflow know a prepared dataset."""
-    return content_digest(path)
 
 
 SCHEMA = pa.schema(

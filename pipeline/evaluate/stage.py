@@ -114,8 +114,8 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evalua
     scores[f"val_{primary}"] = round(val[primary], 6)
     for metric, value in found.items():
         scores[metric] = round(value, 6) if np.isfinite(value) else None
-        known = np.isfinite(value) and metric in bounds
-        low, high = bounds[metric] if known else (None, None)
+        bounded = np.isfinite(value) and metric in bounds
+        low, high = bounds[metric] if bounded else (None, None)
         # resampling raises a biased score such as ECE, so the interval is stretched to hold what was found
         scores[f"{metric}_low"] = None if low is None else round(min(low, value), 6)
         scores[f"{metric}_high"] = None if high is None else round(max(high, value), 6)

@@ -63,12 +63,12 @@ def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence
         if option not in known:
             raise UserError(f"options.backbone_options: {plugins.unknown('option', option, known)}")
     network = build(name, Spec("classification", spec.classes, spec.channels, spec.size), dict(options))
-    _drop_unused(network, stages, spec.channels, spec.size)
+    drop_unused(network, stages, spec.channels, spec.size)
     return network
 
 
 @torch.no_grad()
-def _drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: int) -> None:
+def drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: int) -> None:
     """Put an identity in the place of each layer with parameters that does not run on the way to `stages`."""
     shadow = deepcopy(
         network, {id(value): value.to("meta") for value in chain(network.parameters(), network.buffers())}

@@ -1,6 +1,6 @@
 """What an architecture is asked to be, and the one place that builds it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline import plugins
@@ -17,10 +17,6 @@ class Spec:
     classes: int
     channels: int
     size: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for model.json."""
-        return asdict(self)
 
 
 def build(architecture: str, spec: Spec, options: dict[str, Any]) -> "nn.Module":

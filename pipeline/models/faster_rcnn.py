@@ -11,10 +11,8 @@ frozen in both), its weights load by name and its detections agree. Any classifi
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
@@ -25,6 +23,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models import _spec
+from pipeline.models._blocks import drop_unused
 from pipeline.models._features import features, stage_shapes
 from pipeline.models._spec import Spec
 
@@ -139,15 +138,7 @@ def trunk(
     if not used or set(used) - set(known):
         raise UserError(f"options.stages: {list(used)} are not maps of {backbone}, which has {list(known)}")
     body = _spec.build(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
-    ran: set[str] = set()
-    shadow = deepcopy(body).to("meta")
-    for name, module in shadow.named_modules():
-        module.register_forward_pre_hook(lambda _module, _inputs, name=name: ran.add(name))
-    with torch.no_grad():
-        features(shadow, torch.empty(2, spec.channels, spec.size, spec.size, device="meta"), used)
-    for name, module in list(body.named_modules()):
-        if name not in ran and list(module.parameters(recurse=False)):
-            body.set_submodule(name, nn.Identity())
+    drop_unused(body, used, spec.channels, spec.size)
     return body, used
 
 

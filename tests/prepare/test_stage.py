@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare import make as making
 from pipeline.prepare.stage import run
-from pipeline.sample import SPLITS, Facts, dataset_digest, facts, split
+from pipeline.sample import SPLITS, Facts, facts, split
 from pipeline.store import verify
 
 
@@ -77,7 +78,7 @@ def test_content_depends_on_the_fingerprint_alone(tmp_path: Path) -> None:
     for root, name in ((tmp_path / "one", "mine"), (tmp_path / "two", "other")):
         photographs(root, range(40))
         prepare(root, **{name: mine()})
-        digests.add(dataset_digest(prepared(root, name)))
+        digests.add(store.content_digest(prepared(root, name)))
     assert len(digests) == 1
 
 
@@ -158,7 +159,7 @@ FAULTY = {"options": {"group": r"/(\w+?)_\w+\."}}
 def test_all_faults_are_told_at_once_and_nothing_changes(tmp_path: Path) -> None:
     photographs(tmp_path, range(20))
     prepare(tmp_path, mine=mine())
-    before = dataset_digest(prepared(tmp_path))
+    before = store.content_digest(prepared(tmp_path))
     for path in (tmp_path / "data/raw/mine").rglob("*.png"):
         path.unlink()
     for folder in "ab":
@@ -178,7 +179,7 @@ def test_all_faults_are_told_at_once_and_nothing_changes(tmp_path: Path) -> None
         "dataset gone:",
     ):
         assert expected in message
-    assert dataset_digest(prepared(tmp_path)) == before
+    assert store.content_digest(prepared(tmp_path)) == before
     assert len(list((tmp_path / ".work/prepare").iterdir())) == 1
     assert [path.name for path in prepared(tmp_path, "").iterdir()] == ["mine"]
 
