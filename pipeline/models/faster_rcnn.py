@@ -56,6 +56,7 @@ def build(
     anchors: Sequence[float] | None = None,
     proposals: int = 1000,
     samples: int = 512,
+    detections: int = 100,
 ) -> nn.Module:
     """Images B×C×S×S → a dict an image with boxes N×4 in pixels, labels N and scores N; with targets: losses by name.
 
@@ -64,7 +65,8 @@ def build(
     and one coarser is added · frozen_norm: the backbone's batch normalisation stays as it was loaded, which a
     pretrained one needs where batches are small · head_width: of the two layers that judge a proposal · anchors:
     sides in pixels, one a map of the pyramid or any number for the one map; by default 8 strides, and 8, 16, 32 of
-    the one map · proposals: judged per image, twice as many in training, where `samples` of them are learnt from.
+    the one map · proposals: judged per image, twice as many in training, where `samples` of them are learnt from ·
+    detections: the most that an image gets.
     """
     body, used = trunk(spec, backbone, backbone_options or {}, stages, last_only=not pyramid)
     shapes = stage_shapes(body, used, spec.channels, spec.size)
@@ -83,6 +85,7 @@ def build(
         box_head=TwoMLPHead(maps.out_channels * CELLS**2, head_width),
         box_predictor=FastRCNNPredictor(head_width, spec.classes + 1),
         box_batch_size_per_image=samples,
+        box_detections_per_img=detections,
     )
     network.transform = Ready()
     return network

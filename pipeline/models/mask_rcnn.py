@@ -43,6 +43,7 @@ def build(
     anchors: Sequence[float] | None = None,
     proposals: int = 1000,
     samples: int = 512,
+    detections: int = 100,
     mask_width: int = 256,
     mask_layers: int = 4,
 ) -> nn.Module:
@@ -62,6 +63,7 @@ def build(
         anchors=anchors,
         proposals=proposals,
         samples=samples,
+        detections=detections,
     )
     heads = network.roi_heads
     heads.mask_roi_pool = MultiScaleRoIAlign(heads.box_roi_pool.featmap_names, output_size=CELLS, sampling_ratio=2)

@@ -138,6 +138,17 @@ def test_another_classifier_as_backbone(options: dict[str, Any]) -> None:
     assert [set(item) for item in found] == [{"boxes", "labels", "scores"}] * 2
 
 
+def test_an_image_gets_at_most_the_detections_asked_for() -> None:
+    def most(**options: int) -> int:
+        torch.manual_seed(0)
+        network: Any = faster_rcnn.build(SPEC, **SMALL | options).eval()
+        network.roi_heads.score_thresh = 0.0
+        with torch.no_grad():
+            return max(len(found["scores"]) for found in network(images()))
+
+    assert most(detections=3) == 3 < most() <= 100
+
+
 def test_images_without_things_are_learnt_from_too() -> None:
     losses = faster_rcnn.build(SPEC, **SMALL).train()(images(), [TARGETS[1]] * 2)
     assert set(losses) == LOSSES
