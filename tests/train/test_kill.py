@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.train import learners
 
 EPOCHS = 6
 JOBS: dict[str, dict[str, Any]] = {
-    "classifier": {**learners.CLASSIFIER, "batch": 10, "epochs": EPOCHS, "workers": 2},
+    "classifier": {**learners.CLASSIFIER, "batch": 20, "epochs": EPOCHS, "workers": 2},
     "detector": {**learners.DETECTOR, "epochs": EPOCHS, "workers": 2},
     "gan": {**learners.GAN, "epochs": EPOCHS, "workers": 2},
 }
@@ -36,20 +37,20 @@ def lane(leader: int) -> dict[str, int]:
     return {"leader": leader, "follower": others[0]}
 
 
-def kill_mid_epoch(order: Order, killed: dict[str, int]) -> None:
-    """Kill one process of the lane halfway between the ends of two epochs; note how many had ended."""
-    ledger = Ledger.of(order)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        entry = ledger.read()
-        ended = int(entry.get("epoch") or 0)
-        if ended:
-            time.sleep(entry["seconds"] / ended / 2)
-            if int(ledger.read()["epoch"]) == ended < EPOCHS:
-                os.kill(lane(entry["pid"])[KILLED[order.name]], signal.SIGKILL)
-                killed[order.name] = ended
-                return
-        time.sleep(0.02)
+def kill_mid_epoch(orders: Iterable[Order], killed: dict[str, int]) -> None:
+    """Kill one process of each job's lane halfway between the ends of two epochs; note how many had ended."""
+    for order in orders:
+        ledger = Ledger.of(order)
+        deadline = time.monotonic() + 300
+        while order.name not in killed and time.monotonic() < deadline:
+            entry = ledger.read()
+            ended = int(entry.get("epoch") or 0)
+            if ended:
+                time.sleep(entry["seconds"] / ended / 2)
+                if int(ledger.read()["epoch"]) == ended < EPOCHS:
+                    os.kill(lane(entry["pid"])[KILLED[order.name]], signal.SIGKILL)
+                    killed[order.name] = ended
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def disturbed(
     root = tmp_path_factory.mktemp("disturbed")
     orders = learners.orders(root, prepared, JOBS)
     killed: dict[str, int] = {}
-    killer = threading.Thread(target=lambda: [kill_mid_epoch(order, killed) for order in orders.values()])
+    killer = threading.Thread(target=kill_mid_epoch, args=(orders.values(), killed))
     killer.start()
     train.run(params.read(root / "params.yaml"), root)
     killer.join()
