@@ -15,7 +15,7 @@ from pipeline.train.ledger import Ledger, Order
 from tests import support
 
 Project = Callable[..., tuple[Path, Params]]
-WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 5, 8
+WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 8, 11
 
 
 def _start(rank: int, meeting: str, orders: list[Order]) -> None:
