@@ -1,9 +1,11 @@
 """One file a job that says how its training stands, written atomically by the process that trains it.
 
 A job's work lies in `.work/jobs/<fingerprint>/`: ledger.json, the last checkpoint, the best weights, and at
-the end `model/`. Who holds the folder's lock trains the job; the lock dies with its holder.
+the end `model/`. Who holds the folder's `lock` trains the job; the lock dies with its holder. Whether it is held
+can only be seen by trying it, so who tries it takes a `turn` first: else a look would pass for a hold.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from pipeline.params import Job
-from pipeline.store import read_json, write_json
+from pipeline.store import locked, read_json, write_json
 
 State = Literal["waiting", "running", "done", "failed"]
 
@@ -61,42 +63,58 @@ class Ledger:
 
 
 def claim(order: Order, attempts: int) -> IO[str] | None:
-    """Take a waiting or interrupted job; None if it is done, failed for good, or another process has it.
+    """Take a waiting or interrupted job; None if it is done, failed for good, or another process trains it.
 
     The returned file holds the lock: close it to let go.
     """
+    with _turn(order.work):
+        lock = _try(order.work)
+        if lock is None or _begin(order, attempts):
+            return lock
+        lock.close()
+        return None
+
+
+def _begin(order: Order, attempts: int) -> bool:
+    """Write the beginning of an attempt into the ledger; False if there is none to make."""
     ledger = Ledger.of(order)
-    order.work.mkdir(parents=True, exist_ok=True)
-    lock = (order.work / "lock").open("w")
+    entry = ledger.read()
+    if entry["state"] in ("done", "failed"):
+        return False
+    if entry["attempts"] >= attempts:
+        reason = entry.get("reason", "its process ended without a word; was it killed, or out of memory?")
+        ledger.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
+        return False
+    attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
+    ledger.note(name=order.name, state="running", epochs=order.job.epochs, **attempt)
+    return True
+
+
+def held(work: Path) -> bool:
+    """Whether a living process trains in this folder."""
+    if not work.exists():
+        return False
+    with _turn(work):
+        lock = _try(work)
+        if lock is None:
+            return True
+        lock.close()
+        return False
+
+
+def _turn(work: Path) -> contextlib.AbstractContextManager[None]:
+    return locked(work / "turn", "another look", wait=True)
+
+
+def _try(work: Path) -> IO[str] | None:
+    """The folder's lock, unless another process has it."""
+    lock = (work / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
-    entry = ledger.read()
-    if entry["state"] in ("done", "failed"):
-        lock.close()
-        return None
-    if entry["attempts"] >= attempts:
-        reason = entry.get("reason", "its process ended without a word; was it killed, or out of memory?")
-        ledger.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
-        lock.close()
-        return None
-    attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
-    ledger.note(name=order.name, state="running", epochs=order.job.epochs, **attempt)
     return lock
-
-
-def held(work: Path) -> bool:
-    """Whether a living process trains in this folder."""
-    try:
-        with (work / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def reopen(order: Order) -> None:

@@ -18,7 +18,6 @@ from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train.ledger import Ledger, Order, claim, held
 
-COLLECTIVE_TIMEOUT_S = 300
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -89,6 +88,8 @@ def _fit(
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
+
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
     name = hashlib.sha256(f"{time.time_ns()}".encode()).hexdigest()[:12]
     config = {"orders": list(orders), "widths": widths, "settings": settings}
@@ -96,7 +97,7 @@ def _fit(
         _work,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
         run_config=RunConfig(
             name=name,
             storage_path=str(storage),
@@ -116,44 +117,30 @@ def _fit(
 
 
 def _work(config: dict[str, Any]) -> None:
-    """In every worker: for each lane width, form lanes and train the jobs of that width."""
-    import ray.train
+    """In every worker: learn its place, then train."""
     import torch
+    from ray.train import get_context
+    from ray.train.torch import get_device
 
-    context = ray.train.get_context()
-    device = str(ray.train.torch.get_device())
+    device = str(get_device())
     if device == "cpu":
         torch.set_num_threads(1)
-    widths: dict[str, int] = config["widths"]
+    context = get_context()
+    _rounds(**config, rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+
+
+def _rounds(
+    orders: Sequence[Order], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
+) -> None:
+    """For each lane width, form lanes and train the jobs of that width."""
+    from pipeline.train.ranks import lane
+
     different = sorted(set(widths.values()))
-    lanes = {each: _lane(context.get_world_rank(), context.get_world_size(), each, device) for each in different}
+    lanes = {each: lane(rank, world, each, device) for each in different}
     for each in different * len(different):  # again for jobs that start from those of another width
         ranks = lanes[each]
-        mine = [item for item in config["orders"] if widths[item.fingerprint] == each]
         if ranks is not None:
-            _wait_for_lanes([item for item in config["orders"] if item not in mine], ranks)
-            _train_all(mine, ranks, config["settings"])
-
-
-def _wait_for_lanes(others: Sequence[Order], ranks: Any) -> None:
-    """Wait by the locks of other widths' jobs, not in a collective, which would time out while a job trains long."""
-    while ranks.world > 1 and any(held(order.work) for order in others):
-        time.sleep(WAIT_S)
-
-
-def _lane(rank: int, world: int, width: int, device: str) -> Any:
-    """This process's lane among lanes of `width`; None for processes left over."""
-    import torch.distributed as dist
-
-    from pipeline.train.ranks import Ranks
-
-    mine = None
-    for first in range(0, world - width + 1, width):
-        members = tuple(range(first, first + width))
-        group = dist.new_group(list(members)) if width > 1 else None
-        if rank in members:
-            mine = Ranks(rank - first, width, members, group, device)
-    return mine
+            _train_all([order for order in orders if widths[order.fingerprint] == each], ranks, settings)
 
 
 def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
@@ -161,6 +148,7 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
     from pipeline.train import loop
 
     while True:
+        ranks.meet()  # before the leader takes a job: others may still wait for one that is taken
         lock, order = _next(orders, settings) if ranks.leads else (None, None)
         order = ranks.share(order)
         if order is None:

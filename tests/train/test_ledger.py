@@ -1,7 +1,12 @@
 """Who may train a job, and how often."""
 
+import fcntl
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pipeline.params import Params
 from pipeline.train.ledger import Ledger, claim, held, reopen
@@ -23,6 +28,30 @@ def test_a_claimed_job_is_taken(project: Project) -> None:
     assert held(order.work)
     again.close()
     assert Ledger.of(order).read()["attempts"] == 2
+
+
+def test_a_look_is_not_taken_for_a_hold(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job is claimed while an observer stands in the middle of its look."""
+    root, params = project({"a": {}})
+    order = support.orders(root, params)["a"]
+    order.work.mkdir(parents=True)
+    (order.work / "lock").touch()
+    looks, seen = threading.Event(), threading.Event()
+    lock = fcntl.flock
+
+    def slowly(file: Any, how: int) -> None:
+        lock(file, how)
+        if threading.current_thread() is observer and Path(file.name).name == "lock":
+            looks.set()
+            seen.wait(60)
+
+    monkeypatch.setattr(fcntl, "flock", slowly)
+    observer = threading.Thread(target=held, args=(order.work,))
+    observer.start()
+    assert looks.wait(60)
+    threading.Timer(0.2, seen.set).start()
+    assert claim(order, 3) is not None
+    observer.join()
 
 
 def test_it_is_given_up_after_the_last_attempt_with_the_last_reason(project: Project) -> None:

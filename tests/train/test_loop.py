@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pipeline.train import history, loader, loop
 from pipeline.train.ledger import Ledger, Order
 from pipeline.train.ranks import Ranks
 from tests import support
+from tests.train import learners
 
 Project = Callable[..., tuple[Path, Params]]
 RICH = {"augmentation": "light", "epochs": 3, "ema": 0.9, "warmup": 1, "clip": 1.0, "weight_decay": 0.001}
@@ -59,19 +61,50 @@ def test_interrupted_after_any_epoch_it_ends_with_the_same_bytes(project: Projec
         assert store.content_digest(stopped.model) == store.content_digest(order.model)
 
 
-def test_control_a_resume_that_forgets_the_optimizer_differs(project: Project) -> None:
-    order = one(project, **RICH)
-    loop.train(order, Ranks())
+FORGETS = {
+    "classifier": (learners.CLASSIFIER, ("optimizer", "average", "step")),  # it draws nothing from torch's stream
+    "segmenter": (learners.SEGMENTER, ("optimizer", "average", "step", "random numbers")),
+    "gan": (learners.GAN, ("optimizer", "average", "step", "random numbers")),
+}
+
+
+def to_the_end(trainer: loop.Trainer) -> dict[str, torch.Tensor]:
+    """The weights that the last epoch would store."""
+    while not trainer.finished:
+        trainer.epoch()
+    with trainer._evaluated() as learner:
+        return {name: value.clone() for name, value in learner.network.state_dict().items()}
+
+
+def resumed(order: Order, forgets: str) -> dict[str, torch.Tensor]:
+    """The last weights of a resume that forgets something."""
+    trainer = loop.Trainer(order, Ranks())
+    forgotten: dict[str, list[Any]] = {"optimizer": list(trainer.optimizers.values()), "average": [trainer.average]}
+    for item in forgotten.get(forgets, []):
+        item.load_state_dict = lambda state: None
+    trainer.resume()
+    if forgets == "step":  # and with it the schedule
+        trainer.step = 0
+    with pytest.MonkeyPatch.context() as patch:
+        if forgets == "random numbers":
+            patch.setattr(torch, "manual_seed", lambda seed: None)
+        return to_the_end(trainer)
+
+
+@pytest.mark.parametrize("name", FORGETS)
+def test_controls_a_resume_that_forgets_differs(prepared: Path, tmp_path: Path, name: str) -> None:
+    job, forgets = FORGETS[name]
+    order = learners.orders(tmp_path, prepared, {name: {**job, "epochs": 2}})[name]
+    whole = to_the_end(loop.Trainer(order, Ranks()))
     stopped = elsewhere(order, "stopped")
     loop.Trainer(stopped, Ranks()).epoch()
-    forgetful = loop.Trainer(stopped, Ranks())
-    for item in forgetful.optimizers.values():
-        item.load_state_dict = lambda state: None  # type: ignore[method-assign,assignment]
-    forgetful.resume()
-    while not forgetful.finished:
-        forgetful.epoch()
-    forgetful.finish()
-    assert store.content_digest(stopped.model) != store.content_digest(order.model)
+    equal = {}
+    for forgotten in ("nothing", *forgets):
+        again = elsewhere(order, forgotten)
+        shutil.copytree(stopped.work, again.work)
+        weights = resumed(again, forgotten)
+        equal[forgotten] = all(torch.equal(whole[key], weights[key]) for key in whole)
+    assert equal == {"nothing": True, **dict.fromkeys(forgets, False)}
 
 
 def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> None:

@@ -1,35 +1,84 @@
-"""Two real processes (gloo): equal weights on both, the one-process result, and gradients averaged by phase."""
+"""Two real processes (gloo) through the real loop: every sample once, equal weights on both, the one-process result."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from pipeline import store
-from pipeline.params import Params
-from pipeline.train import loop
+from pipeline.sample import Sample
+from pipeline.train import loader, loop
 from pipeline.train.ledger import Order
-from pipeline.train.ranks import Ranks
-from tests import support
+from pipeline.train.ranks import Ranks, lane
+from tests.train import learners
 
-Project = Callable[..., tuple[Path, Params]]
+JOBS: dict[str, dict[str, Any]] = {
+    "classifier": {**learners.CLASSIFIER, "workers": 2},
+    "gan": {**learners.GAN, "workers": 2},
+    "detector": {**learners.DETECTOR, "workers": 2},
+}
+WORLD = 2
 
 
-def _start(rank: int, meeting: str, order: Order, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    ranks = Ranks(rank, 2, (0, 1), dist.new_group([0, 1]))
-    weights = []
-    trainer = loop.Trainer(order, ranks)
+class Apart(Ranks):
+    """The control: processes that begin alike and each go by their own gradients."""
+
+    def parallel(self, module: nn.Module, phases: int) -> nn.Module:
+        return super().parallel(module, phases=2)  # no DDP
+
+    def average_gradients(self, parameters: Any, phases: int) -> None:
+        pass
+
+
+class Noted(loader.Samples):
+    """Samples that note which of them were asked for."""
+
+    def __getitem__(self, key: loader.Key) -> Sample:
+        self.__dict__.setdefault("asked", []).append(key[1])
+        return super().__getitem__(key)
+
+
+class Watched(loop.Trainer):
+    """A trainer that notes what went into each step, and the weights after each epoch."""
+
+    def __init__(self, order: Order, ranks: Ranks) -> None:
+        super().__init__(order, ranks)
+        self.samples.__class__ = Noted
+        self.notes: dict[str, list[Any]] = {"steps": [[]], "weights": []}
+
+    def _step(self, batch: Any, weight: float) -> dict[str, Tensor]:
+        self.notes["steps"][-1].append(self.samples.__dict__.pop("asked"))
+        return super()._step(batch, weight)
+
+    def epoch(self) -> None:
+        super().epoch()
+        weights = {name: value.detach().clone() for name, value in self.learner.network.named_parameters()}
+        with self._evaluated() as learner:
+            weights |= {f"stored {name}": value.clone() for name, value in learner.network.state_dict().items()}
+        self.notes["weights"].append(weights)
+        self.notes["steps"].append([])
+
+
+def watch(order: Order, ranks: Ranks) -> dict[str, Any]:
+    """Train to the end; what was noted: steps by epoch, weights by epoch, the learning curve."""
+    trainer = Watched(order, ranks)
     while not trainer.finished:
         trainer.epoch()
-        weights.append({name: value.clone() for name, value in trainer.learner.network.state_dict().items()})
     trainer.finish()
-    torch.save(weights, f"{folder}/weights{rank}.pt")
-    torch.save(_phases(ranks), f"{folder}/phases{rank}.pt")
+    return {**trainer.notes, "steps": trainer.notes["steps"][:-1], "history": trainer.history}
+
+
+def _start(rank: int, folder: str, together: dict[str, Order], apart: dict[str, Order]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    ranks = lane(rank, WORLD, WORLD)
+    assert ranks is not None
+    notes = {name: watch(order, ranks) for name, order in together.items()}
+    notes |= {f"{name} apart": watch(order, Apart(**vars(ranks))) for name, order in apart.items()}
+    torch.save({**notes, "phases": _phases(ranks)}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -41,25 +90,80 @@ def _phases(ranks: Ranks) -> dict[str, Any]:
     return {"mine": mine.grad, "other": other.grad, "shared": ranks.share(ranks.rank), "all": ranks.gather(ranks.rank)}
 
 
-def test_two_ranks_train_as_one(project: Project, tmp_path: Path) -> None:
-    root, params = project({"a": {"epochs": 2, "augmentation": "light", "batch": 50}})
-    order = support.orders(root, params)["a"]
-    torch.multiprocessing.spawn(  # type: ignore[attr-defined]
-        _start, args=(str(tmp_path / "meeting"), order, str(tmp_path)), nprocs=2
-    )
-    first, second = (torch.load(tmp_path / f"weights{rank}.pt") for rank in range(2))
-    for ours, theirs in zip(first, second, strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+Orders = dict[str, Order]
+Notes = dict[str, Any]
 
-    alone = loop.Trainer(Order(**{**order.__dict__, "work": tmp_path / "alone"}), Ranks())
-    for epoch in range(2):
-        alone.epoch()
-        for name, value in alone.learner.network.state_dict().items():
-            assert torch.allclose(first[epoch][name], value, atol=1e-5), f"{name} in epoch {epoch}"
-    assert store.holds(order.model, order.fingerprint)
 
-    parts = [torch.load(tmp_path / f"phases{rank}.pt") for rank in range(2)]
-    for rank, part in enumerate(parts):
+@pytest.fixture(scope="module")
+def orders(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+    return learners.orders(tmp_path_factory.mktemp("together"), prepared, JOBS)
+
+
+@pytest.fixture(scope="module")
+def both(orders: Orders, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Notes]:
+    """What two processes noted: each job, and each as a control."""
+    folder = tmp_path_factory.mktemp("both")
+    apart = learners.orders(tmp_path_factory.mktemp("apart"), prepared, JOBS)
+    torch.multiprocessing.spawn(_start, args=(str(folder), orders, apart), nprocs=WORLD)  # type: ignore[attr-defined]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+
+
+@pytest.fixture(scope="module")
+def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Notes:
+    """What one process notes of the same jobs."""
+    orders = learners.orders(tmp_path_factory.mktemp("alone"), prepared, JOBS)
+    return {name: watch(order, Ranks()) for name, order in orders.items()}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_each_sample_is_seen_once_an_epoch_by_one_rank(both: list[Notes], name: str) -> None:
+    size = {"classifier": 1091, "gan": 1091, "detector": 21}[name]
+    for epoch in zip(*(notes[name]["steps"] for notes in both), strict=True):
+        first, second = ([index for step in steps for index in step] for steps in epoch)
+        assert not set(first) & set(second)
+        assert sorted(first + second) == list(range(size))
+        assert len({len(step) for step in epoch[0]}) > 1 or len(first) != len(second), "it was cut evenly"
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_steps_are_those_of_one_process(both: list[Notes], alone: Notes, name: str) -> None:
+    ours = zip(*(notes[name]["steps"] for notes in both), strict=True)
+    for (first, second), theirs in zip(ours, alone[name]["steps"], strict=True):
+        dealt = [set(a) | set(b) for a, b in zip(first, second, strict=True)]
+        assert dealt == [set(step) for step in theirs]
+
+
+def differing(both: list[Notes], name: str) -> list[int]:
+    """How many weights and buffers differ between the ranks, by epoch."""
+    epochs = zip(*(notes[name]["weights"] for notes in both), strict=True)
+    return [sum(not torch.equal(first[key], second[key]) for key in first) for first, second in epochs]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_weights_are_equal_on_both_ranks_after_each_epoch(both: list[Notes], orders: Orders, name: str) -> None:
+    assert differing(both, name) == [0, 0]
+    assert store.holds(orders[name].model, orders[name].fingerprint)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_control_without_averaged_gradients_they_are_not(both: list[Notes], name: str) -> None:
+    assert min(differing(both, f"{name} apart")) > 0
+
+
+def test_two_ranks_learn_what_one_does(both: list[Notes], alone: Notes) -> None:
+    """To the last digits of float32, where nothing is drawn from torch's stream and no batch is normalised."""
+    ours, theirs = both[0]["classifier"], alone["classifier"]
+    for first, second in zip(ours["weights"], theirs["weights"], strict=True):
+        for name, value in second.items():
+            torch.testing.assert_close(first[name], value, atol=1e-5, rtol=0)
+    for curve, expected in zip(ours["history"], theirs["history"], strict=True):
+        assert curve == pytest.approx(expected, abs=1e-5)
+    for first, second in zip(both[0]["classifier apart"]["weights"], theirs["weights"], strict=True):
+        assert any((first[name] - value).abs().max() > 1e-3 for name, value in second.items()), "the control agrees"
+
+
+def test_gradients_are_averaged_by_phase(both: list[Notes]) -> None:
+    for rank, part in enumerate(notes["phases"] for notes in both):
         assert part["mine"].tolist() == [1.5, 1.5, 1.5]
         assert part["other"].tolist() == [rank + 1.0] * 3
         assert part["shared"] == 0
@@ -68,6 +172,7 @@ def test_two_ranks_train_as_one(project: Project, tmp_path: Path) -> None:
 
 def test_alone_every_operation_is_the_identity() -> None:
     ranks, module = Ranks(), torch.nn.Linear(1, 1)
+    ranks.meet()
     assert ranks.parallel(module, 1) is module
     assert ranks.gather(3) == [3]
     assert ranks.share("x") == "x"

@@ -1,0 +1,17 @@
+"""Data for every kind of learner."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import support
+from tests.train import learners
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the digits and a few scenes prepared; read-only: link to it, don't write."""
+    root = tmp_path_factory.mktemp("prepared")
+    jobs = {"classifier": learners.CLASSIFIER, "detector": learners.DETECTOR}
+    support.prepared(root, support.write_params(root, jobs, datasets=learners.DATASETS))
+    return root
