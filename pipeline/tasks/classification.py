@@ -34,22 +34,36 @@ BINS = 15
 
 
 class _Classifier(Learner):
-    """Cross-entropy on labels or soft labels."""
+    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers where it has some."""
 
     weight: Tensor | None
 
-    def __init__(self, network: nn.Module, settings: Settings, smoothing: float, weighted: bool) -> None:
+    def __init__(
+        self, network: nn.Module, settings: Settings, smoothing: float, weighted: bool, auxiliary: float
+    ) -> None:
         super().__init__(network, settings)
-        self.smoothing = smoothing
+        self.smoothing, self.auxiliary = smoothing, auxiliary
         counts = torch.tensor(settings.class_counts, dtype=torch.float32)
         weight = counts.sum() / (len(counts) * counts.clamp(min=1)) if weighted else None
         self.register_buffer("weight", weight, persistent=False)
 
-    def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """Mean cross-entropy in nats; targets B labels or B×K soft labels."""
+    def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
+        """Mean cross-entropy in nats; targets B labels or B×K soft labels.
+
+        A network with auxiliary classifiers gives a tuple in training, their logits behind its own; the sum of their
+        losses is weighed by `auxiliary`.
+        """
+        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+        losses = {"cross_entropy": self._cross_entropy(logits, targets)}
+        if others:
+            judged = torch.stack([self._cross_entropy(other, targets) for other in others])
+            losses["auxiliary"] = self.auxiliary * judged.sum()
+        return losses
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
-        losses = F.cross_entropy(outputs.float(), targets, **settings, reduction="none")
-        return {"cross_entropy": losses.mean()}  # over images, not over weights: parts of a batch must add up
+        losses = F.cross_entropy(logits.float(), targets, **settings, reduction="none")
+        return losses.mean()  # over images, not over weights: parts of a batch must add up
 
     def predict(self, outputs: Tensor) -> NDArray[np.float32]:
         """B×K class probabilities."""
@@ -57,10 +71,19 @@ class _Classifier(Learner):
 
 
 def learner(
-    network: nn.Module, settings: Settings, *, label_smoothing: float = 0.0, class_weights: bool = False
+    network: nn.Module,
+    settings: Settings,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: bool = False,
+    auxiliary: float = 0.3,
 ) -> Learner:
-    """A classifier's learner; class_weights weighs each class by the inverse of its frequency."""
-    return _Classifier(network, settings, label_smoothing, class_weights)
+    """A classifier's learner.
+
+    class_weights weighs each class by the inverse of its frequency; auxiliary is the weight of the losses of a
+    network's auxiliary classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
+    """
+    return _Classifier(network, settings, label_smoothing, class_weights, auxiliary)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
