@@ -6,7 +6,7 @@ Every score is sums over rows and one formula, so resampling a test set is multi
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pipeline.sample import Sample
 from pipeline.statistics import Counts, Scorer
 from pipeline.tasks._images import GREEN, RED, captioned, stack
-from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks._learner import Learner, Settings, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,12 +39,10 @@ class _Classifier(Learner):
     weight: Tensor | None
 
     def __init__(
-        self, network: nn.Module, settings: Settings, smoothing: float, weighted: bool, auxiliary: float
+        self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None, auxiliary: float
     ) -> None:
         super().__init__(network, settings)
         self.smoothing, self.auxiliary = smoothing, auxiliary
-        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
-        weight = counts.sum() / (len(counts) * counts.clamp(min=1)) if weighted else None
         self.register_buffer("weight", weight, persistent=False)
 
     def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
@@ -75,15 +73,22 @@ def learner(
     settings: Settings,
     *,
     label_smoothing: float = 0.0,
-    class_weights: bool = False,
+    class_weights: Literal["balanced"] | dict[str, float] | None = None,
     auxiliary: float = 0.3,
 ) -> Learner:
     """A classifier's learner.
 
-    class_weights weighs each class by the inverse of its frequency; auxiliary is the weight of the losses of a
-    network's auxiliary classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
+    class_weights: what an image of a class counts, by the class's name, 1 where not given; or `balanced`, by the
+    inverse of the class's frequency in the train split · auxiliary: the weight of the losses of a network's
+    auxiliary classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
     """
-    return _Classifier(network, settings, label_smoothing, class_weights, auxiliary)
+    weight = None
+    if class_weights == "balanced":
+        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
+        weight = counts.sum() / (len(counts) * counts.clamp(min=1))
+    elif class_weights is not None:
+        weight = weights_of(settings.classes, class_weights)
+    return _Classifier(network, settings, label_smoothing, weight, auxiliary)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
