@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from pipeline import store
 from pipeline.params import Job
 from pipeline.store import read_json, write_json
 
@@ -89,14 +90,7 @@ def claim(order: Order, attempts: int) -> IO[str] | None:
 
 def held(work: Path) -> bool:
     """Whether a living process trains in this folder."""
-    try:
-        with (work / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return store.held(work / "lock")
 
 
 def reopen(order: Order) -> None:
