@@ -234,7 +234,7 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     print(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
     names = facts.classes or facts.semantic_classes
     more = ", …" if len(names) > SHOWN_CLASSES else ""
-    print(f"  {len(names)} classes: {', '.join(names[:SHOWN_CLASSES])}{more}")
+    print(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
         print(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
@@ -249,8 +249,9 @@ def _describe(facts: sample.Facts, made: Path) -> None:
 
 def _refusal(facts: sample.Facts, source: Path) -> str:
     left = sum(facts.counts.values())
+    many = f"{len(facts.skipped):,} fault{'s' if len(facts.skipped) > 1 else ''}"
     return (
-        f"{source}: {len(facts.skipped):,} faults, listed above; nothing was changed. Mend them; or leave the faulty "
+        f"{source}: {many}, listed above; nothing was changed. Mend them; or leave the faulty "
         f"out and keep {left:,} images by `on_bad: skip`:\n  convline add {source} --on-bad skip"
     )
 

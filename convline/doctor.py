@@ -217,7 +217,7 @@ def check_mlflow(root: Path) -> Found:
     champions = versions.champions(client)
     for model, mark in remembered.items():
         if champions.get(model) != mark:
-            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow {str(champions.get(model))[:12]}"
+            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {champions.get(model, 'none')[:12]}"
             yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
 
 

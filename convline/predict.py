@@ -31,15 +31,13 @@ Given = Iterator[tuple[str, Sample | images.ImageError]]
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Answer every image; the exit code is 1 where one could not be read."""
     folder, max_side = find(root, arguments.model)
+    given = opened(arguments.paths) if arguments.paths else None
     store.verify(folder)
     learner, description = _stored.load(folder)
     task = plugins.load("tasks", description["task"])
-    if arguments.paths:
-        given = opened(arguments.paths)
-    elif task.NEEDS:
+    if given is None and task.NEEDS:
         raise UserError(f"{arguments.model}: a model for {description['task']} is asked about images. Name some.")
-    else:
-        given = chosen(arguments.number, arguments.seed, learner.settings)
+    given = given or chosen(arguments.number, arguments.seed, learner.settings)
     ask = predictor(learner, description["task"])
     out, lines = _open(arguments.out)
     told = failed = 0
@@ -68,15 +66,16 @@ def find(root: Path, name: str) -> tuple[Path, int]:
     known = params.read(root / params.FILE)
     registered = store.read_json(root / "reports/registered.json", {})
     folder, job = root / "models" / name, name
-    if name in registered and not folder.is_dir():
-        champion = registered[name]["champion"]
-        job, mark = champion["job"], champion["fingerprint"]
+    if not folder.is_dir() and name in registered:
+        job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
         places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
-        folder = next((path for path in places if store.holds(path, mark)), folder)
-    if not folder.is_dir():
-        there = [path.name for path in (root / "models").glob("*") if path.is_dir()]
-        hint = plugins.unknown("model", name, {*there, *registered})
-        raise UserError(f"{hint} `make repro` trains the jobs of the roster.")
+        held = [path for path in places if store.holds(path, mark)]
+        if not held:
+            raise UserError(f"the champion of {name}, {job}, is not at hand. `make repro`, or `dvc pull` it.")
+        folder = held[0]
+    elif not folder.is_dir():
+        there = {path.name for path in (root / "models").glob("*") if path.is_dir()}
+        raise UserError(f"{plugins.unknown('model', name, there | set(registered))} `make repro` trains the roster.")
     dataset = known.datasets.get(known.jobs[job].dataset) if job in known.jobs else None
     return folder, (dataset or Dataset(format="none")).max_side
 
