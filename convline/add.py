@@ -10,23 +10,19 @@ import difflib
 import math
 import os
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from convline import edit, suggest
-from flows._run import QUIET
+from convline import edit, raw, suggest
 from pipeline import params, plugins, sample, store
 from pipeline.errors import UserError
+from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
@@ -37,8 +33,6 @@ KIND = "prepare.formats"
 RAW = "data/raw"
 #: class names that are printed
 SHOWN_CLASSES = 20
-#: of DVC's cache and the copy, in sizes of the folder, and what shall be left
-COPIES, SPARE_BYTES = 2, 1_000_000_000
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -67,7 +61,7 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         if arguments.dry_run:
             print("nothing was written or copied")
             return 0
-        take(source, root / path, root)
+        raw.take(source, root / path, root)
         store.write_bytes(root / params.FILE, new.encode())
         _keep(Path(made), Dataset.model_validate(entry), root)
     print(f"{path} is in DVC, and {params.FILE} names it")
@@ -82,14 +76,14 @@ def placed(source: Path, wanted: str | None, root: Path, before: params.Params) 
     if not source.is_dir():
         what = "not a folder; unpack an archive first" if source.exists() else "no such folder"
         raise UserError(f"{source}: {what}. Give the folder that holds the files.")
-    raw, place = (root / RAW).resolve(), source.resolve()
-    if raw.is_relative_to(place):
+    owned, place = (root / RAW).resolve(), source.resolve()
+    if owned.is_relative_to(place):
         raise UserError(f"{source}: holds the project's own {RAW}. Give the folder of one dataset.")
     name = wanted or re.sub(r"[^\w-]+", "-", source.name, flags=re.ASCII).strip("-")
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise UserError(f"--name: {name!r}: names become folders and hold letters, digits, '-' and '_' only. Give one.")
-    inside = place.is_relative_to(raw)
-    path = PurePosixPath(RAW, place.relative_to(raw).as_posix() if inside else name)
+    inside = place.is_relative_to(owned)
+    path = PurePosixPath(RAW, place.relative_to(owned).as_posix() if inside else name)
     for known, dataset in before.datasets.items():
         if dataset.path is not None and PurePosixPath(dataset.path) == path:
             raise UserError(f"{params.FILE}: {path} is there already, as datasets.{known}. Nothing was changed.")
@@ -170,36 +164,6 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     return new
 
 
-def take(source: Path, target: Path, root: Path) -> None:
-    """Copy the folder to data/raw unless it is there, and `dvc add` it; what fails is undone."""
-    copied = source.resolve() != target.resolve()
-    note = target.with_name(f"{target.name}.dvc")
-    fresh = not note.exists()
-    ignore = target.with_name(".gitignore")
-    ignored = ignore.read_bytes() if ignore.exists() else None
-    try:
-        if copied:
-            _copy(source, target)
-        _track(target, root)
-    except BaseException:
-        if copied:
-            shutil.rmtree(target, ignore_errors=True)
-        if fresh:
-            note.unlink(missing_ok=True)
-        if ignored is not None:
-            store.write_bytes(ignore, ignored)
-        else:
-            ignore.unlink(missing_ok=True)
-        raise
-
-
-def _track(target: Path, root: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target)]
-    done = subprocess.run(command, cwd=root, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"`dvc add {target}` failed, and nothing was added:\n{done.stderr.strip()}")
-
-
 def _formats() -> list[str]:
     """Formats that are made of files."""
     return [name for name in plugins.names(KIND) if plugins.options(KIND, name, "recognise") is not None]
@@ -238,7 +202,8 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
         print(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
-    suffixes = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
+    found = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
+    suffixes = Counter({suffix: count for suffix, count in found.items() if suffix.lower() in SUFFIXES})
     if len(suffixes) > 1:
         print(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
     for what, notes in (("warnings", facts.warnings), ("faults", facts.skipped)):
@@ -257,33 +222,8 @@ def _refusal(facts: sample.Facts, source: Path) -> str:
 
 
 def _diff(old: str, new: str) -> str:
-    lines = (text.splitlines(keepends=True) for text in (old, new))
-    return "".join(difflib.unified_diff(*lines, f"a/{params.FILE}", f"b/{params.FILE}"))
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A copy that is there whole or not at all, links as they are; what may only be read may then be written."""
-    size = sum(file.lstat().st_size for file in _walk(source))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < COPIES * size + SPARE_BYTES:
-        raise UserError(
-            f"{target.parent}: {size:,} bytes are to be copied, and again into DVC's cache; {free:,} are free."
-        )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".add-", ignore_cleanup_errors=True) as folder:
-        try:
-            shutil.copytree(source, Path(folder, "copy"), symlinks=True)
-        except OSError as error:
-            raise UserError(f"{source}: can't be copied: {error}. Mend it, or copy it to {target} yourself.") from error
-        for place, _, files in os.walk(folder):
-            for entry in (Path(place), *(Path(place, file) for file in files)):
-                if not entry.is_symlink():
-                    entry.chmod(entry.stat().st_mode | 0o600)
-        os.replace(Path(folder, "copy"), target)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    before, after = (text.splitlines(keepends=True) for text in (old, new))
+    return "".join(difflib.unified_diff(before, after, f"a/{params.FILE}", f"b/{params.FILE}"))
 
 
 def _keep(made: Path, dataset: Dataset, root: Path) -> None:

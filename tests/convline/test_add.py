@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from convline import add
+from convline import add, raw
 from pipeline import params
 from pipeline.errors import UserError
 from pipeline.prepare import stage as prepare
@@ -45,7 +45,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     (folder / "data/raw").mkdir(parents=True)
     (folder / "params.yaml").write_text(PARAMS)
-    monkeypatch.setattr(add, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
+    monkeypatch.setattr(raw, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
     return folder
 
 
@@ -74,7 +74,7 @@ def test_each_format_becomes_a_dataset_that_prepare_accepts(
     new = {job for job in known.jobs if job != "linear"}
     assert sorted({known.jobs[job].task for job in new}) == TASKS[name]
     assert new <= set(known.selected())
-    capsys.readouterr()
+    assert "extensions mixed" not in capsys.readouterr().out
     prepare.run(known, root)
     assert f"my-{name}: restored" in capsys.readouterr().out  # what was read is not read again
     assert facts(root / f"data/prepared/my-{name}").format == name
@@ -151,11 +151,14 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
     source = tmp_path / "pets"
     folders.image_folder(source)
     (source / "train/cat/torn.png").write_bytes((source / "train/cat/0.png").read_bytes()[:200])
+    (source / "train/cat/2.png").rename(source / "train/cat/2.PNG")
     before = state(root)
     with pytest.raises(UserError, match="1 fault, listed above; nothing was changed") as refused:
         add.run(told(source), root)
     assert f"keep 10 images by `on_bad: skip`:\n  convline add {source} --on-bad skip" in str(refused.value)
-    assert "data/raw/pets/train/cat/torn.png: damaged image" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "data/raw/pets/train/cat/torn.png: damaged image" in shown
+    assert "extensions mixed: 9 .png, 1 .PNG" in shown
     assert state(root) == before
     add.run(told(source, on_bad="skip"), root)
     known = params.read(root / "params.yaml")
@@ -221,7 +224,7 @@ def test_a_failure_of_dvc_leaves_nothing_behind(root: Path, tmp_path: Path, monk
         raise UserError("no room")
 
     before = state(root)
-    monkeypatch.setattr(add, "_track", fail)
+    monkeypatch.setattr(raw, "_track", fail)
     with pytest.raises(UserError, match="no room"):
         add.run(told(tmp_path / "pets"), root)
     assert state(root) == before
