@@ -126,10 +126,17 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[s
     for folder in (folder for folder in tree.folders if len(folder.parts) == 1):
         if inner := _recognised(scan(source / folder)):
             lines.append(f"Its folder {folder} looks like {' or '.join(inner)}: convline add {source / folder}")
-    lines += ["They read:", *(f"  {_first_line(name)}" for name in _formats())]
-    raise UserError(
-        "\n".join([*lines, "Put it so, or say by --format which one it shall be, and see what is missing."])
-    )
+    lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in _formats()]
+    raise UserError("\n".join([*lines, "Put it as one of them reads it, or say by --format which one it shall be."]))
+
+
+def _missing(source: Path, format: str) -> str:
+    """The first thing that a format finds wrong with a folder."""
+    try:
+        items = plugins.load(KIND, format).read(source)
+        return str(next(item for item in items if isinstance(item, sample.Fault) and not item.warning))
+    except (UserError, StopIteration) as error:
+        return str(error) or "nothing to find fault with"
 
 
 def read(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts:

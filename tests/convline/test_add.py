@@ -50,7 +50,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(path: Path, **given: Any) -> argparse.Namespace:
-    plain = {"name": None, "format": None, "option": [], "on_bad": "error", "dry_run": False}
+    plain: dict[str, Any] = {"name": None, "format": None, "option": [], "on_bad": "error", "dry_run": False}
     return argparse.Namespace(paths=[path], **{**plain, **given})
 
 
@@ -173,6 +173,8 @@ def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_p
         add.run(told(tmp_path / "loose"), root)
     for name in FOLDERS:
         assert f"\n  {name}: " in str(refused.value)
+    assert "here: .: holds no annotation (*.xml). Give the folder that holds Annotations" in str(refused.value)
+    assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
     folders.image_folder(tmp_path / "outer/inner")
     with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
         add.run(told(tmp_path / "outer"), root)

@@ -1,5 +1,6 @@
 """The command starts at once, from any folder of the project, and tells errors without a traceback."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -59,7 +60,12 @@ def test_paths_count_from_where_the_user_is(tmp_path: Path, monkeypatch: pytest.
     seen: list[Path] = []
     monkeypatch.chdir(inner)
     monkeypatch.setattr(sys, "argv", ["convline", "add", "mine"])
-    monkeypatch.setattr(add, "run", lambda arguments, root: seen.extend([*arguments.paths, root]) or 0)
+
+    def run(arguments: argparse.Namespace, root: Path) -> int:
+        seen.extend([*arguments.paths, root])
+        return 0
+
+    monkeypatch.setattr(add, "run", run)
     assert command.main() == 0
     assert seen == [inner / "mine", tmp_path]
     assert Path.cwd() == tmp_path
