@@ -18,11 +18,12 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.ready ## create .venv from requirements.lock
-.venv/.ready: requirements.lock
+.venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convline needs Python 3.11+; set PYTHON=python3.11 (found %d.%d)" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install -q --offline --no-deps -e .
 	@touch $@
 
 repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report

@@ -212,6 +212,18 @@ def bound(parent: Path, limit_bytes: int, wanted: set[str]) -> None:
             total -= sizes[path]
 
 
+def held(path: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock that dies with this process; UserError where another process holds it (unless `wait`)."""

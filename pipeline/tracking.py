@@ -113,6 +113,17 @@ def end_orphans(made: Any, trained: Callable[[str], bool]) -> None:
             made.set_terminated(found.info.run_id, "KILLED")
 
 
+def statuses(made: Any) -> dict[str, tuple[str, str]]:
+    """Name and status of each job's run, by fingerprint."""
+    numbers = [found.experiment_id for found in made.search_experiments()]
+    runs = made.search_runs(numbers) if numbers else []
+    return {
+        found.data.tags[FINGERPRINT]: (found.info.run_name, found.info.status)
+        for found in runs
+        if FINGERPRINT in found.data.tags
+    }
+
+
 def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     """The experiment `<dataset>/<task>`, its artifacts at an absolute place so that models load without a server."""
     name = f"{dataset}/{task}"

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from flows.repro import STAGES
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("convline", "flows", "pipeline") for path in (ROOT / folder).rglob("*.py"))
 FILE_LINES, FUNCTION_LINES = 300, 60
 #: library → where it may be imported: files, or folders that end with /
 EDGES = {
@@ -122,13 +122,14 @@ def test_the_edges_are_used() -> None:
     assert {library.split(".")[0] for library in EDGES} - {"torchvision"} <= names
 
 
-def test_flows_use_the_pipeline_and_never_the_other_way() -> None:
+@pytest.mark.parametrize(("below", "above"), [("pipeline", "flows"), ("pipeline", "convline"), ("flows", "convline")])
+def test_the_command_uses_flows_they_use_the_pipeline_and_never_the_other_way(below: str, above: str) -> None:
     assert not [
         place(path)
         for path in SOURCES
-        if "pipeline" in path.parts
+        if place(path).startswith(f"{below}/")
         for name in imported(path)
-        if name.startswith("flows")
+        if f"{name}.".startswith(f"{above}.")
     ]
 
 

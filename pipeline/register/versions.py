@@ -23,6 +23,16 @@ def find(client: Any, model: str, fingerprint: str) -> Any | None:
     return first
 
 
+def champions(client: Any) -> dict[str, str]:
+    """The fingerprint of each registered model's champion."""
+    found = {}
+    for model in client.search_registered_models():
+        if "champion" in model.aliases:
+            version = client.get_model_version(model.name, model.aliases["champion"])
+            found[model.name] = version.tags[FINGERPRINT]
+    return found
+
+
 def ensure(run: Run, model: str, fingerprint: str, folder: Path, task: str) -> Any:
     """The fingerprint's version, logged and registered now if there is none."""
     import mlflow

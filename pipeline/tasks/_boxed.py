@@ -24,7 +24,10 @@ Colour = tuple[int, int, int]
 
 
 def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool = False) -> NDArray[np.uint8]:
-    """The image, 160 pixels on its longer side, with what is found from a score of 0.5 on and what is not."""
+    """The image, 160 pixels on its longer side, with what is found from a score of 0.5 on and what is not.
+
+    Without truth all that is found is green.
+    """
     height, width = sample.pixels.shape[:2]
     best = precision.ranked(prediction.scores, prediction.labels)
     found = prediction.take(best[prediction.scores[best] >= SHOWN])
@@ -35,7 +38,7 @@ def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool 
     ignored = np.repeat(truth.ignored[:, None], len(precision.AREAS), axis=1)
     other = np.zeros((len(boxes), len(precision.AREAS)), np.bool_)
     verdict = precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)[:, 0, 0]
-    colours = [COLOURS[int(value)] for value in verdict]
+    colours = [GREEN if sample.boxes is None else COLOURS[int(value)] for value in verdict]
     hit = (overlap >= precision.OVERLAPS[0]) & (found.labels[:, None] == truth.labels)
     missed = np.flatnonzero(~truth.ignored & ~hit.any(axis=0))
 

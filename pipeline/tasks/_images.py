@@ -58,9 +58,9 @@ def overlaid(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def panels(pictures: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Four pictures of one size as a square, each about 112 pixels with its name below."""
+    """Pictures of one size, two a row, each about 112 pixels with its name below."""
     side, gap = 112, 2
-    canvas = Image.new("RGB", (2 * (side + gap), 2 * (side + _BAR)), "white")
+    canvas = Image.new("RGB", (2 * (side + gap), -(-len(pictures) // 2) * (side + _BAR)), "white")
     draw = ImageDraw.Draw(canvas)
     for place, (name, pixels) in enumerate(pictures.items()):
         left, top = place % 2 * (side + 2 * gap), place // 2 * (side + _BAR)

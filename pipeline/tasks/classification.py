@@ -169,12 +169,12 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
-    """The image with the predicted class and its probability; `6 as 5` where a 6 was taken for a 5."""
+    """The image with the predicted class and its probability; `6 as 5` where a 6 is known and was taken for a 5."""
     classes, predicted = settings.classes, int(prediction.argmax())
     text = f"{classes[predicted]} {prediction[predicted]:.2f}"
-    if predicted == sample.label:
+    if sample.label in (None, predicted):
         return captioned(sample.pixels, text, GREEN)
-    return captioned(sample.pixels, f"{classes[sample.label]} as {text}", RED)  # type: ignore[index]
+    return captioned(sample.pixels, f"{classes[sample.label]} as {text}", RED)
 
 
 def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: Looked, settings: Settings) -> NDArray[np.uint8]:
-    """The image under the predicted class's heat, the true boxes in white, the predicted one green if it is a hit."""
+    """The image under the predicted class's heat, the true boxes in white, the predicted one red if it is no hit."""
     from matplotlib import colormaps
 
     height, width = sample.pixels.shape[:2]
@@ -167,10 +167,14 @@ def draw(sample: Sample, prediction: Looked, settings: Settings) -> NDArray[np.u
     heat = prediction.heat(prediction.label, *size).clip(0)
     colours = 255 * colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
     mixed = (1 - COVER) * images.resize(sample.pixels, *size, smooth=scale < 1) + COVER * colours
-    row = rows(sample, prediction)
-    hit = row["label"] == row["prediction"] and row["iou"] >= HIT_IOU
     canvas = Image.fromarray(mixed.astype(np.uint8))
     pen = ImageDraw.Draw(canvas)
+    if sample.label is None:
+        _outline(pen, prediction.box(prediction.label, height, width) * scale, "#00e676")
+        text = f"{settings.classes[prediction.label]} {prediction.probabilities[prediction.label]:.2f}"
+        return captioned(np.asarray(canvas), text, GREEN)
+    row = rows(sample, prediction)
+    hit = row["label"] == row["prediction"] and row["iou"] >= HIT_IOU
     for box in sample.boxes if sample.boxes is not None else ():
         _outline(pen, box * scale, "white")
     _outline(pen, np.array(row["box"]) * scale, "#00e676" if hit else "#ff5252")

@@ -195,13 +195,15 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np.uint8]:
-    """Image, truth, prediction and the pixels that are wrong, as four panels; ids in fixed colours."""
+    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction."""
     pixels, truth = sample.pixels, sample.semantic
     guess = prediction.scaled(*pixels.shape[:2])
+    if truth is None:
+        return panels({"image": pixels, "prediction": overlaid(pixels, guess)})
     wrong = (guess != truth) & (truth != IGNORE)
     shown = {
         "image": pixels,
-        "truth": overlaid(pixels, truth),  # type: ignore[arg-type]
+        "truth": overlaid(pixels, truth),
         "prediction": overlaid(pixels, guess),
         f"wrong: {wrong.mean():.1%}": np.where(
             wrong[..., None], np.array(RED, np.uint8), images.luminance(pixels)[..., None]

@@ -271,6 +271,8 @@ def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
         assert picture.shape == (160, 160, 3)
         assert picture.dtype == np.uint8
         assert colours(picture) & {GREEN, RED, YELLOW} == there
+    unknown = dataclasses.replace(sample([]), boxes=None, labels=None)
+    assert colours(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
 
 
 def test_figures() -> None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES, ImageError
@@ -59,6 +60,14 @@ def read(
     yield from ignored(
         tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in chosen]
     )
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """No options, where a json that would be read lists images or is named as only COCO's are."""
+    for name in _chosen(tree, None):
+        if name.name.endswith(".coco.json") or name.name.startswith("instances_") or load(tree.root, name).pictures:
+            return {}
+    return None
 
 
 def _chosen(tree: Tree, patterns: str | list[str] | None) -> Names:

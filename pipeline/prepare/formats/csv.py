@@ -9,7 +9,9 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
@@ -26,6 +28,8 @@ USUAL = {
 }
 DELIMITERS = ",;\t|"
 TABLES = (".csv", ".tsv")
+#: lines that are looked at to tell what a table is
+LOOKED_AT = 20
 #: what stands for a missing label
 EMPTY = ("", "nan")
 
@@ -98,6 +102,20 @@ def read(
     for line in lines:
         name = str(line.image)
         yield Sample(name, tree.root / name, line.group, line.split, source=name, label=numbers[line.label])
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """The table where only one of several lists images with labels; no options where all do."""
+    tables = [name for name in tree.files if name.suffix.lower() in TABLES]
+    usual: dict[str, str | None] = dict.fromkeys(USUAL)
+    listing = [
+        name
+        for name in tables
+        if any(isinstance(item, _Line) for item in islice(_lines(tree, name, usual, None), LOOKED_AT))
+    ]
+    if not listing:
+        return None
+    return {"table": str(listing[0])} if len(listing) == 1 < len(tables) else {}
 
 
 def _order(name: str) -> tuple[bool, int, str]:

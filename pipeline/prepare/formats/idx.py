@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ def read(path: Path | None, *, classes: list[str] | None = None) -> Iterator[Cla
             yield Fault(str(images or labels), f"its {'images' if labels else 'labels'} are missing. Add that file.")
             continue
         yield from _samples(tree.root, split, part, images, labels, names)
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """No options, where any file is named like one of the family's."""
+    return {} if _pairs(tree)[0] else None
 
 
 def _names(classes: list[str] | None) -> tuple[str, ...]:

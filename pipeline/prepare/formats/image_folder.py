@@ -7,12 +7,15 @@ then give the split. Classes are numbered in sorted order of their names; folder
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.prepare.formats._files import Tree, alike, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
+#: folders whose names say what lies in them, as in other formats, rather than a class
+ROLES = frozenset({"annotations", "images", "img", "imgs", "jpegimages", "labels", "masks"})
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -46,6 +49,15 @@ def read(path: Path | None, *, group: str | None = None) -> Iterator[Classes | S
             source=str(name),
             label=classes.index(name.parts[depth]),
         )
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """No options, where most images lie in one of two or more folders that can be classes."""
+    depth = 1 if _has_splits(tree) else 0
+    files = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    inside = [name for name in files if len(name.parts) > depth + 1]
+    classes = {name.parts[depth].casefold() for name in inside}
+    return {} if len(classes) > 1 and not classes & ROLES and 2 * len(inside) > len(files) else None
 
 
 def _pattern(group: str | None) -> re.Pattern[str] | None:

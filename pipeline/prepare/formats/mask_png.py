@@ -5,11 +5,13 @@ A pixel of a mask is a class id (of a palette: the index), or whatever `values` 
 from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks".
 """
 
+import contextlib
 import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
 from pipeline.images import MAX_PIXELS, SUFFIXES
-from pipeline.prepare.formats._files import ignored, scan
+from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats.image_folder import SPLITS
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
@@ -26,6 +28,9 @@ TABLE = "_classes.csv"
 ENDING = re.compile(r"[-_. ](mask|label|gt|seg)s?$", re.IGNORECASE)
 EXACT, LOSSY = ("PNG", "BMP", "GIF", "TIFF"), ("JPEG", "WEBP")
 SHOWN = 3
+#: usual names of the two folders, and how many values can be classes where nothing names them
+FOLDERS = (("images", "masks"), ("images", "labels"), ("images", "annotations"), ("image", "mask"), ("imgs", "masks"))
+MOST_GUESSED = 32
 
 #: a grey value, or red, green and blue
 Value = int | list[int]
@@ -84,6 +89,40 @@ def read(
             yield Fault(str(mask), str(error))
             continue
         yield Sample(str(image), tree.root / image, split=_split(image), source=str(image), semantic=semantic)
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """The folders' names, and names for what the masks hold where nothing gives them: to be made better by hand."""
+    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    for images, masks in FOLDERS:
+        pairs, _ = _pairs(pictures, images, masks)
+        if len(pairs) * 4 > len(pictures):  # an image and its mask are two
+            break
+    else:
+        return None
+    named = any(name.name == TABLE for name in tree.files)
+    folders = {option: name for option, name in {"images": images, "masks": masks}.items() if name != option}
+    return folders | ({} if named else _guessed(tree.root, pairs))
+
+
+def _guessed(root: Path, pairs: Pairs) -> dict[str, Any]:
+    """`classes`, and `values` where they are not 0, 1, 2, …, by what the masks hold; nothing where that is too much."""
+    for coloured in (False, True):
+        found: set[int] = set()
+        count = 0
+        for _, mask in pairs:
+            with contextlib.suppress(_MaskError):  # told when it is its turn
+                found.update(np.unique(_levels(root / mask, coloured)).tolist())
+                count += 1
+        if 2 * count < len(pairs):
+            continue
+        values = sorted(found) if coloured or found == {0, IGNORE} else sorted(found - {IGNORE})
+        if 1 < len(values) <= MOST_GUESSED:
+            shown = [[value >> 16, value >> 8 & 255, value & 255] if coloured else value for value in values]
+            names = [f"colour-{value:06x}" if coloured else f"class-{value}" for value in values]
+            classes = ["background" if value == 0 else name for value, name in zip(values, names, strict=True)]
+            return {"classes": classes} | ({} if values == list(range(len(values))) else {"values": shown})
+    return {}
 
 
 def _split(name: PurePosixPath) -> str | None:

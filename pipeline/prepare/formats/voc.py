@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
@@ -22,6 +22,8 @@ from pipeline.prepare.formats._things import Thing, sample, split_of, text
 from pipeline.sample import Classes, Fault, Sample
 
 Names = list[PurePosixPath]
+#: xml files that are looked into to tell what they are
+LOOKED_INTO = 20
 #: lists of ImageSets/Main, the ones that decide first; trainval holds train and val, so it is train where they are not
 LISTS = {"test": "test", "val": "val", "train": "train", "trainval": "train"}
 
@@ -70,6 +72,12 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
     yield from _samples(tree, found, classes, splits if lists else None, first_pixel)
     known = {*files, *lists}
     yield from ignored(tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in known])
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """No options, where an xml is an annotation."""
+    files = [name for name in tree.files if name.suffix.lower() == ".xml"][:LOOKED_INTO]
+    return {} if any(isinstance(_parsed(tree.root, name), Annotation) for name in files) else None
 
 
 class _NoDoctype(ET.TreeBuilder):

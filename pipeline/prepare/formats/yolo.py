@@ -7,6 +7,7 @@ machine only (Roboflow's `../train/images`, Colab's `/content/…`) are found by
 without label file holds nothing.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,18 @@ def read(path: Path | None, *, data: str = "data.yaml", masks: bool = True) -> I
         yield Fault(".", reason, warning=True)
     known = {PurePosixPath(data), *map(label_file, listed.images)}
     yield from ignored(tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in known])
+
+
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """The YAML file that names classes and folders; no options, where only the label files are there."""
+    for name in tree.files:
+        if len(name.parts) == 1 and name.suffix.lower() in {".yaml", ".yml"}:
+            with contextlib.suppress(ValueError):
+                if _names(_settings(tree, name)) and _listed(tree, _settings(tree, name)).images:
+                    return {} if name.name == "data.yaml" else {"data": str(name)}
+    there = set(tree.files)
+    labels = (label_file(name) for name in tree.files if name.suffix.lower() in SUFFIXES)
+    return {} if any("labels" in name.parts and name in there for name in labels) else None
 
 
 def _settings(tree: Tree, name: PurePosixPath) -> dict[str, Any]:

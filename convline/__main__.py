@@ -1,0 +1,82 @@
+"""`convline add`, `convline predict`, `convline doctor`: from any folder of the project.
+
+Only the words are read here: a command's code, and the libraries it needs, are imported when it runs.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def main() -> int:
+    """Run a command from the project's root; the exit code is 2 on a user's error."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.paths = [Path(path).absolute() for path in arguments.paths]
+        if getattr(arguments, "out", None) is not None:
+            arguments.out = Path(arguments.out).absolute()
+        root = project(Path.cwd())
+        os.chdir(root)
+        code: int = importlib.import_module(f"convline.{arguments.command}").run(arguments, root)
+    except UserError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def project(start: Path) -> Path:
+    """The nearest folder from `start` up that holds params.yaml and dvc.yaml; UserError where there is none."""
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise UserError(f"{start}: no params.yaml here or in a folder above. Go to a folder of the project.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="convline", description="Add images, ask models, find what is wrong.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="add | predict | doctor")
+    _add(commands.add_parser("add", help="recognise a folder of images, and put it and first jobs into params.yaml"))
+    _predict(commands.add_parser("predict", help="ask a trained model about images"))
+    _doctor(commands.add_parser("doctor", help="say what is wrong with the project, and what to do about it"))
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Recognise a folder of images, read it as `prepare` does, copy it to data/raw/ unless it lies there, "
+        "`dvc add` it, and put it and first jobs for the tasks it allows into params.yaml."
+    )
+    parser.add_argument("paths", nargs=1, metavar="PATH", help="the folder")
+    parser.add_argument("--name", help="what it is called in params.yaml; by default as the folder")
+    parser.add_argument("--format", help="read it so, whatever it looks like: coco, csv, image_folder, …")
+    option = "an option of the format, as in params.yaml: `classes: [background, road]`; may be given again"
+    parser.add_argument("--option", action="append", default=[], metavar="'NAME: VALUE'", help=option)
+    parser.add_argument("--on-bad", choices=["error", "skip"], default="error", help="skip leaves faulty images out")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written, and write nothing")
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Ask a trained model about images: a JSON line an image, and with --out a picture each. "
+        "A model that generates needs no images."
+    )
+    parser.add_argument("model", help="a job of models/, or a registered model, whose champion then answers")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="images, or folders of images")
+    parser.add_argument("--out", metavar="DIR", help="write predictions.jsonl and the pictures there")
+    parser.add_argument("--number", type=int, default=16, help="how many images to generate (16)")
+    parser.add_argument("--seed", type=int, default=0, help="which images to generate (0)")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Look for what is wrong; the exit code is 1 where anything is. Nothing is changed."
+    parser.set_defaults(paths=[])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""`convline doctor`: what is wrong with the project, each with its remedy; nothing is changed.
+
+A check yields findings, which make the exit code 1, and notes, which only say how things are. One that can't be made
+is a finding itself.
+"""
+
+import argparse
+import http.client
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from packaging.requirements import Requirement
+
+from flows import services
+from flows._run import QUIET, alive, entries, live_services
+from flows._unattended import unattended
+from pipeline import params, store, tracking
+from pipeline.errors import UserError
+from pipeline.register import versions
+from pipeline.train import ledger
+
+FREE_BYTES = 5_000_000_000
+SHOWN = 5
+LOCK, RWLOCK, REGISTERED = "requirements.lock", ".dvc/tmp/rwlock", "reports/registered.json"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+#: findings, and notes as plain text
+Found = Iterator[Finding | str]
+
+
+def run(arguments: argparse.Namespace, root: Path) -> int:
+    """Make every check and tell; returns 1 where anything was found."""
+    os.environ.update(QUIET)
+    count = 0
+    for name, check in CHECKS.items():
+        told = list(_safely(check, root))
+        findings = [item for item in told if isinstance(item, Finding)]
+        notes = "; ".join(item for item in told if isinstance(item, str))
+        print(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
+        for item in findings:
+            print(f"  - {item.what}\n    {item.remedy}")
+        count += len(findings)
+    print(f"\n{count} found" if count else "\nnothing found")
+    return 1 if count else 0
+
+
+def _safely(check: Callable[[Path], Found], root: Path) -> Found:
+    try:
+        yield from check(root)
+    except UserError as error:
+        yield Finding(str(error), "Do as it says, then look again.")
+    except Exception as error:  # a doctor must survive what it examines
+        what = f"the check ended with {type(error).__name__}: {error}"
+        yield Finding(
+            what, "If it stays so after `make down`, `make setup` and `make repro`, it is a fault of convline."
+        )
+
+
+def check_settings(root: Path) -> Found:
+    """Whether params.yaml can be read."""
+    known = params.read(root / params.FILE)
+    yield f"{len(known.datasets)} datasets, {len(known.selected())} of {len(known.jobs)} jobs in the roster"
+
+
+def check_versions(root: Path) -> Found:
+    """Every package of the lock that this machine needs."""
+    lines = (root / LOCK).read_text(encoding="utf-8").splitlines()
+    wanted = [Requirement(line.rstrip("\\ ")) for line in lines if line[:1].isalnum()]
+    wanted = [item for item in wanted if item.marker is None or item.marker.evaluate()]
+    wrong = []
+    for item in wanted:
+        try:
+            if not item.specifier.contains(version(item.name), prereleases=True):
+                wrong.append(f"{item.name} {version(item.name)} instead of {item.specifier}")
+        except PackageNotFoundError:
+            wrong.append(f"{item.name} is missing")
+    yield f"{len(wanted) - len(wrong)} of {len(wanted)} packages as in {LOCK}"
+    if wrong:
+        more = ", …" if len(wrong) > SHOWN else ""
+        yield Finding(f"{', '.join(wrong[:SHOWN])}{more}", "rm -f .venv/.ready && make setup")
+
+
+def check_disk(root: Path) -> Found:
+    """Whether there is room for checkpoints."""
+    free = shutil.disk_usage(root).free
+    work = sum(file.lstat().st_size for file in (root / ".work").rglob("*") if file.is_file())
+    yield f"{free / 1e9:.1f} GB free, {work / 1e9:.1f} GB in .work"
+    if free < FREE_BYTES:
+        remedy = "rm -rf .work (earlier results, made again when needed) after `make down`, or `dvc gc --workspace`"
+        yield Finding(f"less than {FREE_BYTES / 1e9:.0f} GB free", remedy)
+
+
+def check_services(root: Path) -> Found:
+    """What services.json says against what lives and answers, and the ports that others have."""
+    known = entries(root)
+    for name, entry in known.items():
+        if not alive(entry["pid"], entry["started"]):
+            what = f"{name}: .work/services.json names its process {entry['pid']}, which has ended"
+            yield Finding(what, f"make down; its last words are in .work/logs/{name}.log")
+        elif not _answers(entry["address"]):
+            what = f"{name}: its process {entry['pid']} lives, but nothing answers at {entry['address']}"
+            yield Finding(what, f"make down && make ui; its words are in .work/logs/{name}.log")
+        else:
+            yield f"{name} up at {entry['address']}"
+    if not known:
+        yield "none was started"
+    for name, variable in {"prefect": "PREFECT_PORT", "mlflow": "MLFLOW_PORT", "ray": "RAY_DASHBOARD_PORT"}.items():
+        port = int(os.environ.get(variable, services.PORTS[variable]))
+        with socket.socket() as probe:
+            if name not in known and probe.connect_ex((services.HOST, port)) == 0:
+                yield f"port {port} is another program's: for {name} take `make ui {variable}={port + 1}`"
+
+
+def _answers(address: str) -> bool:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def check_jobs(root: Path) -> Found:
+    """Ledgers that say running where nothing trains, and models that are not as they were written."""
+    running = 0
+    for path in sorted((root / ".work/jobs").glob("*/ledger.json")):
+        entry = store.read_json(path)
+        if entry.get("state") != "running":
+            continue
+        if ledger.held(path.parent):
+            running += 1
+        else:
+            what = f"job {entry['name']}: its ledger says running (process {entry['pid']}), but nothing trains it"
+            yield Finding(what, "make repro, which takes it up at its last epoch")
+    for name, entry in store.read_json(root / "models/failed.json", {}).items():
+        yield Finding(f"job {name} failed: {entry['reason']}", "Change the job or its data, then make repro.")
+    models = [path for path in sorted((root / "models").glob("*")) if path.is_dir()]
+    for path in models:
+        try:
+            store.verify(path)
+        except store.StoreError as error:
+            yield Finding(str(error), f"rm -rf {path.relative_to(root)} && make repro")
+    yield f"{running} in training, {len(models)} in models/"
+
+
+def check_dvc(root: Path) -> Found:
+    """DVC's lock file, which it rewrites in place: a kill in that moment stops every later `dvc repro`."""
+    path = root / RWLOCK
+    try:
+        store.read_json(path, {})
+    except store.StoreError:
+        others = [process for process in psutil.process_iter(["cmdline"]) if _is_dvc(process, root)]
+        remedy = f"rm {RWLOCK}" if not others else f"Wait for process {others[0].pid} to end; then rm {RWLOCK}"
+        yield Finding(f"{RWLOCK} is torn, so that every `dvc repro` ends at once", remedy)
+
+
+def _is_dvc(process: psutil.Process, root: Path) -> bool:
+    try:
+        words = [Path(word).name for word in process.info["cmdline"] or ()]
+        return "dvc" in words and Path(process.cwd()).is_relative_to(root)
+    except psutil.Error:
+        return False
+
+
+def check_prefect(root: Path) -> Found:
+    """Flow runs without a process; only its server knows them."""
+    server = live_services(root).get("prefect")
+    if server is None:
+        yield "not looked at: its server is down"
+        return
+    for name in unattended(root, server["address"]):
+        what = f"flow run {name}: Prefect shows it running, but no process runs this stage"
+        yield Finding(what, f"Cancel or delete it at {server['address']}/runs, then make repro.")
+
+
+def check_mlflow(root: Path) -> Found:
+    """Runs and champions in MLflow against ledgers, models/ and registered.json."""
+    if not (root / tracking.FOLDER / "mlflow.db").exists():
+        yield "no database yet"
+        return
+    client = tracking.client(root)
+    runs = tracking.statuses(client)
+    yield f"{len(runs)} runs"
+    for mark, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
+        work = root / ".work/jobs" / mark
+        state = store.read_json(work / "ledger.json", {}).get("state")
+        if status == "RUNNING" and not ledger.held(work):
+            yield Finding(f"run {name}: MLflow shows it running, but nothing trains it", "make repro, which ends it")
+        elif status != "RUNNING" and ledger.held(work):
+            yield Finding(
+                f"run {name}: is in training, but MLflow says {status}", "It is put right with the next epoch."
+            )
+        elif state == "failed" and status != "FAILED":
+            yield Finding(f"run {name}: its ledger says failed, but MLflow says {status}", "make repro")
+    remembered = {
+        model: entry["champion"]["fingerprint"] for model, entry in store.read_json(root / REGISTERED, {}).items()
+    }
+    champions = versions.champions(client)
+    for model, mark in remembered.items():
+        if champions.get(model) != mark:
+            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {champions.get(model, 'none')[:12]}"
+            yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
+
+
+CHECKS: dict[str, Callable[[Path], Found]] = {
+    "settings": check_settings,
+    "versions": check_versions,
+    "disk": check_disk,
+    "services": check_services,
+    "jobs": check_jobs,
+    "dvc": check_dvc,
+    "prefect": check_prefect,
+    "mlflow": check_mlflow,
+}

@@ -1,0 +1,63 @@
+"""New entries in params.yaml: the old text stays as it is, byte for byte, and the entry stands behind the last one.
+
+YAML libraries write a whole file anew, and with it quotes, breaks and blank lines; here ruamel only says where a
+section ends.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.errors import UserError
+from pipeline.params import FILE
+
+#: columns of a line that is written, and of one that is written as a block
+WIDE, LONG = 1 << 16, 100
+
+
+def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: bool = False) -> str:
+    """The text of a params.yaml with one entry more in a section; `short` puts it on one line, without a gap before."""
+    node = next((value for key, value in YAML(pure=True).compose(text).value if key.value == section), None)
+    if node is None:
+        raise UserError(f"{FILE}: no section {section!r}. Add `{section}:` with an entry of your own first.")
+    if node.flow_style:
+        at = node.end_mark.index - 1
+        return f"{text[:at]}{', ' if node.value else ''}{_flow({name: entry})[1:-1]}{text[at:]}"
+    last = _last_line(node)
+    lines = text.splitlines(keepends=True)
+    before, after = lines[: last + 1], lines[last + 1 :]
+    if not before[-1].endswith("\n"):
+        before[-1] += "\n"
+    indent = node.value[0][0].start_mark.column
+    new = [f"{_flow(name)}: {_flow(entry)}"] if short else ["", f"{_flow(name)}:", *_block(entry, "  ")]
+    return "".join([*before, *(f"{' ' * indent}{line}".rstrip() + "\n" for line in new), *after])
+
+
+def _last_line(node: Any) -> int:
+    """The line on which the last value of a mapping ends: its own end mark is behind the comments that follow."""
+    while not getattr(node, "flow_style", True) and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    mark = node.end_mark
+    return int(mark.line - 1 if mark.column == 0 and mark.line > node.start_mark.line else mark.line)
+
+
+def _block(entry: dict[str, Any], indent: str) -> Iterator[str]:
+    """A line a key; what would be a long line is a block in turn."""
+    for key, value in entry.items():
+        line = f"{indent}{_flow(key)}: {_flow(value)}"
+        if isinstance(value, dict) and len(line) > LONG:
+            yield f"{indent}{_flow(key)}:"
+            yield from _block(value, f"{indent}  ")
+        else:
+            yield line
+
+
+def _flow(value: Any) -> str:
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, WIDE, False
+    yaml.dump(value, stream)
+    return stream.getvalue().removesuffix("...\n").strip()

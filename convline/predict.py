@@ -1,0 +1,122 @@
+"""`convline predict MODEL PATH…`: what a trained model says of images, as `evaluate` would have shown them to it.
+
+An image is read upright and as RGB and stored at the dataset's `max_side` before it is scaled to the network's size,
+as prepare and evaluate do. Answers are those of the task's served models, boxes and masks in pixels of the image.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from pipeline import images, params, plugins, store
+from pipeline.errors import UserError
+from pipeline.evaluate.predict import predictor
+from pipeline.models import _stored
+from pipeline.params import Dataset
+from pipeline.prepare.entries import scaled
+from pipeline.sample import Sample
+from pipeline.tasks._learner import Settings
+
+ANSWERS = "predictions.jsonl"
+#: the name of an image, and the image or the reason why there is none
+Given = Iterator[tuple[str, Sample | images.ImageError]]
+
+
+def run(arguments: argparse.Namespace, root: Path) -> int:
+    """Answer every image; the exit code is 1 where one could not be read."""
+    folder, max_side = find(root, arguments.model)
+    given = opened(arguments.paths) if arguments.paths else None
+    store.verify(folder)
+    learner, description = _stored.load(folder)
+    task = plugins.load("tasks", description["task"])
+    if given is None and task.NEEDS:
+        raise UserError(f"{arguments.model}: a model for {description['task']} is asked about images. Name some.")
+    given = given or chosen(arguments.number, arguments.seed, learner.settings)
+    ask = predictor(learner, description["task"])
+    out, lines = _open(arguments.out)
+    told = failed = 0
+    for name, item in given:
+        told += 1
+        if isinstance(item, images.ImageError):
+            failed += 1
+            print(f"{name}: {item}", file=sys.stderr)
+            _write(lines, {"image": name, "error": str(item)})
+            continue
+        stored = scaled(item, max_side)
+        (prediction,) = ask([stored])
+        _write(lines, {"image": name, **task.answer(item, prediction, learner.settings)})
+        if out is not None:
+            unknown = Sample(stored.id, stored.image)
+            picture = task.draw(unknown, prediction, learner.settings)
+            store.write_bytes(out / f"{name}.png", images.encode_png(picture))
+    if out is not None:
+        lines.close()
+        print(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
+    return 1 if failed else 0
+
+
+def find(root: Path, name: str) -> tuple[Path, int]:
+    """Where a job's model lies, or a registered model's champion, and the `max_side` of its dataset."""
+    known = params.read(root / params.FILE)
+    registered = store.read_json(root / "reports/registered.json", {})
+    folder, job = root / "models" / name, name
+    if not folder.is_dir() and name in registered:
+        job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
+        places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
+        held = [path for path in places if store.holds(path, mark)]
+        if not held:
+            raise UserError(f"the champion of {name}, {job}, is not at hand. `make repro`, or `dvc pull` it.")
+        folder = held[0]
+    elif not folder.is_dir():
+        there = {path.name for path in (root / "models").glob("*") if path.is_dir()}
+        raise UserError(f"{plugins.unknown('model', name, there | set(registered))} `make repro` trains the roster.")
+    dataset = known.datasets.get(known.jobs[job].dataset) if job in known.jobs else None
+    return folder, (dataset or Dataset(format="none")).max_side
+
+
+def opened(paths: list[Path]) -> Given:
+    """Images of files and folders, by their names below the folder that all have in common; UserError for none."""
+    files = []
+    for path in paths:
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in images.SUFFIXES and file.is_file())
+        if not path.exists() or (path.is_dir() and not found):
+            what = "holds no image" if path.exists() else "no such file or folder"
+            raise UserError(f"{path}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them.")
+        files += found if path.is_dir() else [path]
+    common = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
+    return ((str(file.relative_to(common)), _decoded(file)) for file in dict.fromkeys(files))
+
+
+def _decoded(file: Path) -> Sample | images.ImageError:
+    try:
+        return Sample(str(file), images.decode(file), label=0)  # batches of classifiers want a label, whichever
+    except images.ImageError as error:
+        return error
+
+
+def chosen(number: int, seed: int, settings: Settings) -> Given:
+    """Images of noise, which choose what a generating model makes: its own noise is a function of an image's bytes."""
+    if number < 1:
+        raise UserError(f"--number: {number} is less than 1. Say how many images to generate.")
+    draw = np.random.default_rng(seed)
+    shape = (settings.size, settings.size, 3)
+    return ((f"{seed}-{at:04d}", Sample(str(at), draw.integers(0, 256, shape, dtype=np.uint8))) for at in range(number))
+
+
+def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
+    if out is None:
+        return None, sys.stdout
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} is not an empty folder, and nothing shall be overwritten. Name another.")
+    out.mkdir(parents=True, exist_ok=True)
+    return out, (out / ANSWERS).open("w", encoding="utf-8")
+
+
+def _write(lines: IO[str], record: dict[str, Any]) -> None:
+    lines.write(json.dumps(record, ensure_ascii=False) + "\n")

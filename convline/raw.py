@@ -1,0 +1,66 @@
+"""A folder into data/raw and DVC: both or neither, and nothing outside is moved or changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from flows._run import QUIET
+from pipeline import store
+from pipeline.errors import UserError
+
+#: of DVC's cache and the copy, in sizes of the folder, and what shall be left
+COPIES, SPARE_BYTES = 2, 1_000_000_000
+
+
+def take(source: Path, target: Path, root: Path) -> None:
+    """Copy the folder to data/raw unless it is there, and `dvc add` it; what fails is undone."""
+    copied = source.resolve() != target.resolve()
+    note = target.with_name(f"{target.name}.dvc")
+    fresh = not note.exists()
+    ignore = target.with_name(".gitignore")
+    ignored = ignore.read_bytes() if ignore.exists() else None
+    try:
+        if copied:
+            _copy(source, target)
+        _track(target, root)
+    except BaseException:
+        if copied:
+            shutil.rmtree(target, ignore_errors=True)
+        if fresh:
+            note.unlink(missing_ok=True)
+        if ignored is not None:
+            store.write_bytes(ignore, ignored)
+        else:
+            ignore.unlink(missing_ok=True)
+        raise
+
+
+def _track(target: Path, root: Path) -> None:
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target)]
+    done = subprocess.run(command, cwd=root, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"`dvc add {target}` failed, and nothing was added:\n{done.stderr.strip()}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy that is there whole or not at all, links as they are; what may only be read may then be written."""
+    size = sum(file.lstat().st_size for file in source.rglob("*"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if free < COPIES * size + SPARE_BYTES:
+        raise UserError(
+            f"{target.parent}: {size:,} bytes are to be copied, and again into DVC's cache; {free:,} are free."
+        )
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".add-", ignore_cleanup_errors=True) as folder:
+        try:
+            shutil.copytree(source, Path(folder, "copy"), symlinks=True)
+        except OSError as error:
+            raise UserError(f"{source}: can't be copied: {error}. Mend it, or copy it to {target} yourself.") from error
+        for place, _, files in os.walk(folder):
+            for entry in (Path(place), *(Path(place, file) for file in files)):
+                if not entry.is_symlink():
+                    entry.chmod(entry.stat().st_mode | 0o600)
+        os.replace(Path(folder, "copy"), target)

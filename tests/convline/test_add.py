@@ -1,0 +1,254 @@
+"""A folder of each format becomes a dataset and jobs that `prepare` accepts; what fails leaves all as it was."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convline import add, raw
+from pipeline import params
+from pipeline.errors import UserError
+from pipeline.prepare import stage as prepare
+from pipeline.sample import facts
+from tests.convline import folders
+from tests.convline.folders import FOLDERS
+
+PARAMS = """# mine
+roster: core
+datasets:
+  digits: {format: digits}  # embedded
+
+jobs:
+  linear: {core: true, task: classification, architecture: linear, dataset: digits, size: 8}
+
+# the end
+train: {attempts: 2}
+"""
+TASKS = {
+    "coco": ["detection", "instance_segmentation"],
+    "csv": ["classification"],
+    "idx": ["classification"],
+    "image_folder": ["classification"],
+    "mask_png": ["segmentation"],
+    "voc": ["detection"],
+    "yolo": ["detection"],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with DVC's part left out: it is tested once, below."""
+    folder = tmp_path / "project"
+    (folder / "data/raw").mkdir(parents=True)
+    (folder / "params.yaml").write_text(PARAMS)
+    monkeypatch.setattr(raw, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
+    return folder
+
+
+def told(path: Path, **given: Any) -> argparse.Namespace:
+    plain: dict[str, Any] = {"name": None, "format": None, "option": [], "on_bad": "error", "dry_run": False}
+    return argparse.Namespace(paths=[path], **{**plain, **given})
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and ".work" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_each_format_becomes_a_dataset_that_prepare_accepts(
+    name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / f"my {name}"
+    FOLDERS[name](source)
+    before = state(source)
+    assert add.run(told(source), root) == 0
+    known = params.read(root / "params.yaml")
+    dataset = known.datasets[f"my-{name}"]
+    assert (dataset.format, dataset.path) == (name, f"data/raw/my-{name}")
+    assert state(source) == before == state(root / "data/raw" / f"my-{name}")
+    new = {job for job in known.jobs if job != "linear"}
+    assert sorted({known.jobs[job].task for job in new}) == TASKS[name]
+    assert new <= set(known.selected())
+    assert "extensions mixed" not in capsys.readouterr().out
+    prepare.run(known, root)
+    assert f"my-{name}: restored" in capsys.readouterr().out  # what was read is not read again
+    assert facts(root / f"data/prepared/my-{name}").format == name
+
+
+def test_what_was_read_is_what_prepare_reads(root: Path, tmp_path: Path) -> None:
+    """The control of the test above: made anew it has the same bytes."""
+    folders.voc(tmp_path / "cells")
+    add.run(told(tmp_path / "cells"), root)
+    known = params.read(root / "params.yaml")
+    prepare.run(known, root)
+    kept = state(root / "data/prepared/cells")
+    shutil.rmtree(root / ".work")
+    shutil.rmtree(root / "data/prepared")
+    prepare.run(known, root)
+    assert state(root / "data/prepared/cells") == kept
+
+
+def test_only_lines_are_added_to_params(root: Path, tmp_path: Path) -> None:
+    folders.image_folder(tmp_path / "pets")
+    add.run(told(tmp_path / "pets"), root)
+    text = (root / "params.yaml").read_text()
+    assert (
+        "  digits: {format: digits}  # embedded\n  pets: {format: image_folder, path: data/raw/pets}\n\njobs:" in text
+    )
+    lines = iter(text.splitlines())
+    assert all(line in lines for line in PARAMS.splitlines())
+
+
+def test_a_dry_run_shows_the_lines_and_does_nothing(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.image_folder(tmp_path / "pets")
+    before = state(root)
+    assert add.run(told(tmp_path / "pets", dry_run=True), root) == 0
+    shown = capsys.readouterr().out
+    assert "+  pets: {format: image_folder, path: data/raw/pets}" in shown
+    assert "10 images (train 6, val 2, test 2), 32×32 pixels" in shown
+    assert "2 classes: cat, dog" in shown
+    assert state(root) == before
+    assert not list((root / ".work").glob("add-*")) + list((root / ".work").glob("prepare/*"))
+
+
+def test_a_folder_of_data_raw_stays_where_it_is(root: Path) -> None:
+    folders.image_folder(root / "data/raw/all/pets")
+    add.run(told(root / "data/raw/all/pets"), root)
+    assert params.read(root / "params.yaml").datasets["pets"].path == "data/raw/all/pets"
+    assert [path.name for path in (root / "data/raw").iterdir()] == ["all"]
+
+
+def test_a_second_time_and_a_taken_name_are_refused(root: Path, tmp_path: Path) -> None:
+    folders.image_folder(tmp_path / "pets")
+    add.run(told(tmp_path / "pets"), root)
+    before = state(root)
+    for path, name, reason in (
+        (tmp_path / "pets", None, "data/raw/pets is there already, as datasets.pets"),
+        (root / "data/raw/pets", "others", "data/raw/pets is there already, as datasets.pets"),
+        (tmp_path / "pets", "digits", "datasets.digits is there already"),
+        (tmp_path / "pets", "../up", "letters, digits"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            add.run(told(path, name=name), root)
+    (root / "data/raw/left").mkdir()
+    with pytest.raises(UserError, match="data/raw/left: is there already"):
+        add.run(told(tmp_path / "pets", name="left"), root)
+    (root / "data/raw/left").rmdir()
+    assert state(root) == before
+    assert add.run(told(tmp_path / "pets", name="others"), root) == 0
+
+
+def test_faulty_images_are_counted_and_left_out_if_asked(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    (source / "train/cat/torn.png").write_bytes((source / "train/cat/0.png").read_bytes()[:200])
+    (source / "train/cat/2.png").rename(source / "train/cat/2.PNG")
+    before = state(root)
+    with pytest.raises(UserError, match="1 fault, listed above; nothing was changed") as refused:
+        add.run(told(source), root)
+    assert f"keep 10 images by `on_bad: skip`:\n  convline add {source} --on-bad skip" in str(refused.value)
+    shown = capsys.readouterr().out
+    assert "data/raw/pets/train/cat/torn.png: damaged image" in shown
+    assert "extensions mixed: 9 .png, 1 .PNG" in shown
+    assert state(root) == before
+    add.run(told(source, on_bad="skip"), root)
+    known = params.read(root / "params.yaml")
+    assert known.datasets["pets"].on_bad == "skip"
+    prepare.run(known, root)
+    assert len(facts(root / "data/prepared/pets").skipped) == 1
+
+
+def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_path: Path) -> None:
+    folders.picture(tmp_path / "loose/1.png", 1)
+    with pytest.raises(UserError, match="none of the formats knows this folder of 1 files") as refused:
+        add.run(told(tmp_path / "loose"), root)
+    for name in FOLDERS:
+        assert f"\n  {name}: " in str(refused.value)
+    assert "here: .: holds no annotation (*.xml). Give the folder that holds Annotations" in str(refused.value)
+    assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
+    folders.image_folder(tmp_path / "outer/inner")
+    with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
+        add.run(told(tmp_path / "outer"), root)
+
+
+def test_between_two_formats_the_user_says(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    files = sorted(path for path in source.rglob("*.png"))
+    lines = [f"{file.relative_to(source)},{file.parent.name},{file.parts[-3]}" for file in files]
+    (source / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
+    with pytest.raises(UserError, match=r"could be csv or image_folder\. Say which by --format"):
+        add.run(told(source), root)
+    add.run(told(source, format="csv"), root)
+    assert params.read(root / "params.yaml").datasets["pets"].format == "csv"
+
+
+def test_options_are_read_and_checked(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "cells"
+    folders.voc(source)
+    for option, reason in (("first_pixel", "is not of the form"), ("first: 0", "did you mean 'first_pixel'")):
+        with pytest.raises(UserError, match=reason):
+            add.run(told(source, option=[option]), root)
+    with pytest.raises(UserError, match="no format is named 'vok'; did you mean 'voc'"):
+        add.run(told(source, format="vok"), root)
+    add.run(told(source, option=["first_pixel: 0"]), root)
+    assert params.read(root / "params.yaml").datasets["cells"].options == {"first_pixel": 0}
+
+
+def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "pets.zip"
+    archive.touch()
+    for path, reason in (
+        (archive, "not a folder; unpack an archive first"),
+        (tmp_path / "none", "no such folder"),
+        (root, "holds the project's own data/raw"),
+        (root / "data/raw", "holds the project's own data/raw"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            add.run(told(path), root)
+
+
+def test_a_failure_of_dvc_leaves_nothing_behind(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.image_folder(tmp_path / "pets")
+
+    def fail(target: Path, root: Path) -> None:
+        target.with_name("pets.dvc").touch()
+        target.with_name(".gitignore").write_text("/pets\n")
+        raise UserError("no room")
+
+    before = state(root)
+    monkeypatch.setattr(raw, "_track", fail)
+    with pytest.raises(UserError, match="no room"):
+        add.run(told(tmp_path / "pets"), root)
+    assert state(root) == before
+    assert not list((root / "data/raw").iterdir())
+
+
+def test_files_that_may_only_be_read_are_copied_to_be_written(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    for path in source.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    add.run(told(source), root)
+    assert all(path.stat().st_mode & 0o200 for path in (root / "data/raw/pets").rglob("*"))
+    assert not any(path.stat().st_mode & 0o200 for path in source.rglob("*"))
+
+
+def test_dvc_takes_it(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True, capture_output=True)
+    folders.image_folder(tmp_path / "pets")
+    assert add.run(told(tmp_path / "pets"), root) == 0
+    assert "path: pets" in (root / "data/raw/pets.dvc").read_text()
+    assert (root / "data/raw/.gitignore").read_text() == "/pets\n"
+    assert list((root / ".dvc/cache").rglob("*.dir"))

@@ -1,0 +1,250 @@
+"""Each thing that can be wrong is found, with its remedy; a sound project gives nothing, and nothing is changed."""
+
+import argparse
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from convline import doctor
+from flows import services
+from pipeline import store, tracking
+from tests import support
+
+#: a process that is surely gone: its number was another's at that time
+GONE = {"pid": 1, "started": 1.0}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    support.write_params(tmp_path, {"linear": {}})
+    (tmp_path / "requirements.lock").write_text(
+        "psutil>=1 \\\n    --hash=sha256:0\nnone==1 ; python_version < '3' \\\n"
+    )
+    return tmp_path
+
+
+def found(check: Callable[[Path], Iterator[Any]], root: Path) -> list[doctor.Finding]:
+    return [item for item in check(root) if isinstance(item, doctor.Finding)]
+
+
+def notes(check: Callable[[Path], Iterator[Any]], root: Path) -> str:
+    return "; ".join(item for item in check(root) if isinstance(item, str))
+
+
+def ledger(root: Path, mark: str, **entries: Any) -> Path:
+    work = root / ".work/jobs" / mark
+    store.write_json(work / "ledger.json", {"name": mark, "pid": 1, **entries})
+    (work / "lock").touch()
+    return work
+
+
+def test_a_sound_project(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(path for path in root.rglob("*"))
+    assert doctor.run(argparse.Namespace(), root) == 0
+    assert capsys.readouterr().out.endswith("\nnothing found\n")
+    assert sorted(path for path in root.rglob("*")) == before
+
+
+def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger(root, "lenet", state="running")
+    (root / "params.yaml").write_text("jobs: {}\n")
+    assert doctor.run(argparse.Namespace(), root) == 1
+    out = capsys.readouterr().out
+    assert "\n2 found\n" in out
+    assert "datasets: missing" in out
+    assert "make repro, which takes it up at its last epoch" in out
+
+
+def test_a_check_that_breaks_is_told_and_the_others_made(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(root: Path) -> doctor.Found:
+        yield "so far"
+        raise RuntimeError("database disk image is malformed")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"first": broken, "second": doctor.check_dvc})
+    assert doctor.run(argparse.Namespace(), root) == 1
+    out = capsys.readouterr().out
+    assert "the check ended with RuntimeError: database disk image is malformed" in out
+    assert "second    fine" in out
+
+
+def test_packages_that_are_not_those_of_the_lock(root: Path) -> None:
+    lock = root / "requirements.lock"
+    lock.write_text("psutil==0.0.1 \\\n    --hash=sha256:0\nno-such-package==1 \\\n    --hash=sha256:0\nuv>=0\n")
+    (finding,) = found(doctor.check_versions, root)
+    assert finding.what.startswith(f"psutil {psutil.__version__} instead of ==0.0.1, no-such-package is missing")
+    assert "make setup" in finding.remedy
+
+
+def test_our_own_lock_is_met() -> None:
+    assert not found(doctor.check_versions, Path(__file__).parents[2])
+
+
+def test_a_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not found(doctor.check_disk, root)
+    monkeypatch.setattr(doctor, "FREE_BYTES", 10**18)
+    assert ".work" in found(doctor.check_disk, root)[0].remedy
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_services_that_answer_and_that_ended(root: Path, page: str) -> None:
+    assert "none was started" in notes(doctor.check_services, root)
+    me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    entries = {"prefect": {"address": page, **me}, "ray": {"address": "http://127.0.0.1:9", **GONE}}
+    store.write_json(root / ".work/services.json", entries)
+    (finding,) = found(doctor.check_services, root)
+    assert finding.what.startswith("ray: .work/services.json names its process 1, which has ended")
+    assert finding.remedy.startswith("make down")
+    assert f"prefect up at {page}" in notes(doctor.check_services, root)
+
+
+def test_a_service_that_lives_and_is_silent(root: Path) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+        address = f"http://127.0.0.1:{unheard.getsockname()[1]}"
+        store.write_json(root / ".work/services.json", {"mlflow": {"address": address, **me}})
+        (finding,) = found(doctor.check_services, root)
+    assert "lives, but nothing answers" in finding.what
+
+
+def test_a_port_of_another_program_is_a_note(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind((services.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setenv("MLFLOW_PORT", str(port))
+        assert not found(doctor.check_services, root)
+        assert f"for mlflow take `make ui MLFLOW_PORT={port + 1}`" in notes(doctor.check_services, root)
+
+
+def test_jobs_that_nothing_trains(root: Path) -> None:
+    ledger(root, "done", state="done")
+    work = ledger(root, "lenet", state="running")
+    (finding,) = found(doctor.check_jobs, root)
+    assert finding.what.startswith("job lenet: its ledger says running (process 1), but nothing trains it")
+    with (work / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not found(doctor.check_jobs, root)
+        assert "1 in training" in notes(doctor.check_jobs, root)
+
+
+def test_damaged_models_and_failed_jobs(root: Path) -> None:
+    with store.folder(root / "models/lenet", "mark") as path:
+        (path / "weights").write_bytes(b"1234")
+    assert not found(doctor.check_jobs, root)
+    (root / "models/lenet/weights").write_bytes(b"1235")
+    store.write_json(root / "models/failed.json", {"unet": {"reason": "the loss is not finite", "again": False}})
+    failed, damaged = found(doctor.check_jobs, root)
+    assert failed.what == "job unet failed: the loss is not finite"
+    assert "its bytes are not those that were written" in damaged.what
+    assert damaged.remedy == "rm -rf models/lenet && make repro"
+
+
+def test_a_torn_lock_of_dvc(root: Path) -> None:
+    path = root / doctor.RWLOCK
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert not found(doctor.check_dvc, root)
+    path.write_text('{"data/raw": {"read": [{"pid"')
+    assert found(doctor.check_dvc, root)[0].remedy == "rm .dvc/tmp/rwlock"
+    sleep = ["-c", "import time; print(1, flush=True); time.sleep(99)", "dvc"]
+    with subprocess.Popen([sys.executable, *sleep], cwd=root, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert found(doctor.check_dvc, root)[0].remedy.startswith(f"Wait for process {other.pid}")
+        other.kill()
+
+
+def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "its server is down" in notes(doctor.check_prefect, root)
+    me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
+    monkeypatch.setattr(doctor, "unattended", lambda root, address: ["train"])
+    (finding,) = found(doctor.check_prefect, root)
+    assert finding.what.startswith("flow run train: Prefect shows it running")
+    assert "http://here/runs" in finding.remedy
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A project with an MLflow database: making one takes seconds."""
+    folder = tmp_path_factory.mktemp("tracked")
+    return folder, tracking.client(folder)
+
+
+def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> None:
+    root, client = tracked
+    settings = {"task": "classification", "architecture": "linear", "dataset": "digits"}
+    assert not found(doctor.check_mlflow, root)
+    states = {"stopped": ("running", None), "gone": ("failed", "FINISHED"), "sound": ("done", "FINISHED")}
+    for mark, (state, status) in states.items():
+        ledger(root, mark, state=state)
+        run = tracking.run(client, root, mark, mark, settings)
+        if status is not None:
+            run.end(status)
+    told = [finding.what for finding in found(doctor.check_mlflow, root)]
+    assert told == [
+        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run stopped: MLflow shows it running, but nothing trains it",
+    ]
+    with (root / ".work/jobs/stopped/lock").open() as one, (root / ".work/jobs/sound/lock").open() as other:
+        for file in (one, other):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        told = [finding.what for finding in found(doctor.check_mlflow, root)]
+    assert told == [
+        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run sound: is in training, but MLflow says FINISHED",
+    ]
+
+
+def test_a_champion_that_mlflow_does_not_have(tracked: tuple[Path, Any]) -> None:
+    root, client = tracked
+    entry = {"champion": {"job": "linear", "fingerprint": "a" * 64}}
+    store.write_json(root / doctor.REGISTERED, {"digits-classification": entry})
+
+    def told() -> list[str]:
+        return [finding.what for finding in found(doctor.check_mlflow, root) if finding.what.startswith("champion")]
+
+    assert told() == [f"champion of digits-classification: {doctor.REGISTERED} has {'a' * 12}, MLflow has none"]
+    client.create_registered_model("digits-classification")
+    for number, mark in enumerate(("b" * 64, "a" * 64), start=1):
+        tags = {tracking.FINGERPRINT: mark}
+        client.create_model_version("digits-classification", f"file://{root}", tags=tags)
+        client.set_registered_model_alias("digits-classification", "champion", str(number))
+        assert bool(told()) == (number == 1)
+
+
+def test_a_ledger_that_is_no_json_is_a_finding(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = ledger(root, "torn", state="running")
+    (work / "ledger.json").write_text(json.dumps({"state": "running"})[:-3])
+    assert doctor.run(argparse.Namespace(), root) == 1
+    assert "ledger.json: damaged JSON" in capsys.readouterr().out

@@ -1,0 +1,197 @@
+"""Every task answers about files as evaluate sees them: upright, RGB, at stored size first."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convline import predict
+from pipeline import images, params, plugins, sample, store
+from pipeline.errors import UserError
+from pipeline.evaluate.predict import predictor, rows
+from pipeline.models import _stored
+from pipeline.prepare import stage as prepare
+from pipeline.sample import Facts
+from pipeline.tasks._images import RED
+from tests import support
+from tests.convline import folders
+
+FACTS = Facts(
+    "x",
+    ("cat", "dog"),
+    ("background", "cat"),
+    {"train": 2, "val": 1, "test": 1},
+    (1, 1),
+    (),
+    {"1": [0.5], "3": [0.5] * 3},
+    {"1": [0.25], "3": [0.25] * 3},
+)
+SMALL = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
+DETECTOR = {**SMALL, "stages": ["layer2", "layer3"], "width": 8, "head_width": 8, "proposals": 8, "samples": 8}
+JOBS: dict[str, dict[str, Any]] = {
+    "classification": {"architecture": "linear", "size": 8, "channels": 1},
+    "localization": {"architecture": "cam", "size": 32, "options": {**SMALL, "stage": "layer2", "width": 8}},
+    "segmentation": {"architecture": "unet", "size": 32, "options": {"width": 4, "depth": 2}},
+    "detection": {"architecture": "faster_rcnn", "size": 64, "options": DETECTOR},
+    "instance_segmentation": {"architecture": "mask_rcnn", "size": 64, "options": {**DETECTOR, "mask_width": 8}},
+    "generation": {"architecture": "dcgan", "size": 32, "channels": 1, "options": {"width": 4, "latent": 8}},
+}
+
+
+def train(root: Path, name: str, facts: Facts, settings: dict[str, Any]) -> None:
+    """Put an untrained model where a trained one would be."""
+    job = params.Job.model_validate({"dataset": "digits", **settings})
+    torch.manual_seed(0)
+    description = _stored.describe(job, facts)
+    with store.folder(root / "models" / name, f"mark-{name}") as path:
+        _stored.save(path, _stored.build(description), description)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for task, settings in JOBS.items():
+        train(folder, task, FACTS, {"task": task, **settings})
+    support.write_params(folder, {"linear": {}})
+    return folder
+
+
+def told(model: str, *paths: Path, **given: Any) -> argparse.Namespace:
+    return argparse.Namespace(model=model, paths=list(paths), **{"out": None, "number": 3, "seed": 0, **given})
+
+
+def answers(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("task", [task for task in JOBS if task != "generation"])
+def test_every_task_answers_and_draws(task: str, root: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    folders.picture(pictures / "a/1.png", 1, 48)
+    folders.picture(pictures / "b/1.png", 2, 20)
+    assert predict.run(told(task, pictures, out=tmp_path / "out"), root) == 0
+    found = answers((tmp_path / "out/predictions.jsonl").read_text())
+    assert [record.pop("image") for record in found] == ["a/1.png", "b/1.png"]
+    assert all(set(record) == set(plugins.constant("tasks", task, "OUTPUT")) for record in found)
+    drawn = [images.decode(tmp_path / "out" / f"{name}/1.png.png") for name in "ab"]
+    assert all(picture.std() > 0 for picture in drawn)
+    assert not any((picture == RED).all(axis=2).any() for picture in drawn)  # nothing is wrong where nothing is known
+
+
+def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same images through prepare and evaluate, and as files: larger than max_side, grey, and turned by EXIF."""
+    source = tmp_path / "data/raw/mine"
+    folders.image_folder(source)
+    known = support.write_params(
+        tmp_path,
+        {"mine": {"dataset": "mine", "size": 8, "channels": 3}},
+        datasets={"mine": {"format": "image_folder", "path": "data/raw/mine", "max_side": 24}},
+    )
+    first, second = sorted((source / "test").rglob("*.png"))
+    pixels = np.random.default_rng(5).integers(0, 256, (90, 60), dtype=np.uint8)
+    Image.fromarray(pixels).save(first)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels.T).save(second, exif=exif)
+    prepare.run(known, tmp_path)
+    facts = sample.facts(tmp_path / "data/prepared/mine")
+    train(tmp_path, "mine", facts, dict(known.jobs["mine"].model_dump()))
+    learner, _ = _stored.load(tmp_path / "models/mine")
+    stored = sample.split(tmp_path / "data/prepared/mine", "test")
+    _, expected = rows(predictor(learner, "classification"), stored, "classification")
+    capsys.readouterr()
+    assert predict.run(told("mine", source / "test"), tmp_path) == 0
+    found = answers(capsys.readouterr().out)
+    assert [record["image"] for record in found] == [item.id.removeprefix("test/") for item in stored]
+    np.testing.assert_allclose([record["probabilities"] for record in found], expected, rtol=1e-5)
+    direct = predictor(learner, "classification")([sample.Sample("x", images.decode(first), label=0)])
+    assert np.abs(direct[0] - expected[0]).max() > 1e-5  # the control: without max_side it is another image
+
+
+def test_boxes_are_in_pixels_of_the_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = folders.picture(tmp_path / "small.png", 1, 64)
+    with Image.open(small) as image:
+        image.resize((192, 192), Image.Resampling.NEAREST).save(tmp_path / "large.png")
+    predict.run(told("detection", small), root)
+    predict.run(told("detection", tmp_path / "large.png"), root)
+    first, second = answers(capsys.readouterr().out)
+    assert len(first["boxes"]) == 4 * len(first["labels"]) > 0
+    assert max(second["boxes"]) > 2 * max(first["boxes"])
+
+
+def test_a_model_that_generates_is_asked_for_a_number(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(**given: Any) -> list[str]:
+        predict.run(told("generation", **given), root)
+        return [record["image"] for record in answers(capsys.readouterr().out)]
+
+    assert made() == made()
+    assert made() != made(seed=1)
+    assert made(number=5)[:3] == made()
+    assert predict.run(told("generation", out=tmp_path / "out"), root) == 0
+    pictures = [path.read_bytes() for path in (tmp_path / "out").glob("*.png")]
+    assert len(set(pictures)) == 3
+    with pytest.raises(UserError, match="--number: 0"):
+        predict.run(told("generation", number=0), root)
+
+
+def test_a_bad_image_is_named_and_the_others_answered(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = folders.picture(tmp_path / "good.png", 1)
+    (tmp_path / "bad.png").write_bytes(good.read_bytes()[:100])
+    assert predict.run(told("classification", tmp_path), root) == 1
+    out, err = capsys.readouterr()
+    bad, fine = answers(out)
+    assert (bad["image"], fine["image"]) == ("bad.png", "good.png")
+    assert "error" in bad
+    assert "probabilities" in fine
+    assert err.startswith("bad.png: damaged image")
+
+
+def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:
+    picture = folders.picture(tmp_path / "one.png", 1)
+    (tmp_path / "empty").mkdir()
+    for arguments, reason in (
+        (told("clasification", picture), r"no model is named 'clasification'; did you mean 'classification'\?"),
+        (told("classification"), "is asked about images. Name some"),
+        (told("classification", tmp_path / "empty"), "holds no image"),
+        (told("classification", tmp_path / "none"), "no such file or folder"),
+        (told("classification", picture, out=tmp_path), "is not an empty folder"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            predict.run(arguments, root)
+
+
+def test_a_registered_model_answers_by_its_champion(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = folders.picture(tmp_path / "one.png", 1)
+
+    def champion(mark: str) -> None:
+        entry = {"champion": {"job": "classification", "fingerprint": mark}}
+        store.write_json(root / "reports/registered.json", {"digits-classification": entry})
+
+    champion("mark-classification")
+    assert predict.run(told("digits-classification", picture), root) == 0
+    assert predict.run(told("classification", picture), root) == 0
+    one, two = answers(capsys.readouterr().out)
+    assert one == two
+    champion("earlier")  # its job was trained anew: the champion's own model lies among earlier work
+    with pytest.raises(UserError, match="champion of digits-classification, classification, is not at hand"):
+        predict.run(told("digits-classification", picture), root)
+    kept = root / ".work/jobs/earlier/model"
+    job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
+    torch.manual_seed(7)
+    description = _stored.describe(job, dataclasses.replace(FACTS))
+    with store.folder(kept, "earlier") as path:
+        _stored.save(path, _stored.build(description), description)
+    assert predict.run(told("digits-classification", picture), root) == 0
+    assert answers(capsys.readouterr().out)[0] != two

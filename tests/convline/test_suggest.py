@@ -1,0 +1,87 @@
+"""Suggested jobs are valid, can be built, learn a step, and depend on the train split as they say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from convline import suggest
+from pipeline import params, plugins, sample
+from pipeline.models import _stored
+from pipeline.params import Dataset, Job
+from pipeline.prepare.formats._files import scan
+from pipeline.prepare.make import make
+from pipeline.sample import Facts
+from tests.convline.folders import FOLDERS
+
+
+def prepared(name: str, root: Path) -> tuple[Facts, Path]:
+    raw = root / "data/raw/mine"
+    FOLDERS[name](raw)
+    options = plugins.load("prepare.formats", name).recognise(scan(raw))
+    made = root / "made"
+    made.mkdir()
+    make(made, Dataset(format=name, path="data/raw/mine", options=options), root)
+    return sample.facts(made), made
+
+
+def seen(**given: Any) -> suggest.Seen:
+    plain = {"images": 100, "channels": 3, "side": 100, "boxes": np.full(8, 0.3), "crowded": 3}
+    return suggest.Seen(**{**plain, **given})
+
+
+@pytest.mark.parametrize("name", ["image_folder", "mask_png", "coco"])
+def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None:
+    facts, made = prepared(name, tmp_path)
+    train = sample.split(made, "train")
+    jobs = suggest.jobs("mine", suggest.tasks(facts), suggest.Seen.of(facts, train))
+    assert jobs
+    for settings in jobs.values():
+        job = Job.model_validate(settings)
+        learner = _stored.build(_stored.describe(job, facts))
+        task = plugins.load("tasks", job.task)
+        batch = [sample.resized(train[at], job.size, job.size) for at in range(2)]
+        losses = learner(*task.collate(batch, learner.settings))
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        assert torch.isfinite(total)
+
+
+def test_tasks_are_those_whose_needs_are_met() -> None:
+    def possible(*fields: str) -> list[str]:
+        return suggest.tasks(Facts("x", (), (), {}, (), fields, {}, {}))
+
+    assert possible("label") == ["classification"]
+    assert possible("boxes", "labels") == ["detection"]
+    assert "instance_segmentation" in possible("boxes", "labels", "masks")
+    assert possible("semantic") == ["segmentation"]
+    assert possible() == []
+
+
+def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:
+    tiny, large = (suggest.jobs("d", ["detection"], seen(boxes=np.full(8, share))) for share in (0.03, 0.5))
+    assert tiny["d-faster_rcnn"]["size"] == suggest.SIDES[-1]
+    assert large["d-faster_rcnn"]["size"] == suggest.SIDES[0]
+    assert large["d-faster_rcnn"]["options"]["anchors"] == [64] * 4
+
+
+def test_grey_images_have_one_channel(tmp_path: Path) -> None:
+    assert suggest.Seen.of(*with_train(*prepared("idx", tmp_path))).channels == 1
+
+
+def with_train(facts: Facts, made: Path) -> tuple[Facts, sample.Shards]:
+    return facts, sample.split(made, "train")
+
+
+def test_more_images_take_fewer_epochs() -> None:
+    epochs = [seen(images=number).epochs(60_000, 30) for number in (10, 1000, 3000, 10**6)]
+    assert epochs == [30, 30, 20, 4]
+
+
+def test_the_mask_job_starts_from_the_detector_of_the_same_dataset() -> None:
+    jobs = suggest.jobs("cells", ["detection", "instance_segmentation"], seen())
+    assert jobs["cells-mask_rcnn"]["pretrained"] == {"job": "cells-faster_rcnn"}
+    known = params.Params.model_validate({"datasets": {"cells": {"format": "coco"}}, "jobs": jobs})
+    assert list(known.selected()) == ["cells-faster_rcnn", "cells-mask_rcnn"]
