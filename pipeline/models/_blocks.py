@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._features import features
+from pipeline.models._features import features, shadow
 from pipeline.models._spec import Spec, anatomy, build
 
 #: what a classifier is asked to be where only its anatomy matters
@@ -87,7 +85,7 @@ def stages_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str,
     """
     stages: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
     if stages is None and "classification" in plugins.constant("models", name, "TASKS"):
-        _check_options(name, options or ())
+        check_options(name, options or ())
         with torch.device("meta"):
             stages = anatomy(build(name, ANY, dict(options or {}))).stages
     if not stages:
@@ -95,7 +93,8 @@ def stages_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str,
     return stages
 
 
-def _check_options(name: str, options: Iterable[str]) -> None:
+def check_options(name: str, options: Iterable[str]) -> None:
+    """UserError for a `backbone_options` that the backbone's own build does not know."""
     known = plugins.options("models", name, "build") or []
     for option in options:
         if option not in known:
@@ -107,7 +106,7 @@ def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence
 
     options: of the classifier's own build, called `backbone_options` in errors.
     """
-    _check_options(name, options)
+    check_options(name, options)
     for stage in stages:
         if stage not in (known := stages_of(name, options)):
             raise UserError(f"options.stage: {plugins.unknown('stage', stage, known)}")
@@ -119,14 +118,12 @@ def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence
 @torch.no_grad()
 def drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: int) -> None:
     """Put an identity in the place of each layer with parameters that does not run on the way to `stages`."""
-    shadow = deepcopy(
-        network, {id(value): value.to("meta") for value in chain(network.parameters(), network.buffers())}
-    )
+    probe = shadow(network)
     ran: set[nn.Module] = set()
     with ExitStack() as hooks:
-        for module in shadow.modules():
+        for module in probe.modules():
             hooks.callback(module.register_forward_pre_hook(lambda module, _inputs: ran.add(module)).remove)
-        features(shadow.eval(), torch.empty(2, channels, size, size, device="meta"), stages)
-    for place, module in reversed(list(shadow.named_modules())):  # what lies inside a layer before the layer
+        features(probe, torch.empty(2, channels, size, size, device="meta"), stages)
+    for place, module in reversed(list(probe.named_modules())):  # what lies inside a layer before the layer
         if module not in ran and any(True for _ in module.parameters(recurse=False)):
             network.set_submodule(place, nn.Identity())

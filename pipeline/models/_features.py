@@ -38,13 +38,17 @@ def features(net: nn.Module, images: Tensor, stages: Sequence[str]) -> dict[str,
     return {stage: seen[stage] for stage in stages}
 
 
+def shadow(net: nn.Module) -> nn.Module:
+    """A copy on the meta device, in evaluation mode, on which shapes are found without memory or arithmetic."""
+    return deepcopy(net, {id(value): value.to("meta") for value in chain(net.parameters(), net.buffers())}).eval()
+
+
 @torch.no_grad()
 def stage_shapes(net: nn.Module, stages: Sequence[str], channels: int, size: int) -> dict[str, tuple[int, int]]:
     """Each stage's channels and stride in pixels for images channels×size×size, without computing anything.
 
     The stride is how far the image must widen for the map to widen by one, whatever the padding.
     """
-    shadow = deepcopy(net, {id(value): value.to("meta") for value in chain(net.parameters(), net.buffers())}).eval()
-    sides = (size, size + WIDER_PX)
-    small, wide = (features(shadow, torch.empty(2, channels, side, side, device="meta"), stages) for side in sides)
+    probe, sides = shadow(net), (size, size + WIDER_PX)
+    small, wide = (features(probe, torch.empty(2, channels, side, side, device="meta"), stages) for side in sides)
     return {name: (small[name].shape[1], WIDER_PX // (wide[name].shape[2] - small[name].shape[2])) for name in stages}

@@ -1,0 +1,77 @@
+"""Heatmap: a classifier slides over the image, and what it says of each window is painted there.
+
+Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.1 and figure 2,
+https://arxiv.org/abs/1411.4038. Published: no score of its own; it is the coarse map that skips and upsampling mend.
+
+Promise: a converted classifier and nothing else, so its parameters are the classifier's; with VGG-16 for 1000 classes
+138,357,544. Its weights have the classifier's names: `pretrained: {job: <classifier>}` takes all but a head for
+another number of classes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models._convolutional import Sliding, sliding
+from pipeline.models._spec import Spec
+
+TASKS = ("segmentation",)
+PAPER = {
+    "input": [3, 384, 384],
+    "classes": 1000,
+    "options": {"backbone": "vgg", "window": 224},
+    "parameters": 138_357_544,
+}
+STAGES = ()
+SMALL = {"size": 48, "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "window": 32}}
+PAINTS = ("bilinear", "receptive_field")
+
+
+def build(
+    spec: Spec,
+    *,
+    backbone: str = "vgg",
+    backbone_options: dict[str, Any] | None = None,
+    window: int | None = None,
+    paint: str = "bilinear",
+) -> nn.Module:
+    """Images B×C×S×S → logits B×classes×S×S.
+
+    backbone: a classifier of this folder · window: side in pixels of what it judges at a time, the size of its own
+    job; by default the whole image · paint: `bilinear` draws lines between the centres of windows, `receptive_field`
+    gives a pixel the mean over all windows that it is in.
+    """
+    if paint not in PAINTS:
+        raise UserError(f"options.paint: {plugins.unknown('way to paint', paint, PAINTS)}")
+    return Heatmap(sliding(spec, backbone, backbone_options, window), paint)
+
+
+class Heatmap(nn.Module):
+    """A classifier at every window, `stride` pixels apart, painted to the image's size."""
+
+    def __init__(self, body: Sliding, paint: str) -> None:
+        super().__init__()
+        self.body, self.paint = body, paint
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×C×H×W → logits B×K×H×W."""
+        high, wide = images.shape[2:]
+        cells = self.body(self.body.bordered(images))
+        if self.paint == "receptive_field":
+            before = (self.body.window - self.body.stride) // 2
+            return self._spread(cells)[..., before : before + high, before : before + wide]
+        sides = [self.body.stride * side for side in cells.shape[2:]]
+        return F.interpolate(cells, sides, mode="bilinear")[..., :high, :wide]
+
+    def _spread(self, cells: Tensor) -> Tensor:
+        """Each cell over its window, and where windows overlap their mean."""
+        window = cells.new_ones(cells.shape[1], 1, self.body.window, self.body.window)
+        sums, times = (
+            F.conv_transpose2d(maps, window, stride=self.body.stride, groups=cells.shape[1])
+            for maps in (cells, torch.ones_like(cells))
+        )
+        return sums / times

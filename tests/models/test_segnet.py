@@ -1,0 +1,81 @@
+"""SegNet's ways up against hand-worked cases and torch's own unpooling."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pipeline.errors import UserError
+from pipeline.models import segnet
+from pipeline.models._spec import Spec
+
+SPEC = Spec("segmentation", 5, 3, 32)
+SMALL: dict[str, Any] = {"width": 4, "groups": [1, 2, 1]}
+
+
+def test_maxima_go_back_to_where_they_were() -> None:
+    maps = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 9.0], [5.0, 0.0, 7.0, 7.5], [0.0, 0.0, 6.0, 1.0]]]])
+    pooled, places = F.max_pool2d(maps, 2, return_indices=True)
+    found = segnet.doubled(pooled, places, "max_unpool")
+    assert found[0, 0].tolist() == [[0, 0, 0, 0], [0, 4, 0, 9], [5, 0, 0, 7.5], [0, 0, 0, 0]]
+
+
+def test_a_bed_of_nails_has_each_value_in_a_corner() -> None:
+    maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    found = segnet.doubled(maps, maps, "bed_of_nails")
+    assert found[0, 0].tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("way", segnet.WAYS)
+def test_every_way_gives_a_map_as_large_as_the_image(way: str) -> None:
+    network = segnet.build(SPEC, **SMALL, upsample=way)
+    logits = network(torch.randn(2, 3, 32, 32))
+    assert logits.shape == (2, 5, 32, 32)
+    logits.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_ways_differ_in_nothing_but_the_way() -> None:
+    torch.manual_seed(0)
+    networks = {way: segnet.build(SPEC, **SMALL, upsample=way) for way in segnet.WAYS[:-1]}
+    first = networks["max_unpool"].state_dict()
+    outputs = []
+    for network in networks.values():
+        network.load_state_dict(first)
+        outputs.append(network.eval()(torch.ones(1, 3, 32, 32).cumsum(2)))
+    assert all(not torch.allclose(one, outputs[0]) for one in outputs[1:])
+
+
+def test_the_decoder_mirrors_the_encoder_and_ends_bare() -> None:
+    with torch.device("meta"):
+        network: Any = segnet.build(Spec("segmentation", 11, 3, 64))
+    assert [len([layer for layer in group if isinstance(layer, torch.nn.Conv2d)]) for group in network.down] == [
+        2,
+        2,
+        3,
+        3,
+        3,
+    ]
+    assert [len([layer for layer in group if isinstance(layer, torch.nn.Conv2d)]) for group in network.up] == [
+        3,
+        3,
+        3,
+        2,
+        2,
+    ]
+    assert isinstance(network.up[-1][-1], torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"upsample": "nearst"}, "nearest"), ({"groups": [2] * 6}, "groups"), ({"groups": [2] * 5, "width": 4}, None)],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str | None) -> None:
+    if message is None:
+        segnet.build(SPEC, **options)
+        with pytest.raises(UserError, match="halve evenly"):
+            segnet.build(Spec("segmentation", 5, 3, 40), **options)
+        return
+    with pytest.raises(UserError, match=message):
+        segnet.build(SPEC, **options)
