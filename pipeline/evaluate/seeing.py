@@ -22,7 +22,7 @@ from pipeline.tasks._images import captioned
 from pipeline.tasks._learner import Learner, Settings
 
 #: images whose features are compared, at most about so many, spread evenly
-MOST = 2000
+MOST = 1000
 MOST_TILES, TILE, COLUMNS = 128, 48, 16
 GREY = (84, 84, 84)
 Tiles = list[NDArray[np.uint8]]
@@ -120,7 +120,7 @@ def variability(
         nearest = int(apart[row].argmin())
         found.append(
             {
-                "class": classes[number],
+                "class": classes[int(number)],
                 "within": round(float(between[row, row]), 4),
                 "between": round(float(np.delete(between[row], row).mean()), 4),
                 "nearest": classes[int(kept[nearest])],

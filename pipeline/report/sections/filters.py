@@ -59,8 +59,8 @@ def _shown(values: Map, caption: str, *, around_zero: bool = False) -> str:
     return tile(grey, caption.replace("<i>", "").replace("</i>", ""), caption)
 
 
-def _formula(text: str) -> str:
-    return f'<p class="formula">{text}</p>'
+def _formulas(*lines: str) -> str:
+    return f'<p class="formula">{"<br>".join(lines)}</p>'
 
 
 def apart(one: Map, two: Map) -> float:
@@ -101,9 +101,9 @@ def _turned(image: Map) -> str:
     return "".join(
         [
             "<h3>Correlation and convolution</h3>",
-            _formula(
-                "correlation: (<i>w</i> ⋆ <i>x</i>)[i, j] = Σ <i>w</i>[a, b] · <i>x</i>[i + a, j + b] &emsp; "
-                "convolution: (<i>w</i> ∗ <i>x</i>)[i, j] = Σ <i>w</i>[a, b] · <i>x</i>[i − a, j − b]"
+            _formulas(
+                "correlation: (<i>w</i> ⋆ <i>x</i>)[i, j] = Σ <i>w</i>[a, b] · <i>x</i>[i + a, j + b]",
+                "convolution: (<i>w</i> ∗ <i>x</i>)[i, j] = Σ <i>w</i>[a, b] · <i>x</i>[i − a, j − b]",
             ),
             intro(
                 "Convolution turns the kernel by 180° first. That makes it associative: two filters in a row, <i>f</i> "
@@ -151,9 +151,10 @@ def _smoothed(image: Map) -> str:
     return "".join(
         [
             "<h3>Smoothing</h3>",
-            _formula(
-                "box: <i>w</i>[a, b] = 1 / k² &emsp; Gaussian: <i>w</i>[a, b] ∝ exp(−(a² + b²) / 2σ²) &emsp; "
-                "noise left: √Σ<i>w</i>² of its standard deviation"
+            _formulas(
+                "box: <i>w</i>[a, b] = 1 / k²",
+                "Gaussian: <i>w</i>[a, b] ∝ exp(−(a² + b²) / 2σ²)",
+                "noise left: √Σ<i>w</i>² of its standard deviation",
             ),
             intro(
                 "A mean over neighbours keeps what they share and averages out what they don’t: of independent noise "
@@ -197,9 +198,9 @@ def _laid_down(image: Map) -> str:
     return "".join(
         [
             "<h3>Transposed convolution</h3>",
-            _formula(
-                "y[s·i + a, s·j + b] += <i>w</i>[a, b] · <i>x</i>[i, j] &emsp; = &emsp; "
-                "<i>w</i> ∗ nails(<i>x</i>), with s − 1 zeros between pixels"
+            _formulas(
+                "for all pixels: y[s·i + a, s·j + b] += <i>w</i>[a, b] · <i>x</i>[i, j]",
+                "y = <i>w</i> ∗ nails(<i>x</i>), with s − 1 zeros between pixels",
             ),
             intro(
                 "Each pixel lays down the kernel times its own value, s places from its neighbour’s. The same comes of "
@@ -239,7 +240,7 @@ def _averaged(image: Map) -> str:
     return "".join(
         [
             "<h3>Global average pooling</h3>",
-            _formula("y[k] = 1 / (H · W) · Σ <i>x</i>[k, i, j]"),
+            _formulas("y[k] = 1 / (H · W) · Σ <i>x</i>[k, i, j]"),
             intro(
                 "The average of each map: how much of a thing there is, wherever it is. It has no weights, takes maps "
                 "of any size, and is what ResNet and CAM have in place of a dense layer on all positions."

@@ -75,8 +75,8 @@ def _classes(found: dict[str, Any], dataset: str, results: Results) -> str:
         typical = cell(shown(item["most_typical"], "Most typical", name), kind="")
         untypical = cell(shown(item["least_typical"], "Least typical", name), kind="")
         nearest = cell(escape(str(item["nearest"])), kind="")
-        rows.append([row_head(escape(name)), within, between, nearest, to_nearest, typical, untypical])
-    heads = ["class", "within", "to other classes", "nearest class", "to that", "typical", "untypical"]
+        rows.append([row_head(escape(name)), within, between, typical, untypical, nearest, to_nearest])
+    heads = ["class", "within", "to other classes", "typical", "untypical", "nearest class", "to that"]
     left = len(ordered) - len(rows)
     note = f"{found['images']:,} test images, {found['features']:,} features."
     more = f" {left:,} classes that are easier to tell are not listed." if left else ""
