@@ -60,7 +60,7 @@ def _fingerprint(root: Path, name: str, job: Job, settings: Evaluate) -> str:
 
 
 def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -> None:
-    from pipeline.evaluate import predict
+    from pipeline.evaluate import predict, seeing
     from pipeline.models import _stored
 
     store.verify(root / "models" / name)
@@ -73,9 +73,11 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -
     tables: dict[str, pa.Table] = {}
     for split in SPLITS:
         stored = sample.split(prepared, split)
-        tables[split], predictions = predict.rows(answer, stored, job.task)
+        with seeing.watched(learner, job.architecture, len(stored)) as seen:
+            tables[split], predictions = predict.rows(answer, stored, job.task)
         pq.write_table(tables[split], path / f"{split}.parquet")
     _draw(path, task, stored, predictions, tables["test"], learner.settings, settings.pictures)
+    seeing.write(path, learner, stored, seen)
     store.write_json(path / "scores.json", _scores(task, tables, learner.settings, settings))
     protocol = {
         "dataset": store.content_digest(prepared),

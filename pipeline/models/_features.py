@@ -1,11 +1,11 @@
-"""The one way into a network: the maps at the stages that its file names.
+"""The one way into a network: the maps at the stages that its file names, and what its head reads.
 
 Backbones, heatmaps, FID features, freezing and layer-wise rates use this; nothing else reaches into a network.
 Only what the stages need is computed, so a head that wants one image size is no obstacle.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
 from itertools import chain
@@ -41,6 +41,25 @@ def features(net: nn.Module, images: Tensor, stages: Sequence[str]) -> dict[str,
 def shadow(net: nn.Module) -> nn.Module:
     """A copy on the meta device, in evaluation mode, on which shapes are found without memory or arithmetic."""
     return deepcopy(net, {id(value): value.to("meta") for value in chain(net.parameters(), net.buffers())}).eval()
+
+
+@contextmanager
+def inputs(net: nn.Module, name: str, *, step: int = 1) -> Iterator[list[Tensor]]:
+    """While the block runs, what the submodule is given, call by call: every `step`-th row, B'×D.
+
+    Maps are averaged over their positions.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        rows = given[0][::step]
+        seen.append(rows.flatten(2).mean(2) if rows.ndim > 2 else rows)
+
+    hook = net.get_submodule(name).register_forward_pre_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 @torch.no_grad()

@@ -7,15 +7,26 @@ MEANINGS = {
     "ECE": "calibration error: how far stated confidence is from the share that is right",
     "nll": "average surprise (negative log-likelihood, nats) at the right class; small where confidence is justified",
     "brier": "squared distance between the stated probabilities and the truth",
+    "recall": "share of a class’s images that are recognised as such",
+    "loc_acc": "share of images whose class is right and whose box overlaps the true one by half or more",
+    "gt_known_loc": "the same for the box of the true class, so that only the place is asked for",
     "mean_iou": "overlap of predicted and true box, averaged: shared area over joint area",
     "mIoU": "overlap of predicted and true area (shared over joint), averaged over classes",
-    "pixel_accuracy": "share of pixels given the right class",
+    "IoU": "overlap of predicted and true area of a class: shared area over joint area",
+    "fw_IoU": "the same overlap, each class weighing as much as it has pixels",
+    "pixel_acc": "share of pixels given the right class",
+    "mean_acc": "share of pixels of each class given that class, averaged over classes",
     "dice": "overlap of predicted and true area: twice the shared area over the sum of both",
     "mAP": "average precision of boxes, over overlaps from 50 % to 95 % (the COCO measure)",
     "AP50": "average precision of boxes, counting a box as right from 50 % overlap",
     "AP75": "average precision of boxes, counting a box as right from 75 % overlap",
-    "mask_mAP": "average precision of outlines, over overlaps from 50 % to 95 %",
-    "mask_AP50": "average precision of outlines, counting one as right from 50 % overlap",
+    "AP": "average precision of one class’s boxes, over overlaps from 50 % to 95 %",
+    "AP_small": "average precision for things of fewer than 32×32 pixels",
+    "AP_medium": "average precision for things from 32×32 to 96×96 pixels",
+    "AP_large": "average precision for things of more than 96×96 pixels",
+    "AR1": "share of things found, by boxes, if only the surest answer of each image and class may be given",
+    "AR10": "share of things found, by boxes, with at most ten answers an image and class",
+    "AR100": "share of things found, by boxes, with at most a hundred answers an image and class",
     "FID": "distance between made and real images, in the features of the network in brackets",
     "KID": "distance between made and real images by kernels, in the features of the network in brackets",
     "parameters": "numbers that training adjusts",
@@ -26,5 +37,8 @@ MEANINGS = {
 
 
 def meaning(measure: str) -> str | None:
-    """The sentence for a measure; `FID[lenet5]` is looked up as `FID`."""
-    return MEANINGS.get(measure.split("[")[0])
+    """The sentence for a measure; `FID[lenet5]` is looked up as `FID`, and `mask_AP75` as `AP75` of outlines."""
+    name = measure.split("[")[0]
+    if name.startswith("mask_") and name.removeprefix("mask_") in MEANINGS:
+        return MEANINGS[name.removeprefix("mask_")] + "; by outlines in place of boxes"
+    return MEANINGS.get(name)

@@ -8,8 +8,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import images
+
 ABSENT = '<span class="absent">–</span>'
 PNG = b"\x89PNG\r\n\x1a\n"
+#: longest side of a small picture, in px
+TILE = 128
 
 
 def intro(text: str) -> str:
@@ -43,17 +50,34 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]], *, sortable: bool
 
 
 def picture(path: Path, alt: str, caption: str = "") -> str:
-    """A PNG inside the page, with its size so that nothing jumps; empty where there is no such picture."""
+    """A PNG inside the page; empty where there is no such picture."""
     data = path.read_bytes() if path.is_file() else b""
-    if not data.startswith(PNG) or len(data) < 24:
-        return ""
+    return _figure(data, alt, caption) if data.startswith(PNG) and len(data) >= 24 else ""
+
+
+def tile(pixels: NDArray[np.uint8], alt: str, caption: str = "") -> str:
+    """A small picture inside the page, of H×W×3 or grey H×W pixels; what is larger than a tile is scaled down."""
+    height, width = pixels.shape[:2]
+    scale = min(1, TILE / max(height, width))
+    small = images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _figure(images.encode_png(small), alt, caption, "tile")
+
+
+def _figure(data: bytes, alt: str, caption: str, kind: str = "") -> str:
+    """PNG bytes with their size, so that nothing jumps while the page loads."""
     width, height = struct.unpack(">II", data[16:24])
     source = "data:image/png;base64," + base64.b64encode(data).decode()
     text = f"<figcaption>{caption}</figcaption>" if caption else ""
+    mark = f' class="{kind}"' if kind else ""
     return (
-        f'<figure><img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}" loading="lazy">'
+        f'<figure{mark}><img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}" loading="lazy">'
         f"{text}</figure>"
     )
+
+
+def tiles(figures: Iterable[str]) -> str:
+    """Small pictures side by side."""
+    return f'<div class="tiles">{"".join(figures)}</div>'
 
 
 def gallery(figures: Iterable[str]) -> str:

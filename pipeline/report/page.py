@@ -22,7 +22,8 @@ header, main, footer { max-width: 1240px; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 3rem; } footer { padding-block: 2rem 3rem; color: var(--soft); font-size: .875rem; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .5rem; letter-spacing: -.02em; }
 h2 { font-size: 1.45rem; margin: 0 0 .5rem; letter-spacing: -.01em; }
-h3 { font-size: 1.05rem; margin: 2rem 0 .6rem; } small { color: var(--soft); font-weight: 400; }
+h3 { font-size: 1.05rem; margin: 2rem 0 .6rem; } h4 { font-size: .95rem; margin: 1.2rem 0 .6rem; }
+small { color: var(--soft); font-weight: 400; }
 section { padding: 2.5rem 0; border-top: 1px solid var(--line); } section:first-child { border-top: 0; }
 a { color: var(--accent); } .lead, .intro { max-width: 46rem; margin: 0 0 1rem; } .lead { font-size: 1.1rem; }
 .intro, .note, .aside, .range, .absent, figcaption { color: var(--soft); } .note, figcaption { font-size: .875rem; }
@@ -51,6 +52,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; fon
 dt { font-weight: 600; } dd { margin: 0; color: var(--soft); }
 figure { margin: 0; } figcaption { margin: .4rem 0; } figcaption b { color: var(--ink); }
 img { display: block; max-width: 100%; height: auto; border-radius: 8px; border: 1px solid var(--line); }
+.tiles { display: grid; gap: 1rem; margin: .8rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(45%, 176px), 1fr)); }
+.tiles img { width: 100%; max-width: 256px; } .tile img { image-rendering: pixelated; border-radius: 4px; }
+td .tile img { width: auto; height: 48px; } .formula { font: italic 1.05rem/1.7 ui-serif, Georgia, serif; }
 .gallery { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .4rem .8rem; }

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipeline.params import Job, Params
-from pipeline.sample import Facts, facts
+from pipeline.sample import Facts, Shards, facts, split
 from pipeline.store import read_json
 from pipeline.train import history
 
 ROLES = ("champion", "challenger", "previous")
+#: what the rows of a classifier have, whatever its task is called
+COLUMNS = ("id", "label", "prediction", "confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Results:
     models: dict[str, dict[str, Any]]
     histories: dict[str, list[dict[str, float]]]
     speed: dict[str, dict[str, Any]]
+    seeing: dict[str, dict[str, Any]]
     counts: dict[str, dict[str, Any]]
     registered: dict[str, dict[str, Any]]
     datasets: dict[str, Facts]
@@ -107,6 +113,17 @@ class Results:
         """(epoch, value) of one column of a job's history."""
         return [(row["epoch"], row[column]) for row in self.histories.get(job, []) if {"epoch", column} <= row.keys()]
 
+    def classified(self, job: str) -> pa.Table | None:
+        """A classifier's rows on test; None of a job that does not classify, or was not measured."""
+        path = self.root / "evaluations" / job / "test.parquet"
+        if not path.is_file() or not set(COLUMNS) <= set(pq.read_schema(path).names):
+            return None
+        return pq.read_table(path, columns=list(COLUMNS))
+
+    def test_images(self, dataset: str) -> Shards:
+        """The test split of a dataset, in the order of the rows; empty where it is not prepared."""
+        return split(self.root / "data" / "prepared" / dataset, "test")
+
     def roles(self, job: str) -> list[str]:
         """What the registry calls this job; says so where it means a version trained with other settings."""
         entry = self.registered.get(f"{self.jobs[job].dataset}-{self.jobs[job].task}", {})
@@ -140,6 +157,7 @@ def read(root: Path, params: Params) -> Results:
         models=_present({job: root / "models" / job / "model.json" for job in sound}),
         histories={job: _history(root / "models" / job / "history.csv") for job in sound},
         speed={job: item for job, item in read_json(reports / "speed.json", {}).items() if job in sound},
+        seeing=_present({job: root / "evaluations" / job / "seeing.json" for job in sound}),
         counts=read_json(reports / "parameters.json", {}),
         registered=read_json(reports / "registered.json", {}),
         datasets={name: facts(path) for name, path in _prepared(root, jobs) if (path / "dataset.json").is_file()},

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from pipeline import images as files
 from pipeline.errors import UserError
+from pipeline.models._features import inputs
 from pipeline.models._spec import anatomy
 from pipeline.sample import Sample, resized
 from pipeline.statistics import Counts, Scorer
@@ -114,19 +115,13 @@ def features(extractor: Learner, images: Tensor) -> NDArray[np.float32]:
     values = values.expand(-1, wanted.channels, -1, -1)
     if wanted.size != values.shape[-1]:
         values = F.interpolate(values, (wanted.size, wanted.size), mode="bilinear", antialias=True)
-    seen: list[Tensor] = []
-    head = extractor.network.get_submodule(str(_head(extractor)))
-    hook = head.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    try:
-        with (
-            torch.no_grad(),
-            torch.autocast(images.device.type, enabled=False),
-        ):  # the same numbers in training as on the CPU
-            extractor.network(extractor.normalise(values.round().clamp(0, 255)))
-    finally:
-        hook.remove()
-    maps = seen[0].flatten(2).mean(2) if seen[0].ndim > 2 else seen[0]
-    return np.asarray(maps.float().cpu().numpy(), np.float32)
+    with (
+        inputs(extractor.network, str(_head(extractor))) as seen,
+        torch.no_grad(),
+        torch.autocast(images.device.type, enabled=False),
+    ):  # the same numbers in training as on the CPU
+        extractor.network(extractor.normalise(values.round().clamp(0, 255)))
+    return np.asarray(seen[0].float().cpu().numpy(), np.float32)
 
 
 def learner(network: nn.Module, settings: Settings) -> Sampler:

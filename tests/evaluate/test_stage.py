@@ -84,7 +84,7 @@ def test_scores_are_of_the_rows(trained: Path) -> None:
 
 def test_pictures_and_protocol(trained: Path) -> None:
     folder = trained / "evaluations/small"
-    for name in ("examples", "failures", "figure-confusion"):
+    for name in ("examples", "failures", "figure-confusion", "seeing-first-layer"):
         assert images.decode(folder / f"{name}.png").std() > 10
     protocol = store.read_json(folder / "protocol.json")
     assert protocol["images"] == {"val": 363, "test": 343}

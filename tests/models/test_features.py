@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.models import lenet5
-from pipeline.models._features import features, stage_shapes
+from pipeline.models._features import features, inputs, stage_shapes
 from pipeline.models._spec import Spec
 
 
@@ -53,3 +53,17 @@ def test_shapes_without_computing() -> None:
 def test_shapes_of_lenet5() -> None:
     net = lenet5.build(Spec("classification", 10, 1, 28), variant="paper")
     assert stage_shapes(net, lenet5.STAGES, 1, 28) == {"c1": (6, 1), "c3": (16, 2), "c5": (120, 4)}
+
+
+def test_what_a_head_reads_is_kept_and_no_hook_stays() -> None:
+    net = network().eval()
+    images = torch.rand(5, 3, 32, 32)
+    with inputs(net, "head") as seen, inputs(net, "head.1", step=2) as flat:
+        net(images)
+        net(images[:2])
+    maps = features(net, images, ("coarse",))["coarse"]
+    torch.testing.assert_close(seen[0], maps.mean((2, 3)))
+    assert [len(rows) for rows in seen] == [5, 2]
+    torch.testing.assert_close(flat[0], maps[::2].flatten(1))
+    net(images)
+    assert len(seen) == 2

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.images import encode_png
 from pipeline.params import Job, Params
-from pipeline.sample import Facts
+from pipeline.sample import Facts, Sample, write_shard
 from pipeline.store import read_json, write_bytes, write_json
 
 
@@ -40,6 +42,24 @@ def measured(root: Path, name: str, job: Job, scores: dict[str, float], *, highe
     _counts(root, name, job, 400 * 7**seed)
     times = {"latency_ms": 0.08 * 3.1**seed, "throughput_images_per_s": 900, "train_s": 4.2 * 2**seed}
     _merge(root / "reports" / "speed.json", {name: times | {"train_images_per_s": 700, "device": "2 CPU cores"}})
+
+
+def seen(root: Path, name: str, job: Job, wrong: int) -> None:
+    """A classifier's weights, distances and rows over the test images; sure that image `wrong` is of class 2."""
+    prepared = root / "data" / "prepared" / job.dataset
+    prepared.mkdir(parents=True, exist_ok=True)
+    pictures = np.random.default_rng(1).integers(0, 255, (6, 8, 8, 3), dtype=np.uint8)
+    samples = [Sample(str(place), picture, label=place % 2) for place, picture in enumerate(pictures)]
+    write_shard(prepared / "test-00000.arrow", samples)
+    predicted = [2 if place == wrong else place % 2 for place in range(6)]
+    rows = {"id": list("012345"), "label": [0, 1] * 3, "prediction": predicted, "confidence": [0.9] * 6}
+    folder = root / "evaluations" / name
+    pq.write_table(pa.table(rows), folder / "test.parquet")
+    write_bytes(folder / "seeing-first-layer.png", _picture(7))
+    places = {"most_typical": 1, "least_typical": 3}
+    distances = {"within": 0.5, "between": 1.2, "to_nearest": 0.9}
+    classes = [{"class": mark, "nearest": other, **distances, **places} for mark, other in (("<1", "1"), ("1", "<1"))]
+    write_json(folder / "seeing.json", {"first_layer": [6, 1, 5, 5], "images": 6, "features": 84, "classes": classes})
 
 
 def failed(root: Path, name: str, reason: str) -> None:

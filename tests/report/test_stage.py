@@ -74,6 +74,8 @@ def root(tmp_path: Path, params: Params) -> Path:
     fabricate.measured(tmp_path, "lenet5", jobs["lenet5"], {"top1": 0.985, "top5": 1.0, "recall[<i>3]": 0.9}, seed=2)
     fabricate.measured(tmp_path, "dcgan", jobs["dcgan"], {"FID[lenet5]": 31.0}, higher=False, seed=3)
     fabricate.measured(tmp_path, "dcgan-wide", jobs["dcgan-wide"], {"FID[lenet5]": 12.0}, higher=False, seed=4)
+    for name in ("plain", "lenet5"):
+        fabricate.seen(tmp_path, name, jobs[name], wrong=4)
     fabricate.failed(tmp_path, "broken", "the loss was <b>nan</b> & stayed so")
     fabricate.champion(tmp_path, "plain", jobs["plain"], "lenet5")
     fabricate.dataset(tmp_path, "digits", warnings=("<script>alert(1)</script>.png: twice in the data",))
@@ -115,7 +117,7 @@ def test_equal_inputs_give_equal_bytes(root: Path, params: Params) -> None:
 
 def test_only_params_is_enough(tmp_path: Path, params: Params) -> None:
     page = Page(_page(tmp_path, params))
-    assert page.sections == ["leaderboard"]
+    assert page.sections == ["leaderboard", "filters"]
     assert "Not measured yet: plain, lenet5, broken, dcgan, dcgan-wide." in page.text
 
 

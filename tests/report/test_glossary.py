@@ -1,0 +1,67 @@
+"""Every number that a task gives has a sentence for someone who meets it first."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import masks, plugins
+from pipeline.report._glossary import MEANINGS, meaning
+from pipeline.sample import Sample
+from pipeline.tasks._detection import Found
+from pipeline.tasks._learner import Settings
+from pipeline.tasks.generation import Generated
+from pipeline.tasks.localization import Looked
+from pipeline.tasks.segmentation import LabelMap
+
+SETTINGS = Settings(("a", "b"), ("ground", "a"), (1, 1), 3, 128, (0.5,) * 3, (0.5,) * 3)
+PIXELS = np.zeros((128, 128, 3), np.uint8)
+#: one thing of each of COCO's sizes
+BOXES = np.array([[0, 0, 8, 8], [0, 0, 64, 64], [0, 0, 128, 128]], np.float32)
+SAMPLE = Sample(
+    "x",
+    PIXELS,
+    label=0,
+    boxes=BOXES,
+    labels=np.zeros(3, np.int64),
+    crowd=np.zeros(3, np.bool_),
+    masks=[masks.encode(np.pad(np.ones((side, side), np.bool_), (0, 128 - side))) for side in (8, 64, 128)],
+    semantic=PIXELS[..., 0],
+)
+SHARES = np.full(2, 0.5, np.float32)
+NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [])
+#: an answer of each task; a new task's goes here
+PREDICTIONS: dict[str, Any] = {
+    "classification": SHARES,
+    "localization": Looked(SHARES, np.zeros((2, 4, 4), np.float32)),
+    "segmentation": LabelMap(np.zeros((4, 4), np.uint8), 2),
+    "detection": NOTHING,
+    "instance_segmentation": NOTHING,
+    "generation": Generated(PIXELS),
+}
+
+
+def metrics(task: str) -> set[str]:
+    module = plugins.load("tasks", task)
+    table = pa.Table.from_pylist([{"id": name, **module.rows(SAMPLE, PREDICTIONS[task])} for name in "xy"])
+    return set(module.scorer(table, SETTINGS)(np.ones(2, np.int64)))
+
+
+@pytest.mark.parametrize("task", plugins.names("tasks"))
+def test_every_metric_of_a_task_has_a_meaning(task: str) -> None:
+    found = metrics(task)
+    assert plugins.load("tasks", task).PRIMARY in {name.split("[")[0] for name in found}
+    assert not [name for name in found if meaning(name) is None]
+
+
+def test_the_sizes_are_among_what_is_asked() -> None:
+    assert {"AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100"} <= metrics("detection")
+
+
+def test_a_metric_of_outlines_says_so_and_an_unknown_one_has_no_meaning() -> None:
+    assert str(meaning("mask_AP75")).startswith(MEANINGS["AP75"])
+    assert meaning("mask_AP75") != meaning("AP75")
+    assert meaning("KID[lenet5]") == MEANINGS["KID"]
+    assert meaning("mask_nonsense") is None
+    assert meaning("nonsense") is None
