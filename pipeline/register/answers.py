@@ -14,6 +14,9 @@ def main(tracking_uri: str, model_uri: str, images: Path, answers: Path) -> None
     """Answer a parquet file's `image` column (PNG bytes), a JSON line an image."""
     import logging
 
+    project = Path(__file__).resolve().parents[2]
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != project]  # where convline is installed
+
     import mlflow
     import pyarrow.parquet as pq
 
