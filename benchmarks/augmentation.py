@@ -3,6 +3,8 @@
 The peer moves its pixels in one warp too (RandomAffine), and takes each side's own layout: H×W×3 here, 3×H×W there.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -24,8 +26,8 @@ def measure() -> _pairs.Found:
     pixels = _data.photographs(IMAGES, SIDE, SIDE)
     samples = [Sample(str(number), image, label=0) for number, image in enumerate(pixels)]
     tensors = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in pixels]
-    flip: dict[str, dict[str, float]] = {"horizontal_flip": {}}
-    moves = [flip, {"shift": {"limit": 0.1}}, {"rotation": {"degrees": 15}}, {"scale": {"limit": 0.1}}]
+    moves: list[dict[str, dict[str, Any]]] = [{"horizontal_flip": {}}, {"shift": {"limit": 0.1}}]
+    moves += [{"rotation": {"degrees": 15}}, {"scale": {"limit": 0.1}}]
     policy = Policy([*moves, {"contrast": {"limit": 0.2, "p": 1.0}}])
     affine = {"translate": (0.1, 0.1), "scale": (0.9, 1.1), "interpolation": v2.InterpolationMode.BILINEAR}
     theirs = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomAffine(15, **affine), v2.ColorJitter(contrast=0.2)])

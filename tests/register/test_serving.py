@@ -211,7 +211,7 @@ def test_requests_in_threads_do_not_see_each_other(tmp_path: Path) -> None:
     """A CAM's stages are read by hooks: without the lock, threads get each other's maps, or none."""
     from pipeline.register.predictor import Predictor
 
-    options = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 8}, "width": 16}
+    options: dict[str, Any] = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 8}, "width": 16}
     job = Job(task="localization", architecture="cam", dataset="x", size=32, epochs=0, options=options)
     level = {"1": [0.5], "3": [0.5] * 3}
     known = SimpleNamespace(classes=("a", "b"), semantic_classes=(), class_counts=(1, 1), mean=level, std=level)
