@@ -1,30 +1,71 @@
-"""Runs every benchmark of this folder and writes `.work/benchmarks.json`; the folder listing is the registry.
+"""`python -m benchmarks [NAME …]`: our seconds for a piece of work / those of a peer or a bare loop, as a table.
 
-Both sides of a ratio alternate in one process, so the machine's other work falls on both. A run above a load
-of one a core is told as such.
+The folder listing is the registry: a benchmark is a file with `TITLE`, `NEEDS` (packages that the environment may
+lack) and `measure()`. Both sides of a ratio alternate in one process, so the machine's other work falls on both; a
+row that was taken above a load of one a core is marked. All numbers go to `.work/benchmarks.json`.
 """
 
+import argparse
 import importlib
+import importlib.util
 import os
+import platform
+import sys
 from pathlib import Path
+from typing import Any
 
-from pipeline import store
+from pipeline import plugins, store
 
 ROOT = Path(__file__).parent.parent
+OUTPUT = ROOT / ".work/benchmarks.json"
 
 
-def main() -> None:
-    """Print a line a benchmark."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
-    found = {}
-    for name in names:
-        module = importlib.import_module(f"benchmarks.{name}")
-        found[name] = {**module.measure(), "load": os.getloadavg()[0], "cores": os.cpu_count()}
-        low, ratio, high = (found[name][key] for key in ("low", "ratio", "high"))
-        busy = " (the machine was busy)" if found[name]["load"] > (os.cpu_count() or 1) else ""
-        print(f"{name}: {module.TITLE}: {ratio:.3f} [{low:.3f}, {high:.3f}]{busy}")
-    store.write_json(ROOT / ".work/benchmarks.json", found)
+def main() -> int:
+    """Measure what is named, or all, and print a row each; --list only names them."""
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios against bare loops and peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all if none is named")
+    parser.add_argument("--list", action="store_true", help="name them and run none")
+    chosen = parser.parse_args()
+    for name in chosen.names:
+        if name not in known:
+            print(plugins.unknown("benchmark", name, known), file=sys.stderr)
+            return 2
+    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in chosen.names or known}
+    if chosen.list:
+        for name, module in modules.items():
+            print(f"{name:<20}{module.TITLE}")
+        return 0
+    print(f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}\n")
+    print("| benchmark | our seconds / those of | ours s | theirs s | ratio [quartiles] | pairs | load |")
+    print("|---|---|---|---|---|---|---|")
+    found = store.read_json(OUTPUT, {})
+    for name, module in modules.items():
+        missing = [package for package in module.NEEDS if importlib.util.find_spec(package) is None]
+        if missing:
+            print(f"| {name} | {module.TITLE} | | | not measured: needs {', '.join(missing)} | | |", flush=True)
+            continue
+        before = os.getloadavg()[0]
+        found[name] = {**module.measure(), "load": max(before, os.getloadavg()[0]), "cores": os.cpu_count()}
+        print(_row(name, module.TITLE, found[name]), flush=True)
+    store.write_json(OUTPUT, found)
+    return 0
+
+
+def _row(name: str, title: str, found: dict[str, Any]) -> str:
+    ratio = f"{found['ratio']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
+    busy = " (busy)" if found["load"] > found["cores"] else ""
+    seconds = f"{found['ours_s']:.3g} | {found['theirs_s']:.3g}"
+    return f"| {name} | {title} | {seconds} | {ratio} | {found['pairs']} | {found['load']:.1f}{busy} |"
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,18 +4,31 @@ import statistics
 import time
 from collections.abc import Callable
 
+Found = dict[str, float]
+PAIRS = 9
 
-def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = 9) -> dict[str, float]:
-    """Median of ours/theirs over alternating pairs, with the quartiles as `low` and `high`."""
-    ours(), theirs()
-    ratios = []
+
+def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True) -> Found:
+    """Median of our seconds / theirs over alternating pairs; `warm` runs each side once before."""
+    if warm:
+        ours(), theirs()
+    timed = []
     for number in range(pairs):
         first, second = (ours, theirs) if number % 2 else (theirs, ours)
-        seconds = {}
-        for side in (first, second):
-            started = time.perf_counter()
-            side()
-            seconds[side] = time.perf_counter() - started
-        ratios.append(seconds[ours] / seconds[theirs])
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return {"low": low, "ratio": middle, "high": high, "pairs": pairs}
+        seconds = {side: seconds_of(side) for side in (first, second)}
+        timed.append((seconds[ours], seconds[theirs]))
+    return summary(timed)
+
+
+def seconds_of(side: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    started = time.perf_counter()
+    side()
+    return time.perf_counter() - started
+
+
+def summary(timed: list[tuple[float, float]]) -> Found:
+    """Of pairs of seconds, ours and theirs: the median ratio with the quartiles `low` and `high`, and both medians."""
+    low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4, method="inclusive")
+    ours_s, theirs_s = (statistics.median(side) for side in zip(*timed, strict=True))
+    return {"low": low, "ratio": middle, "high": high, "ours_s": ours_s, "theirs_s": theirs_s, "pairs": len(timed)}

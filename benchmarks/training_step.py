@@ -8,24 +8,21 @@ from unittest import mock
 import torch
 from torch.nn import functional as F
 
-from benchmarks import _pairs
-from pipeline import params
+from benchmarks import _data, _pairs
 from pipeline.models import _spec
 from pipeline.train import loader, loop
-from pipeline.train import stage as train_stage
 from pipeline.train.ranks import Ranks
 
-TITLE = "our training step / a bare loop's, LeNet-5, batch 256 (lower is better)"
+TITLE = "a bare loop's training steps, LeNet-5, batch 256"
+NEEDS = ()
 STEPS, BATCH = 40, 256
 
 
-def measure() -> dict[str, float]:
-    """The ratio of seconds for the same steps."""
+def measure() -> _pairs.Found:
+    """The same steps on both sides."""
     torch.set_num_threads(1)
-    root = Path(__file__).parent.parent
-    known = params.read(root / "params.yaml")
-    order = train_stage.order("lenet5", known.jobs["lenet5"].model_copy(update={"batch": BATCH}), known, root)
     with tempfile.TemporaryDirectory() as folder:
+        order = _data.digits(Path(folder), "lenet5", batch=BATCH, augmentation=None)
         trainer = loop.Trainer(dataclasses.replace(order, work=Path(folder)), Ranks())
         images = torch.randint(0, 255, (BATCH, 1, 32, 32), dtype=torch.uint8)
         batch = (images, torch.randint(0, 10, (BATCH,)))

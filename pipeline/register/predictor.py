@@ -4,11 +4,15 @@ MLflow runs this file with the copy of `pipeline` that was logged beside it, so 
 Weights are safetensors; nothing is unpickled.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from pipeline import images, plugins
 from pipeline.evaluate import predict
@@ -25,15 +29,33 @@ class Predictor(mlflow.pyfunc.PythonModel):
         self.task = plugins.load("tasks", description["task"])
         self.settings = learner.settings
         self.predict_samples = predict.predictor(learner, description["task"])
+        self.network_in_use = threading.Lock()  # a server answers in threads, and hooks read a network's stages
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """A row of answers an image, in order."""
+        """A row of answers an image, in order; what is no image is refused by its number, from 0 (HTTP 400)."""
+        if model_input.empty:
+            raise _refused("nothing was sent. Send a row with the bytes of a PNG or JPEG for each image.")
         answers = []
         for number, data in enumerate(model_input["image"]):
-            sample = Sample(id=str(number), image=images.decode(bytes(data)), label=0)
-            (prediction,) = self.predict_samples([sample])
+            sample = Sample(id=str(number), image=_decoded(number, data), label=0)
+            with self.network_in_use:
+                (prediction,) = self.predict_samples([sample])
             answers.append(self.task.answer(sample, prediction, self.settings))
         return pd.DataFrame(answers, columns=list(self.task.OUTPUT))
+
+
+def _decoded(number: int, data: Any) -> NDArray[np.uint8]:
+    if not isinstance(data, bytes):
+        raise _refused(f"row {number} holds no bytes. Send those of a PNG or JPEG, as base64 in JSON.")
+    try:
+        return images.decode(data)
+    except images.ImageError as error:
+        raise _refused(f"row {number}: {error}") from error
+
+
+def _refused(message: str) -> MlflowException:
+    """The one kind of error whose words MLflow's server hands on; of any other it shows a traceback."""
+    return MlflowException.invalid_parameter_value(f"image: {message}")
 
 
 mlflow.models.set_model(Predictor())

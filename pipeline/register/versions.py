@@ -11,7 +11,20 @@ from pipeline import plugins
 from pipeline.tracking import FINGERPRINT, Run
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "ruamel.yaml", "safetensors", "torch")
+#: what the logged code imports
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "torch",
+    "torchvision",
+)
 
 
 def find(client: Any, model: str, fingerprint: str) -> Any | None:

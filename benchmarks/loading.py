@@ -1,0 +1,51 @@
+"""What reading images for training costs beside decoding the JPEGs that they came from.
+
+Images are decoded once, by `prepare`; a training epoch reads raw pixels from a memory map, scales them and stacks
+batches. One process and one thread on both sides.
+"""
+
+import io
+import tempfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from benchmarks import _data, _pairs
+from pipeline import sample
+from pipeline.params import Job
+from pipeline.sample import Sample
+from pipeline.tasks._learner import Settings
+from pipeline.train import loader
+
+TITLE = "Pillow decoding the same 64 JPEGs, 500×375; ours read, scaled to 224 and batched"
+NEEDS = ()
+IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
+
+
+def measure() -> _pairs.Found:
+    """An epoch of 64 images on both sides."""
+    torch.set_num_threads(1)
+    photographs = _data.photographs(IMAGES, HEIGHT, WIDTH)
+    files = []
+    for pixels in photographs:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+        files.append(buffer.getvalue())
+    job = Job(task="classification", architecture="linear", dataset="photographs", size=SIDE, epochs=1)
+    settings = Settings(("a",), (), (IMAGES,), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
+    with tempfile.TemporaryDirectory() as folder:
+        samples = (Sample(str(number), pixels, label=0) for number, pixels in enumerate(photographs))
+        sample.write_shard(Path(folder) / "train-0.arrow", samples)
+        stored = loader.Samples(sample.split(Path(folder), "train"), SIDE)
+
+        def decode() -> None:
+            for data in files:
+                with Image.open(io.BytesIO(data)) as image:
+                    image.convert("RGB").load()
+
+        def ours() -> None:
+            seen = sum(len(images) for images, _ in loader.load(stored, loader.Plan(IMAGES, 16, 0), job, settings))
+            assert seen == IMAGES
+
+        return _pairs.ratio(ours, decode)

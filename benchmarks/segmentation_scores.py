@@ -1,0 +1,46 @@
+"""mIoU beside torchmetrics: confusion matrices of 8 label maps, 375×500 with 21 classes and void, and their mean IoU.
+
+torchmetrics is timed with its validation of arguments off, which is its faster way.
+"""
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from benchmarks import _pairs
+from pipeline.sample import IGNORE, Sample
+from pipeline.tasks import segmentation
+from pipeline.tasks._learner import Settings
+
+TITLE = "torchmetrics' JaccardIndex without validation: mIoU of 8 label maps, 375×500, 21 classes"
+NEEDS = ("torchmetrics",)
+MAPS, HEIGHT, WIDTH, CLASSES = 8, 375, 500, 21
+
+
+def measure() -> _pairs.Found:
+    """The same mIoU on both sides, from label maps in each side's own type."""
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    truths = generator.integers(0, CLASSES, (MAPS, HEIGHT, WIDTH), dtype=np.uint8)
+    guesses = np.where(generator.random(truths.shape) < 0.7, truths, generator.integers(0, CLASSES, truths.shape))
+    guesses = guesses.astype(np.uint8)
+    truths[generator.random(truths.shape) < 0.05] = IGNORE
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    samples = [Sample(str(number), image, semantic=truth) for number, truth in enumerate(truths)]
+    known = Settings((), tuple(map(str, range(CLASSES))), (), 3, WIDTH, (0.5,) * 3, (0.5,) * 3)
+    tensors = torch.from_numpy(guesses).long(), torch.from_numpy(truths).long()
+
+    def ours() -> float:
+        predictions = [segmentation.LabelMap(guess, CLASSES) for guess in guesses]
+        rows = [segmentation.rows(*pair) for pair in zip(samples, predictions, strict=True)]
+        return segmentation.scorer(pa.Table.from_pylist(rows), known)(np.ones(MAPS, np.int64))["mIoU"]
+
+    def peer() -> float:
+        metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE, validate_args=False)
+        for guess, truth in zip(*tensors, strict=True):
+            metric.update(guess, truth)
+        return float(metric.compute())
+
+    assert abs(ours() - peer()) < 1e-5
+    return _pairs.ratio(ours, peer)
