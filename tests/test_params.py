@@ -88,7 +88,7 @@ FAULTS = {
     "roster word": (
         "roster: core",
         "roster: most",
-        "roster: Input should be 'core', 'all' or 'studies' (found 'most').",
+        "roster: Input should be 'core', 'all' or 'studies' (found",
     ),
     "text": ("lr: 1}", "lr: fast}", "jobs.second.lr: Input should be a valid number (found 'fast')."),
     "quoted": ("lr: 1}", "lr: '0.1'}", "jobs.second.lr: Input should be a valid number (found '0.1')."),

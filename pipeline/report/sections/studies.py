@@ -103,6 +103,7 @@ def _gradients(trial: Trial) -> str:
 
 
 def _curves(trial: Trial, variant: str) -> dict[str, Series]:
+    """Gradient norms as (place of the convolution, mean over seeds); empty where there is no convolution."""
     found: list[Any] = [trial.gradients.get(trial.job(variant, seed)) for seed in trial.study.seeds]
     if not all(found):
         return {}
@@ -112,7 +113,7 @@ def _curves(trial: Trial, variant: str) -> dict[str, Series]:
         with np.errstate(divide="ignore"):
             means = np.exp(np.log(norms).mean(axis=0))
         curves[moment] = [(place, float(mean)) for place, mean in enumerate(means, start=1) if mean > 0]
-    return curves
+    return curves if all(curves.values()) else {}
 
 
 def _card(variant: str, curves: dict[str, Series], y: Axis) -> str:
