@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import plugins, studies
 from pipeline.errors import UserError
+from pipeline.models import _published
 
 if TYPE_CHECKING:
     from pipeline.params import Dataset, Job, Params, Study
@@ -51,6 +52,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         if name in [*named.get("jobs", []), *studies.WORDS]:
             yield f"studies.{name}", "roster would not tell it from a job or a word of its own. Rename it."
     yield from _check_folders(params)
+    yield from _check_extractors(params)
 
 
 def _written_out(job: str, named: dict[str, list[str]]) -> bool:
@@ -74,6 +76,17 @@ def _check_folders(params: "Params") -> Faults:
             other = owners.setdefault(f"{job.dataset}-{job.augmentation}", pair)
             if other != pair:
                 yield f"jobs.{name}.augmentation", f"{pair} and {other} would share one folder. Rename one of them."
+
+
+def _check_extractors(params: "Params") -> Faults:
+    """Where a task's scores depend on the extractor, jobs that are ranked together must have the same."""
+    first: dict[tuple[str, str], str] = {}
+    for name, job in params.selected().items():
+        if job.task in plugins.names("tasks") and plugins.options("tasks", job.task, "comparable") is not None:
+            other = first.setdefault((job.task, job.dataset), name)
+            if params.jobs[other].extractor != job.extractor:
+                told = f"{job.extractor} measures it, and {params.jobs[other].extractor} measures {other}"
+                yield f"jobs.{name}.extractor", f"{told}: such scores can't be compared. Give both the same."
 
 
 def _check_plugin(place: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
@@ -128,13 +141,29 @@ def _check_learner(place: str, job: "Job") -> Faults:
 
 
 def _check_sources(place: str, job: "Job", jobs: list[str]) -> Faults:
-    if job.pretrained is not None and (job.pretrained.job is None) == (job.pretrained.file is None):
-        yield f"{place}.pretrained", "give either `job` or `file`."
+    if job.pretrained is not None and len(job.pretrained.model_dump(exclude_none=True)) != 1:
+        yield f"{place}.pretrained", "give one of `job`, `file` and `weights`."
+    if job.weights is not None:
+        try:
+            _published.url(job.weights)
+        except UserError as error:
+            yield f"{place}.pretrained.weights", str(error)
     for role, name in job.sources.items():
         if name not in jobs:
             yield f"{place}.{role}", plugins.unknown("job", name, jobs)
         elif f"jobs.{name}" == place:
             yield f"{place}.{role}", "a job can't start from itself. Name another."
+
+
+def _check_transfer(place: str, job: "Job") -> Faults:
+    """Settings that contradict each other; whether a network has the modules is seen when it is built."""
+    for name in set(job.freeze) & set(job.unfreeze):
+        yield f"{place}.unfreeze", f"{name} is in freeze too, which is for good. Leave it out of one of the two."
+    for name, epoch in job.unfreeze.items():
+        if epoch >= job.epochs:
+            yield f"{place}.unfreeze.{name}", f"{epoch} epochs are all that there are. Give fewer, or use freeze."
+    if job.train_images is not None and job.fraction is not None:
+        yield f"{place}.fraction", "give either `train_images` or `fraction`."
 
 
 def _check_study(place: str, study: "Study", named: dict[str, list[str]]) -> Faults:
@@ -175,5 +204,6 @@ def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:
             yield f"{place}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
     if job.schedule == "step" and not job.milestones:
         yield f"{place}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
+    yield from _check_transfer(place, job)
     if job.optimizer == "sgd" and job.nesterov and not job.momentum:
         yield f"{place}.nesterov", "needs momentum above 0. Set one of the two."

@@ -61,10 +61,11 @@ class Policy(Strict):
 
 
 class Pretrained(Strict):
-    """Weights to start from: another job's, or a safetensors file's; exactly one of the two."""
+    """Weights to start from: another job's, a file's, or published ones by torchvision's name; exactly one of them."""
 
     job: str | None = None
     file: str | None = None
+    weights: str | None = None
 
 
 class Job(Strict):
@@ -79,6 +80,12 @@ class Job(Strict):
     loss: dict[str, JsonValue] = {}
     pretrained: Pretrained | None = None
     extractor: str | None = None
+    freeze: list[str] = []
+    unfreeze: dict[str, PositiveInt] = {}
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    train_images: PositiveInt | None = None
+    fraction: float | None = Field(None, gt=0, le=1)
     size: int = Field(32, ge=1)
     channels: Literal[1, 3] = 3
     seed: int = Field(0, ge=0)
@@ -105,6 +112,11 @@ class Job(Strict):
     def policy(self) -> str:
         """The name of the augmentation policy; `none` where the job names none."""
         return self.augmentation or "none"
+
+    @property
+    def weights(self) -> str | None:
+        """torchvision's name of the published weights to start from, where these are asked for."""
+        return self.pretrained.weights if self.pretrained else None
 
     @property
     def sources(self) -> dict[str, str]:

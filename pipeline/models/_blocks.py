@@ -1,6 +1,6 @@
 """Pieces that several architectures share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from itertools import chain
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models._features import features
-from pipeline.models._spec import Spec, build
+from pipeline.models._spec import Spec, anatomy, build
+
+#: what a classifier is asked to be where only its anatomy matters
+ANY = Spec("classification", 2, 3, 299)
 
 
 def he_normal(network: nn.Module) -> nn.Module:
@@ -42,12 +45,26 @@ def centre(maps: Tensor, like: Tensor) -> Tensor:
     return maps[..., top : top + high, left : left + wide]
 
 
-def stages_of(name: str) -> tuple[str, ...]:
-    """The stages of a classifier of the folder, fine to coarse; UserError where a backbone has none."""
+def stages_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The stages of a classifier of the folder, fine to coarse; UserError where a backbone has none.
+
+    options: of its build; only where its file can't name the stages, because they depend on these.
+    """
     stages: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
+    if stages is None and "classification" in plugins.constant("models", name, "TASKS"):
+        _check_options(name, options or ())
+        with torch.device("meta"):
+            stages = anatomy(build(name, ANY, dict(options or {}))).stages
     if not stages:
         raise UserError(f"options.backbone: {name} has no STAGES. Choose a classifier that has.")
     return stages
+
+
+def _check_options(name: str, options: Iterable[str]) -> None:
+    known = plugins.options("models", name, "build") or []
+    for option in options:
+        if option not in known:
+            raise UserError(f"options.backbone_options: {plugins.unknown('option', option, known)}")
 
 
 def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence[str]) -> nn.Module:
@@ -55,13 +72,10 @@ def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence
 
     options: of the classifier's own build, called `backbone_options` in errors.
     """
+    _check_options(name, options)
     for stage in stages:
-        if stage not in stages_of(name):
-            raise UserError(f"options.stage: {plugins.unknown('stage', stage, stages_of(name))}")
-    for option in options:
-        known = plugins.options("models", name, "build") or []
-        if option not in known:
-            raise UserError(f"options.backbone_options: {plugins.unknown('option', option, known)}")
+        if stage not in (known := stages_of(name, options)):
+            raise UserError(f"options.stage: {plugins.unknown('stage', stage, known)}")
     network = build(name, Spec("classification", spec.classes, spec.channels, spec.size), dict(options))
     drop_unused(network, stages, spec.channels, spec.size)
     return network

@@ -19,7 +19,26 @@ class Spec:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """The submodules whose outputs are maps, fine to coarse, and the last layer; nothing where there are none."""
+
+    stages: tuple[str, ...] = ()
+    head: str | None = None
+
+
 def build(architecture: str, spec: Spec, options: dict[str, Any]) -> "nn.Module":
-    """A freshly initialised network: images B×C×H×W float → logits, maps or samples."""
+    """A freshly initialised network: images B×C×H×W float → logits, maps or samples.
+
+    Its anatomy is what its file says by STAGES and HEAD, unless `build` itself has found it.
+    """
     network: nn.Module = plugins.load("models", architecture).build(spec, **options)
+    stages, head = (plugins.constant("models", architecture, name) for name in ("STAGES", "HEAD"))
+    network.__dict__.setdefault("anatomy", Anatomy(tuple(stages or ()), head))
     return network
+
+
+def anatomy(network: "nn.Module") -> Anatomy:
+    """The anatomy of a network that `build` made; of any other an empty one."""
+    found: Anatomy = network.__dict__.get("anatomy", Anatomy())
+    return found

@@ -1,35 +1,42 @@
 """A trained model at rest: `weights.safetensors` and `model.json`, from which it is rebuilt. No pickle."""
 
 import dataclasses
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models import _spec
+from pipeline.models import _published, _spec
 from pipeline.params import Job
 from pipeline.sample import Facts
 from pipeline.store import file_digest, read_json, write_json
 from pipeline.tasks._learner import Learner, Settings
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+#: the published DenseNets are older than the names of their layers: norm.1 is norm1 today
+DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
 
 
 def settings(job: Job, facts: Facts) -> Settings:
-    """What a job's learner knows of its data."""
+    """What a job's learner knows of its data; published weights bring the normalisation that they were trained with."""
     channels = str(job.channels)
+    mean, std = tuple(facts.mean[channels]), tuple(facts.std[channels])
+    if job.weights is not None and job.channels == len(_published.IMAGENET_MEAN):
+        mean, std = _published.normalisation(job.weights)
     return Settings(
         classes=facts.classes,
         semantic_classes=facts.semantic_classes,
         class_counts=facts.class_counts,
         channels=job.channels,
         size=job.size,
-        mean=tuple(facts.mean[channels]),
-        std=tuple(facts.std[channels]),
+        mean=mean,
+        std=std,
     )
 
 
@@ -66,12 +73,12 @@ def build(description: dict[str, Any]) -> Learner:
 
 
 def start(network: nn.Module, source: Path) -> list[str]:
-    """Take weights by name and shape from a model folder or a safetensors file; the names that found no place.
+    """Take weights by name and shape from a model folder or a file; the names that found no place.
 
     The source may be a part of the network (a classifier in a detector): it goes where most names match.
     UserError if nothing matches.
     """
-    found = load_file(source / WEIGHTS if source.is_dir() else source)
+    found = _weights(source / WEIGHTS if source.is_dir() else source)
     target = network.state_dict()
     places = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
 
@@ -87,6 +94,20 @@ def start(network: nn.Module, source: Path) -> list[str]:
         )
     network.load_state_dict({best + name: found[name] for name in matched}, strict=False)
     return sorted(set(found) - set(matched))
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    """Tensors by name, of a safetensors file or of one that torch saved; code in the latter is not run."""
+    if file.suffix not in (".pth", ".pt"):
+        return load_file(file)
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file}: can't be read as weights ({reason}). Save a state_dict.") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{file}: holds more than weights by name. Save the network's state_dict alone.")
+    return {DENSENET.sub(r"\1\2", name): value for name, value in found.items()}
 
 
 def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:

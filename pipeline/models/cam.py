@@ -48,7 +48,7 @@ def build(
     backbone_options: of the backbone's own build · stage: one of the backbone's, by default its last; an earlier one
     gives finer maps · width: channels of the 3×3 convolution · group: its groups.
     """
-    stage = stage or stages_of(backbone)[-1]
+    stage = stage or stages_of(backbone, backbone_options)[-1]
     body = make_backbone(backbone, spec, backbone_options or {}, [stage])
     channels, _ = stage_shapes(body, [stage], spec.channels, spec.size)[stage]
     if channels % group or width % group:

@@ -20,10 +20,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models import _spec
-from pipeline.models._blocks import drop_unused
+from pipeline.models._blocks import drop_unused, stages_of
 from pipeline.models._features import features, stage_shapes
 from pipeline.models._spec import Spec
 
@@ -133,9 +132,9 @@ def trunk(
     spec: Spec, backbone: str, options: dict[str, Any], stages: Sequence[str] | None, *, last_only: bool
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """A classifier without what its maps do not need, and the names of the maps; its other names stay."""
-    known = plugins.constant("models", backbone, "STAGES") or ()
+    known = stages_of(backbone, options)
     used = tuple(stages or known)[-1 if last_only else 0 :]
-    if not used or set(used) - set(known):
+    if set(used) - set(known):
         raise UserError(f"options.stages: {list(used)} are not maps of {backbone}, which has {list(known)}")
     body = _spec.build(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
     drop_unused(body, used, spec.channels, spec.size)

@@ -26,8 +26,13 @@ RESAMPLES, SEED = 2000, 0
 
 
 def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings) -> dict[str, Any]:
-    """Compare two models' rows of the same test images: `promoted`, and the numbers that decided."""
+    """Compare two models' rows of the same test images: `promoted`, and the numbers that decided.
+
+    UserError where the task says that rows can't be compared, as those measured by two extractors can't.
+    """
     module = plugins.load("tasks", task)
+    if hasattr(module, "comparable"):
+        module.comparable([challenger, champion])
     metric = module.PRIMARY
     ours, theirs = (module.scorer(table, settings) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()

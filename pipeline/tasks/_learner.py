@@ -5,12 +5,15 @@ The loop calls `learner(images, targets, phase)` for named losses whose sum is m
 GANs bring their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pipeline import plugins
+from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,15 @@ class Learner(nn.Module):
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing."""
+
+
+def weights_of(classes: Sequence[str], given: Mapping[str, float]) -> Tensor:
+    """What each class counts in a loss, by its name; 1 where not given."""
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"loss.class_weights: {given!r} are no weights by class. Give some, as in {{{classes[0]}: 0.5}}."
+        )
+    for name in given:
+        if name not in classes:
+            raise UserError(f"loss.class_weights: {plugins.unknown('class', name, classes)}")
+    return torch.tensor([float(given.get(name, 1)) for name in classes])

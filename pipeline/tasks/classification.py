@@ -6,7 +6,7 @@ Every score is sums over rows and one formula, so resampling a test set is multi
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pipeline.sample import Sample
 from pipeline.statistics import Counts, Scorer
 from pipeline.tasks._images import GREEN, RED, captioned, stack
-from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks._learner import Learner, Settings, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,11 +38,9 @@ class _Classifier(Learner):
 
     weight: Tensor | None
 
-    def __init__(self, network: nn.Module, settings: Settings, smoothing: float, weighted: bool) -> None:
+    def __init__(self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None) -> None:
         super().__init__(network, settings)
         self.smoothing = smoothing
-        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
-        weight = counts.sum() / (len(counts) * counts.clamp(min=1)) if weighted else None
         self.register_buffer("weight", weight, persistent=False)
 
     def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
@@ -57,10 +55,24 @@ class _Classifier(Learner):
 
 
 def learner(
-    network: nn.Module, settings: Settings, *, label_smoothing: float = 0.0, class_weights: bool = False
+    network: nn.Module,
+    settings: Settings,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Literal["balanced"] | dict[str, float] | None = None,
 ) -> Learner:
-    """A classifier's learner; class_weights weighs each class by the inverse of its frequency."""
-    return _Classifier(network, settings, label_smoothing, class_weights)
+    """A classifier's learner.
+
+    class_weights: what an image of a class counts, by the class's name, 1 where not given; or `balanced`, by the
+    inverse of the class's frequency in the train split.
+    """
+    weight = None
+    if class_weights == "balanced":
+        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
+        weight = counts.sum() / (len(counts) * counts.clamp(min=1))
+    elif class_weights is not None:
+        weight = weights_of(settings.classes, class_weights)
+    return _Classifier(network, settings, label_smoothing, weight)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:

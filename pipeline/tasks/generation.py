@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline import images as files
-from pipeline import plugins
 from pipeline.errors import UserError
+from pipeline.models._spec import anatomy
 from pipeline.sample import Sample, resized
 from pipeline.statistics import Counts, Scorer
 from pipeline.tasks import _distances
@@ -103,9 +103,7 @@ class Sampler(Learner):
 
 
 def _head(extractor: Learner) -> str | None:
-    architecture = extractor.name.split("@")[0]
-    head: str | None = plugins.constant("models", architecture, "HEAD")
-    return head
+    return anatomy(extractor.network).head
 
 
 def features(extractor: Learner, images: Tensor) -> NDArray[np.float32]:
@@ -162,12 +160,17 @@ def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.divide(small.reshape(-1), 255, dtype=np.float32)
 
 
-def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives both distances; the features must all be of one extractor."""
-    extractors = sorted(set(table["extractor"].to_pylist()))
+def comparable(tables: Sequence[pa.Table]) -> str:
+    """The one extractor by which all rows are measured; UserError where there are more, whose features differ."""
+    extractors = sorted({name for table in tables for name in table["extractor"].unique().to_pylist()})
     if len(extractors) != 1:
         raise UserError(f"generation: rows by different extractors, {', '.join(extractors)}. Evaluate all by one.")
-    architecture = extractors[0].split("@")[0]
+    return str(extractors[0])
+
+
+def scorer(table: pa.Table, settings: Settings) -> Scorer:
+    """A function of row counts that gives both distances; the features must all be of one extractor."""
+    architecture = comparable([table]).split("@")[0]
     real, fake = (np.asarray(table[name].to_pylist(), np.float64) for name in ("real", "fake"))
     frechet, kernel = _distances.frechet(real, fake), _distances.kernel(real, fake)
 

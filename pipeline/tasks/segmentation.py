@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import images, plugins
+from pipeline import images
 from pipeline.errors import UserError
 from pipeline.models._blocks import centre
 from pipeline.sample import IGNORE, Sample
 from pipeline.statistics import Counts, Scorer
 from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, panels, stack
-from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks._learner import Learner, Settings, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,11 +119,7 @@ def learner(
     classes = settings.semantic_classes
     if len(classes) > IGNORE:
         raise UserError(f"{len(classes)} semantic classes are too many; {IGNORE} are possible, for ids are bytes")
-    for name in class_weights or {}:
-        if name not in classes:
-            raise UserError(f"loss.class_weights: {plugins.unknown('class', name, classes)}")
-    weight = torch.tensor([float((class_weights or {}).get(name, 1)) for name in classes])
-    return _Segmenter(network, settings, weight, dice, focal)
+    return _Segmenter(network, settings, weights_of(classes, class_weights or {}), dice, focal)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:

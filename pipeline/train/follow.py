@@ -9,6 +9,7 @@ from pipeline.train.ledger import Ledger, Order
 
 POLL_S = 0.5
 QUIET_S = 15.0
+SHOWN = 6
 
 
 def follow(
@@ -16,6 +17,7 @@ def follow(
 ) -> None:
     """Print what changes until `ended`, and hand each change to the watcher (curves in MLflow)."""
     told: dict[str, tuple[Any, ...]] = {}
+    started: set[str] = set()
     spoke: dict[str, float] = {}
     while True:
         last = ended.wait(POLL_S)
@@ -23,6 +25,9 @@ def follow(
             entry = Ledger.of(order).read()
             if entry.get("epoch") is None and entry["state"] == "waiting":
                 continue
+            if entry.get("not_taken") and order.name not in started:
+                started.add(order.name)
+                print(not_taken(order.name, entry["not_taken"]), flush=True)
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(order.name) and not quiet:
@@ -33,6 +38,12 @@ def follow(
                 watcher(order, entry)
         if last:
             return
+
+
+def not_taken(name: str, left: Sequence[str]) -> str:
+    """`train: late  starts without fc.bias, fc.weight of the weights it was given`: as a rule the head."""
+    more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+    return f"train: {name:<16}  starts without {', '.join(left[:SHOWN])}{more} of the weights it was given"
 
 
 def line(name: str, entry: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline import plugins, sample
@@ -23,6 +24,7 @@ from pipeline.seeds import seed_of
 from pipeline.tasks import _learner
 
 Key = tuple[int, int]
+Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Plan(Sampler[list[Key]]):
                 mine = whole[:1]
             yield [(self.epoch, int(index)) for index in mine]
 
-    def _batches(self) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    def _batches(self) -> list[Index]:
         order = np.random.default_rng(seed_of("order", self.seed, self.epoch)).permutation(self.length)
         return list(np.array_split(order, len(self)))
 
@@ -56,21 +58,27 @@ class Plan(Sampler[list[Key]]):
 
 
 class Samples(Dataset[Sample]):
-    """Stored samples, scaled to the job's size and, for training, changed by its policy."""
+    """Stored samples, scaled to the job's size and, for training, changed by its policy.
+
+    index: which of them there are, by place · labels: the class at each place, where classes are to come equally
+    often: each epoch then draws anew which images stand at the places, and one that comes twice is changed twice.
+    """
 
     def __init__(
         self,
         stored: Sequence[Sample],
         size: int,
         *,
-        index: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+        index: Index | None = None,
+        labels: Index | None = None,
         policy: Settings = (),
         seed: int = 0,
         classes: int = 0,
     ) -> None:
         self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
-        self.classes = classes
+        self.classes, self.labels = classes, labels
         self._policy: Policy | None = None
+        self._drawn: tuple[int, Index] | None = None
 
     def __len__(self) -> int:
         return len(self.stored) if self.index is None else len(self.index)
@@ -79,28 +87,84 @@ class Samples(Dataset[Sample]):
         epoch, index = key
         if self._policy is None:
             self._policy = Policy(self.settings, self.classes)
-        return self._policy(self._scaled(index), seed_of("augment", self.seed, epoch, index), self._other)
+        other = functools.partial(self._other, epoch)
+        return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
 
-    def _scaled(self, index: int) -> Sample:
-        stored = self.stored[index if self.index is None else int(self.index[index])]
+    def _scaled(self, epoch: int, index: int) -> Sample:
+        place = index if self.labels is None else int(self._draws(epoch)[index])
+        stored = self.stored[place if self.index is None else int(self.index[place])]
         return sample.resized(stored, self.size, self.size)
 
-    def _other(self, number: int) -> Sample:
+    def _draws(self, epoch: int) -> Index:
+        if self._drawn is None or self._drawn[0] != epoch:
+            assert self.labels is not None
+            self._drawn = epoch, balanced(self.labels, seed_of("balanced", self.seed, epoch))
+        return self._drawn[1]
+
+    def _other(self, epoch: int, number: int) -> Sample:
         """What is mixed in: `number` is drawn from the seed of the sample that it is mixed into."""
-        return self._scaled(number % len(self))
+        return self._scaled(epoch, number % len(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_policy": None}
+        return {**self.__dict__, "_policy": None, "_drawn": None}
+
+
+def balanced(labels: Index, seed: int) -> Index:
+    """As many places as there are labels, of each class equally many up to one, and each of a class's equally often.
+
+    Which classes and places come once more is drawn.
+    """
+    draw = np.random.default_rng(seed)
+    classes = draw.permutation(np.unique(labels))
+    shares = np.full(len(classes), len(labels) // len(classes))
+    shares[: len(labels) % len(classes)] += 1
+    members = [draw.permutation(np.flatnonzero(labels == value)) for value in classes]
+    return np.concatenate([np.resize(places, share) for places, share in zip(members, shares, strict=True)])
+
+
+def subset(labels: Index, number: int, seed: int) -> Index:
+    """`number` places, of each class its share and first of all one; those of a smaller number are among them."""
+    draw = np.random.default_rng(seed)
+    rank, order = np.empty(len(labels)), draw.permutation(len(labels))
+    for value in np.unique(labels):
+        members = order[labels[order] == value]
+        rank[members] = np.arange(len(members)) / len(members)
+    return np.sort(order[np.argsort(rank[order], kind="stable")][:number])
 
 
 def train_samples(job: Job, policy: Settings, prepared: Path, augmented: Path | None) -> Samples:
-    """The train split, followed by staged copies and in the staged order where there are any."""
+    """The train split, followed by staged copies and in the staged order where there are any; of it what is asked for.
+
+    Where fewer images are asked for, copies of the others go too.
+    """
     settings: dict[str, Any] = {"policy": policy, "seed": job.seed, "classes": len(sample.facts(prepared).classes)}
-    if augmented is None:
-        return Samples(sample.split(prepared, "train"), job.size, **settings)
-    stored = sample.Shards(sample.split(prepared, "train").paths + sample.split(augmented, "copies").paths)
-    index = np.load(augmented / "index.npy")
+    stored, index = sample.split(prepared, "train"), None
+    images = len(stored)
+    number = _asked(job, images)
+    kept = None if number == images else subset(_labels(stored), number, seed_of("subset", job.seed))
+    if augmented is not None:
+        stored = sample.Shards(stored.paths + sample.split(augmented, "copies").paths)
+        index = np.load(augmented / "index.npy")
+    if kept is not None:
+        every = np.arange(images) if index is None else index
+        index = every[np.isin(every % images, kept)]  # copies stand behind the images, in rounds
+    if job.sampling == "balanced":
+        labels = _labels(stored)
+        settings["labels"] = labels if index is None else labels[index]
     return Samples(stored, job.size, index=index, **settings)
+
+
+def _asked(job: Job, images: int) -> int:
+    """How many train images a job learns from."""
+    if job.fraction is not None:
+        return max(1, round(job.fraction * images))
+    return min(job.train_images or images, images)
+
+
+def _labels(stored: sample.Shards) -> Index:
+    """Each sample's class: of a mixed one the larger part's, and one for all where there are none."""
+    pairs = zip(stored.column("label"), stored.column("soft"), strict=True)
+    return np.array([int(np.argmax(soft)) if soft else label or 0 for label, soft in pairs], np.int64)
 
 
 def _start_worker(_: int) -> None:

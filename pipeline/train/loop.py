@@ -20,7 +20,7 @@ from pipeline import plugins, sample, statistics, store
 from pipeline.models import _stored
 from pipeline.seeds import seed_of
 from pipeline.tasks._learner import Learner
-from pipeline.train import history, loader, optimizer
+from pipeline.train import history, loader, optimizer, transfer
 from pipeline.train.ledger import Ledger, Order
 from pipeline.train.ranks import Ranks
 
@@ -58,7 +58,8 @@ class Trainer:
         if self.cuda:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
-        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job) for phase in self.phases}
+        scales = transfer.scales(self.learner.network, self.job)
+        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
         if "pretrained" in order.sources:
             left = _stored.start(self.learner.network, order.sources["pretrained"])
             self.ledger.note(not_taken=left)
@@ -106,6 +107,7 @@ class Trainer:
 
     def _pass(self, epoch: int, started: float) -> dict[str, float]:
         self.learner.train()
+        self._rest(epoch)
         plan = self._plan(epoch)
         weights = plan.weights()
         totals: dict[str, Tensor] = {}
@@ -127,6 +129,12 @@ class Trainer:
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
         return {name: float(value) / steps[name] for name, value in zip(names, sums, strict=True)}
 
+    def _rest(self, epoch: int) -> None:
+        """Let frozen modules rest; where others rest than before, the lane is told whose gradients to expect."""
+        learned = [parameter for phase in self.phases for parameter in phase.parameters]
+        if transfer.freeze(self.learner.network, learned, self.job, epoch):
+            self.parallel = self.ranks.parallel(self.learner, len(self.phases))
+
     def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
         images, targets = batch
         if self.cuda:
@@ -146,8 +154,7 @@ class Trainer:
             self.ranks.average_gradients(phase.parameters, len(self.phases))
             if self.job.clip is not None:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
-            for group in self.optimizers[phase.name].param_groups:
-                group["lr"] = lr
+            optimizer.set_rate(self.optimizers[phase.name], lr)
             self.optimizers[phase.name].step()
             seen |= losses
         if self.average is not None:

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1706.02677. Poly: Liu et al. 2015, https://arxiv.org/abs/1
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -15,13 +15,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pipeline.params import Job
 
 
-def build(parameters: Iterable[nn.Parameter], job: Job) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW."""
+def build(
+    parameters: Iterable[nn.Parameter], job: Job, scales: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW; parameters of one scale, 1 where none is given, are a group with that `scale`."""
+    found: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        found.setdefault((scales or {}).get(parameter, 1.0), []).append(parameter)
+    groups = [{"params": found[scale], "scale": scale} for scale in sorted(found, reverse=True)]
     if job.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, job.lr, momentum=job.momentum, nesterov=job.nesterov, weight_decay=job.weight_decay
+            groups, job.lr, momentum=job.momentum, nesterov=job.nesterov, weight_decay=job.weight_decay
         )
-    return torch.optim.AdamW(parameters, job.lr, betas=(job.momentum, 0.999), weight_decay=job.weight_decay)
+    return torch.optim.AdamW(groups, job.lr, betas=(job.momentum, 0.999), weight_decay=job.weight_decay)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give each group the rate times its scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["scale"]
 
 
 def rate(step: int, steps_per_epoch: int, job: Job) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline import plugins, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
+from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
@@ -69,6 +70,9 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     if job.pretrained is not None and job.pretrained.file is not None:
         paths["pretrained"] = _file(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
+    if job.weights is not None:
+        paths["pretrained"] = _published.path(job.weights)
+        marks["pretrained"] = _published.digest(job.weights)
     marks |= {role: source.fingerprint for role, source in sources.items()}
     mark = fingerprint(
         modules,
@@ -89,6 +93,12 @@ def _file(name: str, path: Path) -> Path:
 
 def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
     missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
+    if job.sampling == "balanced" and "label" not in facts.fields:
+        raise UserError(f"params.yaml: jobs.{name}.sampling: {job.dataset} has no label to balance. Use shuffled.")
+    if (job.train_images or 0) > facts.counts["train"]:
+        raise UserError(
+            f"params.yaml: jobs.{name}.train_images: {job.dataset} has {facts.counts['train']} of them. Ask for fewer."
+        )
     if missing:
         raise UserError(
             f"params.yaml: jobs.{name}.dataset: {job.dataset} has no {', '.join(missing)}, which {job.task} needs. "
@@ -112,6 +122,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     times: dict[str, float] = {}
     stale = [item for name, item in wanted.items() if not _in_place(models / name, item)]
     _lay_out_sources(wanted, models)
+    _check(stale)
     for item in stale:
         reopen(item)
     if stale:
@@ -130,6 +141,23 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     if failed and len(failed) == len(wanted):
         raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
     return times
+
+
+def _check(stale: list[Order]) -> None:
+    """What can be known before any of the jobs begins: that published weights are here, and modules have the names."""
+    faults = []
+    for item in stale:
+        try:
+            if item.job.weights is not None:
+                _published.fetch(item.job.weights)
+            if item.job.freeze or item.job.unfreeze or item.job.layer_decay is not None:
+                from pipeline.train import transfer
+
+                transfer.check(item.job, sample.facts(item.prepared))
+        except UserError as error:
+            faults.append(f"params.yaml: jobs.{item.name}.{error}")
+    if faults:
+        raise UserError("\n".join(faults))
 
 
 def _in_place(target: Path, item: Order) -> bool:

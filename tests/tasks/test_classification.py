@@ -189,12 +189,14 @@ def test_losses_by_hand() -> None:
     smooth = 0.9 * true + 0.1 * nats.mean(axis=1)
     assert loss(LABELS, 1, 1, 1, label_smoothing=0.1) == pytest.approx(smooth.mean(), rel=1e-6)
     weights = np.array([6 / 3, 6 / 6, 6 / 9])  # 6 images: 1, 2 and 3 a class
-    assert loss(LABELS, 1, 2, 3, class_weights=True) == pytest.approx((weights[LABELS] * true).mean(), rel=1e-6)
+    assert loss(LABELS, 1, 2, 3, class_weights="balanced") == pytest.approx((weights[LABELS] * true).mean(), rel=1e-6)
     soft = np.array([[0.5, 0.5, 0], [0, 0, 1], [1, 0, 0]], np.float32)
     assert loss(soft, 1, 1, 1) == pytest.approx((soft * nats).sum(axis=1).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}, {"class_weights": True, "label_smoothing": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"label_smoothing": 0.2}, {"class_weights": "balanced", "label_smoothing": 0.1}]
+)
 def test_hard_labels_are_soft_labels_of_one(options: dict[str, Any]) -> None:
     soft = F.one_hot(torch.tensor(LABELS), 3).float()
     assert loss(LABELS, 1, 5, 2, **options) == pytest.approx(loss(soft, 1, 5, 2, **options), rel=1e-6)
@@ -202,7 +204,7 @@ def test_hard_labels_are_soft_labels_of_one(options: dict[str, Any]) -> None:
 
 def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     """Two workers with a share each train as one with the whole batch, class weights or not."""
-    learner = classification.learner(nn.Identity(), settings(1, 5, 2), class_weights=True)
+    learner = classification.learner(nn.Identity(), settings(1, 5, 2), class_weights="balanced")
     logits, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
     whole = learner.losses(logits, labels, "train")["cross_entropy"]
     parts = [
@@ -212,16 +214,16 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
 
 
 def test_class_weights_weigh_every_image_by_one_on_average() -> None:
-    learner = classification.learner(nn.Identity(), settings(10, 30, 60), class_weights=True)
+    learner = classification.learner(nn.Identity(), settings(10, 30, 60), class_weights="balanced")
     weight = learner.get_buffer("weight")
     assert float(weight @ torch.tensor([10.0, 30.0, 60.0])) == pytest.approx(100)
     np.testing.assert_allclose(weight * torch.tensor([10, 30, 60]), 100 / 3, rtol=1e-6)
-    absent = classification.learner(nn.Identity(), settings(4, 0), class_weights=True)
+    absent = classification.learner(nn.Identity(), settings(4, 0), class_weights="balanced")
     assert bool(absent.get_buffer("weight").isfinite().all())
 
 
 def test_a_learner_normalises_answers_with_probabilities_and_stores_only_its_network() -> None:
-    learner = classification.learner(Passing(LOGITS), settings(1, 1, 1), class_weights=True)
+    learner = classification.learner(Passing(LOGITS), settings(1, 1, 1), class_weights="balanced")
     assert isinstance(learner, Learner)
     assert learner.normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))[0, 0, 0].tolist() == [-2, 2]
     with torch.no_grad():

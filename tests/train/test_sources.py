@@ -83,7 +83,7 @@ def test_what_can_not_be_started_from_is_named(
     ("value", "message"),
     [
         ({"job": "nobody"}, "no job is named 'nobody'"),
-        ({}, "give either `job` or `file`"),
+        ({}, "give one of `job`, `file` and `weights`"),
         ({"job": "a"}, "can't start from itself"),
     ],
 )
