@@ -1,5 +1,6 @@
 """Pieces that several architectures share."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
@@ -36,6 +37,40 @@ def he_fan_out(network: nn.Module) -> nn.Module:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network
+
+
+def glorot_uniform(network: nn.Module) -> nn.Module:
+    """Initialise as U(±√(6 / (fan-in + fan-out))), biases 0. Glorot and Bengio 2010, AISTATS 9:249."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network
+
+
+def response_norm() -> nn.Module:
+    """Divide each value by (2 + 10⁻⁴ · Σ of squares over five neighbouring maps)^0.75, as printed in Krizhevsky 2012.
+
+    torch takes the mean of the squares where the paper has their sum, so its alpha is five times the paper's.
+    """
+    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+
+def dense_head(
+    inputs: int, width: int, classes: int, dropout: float, places: Sequence[str], *, drop_inputs: bool = False
+) -> nn.Sequential:
+    """Two hidden layers of `width` with dropout behind each, and the output: B×inputs → B×classes.
+
+    places: the names of the three layers with weights · drop_inputs: dropout is before each hidden layer instead.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (place, values) in enumerate(zip(places[:2], (inputs, width), strict=True), start=6):
+        hidden = [(place, nn.Linear(values, width)), (f"relu{number}", nn.ReLU(inplace=True))]
+        dropped = (f"drop{number}", nn.Dropout(dropout))
+        layers |= dict([dropped, *hidden] if drop_inputs else [*hidden, dropped])
+    layers[places[2]] = nn.Linear(width, classes)
+    return nn.Sequential(layers)
 
 
 def centre(maps: Tensor, like: Tensor) -> Tensor:
@@ -91,7 +126,7 @@ def drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: 
     with ExitStack() as hooks:
         for module in shadow.modules():
             hooks.callback(module.register_forward_pre_hook(lambda module, _inputs: ran.add(module)).remove)
-        features(shadow, torch.empty(2, channels, size, size, device="meta"), stages)
+        features(shadow.eval(), torch.empty(2, channels, size, size, device="meta"), stages)
     for place, module in reversed(list(shadow.named_modules())):  # what lies inside a layer before the layer
         if module not in ran and any(True for _ in module.parameters(recurse=False)):
             network.set_submodule(place, nn.Identity())

@@ -44,7 +44,7 @@ def stage_shapes(net: nn.Module, stages: Sequence[str], channels: int, size: int
 
     The stride is how far the image must widen for the map to widen by one, whatever the padding.
     """
-    shadow = deepcopy(net, {id(value): value.to("meta") for value in chain(net.parameters(), net.buffers())})
+    shadow = deepcopy(net, {id(value): value.to("meta") for value in chain(net.parameters(), net.buffers())}).eval()
     sides = (size, size + WIDER_PX)
     small, wide = (features(shadow, torch.empty(2, channels, side, side, device="meta"), stages) for side in sides)
     return {name: (small[name].shape[1], WIDER_PX // (wide[name].shape[2] - small[name].shape[2])) for name in stages}

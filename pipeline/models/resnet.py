@@ -12,7 +12,7 @@ latter torchvision's weights load by name, and outputs agree.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +29,7 @@ PAPER = {
     "options": {"depth": 50, "variant": "paper"},
     "parameters": 25_557_032,
 }
+SMALL = {"size": 32, "options": {"depth": 20, "width": 4}}
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 HEAD = "fc"
 
@@ -70,24 +71,45 @@ def build(
             raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
     if plain and zero_gamma:
         raise UserError("options.zero_gamma: without shortcuts nothing would pass. Leave out plain or zero_gamma.")
-    block: type[Basic] | type[Bottleneck] = Bottleneck if depth in BOTTLENECK else Basic
+    kind: type[Basic] | type[Bottleneck] = Bottleneck if depth in BOTTLENECK else Basic
     shortcut: Shortcut = nothing if plain else padded if small else projected
-    channels = inputs = width or (16 if small else 64)
-    layers = _stem(spec.channels, channels, stem)
-    for stage, blocks in zip(STAGES, (BASIC | BOTTLENECK | CIFAR)[depth], strict=False):
-        residuals = []
-        for stride in (1 if stage == STAGES[0] else 2, *[1] * (blocks - 1)):
-            residuals.append(block(inputs, channels, stride, shortcut, early=variant == "paper"))
-            inputs = channels * block.EXPANSION
-        layers[stage] = nn.Sequential(*residuals)
-        channels *= 2
-    layers |= {stage: nn.Identity() for stage in STAGES if stage not in layers}  # the CIFAR nets have three stages
-    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, spec.classes)}
-    network = he_fan_out(nn.Sequential(layers))
+
+    def block(inputs: int, channels: int, stride: int) -> nn.Module:
+        return kind(inputs, channels, stride, shortcut, early=variant == "paper")
+
+    width = width or (16 if small else 64)
+    network = stacked(spec, (BASIC | BOTTLENECK | CIFAR)[depth], stem, width, kind.EXPANSION, block)
     if zero_gamma:
         for norm in (item.last for item in network.modules() if isinstance(item, Basic | Bottleneck)):
             nn.init.zeros_(norm.weight)
     return network
+
+
+def stacked(
+    spec: Spec,
+    counts: Sequence[int],
+    stem: str,
+    width: int,
+    expansion: int,
+    block: Callable[[int, int, int], nn.Module],
+) -> nn.Module:
+    """A residual network: the stem, stages of `counts` blocks, and the output.
+
+    block: (channels in, the stage's channels, stride) → a block that gives `expansion` times the stage's channels;
+    the first stage has `width` channels.
+    """
+    channels = inputs = width
+    layers = _stem(spec.channels, width, stem)
+    for stage, blocks in zip(STAGES, counts, strict=False):
+        residuals = []
+        for stride in (1 if stage == STAGES[0] else 2, *[1] * (blocks - 1)):
+            residuals.append(block(inputs, channels, stride))
+            inputs = channels * expansion
+        layers[stage] = nn.Sequential(*residuals)
+        channels *= 2
+    layers |= {stage: nn.Identity() for stage in STAGES if stage not in layers}  # the CIFAR nets have three stages
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, spec.classes)}
+    return he_fan_out(nn.Sequential(layers))
 
 
 def _stem(channels: int, width: int, stem: str) -> OrderedDict[str, nn.Module]:
@@ -129,18 +151,31 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3×3 convolution between two 1×1 and a shortcut past all three; `early`: the first has the stride."""
+    """A 3×3 convolution between two 1×1 and a shortcut past all three; `early`: the first has the stride.
+
+    inner: channels of the 3×3, by default the stage's · groups: of the 3×3, that see `inner / groups` channels each.
+    """
 
     EXPANSION = 4
 
-    def __init__(self, inputs: int, channels: int, stride: int, shortcut: Shortcut, *, early: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        stride: int,
+        shortcut: Shortcut,
+        *,
+        early: bool = False,
+        inner: int | None = None,
+        groups: int = 1,
+    ) -> None:
         super().__init__()
-        outputs = channels * self.EXPANSION
-        self.conv1 = nn.Conv2d(inputs, channels, 1, stride if early else 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1 if early else stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
+        inner, outputs = inner or channels, channels * self.EXPANSION
+        self.conv1 = nn.Conv2d(inputs, inner, 1, stride if early else 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, 1 if early else stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = shortcut(inputs, outputs, stride)
 

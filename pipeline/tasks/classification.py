@@ -34,20 +34,34 @@ BINS = 15
 
 
 class _Classifier(Learner):
-    """Cross-entropy on labels or soft labels."""
+    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers where it has some."""
 
     weight: Tensor | None
 
-    def __init__(self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None) -> None:
+    def __init__(
+        self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None, auxiliary: float
+    ) -> None:
         super().__init__(network, settings)
-        self.smoothing = smoothing
+        self.smoothing, self.auxiliary = smoothing, auxiliary
         self.register_buffer("weight", weight, persistent=False)
 
-    def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """Mean cross-entropy in nats; targets B labels or B×K soft labels."""
+    def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
+        """Mean cross-entropy in nats; targets B labels or B×K soft labels.
+
+        A network with auxiliary classifiers gives a tuple in training, their logits behind its own; the sum of their
+        losses is weighed by `auxiliary`.
+        """
+        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+        losses = {"cross_entropy": self._cross_entropy(logits, targets)}
+        if others:
+            judged = torch.stack([self._cross_entropy(other, targets) for other in others])
+            losses["auxiliary"] = self.auxiliary * judged.sum()
+        return losses
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
-        losses = F.cross_entropy(outputs.float(), targets, **settings, reduction="none")
-        return {"cross_entropy": losses.mean()}  # over images, not over weights: parts of a batch must add up
+        losses = F.cross_entropy(logits.float(), targets, **settings, reduction="none")
+        return losses.mean()  # over images, not over weights: parts of a batch must add up
 
     def predict(self, outputs: Tensor) -> NDArray[np.float32]:
         """B×K class probabilities."""
@@ -60,11 +74,13 @@ def learner(
     *,
     label_smoothing: float = 0.0,
     class_weights: Literal["balanced"] | dict[str, float] | None = None,
+    auxiliary: float = 0.3,
 ) -> Learner:
     """A classifier's learner.
 
     class_weights: what an image of a class counts, by the class's name, 1 where not given; or `balanced`, by the
-    inverse of the class's frequency in the train split.
+    inverse of the class's frequency in the train split · auxiliary: the weight of the losses of a network's auxiliary
+    classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
     """
     weight = None
     if class_weights == "balanced":
@@ -72,7 +88,7 @@ def learner(
         weight = counts.sum() / (len(counts) * counts.clamp(min=1))
     elif class_weights is not None:
         weight = weights_of(settings.classes, class_weights)
-    return _Classifier(network, settings, label_smoothing, weight)
+    return _Classifier(network, settings, label_smoothing, weight, auxiliary)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:

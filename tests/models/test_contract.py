@@ -11,11 +11,13 @@ from pipeline import plugins
 from pipeline.count.stage import published
 from pipeline.models._features import features, stage_shapes
 from pipeline.models._spec import Spec, build
+from pipeline.tasks._learner import Settings
 
 NAMES = plugins.names("models")
 CASES = [(name, task) for name in NAMES for task in plugins.constant("models", name, "TASKS")]
+CLASSIFIERS = [name for name, task in CASES if task == "classification"]
 CLASSES = 4
-#: larger networks are tested on the meta device only
+#: larger networks that have no SMALL are tested on the meta device only
 LARGEST = 5_000_000
 
 
@@ -25,14 +27,16 @@ def paper(name: str) -> dict[str, Any]:
     return dict(value)
 
 
-def made(name: str, task: str) -> tuple[nn.Module, Tensor]:
-    """A network of four classes and two images, at the paper's size: real if small, else on the meta device."""
+def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
+    """A network of four classes and two images as SMALL says; else at the paper's settings, on meta where large."""
     channels, size, _ = paper(name)["input"]
-    device = "cpu" if paper(name)["parameters"] < LARGEST else "meta"
-    torch.manual_seed(0)
-    with torch.device(device):
-        network = build(name, Spec(task, CLASSES, channels, size), paper(name)["options"])
-        return network, torch.rand(2, channels, size, size)
+    small = plugins.constant("models", name, "SMALL")
+    large = small is None and paper(name)["parameters"] >= LARGEST
+    chosen = small or {"size": size, "options": paper(name)["options"]}
+    torch.manual_seed(seed)
+    with torch.device("meta" if large else "cpu"):
+        network = build(name, Spec(task, CLASSES, channels, chosen["size"]), chosen["options"])
+        return network, torch.rand(2, channels, chosen["size"], chosen["size"])
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -86,13 +90,40 @@ def test_saves_and_loads(name: str, task: str) -> None:
     network, images = made(name, task)
     if images.is_meta:
         pytest.skip(f"more than {LARGEST:,} parameters")
-    torch.manual_seed(1)
-    channels, size, _ = paper(name)["input"]
-    other = build(name, Spec(task, CLASSES, channels, size), paper(name)["options"])
+    other, _ = made(name, task, seed=1)
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         expected, found = ran(name, network.eval(), images), ran(name, other.eval(), images)
     assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_fits_eight_images_of_noise(name: str) -> None:
+    network, images = made(name, "classification")
+    assert not images.is_meta, f"pipeline/models/{name}.py: give it SMALL = {{'size': …, 'options': …}}"
+    channels, size = images.shape[1:3]
+    settings = Settings(tuple("abcd"), (), (2,) * CLASSES, channels, size, (0.5,) * channels, (0.3,) * channels)
+    learner = plugins.load("tasks", "classification").learner(network, settings).train()
+    noise = torch.randint(0, 256, (8, channels, size, size), dtype=torch.uint8)
+    labels = torch.arange(8) % CLASSES
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=0.003)
+    losses: list[float] = []
+    while len(losses) < 150 and (not losses or losses[-1] > 0.3 * losses[0]):
+        loss = torch.stack(list(learner(noise, labels).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] <= 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_exports_with_any_batch(name: str) -> None:
+    network, images = made(name, "classification")
+    program = torch.export.export(network.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    more = torch.cat([images, images.flip(3)])
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(more), network(more))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if plugins.constant("models", name, "STAGES")])

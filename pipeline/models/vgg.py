@@ -1,0 +1,104 @@
+"""VGG: small windows, many layers.
+
+Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
+https://arxiv.org/abs/1409.1556. Published: 25.6 % top-1 and 8.1 % top-5 error on ILSVRC-2012's val (configuration D,
+one scale); 28.5 % and 9.9 % with one crop.
+
+Promise: 132,863,336 / 133,047,848 / 133,638,952 / 138,357,544 / 143,667,240 parameters in configuration A / B / C / D /
+E for 1000 classes, 138,365,992 in D with batch normalisation. Every convolution is a padded 3×3 (in C the last of the
+coarser groups a 1×1), every pooling halves. In A, B, D and E torchvision's weights load by name, and outputs agree.
+"""
+
+from collections import OrderedDict
+from itertools import count
+
+from torch import nn
+
+from pipeline import plugins
+from pipeline.errors import UserError
+from pipeline.models._blocks import dense_head, glorot_uniform, he_normal, response_norm
+from pipeline.models._spec import Spec
+
+TASKS = ("classification",)
+PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"config": "D"}, "parameters": 138_357_544}
+SMALL = {"size": 32, "options": {"config": "A", "width": 8, "head_width": 32, "dropout": 0}}
+STAGES = (
+    "features.pool1",
+    "features.pool2",
+    "features.pool3",
+    "features.pool4",
+    "features.conv5",
+    "features.pool5",
+)
+HEAD = "classifier.6"
+
+#: table 1: the kernels of each of the five groups of convolutions
+CONFIGS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "A": ((3,), (3,), (3, 3), (3, 3), (3, 3)),
+    "A-LRN": ((3,), (3,), (3, 3), (3, 3), (3, 3)),
+    "B": ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3)),
+    "C": ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)),
+    "D": ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
+    "E": ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)),
+}
+#: maps of each group, in those of the first
+FACTORS = (1, 2, 4, 8, 8)
+INITS = {"he": he_normal, "glorot": glorot_uniform}
+#: side in cells of the last map at the published input, and how many pixels a cell is
+GRID, STRIDE = 7, 32
+
+
+def build(
+    spec: Spec,
+    *,
+    config: str = "D",
+    width: int = 64,
+    head_width: int = 4096,
+    norm: str = "none",
+    dropout: float = 0.5,
+    init: str = "he",
+) -> nn.Module:
+    """Images B×C×S×S, S at least 32 → logits B×classes.
+
+    config: A, A-LRN (response normalisation after the first convolution), B, C, D or E · width: maps of the first
+    group · head_width: units of a hidden layer · norm: `batch` normalises every convolution · init: `he`, or
+    `glorot`, which the paper found to do without pretraining shallower networks (section 3.1).
+    """
+    for option, value, known in (("config", config, CONFIGS), ("norm", norm, ("none", "batch")), ("init", init, INITS)):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    if spec.size < STRIDE:
+        raise UserError(f"size: {spec.size} is too small for vgg; use at least {STRIDE}")
+    side = min(spec.size // STRIDE, GRID)
+    network = nn.Sequential(
+        OrderedDict(
+            features=_features(spec.channels, config, width, norm == "batch"),
+            avgpool=nn.AdaptiveAvgPool2d(side),
+            flatten=nn.Flatten(),
+            classifier=dense_head(
+                width * FACTORS[-1] * side**2, head_width, spec.classes, dropout, places=("0", "3", "6")
+            ),
+        )
+    )
+    return INITS[init](network)
+
+
+def _features(inputs: int, config: str, width: int, norm: bool) -> nn.Sequential:
+    """Images → maps of S/32; a layer with weights is named by its number, as torchvision counts them."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    number = count()
+    for group, (kernels, factor) in enumerate(zip(CONFIGS[config], FACTORS, strict=True), start=1):
+        outputs = width * factor
+        for place, kernel in enumerate(kernels, start=1):
+            layers[str(next(number))] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+            if norm:
+                layers[str(next(number))] = nn.BatchNorm2d(outputs)
+            name = f"conv{group}" if place == len(kernels) else f"relu{group}_{place}"
+            layers[name] = nn.ReLU(inplace=True)
+            next(number)
+            inputs = outputs
+        if config == "A-LRN" and group == 1:
+            layers["norm1"] = response_norm()
+        layers[f"pool{group}"] = nn.MaxPool2d(2)
+        next(number)
+    return nn.Sequential(layers)
