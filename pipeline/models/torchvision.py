@@ -59,11 +59,11 @@ def _network(name: str, classes: int, channels: int) -> nn.Module:
         network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **own).to(place)
     if channels != 3:
         layer, first = next((layer, item) for layer, item in network.named_modules() if isinstance(item, nn.Conv2d))
-        shape: Any = (first.kernel_size, first.stride, first.padding)
-        network.set_submodule(layer, nn.Conv2d(channels, first.out_channels, *shape, bias=first.bias is not None))
+        shape: Any = {key: getattr(first, key) for key in ("kernel_size", "stride", "padding")}
+        network.set_submodule(layer, nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None))
     for block in network.modules():
         if isinstance(block, CNBlock):  # a factor for each channel
-            block.parameter_formula = functools.partial(int, block.block[0].out_channels)  # type: ignore[assignment]
+            block.parameter_formula = functools.partial(int, block.block[0].out_channels)
     return network
 
 

@@ -190,6 +190,10 @@ def test_losses_by_hand() -> None:
     assert loss(LABELS, 1, 1, 1, label_smoothing=0.1) == pytest.approx(smooth.mean(), rel=1e-6)
     weights = np.array([6 / 3, 6 / 6, 6 / 9])  # 6 images: 1, 2 and 3 a class
     assert loss(LABELS, 1, 2, 3, class_weights="balanced") == pytest.approx((weights[LABELS] * true).mean(), rel=1e-6)
+    named = np.array([3, 1, 1])
+    assert loss(LABELS, 1, 2, 3, class_weights={CLASSES[0]: 3}) == pytest.approx(
+        (named[LABELS] * true).mean(), rel=1e-6
+    )
     soft = np.array([[0.5, 0.5, 0], [0, 0, 1], [1, 0, 0]], np.float32)
     assert loss(soft, 1, 1, 1) == pytest.approx((soft * nats).sum(axis=1).mean(), rel=1e-6)
 

@@ -24,10 +24,12 @@ from pipeline.models import _stored, dcgan
 from pipeline.models._features import features as stage_maps
 from pipeline.models._spec import Spec, build
 from pipeline.params import Params
+from pipeline.register import champion
 from pipeline.sample import Sample
 from pipeline.tasks import _distances, classification, generation
 from pipeline.tasks._learner import Learner, Settings
 from pipeline.train import stage as train_stage
+from tests import support
 
 Floats = NDArray[np.float64]
 Project = Callable[..., tuple[Path, Params]]
@@ -130,6 +132,29 @@ def test_features_of_different_extractors_are_refused() -> None:
     rows = pa.concat_tables([table(*sets(3, 4)), table(*sets(3, 4), extractor="lenet5@0b")])
     with pytest.raises(UserError, match="different extractors, lenet5@0a, lenet5@0b"):
         generation.scorer(rows, settings())
+
+
+def test_a_champion_measured_by_another_extractor_is_not_compared() -> None:
+    """By architecture both scores are called FID[lenet5]; the digest tells them apart."""
+    ours, theirs = (
+        (table(*sets(30, 4, seed))).append_column("group", pa.array(map(str, range(30)))) for seed in (0, 1)
+    )
+    assert champion.decide(ours, theirs, "generation", settings())["metric"] == "FID"
+    retrained = theirs.set_column(2, "extractor", pa.array(["lenet5@0b"] * 30))
+    with pytest.raises(UserError, match="different extractors, lenet5@0a, lenet5@0b"):
+        champion.decide(ours, retrained, "generation", settings())
+
+
+def test_jobs_that_are_ranked_together_have_one_extractor(tmp_path: Path) -> None:
+    drawn = {"task": "generation", "architecture": "dcgan", "size": 32}
+    jobs: dict[str, dict[str, Any]] = {"one": {}, "two": {"seed": 1}, "a": {**drawn, "extractor": "one"}}
+    support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "one"}})
+    for other in ("two", None):
+        with pytest.raises(
+            UserError, match=rf"jobs\.b\.extractor: {other} measures it, and one measures a: such scores"
+        ):
+            support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": other}})
+    support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "two"}}, roster=["one", "two", "a"])
 
 
 def test_a_resample_takes_milliseconds() -> None:

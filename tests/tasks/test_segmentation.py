@@ -283,6 +283,8 @@ def test_wrong_settings_name_the_remedy() -> None:
         UserError, match=r"loss\.class_weights: no class is named 'bakground'; did you mean 'background'"
     ):
         segmentation.learner(nn.Identity(), SETTINGS, class_weights={"bakground": 0.5})
+    with pytest.raises(UserError, match=r"loss\.class_weights: 'balanced' are no weights by class. Give some"):
+        segmentation.learner(nn.Identity(), SETTINGS, class_weights="balanced")  # type: ignore[arg-type]
     many = dataclasses.replace(SETTINGS, semantic_classes=tuple(map(str, range(256))))
     with pytest.raises(UserError, match="256 semantic classes are too many; 255 are possible"):
         segmentation.learner(nn.Identity(), many)

@@ -233,3 +233,94 @@ def test_to_device_moves_tensors_wherever_they_are() -> None:
     assert moved[0].is_meta
     assert moved[1][0]["boxes"].is_meta
     assert (moved[1][0]["id"], moved[2]) == ("x", None)
+
+
+def lopsided() -> np.ndarray[Any, np.dtype[np.int64]]:
+    """90 labels: 60 of class 0, 25 of 1, 5 of 2, in no order."""
+    return np.random.default_rng(3).permutation(np.repeat([0, 1, 2], [60, 25, 5]))
+
+
+def test_a_balanced_epoch_draws_every_class_equally_often() -> None:
+    labels = lopsided()
+    draws = [loader.balanced(labels, seed) for seed in (1, 1, 2)]
+    for places in draws:
+        assert np.bincount(labels[places]).tolist() == [30, 30, 30]
+        times = np.bincount(places, minlength=90)
+        assert [(times[labels == value].min(), times[labels == value].max()) for value in range(3)] == [
+            (0, 1),  # half of the frequent class, none twice
+            (1, 2),
+            (6, 6),
+        ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert set(draws[0]) != set(draws[2])
+
+
+def test_a_remainder_goes_to_any_class() -> None:
+    counts = {tuple(np.bincount(lopsided()[:89][loader.balanced(lopsided()[:89], seed)])) for seed in range(20)}
+    assert counts == {(29, 30, 30), (30, 29, 30), (30, 30, 29)}
+
+
+def balanced_epoch(workers: int = 0, rank: int = 0, world: int = 1, at: int = 1) -> Epoch:
+    """Of 11 images of which 9 are of class 0, as one rank sees them."""
+    items = [dataclasses.replace(item, label=int(place > 8)) for place, item in enumerate(stored())]
+    labels = np.array([item.label for item in items])
+    samples = Samples(items, SIDE, labels=labels, policy=POLICY, seed=5)
+    plan = Plan(NUMBER, 4, 5, at, rank, world)
+    loaded = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    return contents(batch for batch, weight in zip(loaded, plan.weights(), strict=True) if weight)
+
+
+def test_balanced_samples_are_the_same_for_any_workers_and_ranks_and_change_each_time() -> None:
+    alone = balanced_epoch()
+    assert sorted(Counter(label for label, _ in alone.elements()).values()) == [5, 6]
+    assert len(alone) == NUMBER  # two images stand for class 1, each three times and each time another
+    assert balanced_epoch(workers=2) == alone
+    assert balanced_epoch(rank=0, world=2) + balanced_epoch(rank=1, world=2) == alone
+    assert not alone & balanced_epoch(at=2)
+
+
+def test_a_subset_keeps_the_classes_shares_and_lies_in_every_larger_one() -> None:
+    labels = lopsided()
+    subsets = {number: loader.subset(labels, number, 7) for number in range(1, 91)}
+    for number, places in subsets.items():
+        assert len(set(places.tolist())) == number
+        counts = np.bincount(labels[places], minlength=3)
+        assert number < 3 or counts.min() >= 1
+        assert abs(counts - number * np.array([60, 25, 5]) / 90).max() <= 2
+        assert number == 1 or set(subsets[number - 1].tolist()) < set(places.tolist())
+    np.testing.assert_array_equal(subsets[20], loader.subset(labels, 20, 7))
+    assert subsets[20].tolist() != loader.subset(labels, 20, 8).tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"), [({"train_images": 2}, 2), ({"fraction": 0.5}, 3), ({"fraction": 0.01}, 1), ({}, 6)]
+)
+def test_copies_of_images_that_are_left_out_go_too(tmp_path: Path, settings: dict[str, Any], kept: int) -> None:
+    prepared, augmented = tmp_path / "prepared", tmp_path / "augmented"
+    facts = Facts("digits", ("0", "1"), (), {"train": 6}, (3, 3), ("label",), {}, {})
+    with store.folder(prepared, "f") as path:
+        items = [dataclasses.replace(item, label=place % 2) for place, item in enumerate(stored(6))]
+        sample.write_shard(path / "train-00000.arrow", items)
+        store.write_json(path / "dataset.json", dataclasses.asdict(facts))
+    with store.folder(augmented, "f") as path:
+        rounds = [dataclasses.replace(item, id=f"{item.id}.{turn}") for turn in (1, 2) for item in items]
+        sample.write_shard(path / "copies-00000.arrow", rounds)
+        np.save(path / "index.npy", np.arange(18))
+    asked = job(sampling="balanced", **settings)
+    plain = loader.train_samples(asked, [], prepared, None)
+    staged = loader.train_samples(asked, [], prepared, augmented)
+    assert (len(plain), len(staged)) == (kept, 3 * kept)
+    assert plain.labels is not None
+    assert staged.labels is not None
+    assert (3 * np.bincount(plain.labels)).tolist() == np.bincount(staged.labels).tolist()
+    named = {loader.train_samples(job(**settings), [], prepared, augmented)[(0, at)].id for at in range(3 * kept)}
+    bases = {name.split(".")[0] for name in named}
+    assert bases == {loader.train_samples(job(**settings), [], prepared, None)[(0, at)].id for at in range(kept)}
+    assert len(named) == 3 * kept
+
+
+def test_a_mixed_label_counts_as_its_larger_part(tmp_path: Path) -> None:
+    labels: list[Any] = [1, np.array([0.1, 0.2, 0.7], np.float32), None]
+    items = [dataclasses.replace(item, label=label) for item, label in zip(stored(3), labels, strict=True)]
+    sample.write_shard(tmp_path / "train-00000.arrow", items)
+    assert loader._labels(sample.split(tmp_path, "train")).tolist() == [1, 2, 0]
