@@ -6,11 +6,10 @@ Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that ro
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
-
-from ruamel.yaml import YAML
 
 from flows._run import QUIET, ROOT
 from pipeline import params, plugins, store
@@ -64,14 +63,15 @@ def _with(settings: params.Params, study: str) -> str | list[str]:
 
 
 def _choose(roster: str | list[str]) -> None:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    value = yaml.load(params.FILE)
-    if value["roster"] != roster:
-        print(f"params.yaml: roster is now {roster} (it was {value['roster']})")
-        value["roster"] = roster
-        yaml.dump(value, params.FILE)
+    """Write a roster into params.yaml; all else stays as it was written."""
+    text = params.FILE.read_text(encoding="utf-8")
+    line = f"roster: {roster if isinstance(roster, str) else '[' + ', '.join(roster) + ']'}\n"
+    written = re.search(r"^roster:.*\n(?:[ -].*\n)*", text, re.MULTILINE)
+    start, end = written.span() if written else (0, 0)
+    changed = text[:start] + line + text[end:]
+    if changed != text:
+        print(f"params.yaml: {line.strip()}")
+        params.FILE.write_text(changed, encoding="utf-8")
 
 
 def _tell_times(started: float) -> None:

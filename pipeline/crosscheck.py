@@ -44,7 +44,9 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
             for number, transform in enumerate(transforms):
                 yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
-    for name, job in params.jobs.items():
+    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # the others have the same faults
+    for name in one_seed.values():
+        job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
         yield from _check_serves(f"jobs.{name}.augmentation", job, params)
     for name, study in params.studies.items():

@@ -32,10 +32,12 @@ def run(params: Params, root: Path) -> None:
 
 def _lead(results: Results) -> str:
     """What was done, in a sentence or two."""
-    done = f"{len(results.metrics)} of {len(results.jobs)} jobs measured on {escape(', '.join(results.datasets))}."
+    datasets = escape(", ".join(results.datasets))
+    parts = [f"{len(results.metrics)} of {len(results.jobs)} jobs"] if results.jobs else []
     if results.trials:
-        names = ", ".join(trial.name for trial in results.trials)
-        done += f' Beside these <a href="#studies">{len(results.trials)} studies</a>: {escape(names)}.'
+        names = escape(", ".join(trial.name for trial in results.trials))
+        parts.append(f'<a href="#studies">{len(results.trials)} studies</a> ({names})')
+    done = f"{' and '.join(parts)} measured on {datasets}."
     if not results.failed:
         return done
     names = escape(", ".join(results.failed))

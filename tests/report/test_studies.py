@@ -111,7 +111,7 @@ def test_the_page_shows_the_study_and_keeps_its_jobs_out_of_the_ranking(
     assert "Somebody 1999, example.org/a" in page.text
     assert "https://" not in source
     assert "0.903" in page.text  # the mean of deep
-    assert "seeds: 0.900, 0.910, 0.900" in page.text
+    assert "0.900, 0.910, 0.900" in page.text
     assert "12,345" in page.text
     assert source.count("gradient norm by convolution") == 2
     assert "depth.deep.0" not in page.text

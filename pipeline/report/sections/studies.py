@@ -1,5 +1,6 @@
 """Studies: each question with its variants' scores over several seeds, and whether the claim held by these numbers."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -23,17 +24,17 @@ def render(results: Results) -> str:
         return ""
     opening = intro(
         "Each study changes one thing and trains every variant from several seeds. Scores are means over the seeds on "
-        "the same test images. A 95 % interval tells how far the mean might move with other test images and other "
-        "seeds; so few seeds make it wide. A claim held if the whole interval of the difference is on its side, and is "
-        "undecided if the interval holds 0. These are small networks on few images: they test the idea, not the "
-        "published numbers."
+        "the same test images; below are the 95 % interval, and each seed’s own score. The interval tells how far the "
+        "mean might move with other test images and other seeds; so few seeds make it wide. A claim held if the whole "
+        "interval of the difference is on its side, and is undecided if the interval holds 0. These are small networks "
+        "on few images: they test the idea, not the published numbers."
     )
     return opening + "".join(_study(trial) for trial in results.trials)
 
 
 def _study(trial: Trial) -> str:
     verdicts = "".join(f"<li>{_verdict(verdict)}</li>" for verdict in trial.verdicts())
-    paper = trial.study.paper.replace("https://", "")
+    paper = re.sub("https?://", "", trial.study.paper)  # the page names no address that it might load
     return (
         f"<h3>{escape(trial.name)} <small>{escape(trial.study.question)}</small></h3>"
         f'<p class="note">{escape(paper)}</p>{_table(trial)}<ul>{verdicts}</ul>{_waiting(trial)}{_gradients(trial)}'
@@ -82,7 +83,7 @@ def _cell(trial: Trial, variant: str, measure: str, estimates: list[Estimate | N
     spread = f"{number(found.low, digits)}–{number(found.high, digits)}"
     return cell(
         f'{drawn}<b>{number(found.value, digits)}</b><span class="range">{spread}</span>'
-        f'<span class="aside">seeds: {seeds}</span>',
+        f'<span class="aside">{seeds}</span>',
         kind="primary",
     )
 
