@@ -50,18 +50,19 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     settings = {name: item for name, item in base.items() if OWNERS.get(name) not in change}
     for name, item in change.items():
         before = settings.get(name)
-        both = name in OWNERS and isinstance(item, dict) and isinstance(before, dict)
-        settings[name] = {**before, **item} if both else item
+        if name in OWNERS and isinstance(item, dict) and isinstance(before, dict):
+            settings[name] = {**before, **item}
+        else:
+            settings[name] = item
     return settings
 
 
 def _same_seed(settings: dict[str, Any], seed: Any) -> dict[str, Any]:
     """`pretrained: {job: <study>.<variant>}` means that variant's job of the same seed."""
     pretrained = settings.get("pretrained")
-    source = pretrained.get("job") if isinstance(pretrained, dict) else None
-    if not isinstance(source, str) or source.count(".") != 1:
+    if not isinstance(pretrained, dict) or str(pretrained.get("job")).count(".") != 1:
         return settings
-    return {**settings, "pretrained": {**pretrained, "job": f"{source}.{seed}"}}
+    return {**settings, "pretrained": {**pretrained, "job": f"{pretrained['job']}.{seed}"}}
 
 
 def place_in_file(place: str, value: dict[str, Any]) -> str:
