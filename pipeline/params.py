@@ -141,7 +141,7 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
-    """Bootstrap resamples behind each 95 % interval, and the number of example pictures a job (0: no picture at all)."""
+    """Bootstrap resamples behind each 95 % interval, and the number of example pictures a job (0: none at all)."""
 
     resamples: int = Field(1000, ge=100)
     pictures: int = Field(12, ge=0)
