@@ -13,7 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV := 0.13.9
 
-.PHONY: help setup repro repro-all ui down test test-all lint bench clean lock
+.PHONY: help setup repro repro-all studies ui down test test-all lint bench clean lock
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -31,6 +31,9 @@ repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, regi
 
 repro-all: setup ## the same with every job; writes `roster: all` into params.yaml
 	@python -m flows.repro --roster all
+
+studies: setup ## the same with all studies, or with one: make studies STUDY=residual; adds them to the roster
+	@python -m flows.repro --study $(or $(STUDY),studies)
 
 ui: setup ## start Prefect (4200), MLflow (5000) and Ray (8265) on 127.0.0.1
 	@python -m flows.services up

@@ -1,18 +1,18 @@
 """`make repro`: the whole graph by `dvc repro`, then what came of it and where the time went.
 
-Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first.
+Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first,
+`--study NAME` adds a study to it (`studies`: all of them).
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
 
-from ruamel.yaml import YAML
-
 from flows._run import QUIET, ROOT
-from pipeline import params, store
+from pipeline import params, plugins, store
 from pipeline.errors import UserError
 
 STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
@@ -22,12 +22,15 @@ def main() -> int:
     """Run the graph; returns the exit code."""
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
-    chosen = parser.parse_args().roster
+    parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
+    chosen = parser.parse_args()
     os.chdir(ROOT)
     started = time.time()
     try:
-        if chosen:
-            _choose(chosen)
+        if chosen.roster:
+            _choose(chosen.roster)
+        if chosen.study:
+            _choose(_with(params.read(), chosen.study))
         params.read()
         _try_failed_again()
     except UserError as error:
@@ -51,15 +54,24 @@ def _try_failed_again() -> None:
         path.unlink()
 
 
-def _choose(roster: str) -> None:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    value = yaml.load(params.FILE)
-    if value["roster"] != roster:
-        print(f"params.yaml: roster is now {roster} (it was {value['roster']})")
-        value["roster"] = roster
-        yaml.dump(value, params.FILE)
+def _with(settings: params.Params, study: str) -> str | list[str]:
+    """The roster with a study; UserError where there is none of that name."""
+    if study not in (known := [*settings.studies, "studies"]):
+        raise UserError(f"--study: {plugins.unknown('study', study, known)}")
+    roster = [settings.roster] if isinstance(settings.roster, str) else settings.roster
+    return settings.roster if study in roster or "studies" in roster else [*roster, study]
+
+
+def _choose(roster: str | list[str]) -> None:
+    """Write a roster into params.yaml; all else stays as it was written."""
+    text = params.FILE.read_text(encoding="utf-8")
+    line = f"roster: {roster if isinstance(roster, str) else '[' + ', '.join(roster) + ']'}\n"
+    written = re.search(r"^roster:.*\n(?:[ -].*\n)*", text, re.MULTILINE)
+    start, end = written.span() if written else (0, 0)
+    changed = text[:start] + line + text[end:]
+    if changed != text:
+        print(f"params.yaml: {line.strip()}")
+        params.FILE.write_text(changed, encoding="utf-8")
 
 
 def _tell_times(started: float) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import plugins
+from pipeline import plugins, studies
 from pipeline.errors import UserError
 from pipeline.models import _published
 
 if TYPE_CHECKING:
-    from pipeline.params import Dataset, Job, Params
+    from pipeline.params import Dataset, Job, Params, Study
 
 #: place in the file, and what is wrong there
 Faults = Iterator[tuple[str, str]]
@@ -30,23 +30,36 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
     """Faults of content, as place and text; names are those of the file, also where their entry has a fault."""
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
     if isinstance(params.roster, list):
+        own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
         for name in params.roster:
-            if name not in named.get("jobs", []):
-                yield "roster", plugins.unknown("job", name, named.get("jobs", []))
-    for section in ("datasets", "augmentation", "jobs"):
+            if name not in (known := [*own, *named.get("studies", []), *studies.WORDS]):
+                yield "roster", plugins.unknown("job", name, known)
+    for section in ("datasets", "augmentation", "jobs", "studies"):
         for name in named.get(section, []):
-            yield from _check_name(section, name)
+            if section != "jobs" or not _written_out(name, named):
+                yield from _check_name(section, name)
     for name, dataset in params.datasets.items():
         yield from _check_dataset(f"datasets.{name}", dataset)
     for name, policy in params.augmentation.items():
         for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
             for number, transform in enumerate(transforms):
                 yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
-    for name, job in params.jobs.items():
+    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # the others have the same faults
+    for name in one_seed.values():
+        job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
         yield from _check_serves(f"jobs.{name}.augmentation", job, params)
+    for name, study in params.studies.items():
+        yield from _check_study(f"studies.{name}", study, named)
+        if name in [*named.get("jobs", []), *studies.WORDS]:
+            yield f"studies.{name}", "roster would not tell it from a job or a word of its own. Rename it."
     yield from _check_folders(params)
     yield from _check_extractors(params)
+
+
+def _written_out(job: str, named: dict[str, list[str]]) -> bool:
+    """Whether a job is a study's, so that the file does not hold its name."""
+    return studies.study_of(job) in named.get("studies", [])
 
 
 def _check_name(section: str, name: str) -> Faults:
@@ -154,6 +167,28 @@ def _check_transfer(place: str, job: "Job") -> Faults:
             yield f"{place}.unfreeze.{name}", f"{epoch} epochs are all that there are. Give fewer, or use freeze."
     if job.train_images is not None and job.fraction is not None:
         yield f"{place}.fraction", "give either `train_images` or `fraction`."
+
+
+def _check_study(place: str, study: "Study", named: dict[str, list[str]]) -> Faults:
+    """That its claims are about its variants, and that these can be compared on the same test images."""
+    for variant in study.variants:
+        yield from _check_name(f"{place}.variants", variant)
+    for number, text in enumerate(study.claims):
+        found = studies.claim(text)
+        if not found.pairs or not all(found.variants):
+            yield f"{place}.claims.{number}", f"{text!r} compares nothing. Write `a > b`, `a < b in parameters`."
+            continue
+        for variant in found.variants:
+            if variant not in study.variants:
+                yield f"{place}.claims.{number}", plugins.unknown("variant", variant, study.variants)
+    for name in study.under:
+        if name not in named.get("augmentation", []):
+            yield f"{place}.under", plugins.unknown("augmentation", name, named.get("augmentation", []))
+    if len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
+        yield f"{place}.seeds", "each is a whole number from 0 on, and given once."
+    for setting in ("dataset", "task"):
+        if len({str({**study.base, **change}.get(setting)) for change in study.variants.values()}) > 1:
+            yield f"{place}.variants", f"they differ in {setting}, so they share no test images. Use one {setting}."
 
 
 def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, Valid
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline import crosscheck, plugins
+from pipeline import crosscheck, plugins, studies
 from pipeline.errors import UserError
 
 FILE = Path("params.yaml")
@@ -141,29 +141,60 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
-    """Bootstrap resamples behind each 95 % interval, and the number of example pictures a job."""
+    """Bootstrap resamples behind each 95 % interval, and the number of example pictures a job (0: none at all)."""
 
     resamples: int = Field(1000, ge=100)
     pictures: int = Field(12, ge=0)
 
 
-class Params(Strict):
-    """All of params.yaml."""
+class Study(Strict):
+    """Variants of one job, each trained from every seed, and what is claimed of them.
 
-    roster: Literal["core", "all"] | list[str] = "core"
+    base: a job's settings · variants: the settings that each changes · claims: as `a > b` or `a < b in parameters` ·
+    under: policies of `augmentation` by which test images are changed · gradients: their norms, layer by layer.
+    """
+
+    question: str
+    paper: str
+    claims: list[str] = Field(min_length=1)
+    base: dict[str, JsonValue]
+    variants: dict[str, dict[str, JsonValue]] = Field(min_length=2)
+    seeds: list[int] = Field([*studies.SEEDS], min_length=2)
+    under: list[str] = []
+    gradients: bool = False
+
+
+class Params(Strict):
+    """All of params.yaml; the studies' jobs are among `jobs`."""
+
+    roster: Literal["core", "all", "studies"] | list[str] = "core"
     datasets: dict[str, Dataset]
     augmentation: dict[str, Policy] = {}
     jobs: dict[str, Job]
+    studies: dict[str, Study] = {}
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
     def selected(self) -> dict[str, Job]:
-        """The roster's jobs, in the order of params.yaml."""
-        if self.roster == "all":
-            return dict(self.jobs)
-        if self.roster == "core":
-            return {name: job for name, job in self.jobs.items() if job.core}
-        return {name: job for name, job in self.jobs.items() if name in self.roster}
+        """The roster's jobs, in the order of params.yaml; those of studies last."""
+        asked, selected = self._asked(), {}
+        for name, job in self.jobs.items():
+            study = studies.study_of(name)
+            words = {name, "all", *(["core"] if job.core else [])} if study is None else {study, "studies"}
+            if asked & words:
+                selected[name] = job
+        return selected
+
+    def selected_studies(self) -> dict[str, Study]:
+        """The roster's studies; `all` is all jobs that are of none."""
+        return {name: study for name, study in self.studies.items() if self._asked() & {name, "studies"}}
+
+    def study(self, job: str) -> Study | None:
+        """The study that a job is of."""
+        return self.studies.get(studies.study_of(job) or "")
+
+    def _asked(self) -> set[str]:
+        return {self.roster} if isinstance(self.roster, str) else set(self.roster)
 
     def policy(self, name: str) -> Policy:
         """A named policy; `none` changes nothing and needs no entry."""
@@ -182,18 +213,20 @@ def read(path: Path = FILE) -> Params:
         raise UserError(f"{path}: not valid YAML. {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
+    value = studies.expanded(value)
     try:
         params = Params.model_validate(value)
     except ValidationError as error:
         faults = _faults(value, error.errors())
     else:
-        faults = [f"{place}: {text}" for place, text in crosscheck.all_faults(params, value)]
+        faults = list(crosscheck.all_faults(params, value))
     if faults:
-        raise UserError("\n".join(f"{path}: {fault}" for fault in faults))
+        lines = [f"{path}: {studies.place_in_file(place, value)}: {text}" for place, text in faults]
+        raise UserError("\n".join(dict.fromkeys(lines)))
     return params
 
 
-def _faults(value: dict[str, Any], errors: list[Any]) -> list[str]:
+def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
     """Every fault once: those of form, then those of content in what has no fault of form."""
     found: dict[str, list[str]] = {}
     rest: Any = copy.deepcopy(value)
@@ -205,8 +238,8 @@ def _faults(value: dict[str, Any], errors: list[Any]) -> list[str]:
         more = list(crosscheck.faults(Params.model_validate(rest), value))
     except ValidationError:
         more = []
-    lines = [f"{place}: {' Or: '.join(texts)}" for place, texts in found.items()]
-    return lines + [f"{place}: {text}" for place, text in more if place not in found]
+    told = [(place, " Or: ".join(texts)) for place, texts in found.items()]
+    return told + [(place, text) for place, text in more if place not in found]
 
 
 def _fault(value: Any, error: Any) -> tuple[tuple[Any, ...], str]:
@@ -244,6 +277,7 @@ def _owner(place: tuple[Any, ...]) -> type[Strict]:
         "datasets": Dataset,
         "augmentation": Policy,
         "jobs": Job,
+        "studies": Study,
         "train": Train,
         "evaluate": Evaluate,
     }

@@ -85,7 +85,11 @@ FAULTS = {
     "roster": ("roster: core", "roster: [first, secnd]", "roster: no job is named 'secnd'; did you mean 'second'?"),
     "empty roster": ("roster: core", "roster: []", "roster: [] selects no job."),
     "empty core": ("core: true, ", "", "roster: core selects no job. Give a job `core: true`"),
-    "roster word": ("roster: core", "roster: most", "roster: Input should be 'core' or 'all' (found 'most')."),
+    "roster word": (
+        "roster: core",
+        "roster: most",
+        "roster: Input should be 'core', 'all' or 'studies' (found",
+    ),
     "text": ("lr: 1}", "lr: fast}", "jobs.second.lr: Input should be a valid number (found 'fast')."),
     "quoted": ("lr: 1}", "lr: '0.1'}", "jobs.second.lr: Input should be a valid number (found '0.1')."),
     "negative": ("lr: 1}", "lr: -1}", "jobs.second.lr: Input should be greater than 0 (found -1)."),

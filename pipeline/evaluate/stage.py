@@ -1,9 +1,11 @@
 """The evaluate stage: every trained model on val and test, as rows, scores with intervals, and pictures.
 
-Scores come from rows alone: `evaluations/<job>/{val,test}.parquet` hold one record a sample. Candidates are
-ranked on val; test is only reported, and compared once with the champion.
+Scores come from rows alone: `evaluations/<job>/{val,test}.parquet` hold one record a sample, and `draws.parquet` the
+scores in each resample of the test images. Candidates are ranked on val; test is only reported, and compared once
+with the champion. A study's jobs are also measured on the changed test images that it names, and have no pictures.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, store
 from pipeline.fingerprint import code
-from pipeline.params import Evaluate, Job, Params
+from pipeline.params import Evaluate, Job, Params, Policy
 
 SPLITS = ("val", "test")
 SEED = 0
@@ -24,15 +26,17 @@ TILE = 256
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
     wanted = {name: job for name, job in params.selected().items() if (root / "models" / name).is_dir()}
-    marks = {name: _fingerprint(root, name, job, params.evaluate) for name, job in wanted.items()}
+    plans = {name: _plan(params, name) for name in wanted}
+    marks = {name: _fingerprint(root, name, job, plans[name]) for name, job in wanted.items()}
     for name, job in wanted.items():
         target = root / "evaluations" / name
 
         def make(path: Path, name: str = name, job: Job = job) -> None:
-            _evaluate(path, root, name, job, params.evaluate)
+            _evaluate(path, root, name, job, plans[name])
 
         how = store.settle(target, marks[name], root / ".work/evaluations", make)
-        _measure_speed(root, name, job, marks[name])
+        if params.study(name) is None:
+            _measure_speed(root, name, job, marks[name])
         scores = store.read_json(target / "scores.json")
         metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset, **scores}
         store.write_json(root / "metrics" / f"{name}.json", metrics)
@@ -46,21 +50,46 @@ def run(params: Params, root: Path) -> None:
     store.bound(root / ".work/evaluations", KEEP_BYTES, set(marks.values()))
 
 
-def _fingerprint(root: Path, name: str, job: Job, settings: Evaluate) -> str:
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of a job: the settings, and what its study asks for beyond that."""
+
+    settings: Evaluate
+    under: dict[str, Policy] = field(default_factory=dict)
+    gradients: bool = False
+
+    @property
+    def transforms(self) -> set[str]:
+        """Names of the transforms that change test images."""
+        return {name for policy in self.under.values() for entry in policy.online for name in entry}
+
+
+def _plan(params: Params, name: str) -> Plan:
+    study = params.study(name)
+    if study is None:
+        return Plan(params.evaluate)
+    under = {policy: params.policy(policy) for policy in study.under}
+    return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients)
+
+
+def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
     modules = ["evaluate.stage", f"tasks.{job.task}", f"models.{job.architecture}"]
+    modules += [f"augment.transforms.{transform}" for transform in plan.transforms]
     return store.digest(
         {
             "model": store.content_digest(root / "models" / name),
             "dataset": store.content_digest(root / "data/prepared" / job.dataset),
-            "settings": settings.model_dump(),
+            "settings": plan.settings.model_dump(),
+            "under": {name: policy.online for name, policy in plan.under.items()},
+            "gradients": plan.gradients and job.seed,
             "extractor": job.extractor and store.content_digest(root / "models" / job.extractor),
             "code": code([f"pipeline.{name}" for name in modules]),
         }
     )
 
 
-def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -> None:
-    from pipeline.evaluate import predict, seeing
+def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
+    from pipeline.evaluate import gradients, predict, seeing
     from pipeline.models import _stored
 
     store.verify(root / "models" / name)
@@ -75,16 +104,27 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, settings: Evaluate) -
         stored = sample.split(prepared, split)
         with seeing.watched(learner, job.architecture, len(stored)) as seen:
             tables[split], predictions = predict.rows(answer, stored, job.task)
-        pq.write_table(tables[split], path / f"{split}.parquet")
-    _draw(path, task, stored, predictions, tables["test"], learner.settings, settings.pictures)
-    seeing.write(path, learner, stored, seen)
-    store.write_json(path / "scores.json", _scores(task, tables, learner.settings, settings))
+    if plan.settings.pictures:
+        _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
+        seeing.write(path, learner, stored, seen)
+    for change, policy in plan.under.items():
+        from pipeline.evaluate.changed import Changed  # brings albumentations
+
+        changed = Changed(stored, policy.online, len(learner.settings.classes))
+        tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task)
+    for split, table in tables.items():
+        pq.write_table(table, path / f"{split.replace(' ', '-')}.parquet")
+    scores, drawn = _scores(task, tables, learner.settings, plan.settings)
+    store.write_json(path / "scores.json", scores)
+    pq.write_table(pa.table(drawn), path / "draws.parquet")
+    if plan.gradients:
+        store.write_json(path / "gradients.json", gradients.measure(root / "models" / name, job, prepared))
     protocol = {
         "dataset": store.content_digest(prepared),
         "model": store.content_digest(root / "models" / name),
         "images": {split: len(table) for split, table in tables.items()},
         "size": learner.settings.size,
-        "intervals": f"95 % percentile bootstrap over groups, {settings.resamples} resamples, seed {SEED}",
+        "intervals": f"95 % percentile bootstrap over groups, {plan.settings.resamples} resamples, seed {SEED}",
     }
     store.write_json(path / "protocol.json", protocol)
 
@@ -104,13 +144,25 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     store.write_json(root / "reports/speed.json", speeds)
 
 
-def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evaluate) -> dict[str, Any]:
-    """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked."""
-    scorer = task.scorer(tables["test"], known)
-    found = scorer(np.ones(len(tables["test"]), np.int64))
-    groups = tables["test"]["group"].to_pylist()
-    bounds = statistics.intervals(scorer, groups, number=settings.resamples, seed=SEED)
+def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evaluate) -> tuple[dict[str, Any], Any]:
+    """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked.
+
+    Second the resamples that the intervals are of, without those of single classes (`recall[3]`).
+    """
+
+    def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
+        scorer, groups = task.scorer(table, known), table["group"].to_pylist()
+        drawn = statistics.draws(scorer, groups, number=settings.resamples, seed=SEED)
+        return scorer(np.ones(len(table), np.int64)), drawn
+
+    found, drawn = measured(tables["test"])
     primary = statistics.primary(task.PRIMARY, found)
+    for name, table in tables.items():
+        if name.startswith("test under "):
+            metric = f"{primary}{name.removeprefix('test')}"
+            changed, resampled = measured(table)
+            found[metric], drawn[metric] = changed[primary], resampled[primary]
+    bounds = statistics.intervals(drawn)
     scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER}
     val = task.scorer(tables["val"], known)(np.ones(len(tables["val"]), np.int64))
     scores[f"val_{primary}"] = round(val[primary], 6)
@@ -121,7 +173,7 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evalua
         # resampling raises a biased score such as ECE, so the interval is stretched to hold what was found
         scores[f"{metric}_low"] = None if low is None else round(min(low, value), 6)
         scores[f"{metric}_high"] = None if high is None else round(max(high, value), 6)
-    return scores
+    return scores, {name: values for name, values in drawn.items() if "[" not in name or name == primary}
 
 
 def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:

@@ -58,6 +58,7 @@ def build(
     stem: str = "imagenet",
     width: int = WIDTH,
     auxiliary: bool = True,
+    reduced: bool = True,
     dropout: float | None = None,
     auxiliary_dropout: float = 0.7,
 ) -> nn.Module:
@@ -65,7 +66,8 @@ def build(
 
     stem: `imagenet`, a 7×7 convolution and a pooling of stride 2 each, or `cifar`, a 3×3 of stride 1 · width: maps
     of the first convolution, to which all others keep their ratio · auxiliary: False leaves these classifiers out ·
-    dropout: before the last layer; 0.4, in torchvision's 0.2 · auxiliary_dropout: before each auxiliary's last.
+    reduced: False leaves out a module's 1×1 before larger windows and behind the pooling, the naive module of figure
+    2a · dropout: before the last layer; 0.4, in torchvision's 0.2 · auxiliary_dropout: before each auxiliary's last.
     """
     for option, value, known in (("variant", variant, VARIANTS), ("stem", stem, STEMS)):
         if value not in known:
@@ -77,8 +79,8 @@ def build(
     inputs = _scaled(192, width)
     for name, published in MODULES.items():
         maps = [_scaled(count, width) for count in published]
-        layers[f"inception{name}"] = Inception(inputs, maps, paper)
-        inputs = maps[0] + maps[2] + maps[4] + maps[5]
+        layers[f"inception{name}"] = Inception(inputs, maps, paper, reduced)
+        inputs = maps[0] + maps[2] + maps[4] + (maps[5] if reduced else inputs)
         if name in JUDGED and auxiliary:
             side = ((spec.size + 1) // 2 // 8) if stem == "imagenet" else spec.size // 4
             head = [_scaled(count, width) for count in (128, 1024)]
@@ -139,16 +141,21 @@ def _unit(inputs: int, outputs: int, kernel: int, stride: int = 1, *, paper: boo
 
 
 class Inception(nn.Module):
-    """Four looks at the same maps, side by side: 1×1, 3×3, 5×5, and the largest of 3×3; reduced by 1×1 before."""
+    """Four looks at the same maps, side by side: 1×1, 3×3, 5×5, and the largest of 3×3; where `reduced`, by 1×1."""
 
-    def __init__(self, inputs: int, maps: Sequence[int], paper: bool) -> None:
+    def __init__(self, inputs: int, maps: Sequence[int], paper: bool, reduced: bool) -> None:
         super().__init__()
         one, reduce3, three, reduce5, five, pool = maps
         unit = partial(_unit, paper=paper)
         self.branch1 = unit(inputs, one, 1)
-        self.branch2 = nn.Sequential(unit(inputs, reduce3, 1), unit(reduce3, three, 3))
-        self.branch3 = nn.Sequential(unit(inputs, reduce5, 1), unit(reduce5, five, 5 if paper else 3))
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), unit(inputs, pool, 1))
+        window = 5 if paper else 3
+        if reduced:
+            self.branch2 = nn.Sequential(unit(inputs, reduce3, 1), unit(reduce3, three, 3))
+            self.branch3 = nn.Sequential(unit(inputs, reduce5, 1), unit(reduce5, five, window))
+            self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), unit(inputs, pool, 1))
+        else:
+            self.branch2, self.branch3 = unit(inputs, three, 3), unit(inputs, five, window)
+            self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """B×inputs×H×W → B×(1×1 + 3×3 + 5×5 + pool)×H×W."""

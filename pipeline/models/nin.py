@@ -35,34 +35,43 @@ NETS: dict[str, tuple[tuple[int, int, int, tuple[int, ...]], ...]] = {
         (3, 1, 1, (1024, 1024)),
     ),
 }
+HEADS = ("averaged", "connected")
 #: smallest image by variant
 SMALLEST = {"cifar": 4, "imagenet": 39}
 
 
-def build(spec: Spec, *, variant: str = "cifar", width: int | None = None, dropout: float = 0.5) -> nn.Module:
+def build(
+    spec: Spec, *, variant: str = "cifar", width: int | None = None, dropout: float = 0.5, head: str = "averaged"
+) -> nn.Module:
     """Images B×C×S×S → logits B×classes.
 
     variant: three mlpconvs for small images, or four that begin with a stride of 4 · width: maps of the first
-    convolution, to which the others keep their ratio; 192, in `imagenet` 96 · dropout: between mlpconvs.
+    convolution, to which the others keep their ratio; 192, in `imagenet` 96 · dropout: between mlpconvs ·
+    head: the classes' maps are `averaged`, or fully `connected` to the logits, the paper's control (section 4.6).
     """
-    if variant not in NETS:
-        raise UserError(f"options.variant: {plugins.unknown('variant', variant, NETS)}")
+    for option, value, known in (("variant", variant, NETS), ("head", head, HEADS)):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
     if spec.size < SMALLEST[variant]:
         raise UserError(f"size: {spec.size} is too small for nin {variant}; use at least {SMALLEST[variant]}")
     net = NETS[variant]
     published = net[0][3][0]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    inputs = spec.channels
+    inputs, side = spec.channels, spec.size
     for number, (kernel, stride, padding, maps) in enumerate(net, start=1):
         if number > 1:
             layers[f"pool{number - 1}"] = nn.MaxPool2d(3, 2, ceil_mode=True)
             layers[f"drop{number - 1}"] = nn.Dropout(dropout)
+            side = side // 2
         widths = [max(1, round(count * (width or published) / published)) for count in maps]
         layers[f"mlpconv{number}"] = _mlpconv(inputs, widths, kernel, stride, padding)
-        inputs = widths[-1]
+        inputs, side = widths[-1], (side + 2 * padding - kernel) // stride + 1
     layers |= {stage: nn.Identity() for stage in STAGES if stage not in layers}
     layers |= {"output": nn.Conv2d(inputs, spec.classes, 1), "relu": nn.ReLU(inplace=True)}
-    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    if head == "averaged":
+        layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    else:
+        layers |= {"flatten": nn.Flatten(), "fc": nn.Linear(spec.classes * side**2, spec.classes)}
     return he_normal(nn.Sequential(layers))
 
 

@@ -10,6 +10,7 @@ coarser groups a 1×1), every pooling halves. In A, B, D and E torchvision's wei
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import count
 
 from torch import nn
@@ -57,22 +58,26 @@ def build(
     norm: str = "none",
     dropout: float = 0.5,
     init: str = "he",
+    kernels: Sequence[Sequence[int]] | None = None,
 ) -> nn.Module:
     """Images B×C×S×S, S at least 32 → logits B×classes.
 
     config: A, A-LRN (response normalisation after the first convolution), B, C, D or E · width: maps of the first
     group · head_width: units of a hidden layer · norm: `batch` normalises every convolution · init: `he`, or
-    `glorot`, which the paper found to do without pretraining shallower networks (section 3.1).
+    `glorot`, which the paper found to do without pretraining shallower networks (section 3.1) · kernels: those of each
+    of the five groups, instead of the configuration's.
     """
     for option, value, known in (("config", config, CONFIGS), ("norm", norm, ("none", "batch")), ("init", init, INITS)):
         if value not in known:
             raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    if kernels is not None and len(kernels) != len(FACTORS):
+        raise UserError(f"options.kernels: {len(kernels)} groups. Give five lists of kernels.")
     if spec.size < STRIDE:
         raise UserError(f"size: {spec.size} is too small for vgg; use at least {STRIDE}")
     side = min(spec.size // STRIDE, GRID)
     network = nn.Sequential(
         OrderedDict(
-            features=_features(spec.channels, config, width, norm == "batch"),
+            features=_features(spec.channels, kernels or CONFIGS[config], width, norm == "batch", config == "A-LRN"),
             avgpool=nn.AdaptiveAvgPool2d(side),
             flatten=nn.Flatten(),
             classifier=dense_head(
@@ -83,11 +88,11 @@ def build(
     return INITS[init](network)
 
 
-def _features(inputs: int, config: str, width: int, norm: bool) -> nn.Sequential:
+def _features(inputs: int, groups: Sequence[Sequence[int]], width: int, norm: bool, lrn: bool) -> nn.Sequential:
     """Images → maps of S/32; a layer with weights is named by its number, as torchvision counts them."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     number = count()
-    for group, (kernels, factor) in enumerate(zip(CONFIGS[config], FACTORS, strict=True), start=1):
+    for group, (kernels, factor) in enumerate(zip(groups, FACTORS, strict=True), start=1):
         outputs = width * factor
         for place, kernel in enumerate(kernels, start=1):
             layers[str(next(number))] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
@@ -97,7 +102,7 @@ def _features(inputs: int, config: str, width: int, norm: bool) -> nn.Sequential
             layers[name] = nn.ReLU(inplace=True)
             next(number)
             inputs = outputs
-        if config == "A-LRN" and group == 1:
+        if lrn and group == 1:
             layers["norm1"] = response_norm()
         layers[f"pool{group}"] = nn.MaxPool2d(2)
         next(number)

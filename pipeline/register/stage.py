@@ -1,5 +1,7 @@
 """The register stage: every measured model becomes one MLflow run and one version, and the best the champion.
 
+What a study compares has a run but no version: it answers a question and is no candidate.
+
 Always run and cheap: what MLflow holds is found by fingerprint, and what a lost store lacks is made again
 from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerprints and aliases alone, so
 it is the same on every machine.
@@ -27,9 +29,11 @@ def run(params: Params, root: Path) -> None:
     client = tracking.client(root)
     tracking.end_orphans(client, lambda mark: ledger.held(root / ".work/jobs" / mark))
     groups: dict[str, dict[str, Job]] = {}
+    compared: dict[str, dict[str, Job]] = {}
     for name, job in params.selected().items():
         if (root / "metrics" / f"{name}.json").exists():
-            groups.setdefault(f"{job.dataset}-{job.task}", {})[name] = job
+            kind = groups if params.study(name) is None else compared
+            kind.setdefault(f"{job.dataset}-{job.task}", {})[name] = job
     registered = {}
     with store.locked(root / ".work/register.lock", "register", wait=True):
         for model, jobs in sorted(groups.items()):
@@ -37,6 +41,9 @@ def run(params: Params, root: Path) -> None:
             registered[model] = group.settle(before.get(model, {}))
             news = "as before" if registered[model] == before.get(model) else registered[model]["decision"]["text"]
             print(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
+        known = {mark for entry in registered.values() for mark in entry["models"]}
+        for model, jobs in sorted(compared.items()):
+            known |= Group(client, root, model, jobs).record(known)
     store.write_json(reports, registered)
 
 
@@ -66,6 +73,13 @@ class Group:
         models = {mark: name for name, mark in self.marks.items()}
         return {**aliases, "models": models, "decision": decision}
 
+    def record(self, known: set[str]) -> set[str]:
+        """Runs alone, of what is not `known` under another name; returns the fingerprints."""
+        first = {mark: name for name, mark in reversed(self.marks.items()) if mark not in known}
+        for name in first.values():
+            self._run(name)
+        return set(first)
+
     def _first(self) -> str:
         """The candidate that is best on val; the earlier in params.yaml of equals."""
         sign = 1 if next(iter(self.metrics.values()))["higher_is_better"] else -1
@@ -73,18 +87,21 @@ class Group:
 
     def _version(self, name: str) -> Any:
         """The job's version, after its run is complete in MLflow."""
-        job, mark = self.jobs[name], self.marks[name]
-        run = tracking.run(self.client, self.root, name, mark, job.model_dump())
+        run = self._run(name)
+        version = versions.ensure(run, self.model, self.marks[name], self.root / "models" / name, self.task)
+        if version.description is None:
+            self.client.update_model_version(self.model, version.version, self._words(name))
+        return version
+
+    def _run(self, name: str) -> tracking.Run:
+        """The job's run, complete and ended."""
+        run = tracking.run(self.client, self.root, name, self.marks[name], self.jobs[name].model_dump())
         evaluated = store.content_digest(self.root / "evaluations" / name)
         if run.tags().get(SYNCED) != evaluated:
             self._log(run, name)
-        version = versions.ensure(run, self.model, mark, self.root / "models" / name, job.task)
-        if version.description is None:
-            self.client.update_model_version(self.model, version.version, self._words(name))
-        if run.tags().get(SYNCED) != evaluated:
             self.client.set_tag(run.run_id, SYNCED, evaluated)
             run.end("FINISHED")
-        return version
+        return run
 
     def _words(self, name: str) -> str:
         """`lenet5: top1 0.9883 [0.9738, 0.9971] on test`"""

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.params import Job, Params
+from pipeline.report import _studies
 from pipeline.sample import Facts, Shards, facts, split
 from pipeline.store import read_json
 from pipeline.train import history
@@ -49,7 +50,10 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything by job, except `counts` (by architecture), `registered` (by model name) and `datasets`."""
+    """Everything by job, except `counts` (by architecture), `registered` (by model name) and `datasets`.
+
+    The studies' jobs are in `trials` alone: they are many, and compete with nobody outside.
+    """
 
     root: Path
     jobs: dict[str, Job]
@@ -62,6 +66,7 @@ class Results:
     counts: dict[str, dict[str, Any]]
     registered: dict[str, dict[str, Any]]
     datasets: dict[str, Facts]
+    trials: list[_studies.Trial]
 
     @property
     def sound(self) -> list[str]:
@@ -144,7 +149,8 @@ def finite(value: Any) -> float | None:
 
 def read(root: Path, params: Params) -> Results:
     """Read what the stages left under `root` for the selected jobs."""
-    jobs = params.selected()
+    selected = params.selected()
+    jobs = {name: job for name, job in selected.items() if params.study(name) is None}
     reasons = read_json(root / "models" / "failed.json", {})
     failed = {job: str(reasons[job].get("reason", "")) for job in jobs if job in reasons}
     sound = [job for job in jobs if job not in failed]
@@ -160,7 +166,8 @@ def read(root: Path, params: Params) -> Results:
         seeing=_present({job: root / "evaluations" / job / "seeing.json" for job in sound}),
         counts=read_json(reports / "parameters.json", {}),
         registered=read_json(reports / "registered.json", {}),
-        datasets={name: facts(path) for name, path in _prepared(root, jobs) if (path / "dataset.json").is_file()},
+        datasets={name: facts(path) for name, path in _prepared(root, selected) if (path / "dataset.json").is_file()},
+        trials=_studies.read(root, params),
     )
 
 

@@ -24,13 +24,20 @@ def run(params: Params, root: Path) -> None:
     sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
     html = page(_lead(results), [section for section in sections if section.html])
     write_bytes(root / "reports" / "index.html", html.encode())
+    for trial in results.trials:
+        for verdict in trial.verdicts():
+            print(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
     print(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:
     """What was done, in a sentence or two."""
-    datasets = dict.fromkeys(job.dataset for job in results.jobs.values())
-    done = f"{len(results.metrics)} of {len(results.jobs)} jobs measured on {escape(', '.join(datasets))}."
+    datasets = escape(", ".join(results.datasets))
+    parts = [f"{len(results.metrics)} of {len(results.jobs)} jobs"] if results.jobs else []
+    if results.trials:
+        names = escape(", ".join(trial.name for trial in results.trials))
+        parts.append(f'<a href="#studies">{len(results.trials)} studies</a> ({names})')
+    done = f"{' and '.join(parts)} measured on {datasets}."
     if not results.failed:
         return done
     names = escape(", ".join(results.failed))

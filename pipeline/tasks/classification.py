@@ -79,8 +79,8 @@ def learner(
     """A classifier's learner.
 
     class_weights: what an image of a class counts, by the class's name, 1 where not given; or `balanced`, by the
-    inverse of the class's frequency in the train split · auxiliary: the weight of the losses of a network's
-    auxiliary classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
+    inverse of the class's frequency in the train split · auxiliary: the weight of the losses of a network's auxiliary
+    classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
     """
     weight = None
     if class_weights == "balanced":

@@ -21,12 +21,17 @@ Watcher = Callable[[Order, dict[str, Any]], None]
 
 
 def orders(params: Params, root: Path) -> dict[str, Order]:
-    """Every selected job with its fingerprint; two of one fingerprint are an error that names both."""
+    """Every selected job with its fingerprint; two of one fingerprint are an error that names both, except in studies.
+
+    There a variant may be what another job is already; it is trained once.
+    """
     made: dict[str, Order] = {}
     for name in params.selected():
         _resolve(name, params, root, made, ())
     owners: dict[str, str] = {}
     for name, item in made.items():
+        if params.study(name) is not None:
+            continue
         other = owners.setdefault(item.fingerprint, name)
         if other != name:
             raise UserError(f"params.yaml: jobs.{other} and jobs.{name} are the same job. Change one or remove it.")
@@ -122,7 +127,8 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
         reopen(item)
     if stale:
         print(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
-        times = _train(stale, params, root, watcher)
+        once = {item.fingerprint: item for item in reversed(stale)}
+        times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
         print(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}

@@ -90,7 +90,7 @@ def _page(root: Path, params: Params) -> str:
 def test_every_section_and_job_is_there(root: Path, params: Params) -> None:
     page = Page(_page(root, params))
     ordered = sorted(plugins.names(KIND), key=lambda name: int(plugins.constant(KIND, name, "ORDER")))
-    assert page.sections == ordered
+    assert page.sections == [name for name in ordered if name != "studies"]  # there is none here
     assert all(job in page.text for job in params.jobs)
 
 

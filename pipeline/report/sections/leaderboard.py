@@ -13,7 +13,9 @@ UNSETTLED = "≈ best"
 
 
 def render(results: Results) -> str:
-    """One table for each contest, then the jobs that have no score."""
+    """One table for each contest, then the jobs that have no score; empty where the roster is studies alone."""
+    if not results.jobs:
+        return ""
     tables = [_contest(contest, results) for contest in results.contests()]
     waiting = [job for job in results.sound if job not in results.metrics]
     if waiting:

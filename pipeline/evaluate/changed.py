@@ -1,0 +1,21 @@
+"""Test images changed by a policy of `augmentation`, to see what a model's answers withstand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.augment.policy import Policy, Settings
+from pipeline.sample import Sample
+from pipeline.seeds import seed_of
+
+
+class Changed(Sequence[Sample]):
+    """Stored samples, each changed by the transforms: always in the same way, whatever model looks at it."""
+
+    def __init__(self, stored: Sequence[Sample], transforms: Settings, classes: int) -> None:
+        self._stored, self._policy = stored, Policy(transforms, classes)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._policy(self._stored[index], seed_of("test", index))

@@ -1,0 +1,54 @@
+"""How large the loss's gradient is, convolution by convolution: whether learning reaches the early layers.
+
+Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, section 4: in deep networks gradients shrink
+or grow from layer to layer.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline import plugins, sample
+from pipeline.models import _stored
+from pipeline.params import Job
+from pipeline.seeds import seed_of
+from pipeline.tasks._learner import Learner
+
+IMAGES = 128
+
+
+def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
+    """Euclidean norms of the gradient at each convolution's weights, first to last, over some train images.
+
+    before: at the weights that the job's seed drew · after: at the stored ones.
+    """
+    stored = sample.split(prepared, "train")
+    chosen = np.linspace(0, len(stored) - 1, min(IMAGES, len(stored))).astype(int)
+    scaled = [sample.resized(stored[int(index)], job.size, job.size) for index in chosen]
+    after, description = _stored.load(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("weights", job.seed))
+        before = _stored.build(description)
+        images, targets = plugins.load("tasks", job.task).collate(scaled, after.settings)
+        return {
+            "layers": [name for name, _ in _convolutions(before)],
+            "before": _norms(before, images, targets),
+            "after": _norms(after, images, targets),
+        }
+
+
+def _convolutions(learner: Learner) -> list[tuple[str, nn.Module]]:
+    return [(name, layer) for name, layer in learner.network.named_modules() if isinstance(layer, nn.Conv2d)]
+
+
+def _norms(learner: Learner, images: torch.Tensor, targets: Any) -> list[float]:
+    """One norm a convolution, in training mode: batch statistics belong to the loss that is minimised."""
+    learner.train()
+    losses = learner(images, targets, learner.phases[0].name)
+    learner.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = [layer.get_parameter("weight").grad for _, layer in _convolutions(learner)]
+    return [0.0 if gradient is None else float(f"{float(gradient.norm()):.6g}") for gradient in gradients]
