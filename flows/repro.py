@@ -1,6 +1,7 @@
 """`make repro`: the whole graph by `dvc repro`, then what came of it and where the time went.
 
 Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first.
+`flows/serve.py` runs the same from the Prefect UI.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from ruamel.yaml import YAML
 
@@ -26,27 +29,46 @@ def main() -> int:
     os.chdir(ROOT)
     started = time.time()
     try:
-        if chosen:
-            _choose(chosen)
-        params.read()
-        _try_failed_again()
+        with lock(ROOT):
+            if chosen:
+                _choose(chosen)
+            params.read()
+            forget_failures(ROOT)
+            code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     except UserError as error:
         print(f"\n{error}\n", file=sys.stderr)
         return 2
-    code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     _tell_times(started)
     if code:
         return code
     print(f"report: {ROOT / 'reports/index.html'}")
-    failed = store.read_json(ROOT / "models/failed.json", {})
-    for name, entry in failed.items():
-        print(f"failed: {name}: {entry['reason']}", file=sys.stderr)
+    failed = failures(ROOT)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _try_failed_again() -> None:
+def commands(jobs: list[str], roster: list[str], *, force: bool) -> list[list[str]]:
+    """What a repro from the UI runs: the graph, or chosen jobs alone; `force` trains first, and anew."""
+    train = ["python", "-m", "flows.train", *(jobs or roster), *(["--force"] if force else [])]
+    if jobs:
+        return [train]
+    return [train, ["dvc", "repro"]] if force else [["dvc", "repro"]]
+
+
+def lock(root: Path, *, wait: bool = False) -> AbstractContextManager[None]:
+    """One repro or retrain at a time, from a terminal or from the UI."""
+    return store.locked(root / ".work/repro.lock", "a repro or retrain", wait=wait)
+
+
+def failures(root: Path) -> dict[str, str]:
+    """Why jobs have no model, by name."""
+    return {name: entry["reason"] for name, entry in store.read_json(root / "models/failed.json", {}).items()}
+
+
+def forget_failures(root: Path) -> None:
     """Make DVC run train again after failures that may pass: it would skip a stage whose inputs are the same."""
-    path = ROOT / "models/failed.json"
+    path = root / "models/failed.json"
     if any(entry["again"] for entry in store.read_json(path, {}).values()):
         path.unlink()
 

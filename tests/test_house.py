@@ -32,6 +32,7 @@ VALUES = {
     "dataclass",
     "dict",
     "field",
+    "flow",
     "frozenset",
     "min",
     "os.cpu_count",
