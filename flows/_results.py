@@ -16,10 +16,9 @@ def jobs(root: Path, orders: dict[str, Order], mlflow: str | None) -> Rows:
     for name, order in orders.items():
         entry = Ledger.of(order).read()
         page = tracking.page(client, order.fingerprint)
-        link = f"[{mlflow}/{page}]({mlflow}/{page})" if mlflow and page else ""
-        rows.append(
-            {"job": name, "score": score(root, name, order), "seconds": round(entry["seconds"], 1), "run": link}
-        )
+        link = f"[run]({mlflow}/{page})" if mlflow and page else ""
+        seconds = round(entry["seconds"], 1)
+        rows.append({"job": name, "score": score(root, name, order), "seconds": seconds, "MLflow": link})
     return rows
 
 
@@ -46,8 +45,8 @@ def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:
                 "model": model,
                 "before": _holder(before.get(model, {}).get("champion")),
                 "champion": _holder(entry["champion"]),
-                "decision": decision["text"],
                 **{name: decision.get(name) for name in ("metric", "difference", "low", "high")},
+                "decision": decision["text"],
             }
         )
     return rows

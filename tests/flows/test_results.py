@@ -32,7 +32,7 @@ def test_the_score_is_of_this_very_model(project: Project) -> None:
     stage.run(params, root)
     assert _results.score(root, "a", order) == "test top1 0.9000 [0.8500, 0.9500]"
     rows = _results.jobs(root, {"a": order}, "http://127.0.0.1:5000")
-    assert [(row["job"], row["run"], row["seconds"] > 0) for row in rows] == [("a", "", True)]
+    assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [("a", "", True)]
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_a_full_repro_takes_them_up_and_retrain_then_has_nothing_to_do(server: S
     assert {one["state"]["type"] for one in below} == {"COMPLETED"}
     train = next(one for one in below if one["name"] == "train")
     assert server.tasks(train["id"]) == {}  # nothing was left to train
-    assert all(row["score"].startswith("test top1") and row["run"] for row in server.table(run, "jobs"))
+    assert all(row["score"].startswith("test top1") and row["MLflow"] for row in server.table(run, "jobs"))
     status = subprocess.run(
         [BIN / "dvc", "status", "--json"], cwd=server.folder, capture_output=True, text=True, check=True
     )
