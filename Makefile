@@ -31,7 +31,7 @@ repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, regi
 repro-all: setup ## the same with every job; writes `roster: all` into params.yaml
 	@python -m flows.repro --roster all
 
-ui: setup ## start Prefect (4200), MLflow (5000) and Ray (8265) on 127.0.0.1
+ui: setup ## start Prefect (4200) with its deployments, MLflow (5000) and Ray (8265) on 127.0.0.1
 	@python -m flows.services up
 
 down: setup ## stop exactly what `make ui` started

@@ -15,7 +15,7 @@ from prefect import State, flow, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
-from prefect.states import Cancelled, Completed, Failed, Running
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import _processes, _results, repro, retrain
 from flows._run import ROOT, RUN, live_services
@@ -162,6 +162,19 @@ def _collapse_late() -> None:
         print(f"{len(late)} late retrains are this one")
 
 
+def _end_orphans(client: SyncPrefectClient) -> None:
+    """Say of runs that a killed process of this kind left behind that they are over: Prefect can't know."""
+    alive = filters.FlowRunFilterStateType(any_=["PENDING", "RUNNING", "CANCELLING"])
+    left = client.read_flow_runs(
+        deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=["repro", "retrain"])),
+        flow_run_filter=filters.FlowRunFilter(state=filters.FlowRunFilterState(type=alive)),
+    )
+    for run in left:
+        end_all(None, run, run.state)
+        message = "what serves the deployments was gone; the next run resumes"
+        client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
 def _schedule(client: SyncPrefectClient) -> dict[str, Any]:
     """The nightly schedule, off, for a first start; later ones leave what was set in the UI."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -185,6 +198,7 @@ def main() -> None:
     os.chdir(ROOT)
     runner = Runner(name="convline", pause_on_shutdown=False, limit=LIMIT, query_seconds=QUERY_S)
     with get_client(sync_client=True) as client:
+        _end_orphans(client)
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
