@@ -4,35 +4,45 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store, tracking
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train.ledger import Ledger
 
 Rows = list[dict[str, Any]]
 
 
-def jobs(root: Path, orders: dict[str, Order], mlflow: str | None) -> Rows:
-    """A row a job: score, seconds of training, and its run in MLflow where a server shows it."""
+def marks(root: Path) -> dict[str, str]:
+    """The fingerprints of the models that are in place, by job."""
+    return {path.name: store.manifest(path)["fingerprint"] for path in sorted((root / "models").glob("*/"))}
+
+
+def jobs(root: Path, marks: dict[str, str], mlflow: str | None) -> Rows:
+    """A row a job: score, seconds of training where that was here, and its run in MLflow where a server shows it."""
     client = tracking.client(root)
     rows = []
-    for name, order in orders.items():
-        entry = Ledger.of(order).read()
-        page = tracking.page(client, order.fingerprint)
+    for name, mark in marks.items():
+        seconds = _ledger(root, mark)["seconds"]
+        page = tracking.page(client, mark)
         link = f"[run]({mlflow}/{page})" if mlflow and page else ""
-        seconds = round(entry["seconds"], 1)
-        rows.append({"job": name, "score": score(root, name, order), "seconds": seconds, "MLflow": link})
+        rows.append(
+            {"job": name, "score": score(root, name, mark), "seconds": round(seconds, 1) or None, "MLflow": link}
+        )
     return rows
 
 
-def score(root: Path, name: str, order: Order) -> str:
+def score(root: Path, name: str, mark: str) -> str:
     """`test top1 0.9883 [0.9738, 0.9971]` where this very model was measured, else what training saw of val."""
     metrics = store.read_json(root / "metrics" / f"{name}.json")
-    if metrics is not None and store.holds(root / "models" / name, order.fingerprint):
+    if metrics is not None and store.holds(root / "models" / name, mark):
         primary = metrics["primary"]
         value, low, high = (metrics[primary + end] for end in ("", "_low", "_high"))
         return f"test {primary} {value:.4f} [{low:.4f}, {high:.4f}]"
-    entry = Ledger.of(order).read()
+    entry = _ledger(root, mark)
     if entry["state"] == "done" and entry.get("value") is not None:
         return f"val {entry['primary']} {entry['value']:.4f}"
     return str(entry.get("reason") or entry["state"])
+
+
+def _ledger(root: Path, mark: str) -> dict[str, Any]:
+    return Ledger(root / ".work/jobs" / mark / "ledger.json").read()
 
 
 def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:

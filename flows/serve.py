@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -53,18 +54,19 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
 
     def body() -> State:
         params = parameters.read()
-        chosen = params.choose(jobs) if jobs else params
+        chosen = params.choose(jobs)
         if not jobs:
             repro.forget_failures(ROOT)
         for command in repro.commands(list(jobs), list(params.selected()), force=force):
             code, last = _processes.call(command, ROOT)
             if code:
                 return Failed(message=f"`{' '.join(command)}` ended with code {code}:\n{last}")
-        _tell_jobs(ROOT, chosen)
-        failed = {} if jobs else repro.failures(ROOT)
-        if failed:
-            return Failed(message="; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-        return Completed(message="trained, for the next full run to take up" if jobs else "up to date")
+        if jobs:
+            trained = train_stage.orders(chosen, ROOT)
+            _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
+            return Completed(message="trained; the next full run takes the results up")
+        _tell_jobs(ROOT, _results.marks(ROOT))
+        return _verdict(ROOT, "up to date")
 
     return _alone(body)
 
@@ -96,12 +98,17 @@ def _retrain() -> State:
         return Failed(message=f"`dvc repro` in {tree} ended with code {code}:\n{last}")
     decisions = _results.decisions(before, store.read_json(tree / "reports/registered.json", {}))
     create_table_artifact(table=decisions, key="decision", description=f"Champions after commit {commit[:8]}")
-    _tell_jobs(tree, parameters.read(tree / "params.yaml"))
-    failed = repro.failures(tree)
-    if failed:
-        return Failed(message="; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    retrain.note_done(ROOT, content)
-    return Completed(message="; ".join(f"{row['model']}: {row['decision']}" for row in decisions))
+    _tell_jobs(tree, _results.marks(tree))
+    verdict = _verdict(tree, "; ".join(f"{row['model']}: {row['decision']}" for row in decisions))
+    if verdict.is_completed():
+        retrain.note_done(ROOT, content)
+    return verdict
+
+
+def _verdict(root: Path, good: str) -> State:
+    """What to say of a graph that ran to its end: jobs may have failed in it."""
+    failed = repro.failures(root)
+    return Failed(message="; ".join(map(": ".join, failed.items()))) if failed else Completed(message=good)
 
 
 def _nothing_to_do(why: str) -> State:
@@ -109,10 +116,10 @@ def _nothing_to_do(why: str) -> State:
     return Completed(name="Nothing to do", message=why)
 
 
-def _tell_jobs(root: Any, params: parameters.Params) -> None:
+def _tell_jobs(root: Path, marks: dict[str, str]) -> None:
     """The table of jobs, as the run's artifact."""
     mlflow = live_services(ROOT).get("mlflow", {}).get("address")
-    table = _results.jobs(root, train_stage.orders(params, root), mlflow)
+    table = _results.jobs(root, marks, mlflow)
     create_table_artifact(table=table, key="jobs", description="Jobs, their scores and their runs in MLflow")
 
 

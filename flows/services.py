@@ -62,8 +62,8 @@ def up(root: Path) -> None:
         running |= _start(missing[-1:], root)
         store.write_json(root / ".work/services.json", running)
     print("started:" if missing else "already up:")
-    for name, entry in running.items():
-        print(f"  {name:8}{entry['address']}")
+    for name in (*makers, "serve"):
+        print(f"  {name:8}{running[name]['address']}")
     print(f"Ray's page asks once for the token in {running['ray']['token']}")
 
 

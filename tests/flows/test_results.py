@@ -9,7 +9,6 @@ from flows import _results
 from pipeline import store
 from pipeline.params import Params
 from pipeline.train import stage
-from pipeline.train.ledger import Ledger
 from tests import support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -21,18 +20,21 @@ NUMBERS = {"metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
 @pytest.mark.usefixtures("here")
 def test_the_score_is_of_this_very_model(project: Project) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
-    order = support.orders(root, params)["a"]
-    assert _results.score(root, "a", order) == "waiting"
+    mark = support.orders(root, params)["a"].fingerprint
+    assert _results.score(root, "a", mark) == "waiting"
     stage.run_chosen(params.choose(["a"]), root, [])
-    value = Ledger.of(order).read()["value"]
-    assert _results.score(root, "a", order) == f"val top1 {value:.4f}"
+    value = _results._ledger(root, mark)["value"]
+    assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
     metrics = {"primary": "top1", "top1": 0.9, "top1_low": 0.85, "top1_high": 0.95}
     store.write_json(root / "metrics/a.json", metrics)
-    assert _results.score(root, "a", order) == f"val top1 {value:.4f}"  # that was measured on some other model
+    assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"  # that was measured on some other model
     stage.run(params, root)
-    assert _results.score(root, "a", order) == "test top1 0.9000 [0.8500, 0.9500]"
-    rows = _results.jobs(root, {"a": order}, "http://127.0.0.1:5000")
-    assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [("a", "", True)]
+    assert _results.score(root, "a", mark) == "test top1 0.9000 [0.8500, 0.9500]"
+    rows = _results.jobs(root, _results.marks(root), "http://127.0.0.1:5000")
+    assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [
+        ("a", "", True),
+        ("b", "", True),
+    ]
 
 
 @pytest.mark.parametrize(
