@@ -36,7 +36,7 @@ def newest(root: Path) -> str:
 
 def content(root: Path, commit: str) -> str:
     """The digest of all that a commit holds: code, params.yaml, and the .dvc files with the digests of images."""
-    return _ask(root, "git", "rev-parse", f"{commit}^{{tree}}")
+    return _do(root, "git", "rev-parse", f"{commit}^{{tree}}")
 
 
 def uncommitted(root: Path) -> list[str]:
@@ -75,16 +75,15 @@ def lay_out(root: Path, commit: str) -> Path:
     own = root / ".dvc/config.local"  # where a remote's secrets are
     if own.exists():
         shutil.copy(own, tree / ".dvc/config.local")
-    _do(tree, "dvc", "cache", "dir", "--quiet", "--local", _ask(root, "dvc", "cache", "dir"))
-    remote = _ask(tree, "dvc", "config", "core.remote")
-    bring = ["pull"] if remote else ["checkout"]
-    _do(tree, "dvc", *bring, "--quiet", "--force", "--allow-missing")
+    _do(tree, "dvc", "cache", "dir", "--quiet", "--local", _do(root, "dvc", "cache", "dir"))
+    bring = "pull" if _ask(tree, "dvc", "config", "core.remote") else "checkout"
+    _do(tree, "dvc", bring, "--quiet", "--force", "--allow-missing")
     return tree
 
 
 def stale(tree: Path) -> list[str]:
     """Stages whose inputs or outputs changed since they were run; register, which always runs, is none of them."""
-    found = json.loads(_ask(tree, "dvc", "status", "--json") or "{}")
+    found = json.loads(_do(tree, "dvc", "status", "--json"))
     return sorted(name for name, changes in found.items() if changes != ["always changed"])
 
 
@@ -94,10 +93,12 @@ def _ask(folder: Path, *command: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _do(folder: Path, *command: str) -> None:
+def _do(folder: Path, *command: str) -> str:
+    """The same; UserError where it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         raise UserError(f"{folder}: `{' '.join(command)}` failed: {done.stderr.strip()[-1500:]}")
+    return done.stdout.strip()
 
 
 def _environment() -> dict[str, str]:

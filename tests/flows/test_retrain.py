@@ -80,6 +80,15 @@ def test_what_is_not_committed_is_named(repository: Path) -> None:
     assert retrain.uncommitted(repository) == ["params.yaml"]
 
 
+def test_a_status_that_can_not_be_had_is_no_clean_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "dvc"
+    broken.write_text("#!/bin/sh\necho 'dvc.yaml is damaged' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UserError, match=r"failed: dvc\.yaml is damaged"):
+        retrain.stale(tmp_path)
+
+
 def test_done_is_remembered(tmp_path: Path) -> None:
     assert retrain.done(tmp_path) is None
     retrain.note_done(tmp_path, "abc")

@@ -152,7 +152,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in services.PORTS:
         with socket.create_server((services.HOST, 0)) as free:
             environment[name] = str(free.getsockname()[1])
-    ui = [BIN / "python", "-m", "flows.services"]
+    ui = [str(BIN / "python"), "-m", "flows.services"]
     subprocess.run([*ui, "up"], cwd=folder, env=environment, check=True)
     try:
         yield Server(folder)
