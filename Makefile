@@ -35,7 +35,7 @@ repro-all: setup ## the same with every job; writes `roster: all` into params.ya
 studies: setup ## the same with all studies, or with one: make studies STUDY=residual; adds them to the roster
 	@python -m flows.repro --study $(or $(STUDY),studies)
 
-ui: setup ## start Prefect (4200), MLflow (5000) and Ray (8265) on 127.0.0.1
+ui: setup ## start Prefect (4200) with its deployments, MLflow (5000) and Ray (8265) on 127.0.0.1
 	@python -m flows.services up
 
 down: setup ## stop exactly what `make ui` started

@@ -1,5 +1,6 @@
 """Runs a stage: as a Prefect flow where `.work/services.json` names a live server, else as a plain function.
 
+Where `CONVLINE_RUN` names a flow run (a repro begun in the UI), the stage's flow attaches to it as a child.
 A user's error is shown as one message, without a traceback. How long a stage took goes to
 `.work/times/`, so that `make repro` can say where the time went.
 """
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import UUID, uuid4
 
 import psutil
 
@@ -28,6 +30,8 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+#: names the flow run that a process works for; all that it starts inherits it, and is found by it
+RUN = "CONVLINE_RUN"
 Times: TypeAlias = dict[str, float] | None
 Body = Callable[[params.Params, Path], Times]
 Entries: TypeAlias = dict[str, dict[str, Any]]
@@ -68,6 +72,7 @@ def _flow(name: str, work: Callable[[], Times]) -> Times:
     """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
     os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
     from prefect import flow
+    from prefect.flow_engine import run_flow
     from prefect.states import Failed
 
     @flow(name=name, flow_run_name=name, log_prints=True)
@@ -79,12 +84,31 @@ def _flow(name: str, work: Callable[[], Times]) -> Times:
 
     for handler in logging.getLogger().handlers:
         handler.addFilter(_for_console)
-    return run(return_state=True).result()
+    return run_flow(run, flow_run=_child(run), return_type="state").result()
+
+
+def _child(flow: Any) -> Any:
+    """A run of this flow below the one that RUN names, as Prefect makes it for a flow within a flow; else None."""
+    if RUN not in os.environ:
+        return None
+    from prefect import Task
+    from prefect.client.orchestration import get_client
+
+    task = Task(fn=flow.fn, name=flow.name)
+    with get_client(sync_client=True) as client:
+        above = client.create_task_run(task, UUID(os.environ[RUN]), dynamic_key=uuid4().hex)
+        return client.create_flow_run(flow, parent_task_run_id=above.id)
+
+
+def in_flow() -> bool:
+    """Whether this code runs in a Prefect flow; where it does not, Prefect is not imported to find out."""
+    context = sys.modules.get("prefect.context")
+    return context is not None and context.FlowRunContext.get() is not None
 
 
 def _for_console(record: logging.LogRecord) -> bool:
-    """Of a flow's log only what the stage printed: Prefect's own remarks are for its page."""
-    return record.module != "flow_engine"
+    """Of a flow's log only what the stage printed: Prefect's remarks, and what job runs repeat, are for its page."""
+    return record.module != "flow_engine" and record.name != "prefect.task_runs"
 
 
 def _join(services: Entries) -> None:

@@ -2,6 +2,7 @@
 
 Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first,
 `--study NAME` adds a study to it (`studies`: all of them).
+`flows/serve.py` runs the same from the Prefect UI.
 """
 
 import argparse
@@ -10,6 +11,8 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from flows._run import QUIET, ROOT
 from pipeline import params, plugins, store
@@ -27,29 +30,48 @@ def main() -> int:
     os.chdir(ROOT)
     started = time.time()
     try:
-        if chosen.roster:
-            _choose(chosen.roster)
-        if chosen.study:
-            _choose(_with(params.read(), chosen.study))
-        params.read()
-        _try_failed_again()
+        with lock(ROOT):
+            if chosen.roster:
+                _choose(chosen.roster)
+            if chosen.study:
+                _choose(_with(params.read(), chosen.study))
+            params.read()
+            forget_failures(ROOT)
+            code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     except UserError as error:
         print(f"\n{error}\n", file=sys.stderr)
         return 2
-    code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     _tell_times(started)
     if code:
         return code
     print(f"report: {ROOT / 'reports/index.html'}")
-    failed = store.read_json(ROOT / "models/failed.json", {})
-    for name, entry in failed.items():
-        print(f"failed: {name}: {entry['reason']}", file=sys.stderr)
+    failed = failures(ROOT)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _try_failed_again() -> None:
+def commands(jobs: list[str], roster: list[str], *, force: bool) -> list[list[str]]:
+    """What a repro from the UI runs: the graph, or chosen jobs alone; `force` trains first, and anew."""
+    train = ["python", "-m", "flows.train", *(jobs or roster), *(["--force"] if force else [])]
+    if jobs:
+        return [train]
+    return [train, ["dvc", "repro"]] if force else [["dvc", "repro"]]
+
+
+def lock(root: Path, *, wait: bool = False) -> AbstractContextManager[None]:
+    """One repro or retrain at a time, from a terminal or from the UI."""
+    return store.locked(root / ".work/repro.lock", "a repro or retrain", wait=wait)
+
+
+def failures(root: Path) -> dict[str, str]:
+    """Why jobs have no model, by name."""
+    return {name: entry["reason"] for name, entry in store.read_json(root / "models/failed.json", {}).items()}
+
+
+def forget_failures(root: Path) -> None:
     """Make DVC run train again after failures that may pass: it would skip a stage whose inputs are the same."""
-    path = ROOT / "models/failed.json"
+    path = root / "models/failed.json"
     if any(entry["again"] for entry in store.read_json(path, {}).values()):
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""`make ui` and `make down`: Prefect, MLflow and a Ray head on 127.0.0.1, in the background.
+"""`make ui` and `make down`: Prefect, MLflow, a Ray head and what serves the deployments, in the background.
 
 Each service runs in a session of its own and logs to `.work/logs/`. `.work/services.json` names those that answered;
 `down` ends exactly these with all they started, and never a stranger that was given one of their process numbers.
@@ -37,7 +37,7 @@ class Service:
     name: str
     command: list[str]  # what follows `python`
     port: int
-    health: str
+    health: str  # a path below the port; or a line of its log, where it answers nothing
     environment: dict[str, str]
     record: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -45,22 +45,33 @@ class Service:
 def up(root: Path) -> None:
     """Start what does not run, wait until it answers, and say where everything is."""
     running = live_services(root)
-    _stop({name: entry for name, entry in entries(root).items() if name not in running})  # what a dead one left
+    dead = {name: entry for name, entry in entries(root).items() if name not in running}
+    for name in dead:
+        print(f"{name} had ended by itself; its last words are in {_keep_log(name, root)}")
+    _stop(dead)  # what it left
+    if "prefect" in dead and "serve" in running:
+        _stop({"serve": running.pop("serve")})  # it would go on with a server that is gone
     makers = {"prefect": _prefect, "mlflow": _mlflow, "ray": _ray}
     missing = [make(root) for name, make in makers.items() if name not in running]
     # The server may make MLflow's tables, and so may a stage that starts now: one at a time.
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
         running |= _start(missing, root)
     store.write_json(root / ".work/services.json", running)
+    if "serve" not in running:
+        missing.append(_serve(root, running["prefect"]["address"]))
+        running |= _start(missing[-1:], root)
+        store.write_json(root / ".work/services.json", running)
     print("started:" if missing else "already up:")
-    for name in makers:
+    for name in (*makers, "serve"):
         print(f"  {name:8}{running[name]['address']}")
     print(f"Ray's page asks once for the token in {running['ray']['token']}")
 
 
 def down(root: Path) -> None:
     """End the services of services.json, with all they started."""
-    stopped = _stop(entries(root))
+    known = entries(root)
+    # First what serves the deployments: it ends its runs, and tells Prefect so.
+    stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
         print(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
@@ -106,6 +117,12 @@ def _ray(root: Path) -> Service:
     return Service("ray", command, port, "/api/gcs_healthz", environment, record)
 
 
+def _serve(root: Path, prefect: str) -> Service:
+    environment = {**prefect_environment(prefect, root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    record = {"address": f"{prefect}/deployments"}
+    return Service("serve", ["-u", "-m", "flows.serve"], 0, "deployments are served", environment, record)
+
+
 def _token(path: Path) -> str:
     """The secret without which nobody runs code on the head; kept, so that a browser is asked once."""
     if not path.exists():
@@ -148,7 +165,7 @@ def _start(services: list[Service], root: Path) -> Entries:
 
 
 def _spawn(service: Service, root: Path) -> subprocess.Popen[bytes]:
-    log = _log(service, root)
+    log = _log(service.name, root)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         return subprocess.Popen(
@@ -162,23 +179,36 @@ def _spawn(service: Service, root: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _log(service: Service, root: Path) -> Path:
-    return root / ".work/logs" / f"{service.name}.log"
+def _log(name: str, root: Path) -> Path:
+    return root / ".work/logs" / f"{name}.log"
+
+
+def _keep_log(name: str, root: Path) -> Path:
+    """Where a dead service's log goes, so that the next start does not write over it."""
+    log = _log(name, root)
+    return log.replace(log.with_suffix(".ended.log")) if log.exists() else log
 
 
 def _answers(service: Service, process: subprocess.Popen[bytes], root: Path, *, late: bool) -> bool:
     """Whether a starting service is there; UserError if it died, or should have been there by now."""
     if process.poll() is not None:
-        end = "\n".join(_log(service, root).read_text(errors="replace").splitlines()[-5:])
-        raise UserError(f"{_log(service, root)}: {service.name} ended while starting. Its last lines:\n{end}")
+        end = "\n".join(_log(service.name, root).read_text(errors="replace").splitlines()[-5:])
+        raise UserError(f"{_log(service.name, root)}: {service.name} ended while starting. Its last lines:\n{end}")
+    if _is_healthy(service, root):
+        return True
+    if late:
+        where = f"at http://{HOST}:{service.port}{service.health}" if service.port else "in its log"
+        raise UserError(f"{_log(service.name, root)}: {service.name} did not answer {where} within {START_S:.0f} s.")
+    return False
+
+
+def _is_healthy(service: Service, root: Path) -> bool:
+    if not service.port:
+        return service.health in _log(service.name, root).read_text(errors="replace")
     connection = http.client.HTTPConnection(HOST, service.port, timeout=2)
     with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
         connection.request("GET", service.health)
-        if connection.getresponse().status == 200:
-            return True
-    if late:
-        where = f"http://{HOST}:{service.port}{service.health}"
-        raise UserError(f"{_log(service, root)}: {service.name} did not answer at {where} within {START_S:.0f} s.")
+        return connection.getresponse().status == 200
     return False
 
 

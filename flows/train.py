@@ -1,18 +1,55 @@
-"""Every stale job, trained at once on Ray → models/. Curves appear in MLflow while it runs."""
+"""Every stale job, trained at once on Ray → models/. Curves appear in MLflow while it runs.
 
+`python -m flows.train JOB… [--force]` trains these jobs, and those they start from, into `.work/jobs/` alone:
+models/ and dvc.lock stay as they are, and the next `make repro` takes the results up.
+"""
+
+import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from flows._run import stage
+from flows._jobs import JobRuns
+from flows._run import in_flow, stage
 from pipeline import store, tracking
+from pipeline.augment import stage as augment_stage
 from pipeline.params import Params
+from pipeline.prepare import stage as prepare_stage
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import Order
 
 
 def run(params: Params, root: Path) -> dict[str, float]:
     """The train stage with its curves; the speed of what was trained goes to reports/speed.json."""
-    return train_stage.run(params, root, Curves(root))
+    with contextlib.closing(Watchers(root)) as watchers:
+        return train_stage.run(params, root, watchers)
+
+
+def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> dict[str, float]:
+    """Train these jobs only; `force` also where that was done before."""
+    chosen = params.choose(names)
+    both = params.model_copy(update={"roster": [*params.selected(), *chosen.selected()]})
+    prepare_stage.run(params, root)
+    augment_stage.run(both, root)
+    with contextlib.closing(Watchers(root)) as watchers:
+        return train_stage.run_chosen(chosen, root, names if force else [], watchers)
+
+
+class Watchers:
+    """Hands a job's news to its curves in MLflow and, in a Prefect flow, to its task run."""
+
+    def __init__(self, root: Path) -> None:
+        self.all: list[Curves | JobRuns] = [Curves(root), *([JobRuns()] if in_flow() else [])]
+
+    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
+        """Take up a job's ledger entry."""
+        for watcher in self.all:
+            watcher(order, entry)
+
+    def close(self) -> None:
+        """Training has ended, well or not."""
+        for watcher in self.all:
+            watcher.close()
 
 
 class Curves:
@@ -21,6 +58,7 @@ class Curves:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.client: Any = None
+        self.running: dict[str, tracking.Run] = {}
 
     def __call__(self, order: Order, entry: dict[str, Any]) -> None:
         """Take up a job's ledger entry."""
@@ -29,15 +67,36 @@ class Curves:
         run = tracking.run(self.client, self.root, order.name, order.fingerprint, order.job.model_dump())
         if entry["state"] == "running":
             run.begin()
+            self.running[order.name] = run
+        else:
+            self.running.pop(order.name, None)
         run.log_history(entry.get("history", []))
         if entry["state"] == "failed":
             run.end("FAILED", str(entry["reason"]))
         if entry["state"] == "done":
+            run.end("FINISHED")
             speeds = store.read_json(self.root / "reports/speed.json", {})
             measured = {"train_s": entry["seconds"], "train_images_per_s": entry.get("images_per_s")}
             speeds[order.name] = {**speeds.get(order.name, {}), **measured}
             store.write_json(self.root / "reports/speed.json", speeds)
 
+    def close(self) -> None:
+        """Say of runs whose training was cut short that they are."""
+        for run in self.running.values():
+            run.end("KILLED")
+
+
+def main() -> None:
+    """The stage, or the jobs that were named."""
+    parser = argparse.ArgumentParser(description="Train every stale job, or chosen ones.")
+    parser.add_argument("jobs", nargs="*", help="train these alone, into .work/jobs/")
+    parser.add_argument("--force", action="store_true", help="also where these were trained before")
+    asked = parser.parse_args()
+    if asked.jobs:
+        stage("train", lambda params, root: run_chosen(params, root, asked.jobs, force=asked.force))
+    else:
+        stage("train", run)
+
 
 if __name__ == "__main__":
-    stage("train", run)
+    main()

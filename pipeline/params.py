@@ -4,6 +4,7 @@ Every fault is listed with its place, and a wrong name with its near match. The 
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +196,19 @@ class Params(Strict):
 
     def _asked(self) -> set[str]:
         return {self.roster} if isinstance(self.roster, str) else set(self.roster)
+
+    def choose(self, names: Sequence[str]) -> "Params":
+        """The same with only these jobs, and those that they start from, on the roster; UserError on a wrong name."""
+        roster: list[str] = []
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in self.jobs:
+                raise UserError(f"jobs: {plugins.unknown('job', name, self.jobs)}")
+            if name not in roster:
+                roster.append(name)
+                waiting.extend(self.jobs[name].sources.values())
+        return self.model_copy(update={"roster": roster})
 
     def policy(self, name: str) -> Policy:
         """A named policy; `none` changes nothing and needs no entry."""

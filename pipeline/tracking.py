@@ -24,7 +24,7 @@ ENVIRONMENT = {
 
 def uri(root: Path) -> str:
     """MLflow's SQLite file, also while a server shows it."""
-    return f"sqlite:///{root.resolve() / FOLDER / 'mlflow.db'}"
+    return f"sqlite:///{(root / FOLDER).resolve() / 'mlflow.db'}"
 
 
 def client(root: Path) -> Any:
@@ -130,7 +130,7 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     found = made.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    place = (root.resolve() / FOLDER / "artifacts" / dataset / task).as_uri()
+    place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
     return str(made.create_experiment(name, artifact_location=place, tags=kind))
 
@@ -153,6 +153,13 @@ def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, 
     for start in range(0, len(params), 100):
         made.log_batch(run_id, params=params[start : start + 100])
     return Run(made, run_id)
+
+
+def page(made: Any, fingerprint: str) -> str | None:
+    """Where MLflow's pages show the run of a fingerprint, below the server's address; None if there is no such run."""
+    numbers = [found.experiment_id for found in made.search_experiments()]
+    found = made.search_runs(numbers, f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+    return f"#/experiments/{found[0].info.experiment_id}/runs/{found[0].info.run_id}" if found else None
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,6 +34,7 @@ VALUES = {
     "dataclass",
     "dict",
     "field",
+    "flow",
     "frozenset",
     "min",
     "os.cpu_count",

@@ -262,3 +262,12 @@ def test_a_transform_that_the_task_can_not_learn_from_is_refused(tmp_path: Path)
     with pytest.raises(UserError, match=r"jobs\.a\.augmentation: mixup serves classification, not segmentation"):
         support.write_params(tmp_path, {"a": job}, augmentation=policies)
     support.write_params(tmp_path, {"a": {"augmentation": "mix"}}, augmentation=policies)
+
+
+def test_chosen_jobs_bring_those_they_start_from(tmp_path: Path) -> None:
+    more = "  third: {task: classification, architecture: lenet5, dataset: digits, pretrained: {job: second}}\n"
+    params_ = read(tmp_path, GOOD.replace("train: {att", more + "train: {att"))
+    assert set(params_.choose(["third"]).selected()) == {"second", "third"}
+    assert set(params_.choose(["first"]).selected()) == {"first"}
+    with pytest.raises(UserError, match="no job is named 'frist'; did you mean 'first'"):
+        params_.choose(["frist"])

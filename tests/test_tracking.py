@@ -77,3 +77,17 @@ def test_a_run_that_nothing_trains_is_not_left_running(root: Path) -> None:
 )
 def test_metric_names_are_those_mlflow_takes(name: str, expected: str) -> None:
     assert tracking.metric_name(name) == expected
+
+
+def test_a_runs_page_is_found_by_its_fingerprint(root: Path) -> None:
+    client = tracking.client(root)
+    run = tracking.run(client, root, "job", "c" * 64, SETTINGS)
+    number = tracking.experiment(client, root, "digits", "classification")
+    assert tracking.page(client, "c" * 64) == f"#/experiments/{number}/runs/{run.run_id}"
+    assert tracking.page(client, "0" * 64) is None
+
+
+def test_a_second_tree_that_links_to_the_folder_names_the_same_place(root: Path, tmp_path: Path) -> None:
+    (root / tracking.FOLDER).mkdir(exist_ok=True)
+    (tmp_path / tracking.FOLDER).symlink_to(root / tracking.FOLDER)
+    assert tracking.uri(tmp_path) == tracking.uri(root)

@@ -70,10 +70,13 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     os.environ.setdefault("PYTHONPATH", str(root))
     address = os.environ.get("RAY_ADDRESS", "local")
     local: dict[str, Any] = {}
-    if address == "local":  # of its own, on this machine's loopback alone
+    variables = {**ENVIRONMENT, "PYTHONPATH": str(root)}
+    if address != "local":  # else the actor that cleans up after a killed run may look for it at another cluster
+        variables["RAY_ADDRESS"] = address
+    else:  # of its own, on this machine's loopback alone
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    environment = {"env_vars": {**ENVIRONMENT, "PYTHONPATH": str(root)}}
+    environment = {"env_vars": variables}
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
     try:
         resources = ray.cluster_resources()

@@ -1,11 +1,13 @@
 """The train stage: find the stale jobs, train them all at once, and put every job's model in its place.
 
 A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
-does (it is put back from there); an unfinished one resumes; else it starts.
+does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
+into `.work/jobs/` alone, where the next full run finds them.
 """
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,33 @@ def _check(stale: list[Order]) -> None:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
     if faults:
         raise UserError("\n".join(faults))
+
+
+def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher | None = None) -> dict[str, float]:
+    """Train the selected jobs into `.work/jobs/` alone, those in `anew` though it was done before.
+
+    UserError naming the jobs that did not end well.
+    """
+    wanted = orders(params, root)
+    models = root / "models"
+    _lay_out_sources(wanted, models)
+    for name in anew:
+        shutil.rmtree(wanted[name].work, ignore_errors=True)
+    places = {name: (models / name, item.model) for name, item in wanted.items()}
+    done = {name for name, item in wanted.items() if any(store.holds(path, item.fingerprint) for path in places[name])}
+    stale = [item for name, item in wanted.items() if name in anew or name not in done]
+    _check(stale)
+    print(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
+    for item in stale:
+        reopen(item)
+    times = _train(stale, params, root, watcher) if stale else {}
+    failed = [item for item in stale if not store.holds(item.model, item.fingerprint)]
+    if failed:
+        raise UserError("\n".join(f"train: {item.name} failed: {_failure(item)['reason']}" for item in failed))
+    for name in anew:
+        if store.holds(models / name, wanted[name].fingerprint):
+            store.copy(wanted[name].model, models / name)
+    return times
 
 
 def _in_place(target: Path, item: Order) -> bool:

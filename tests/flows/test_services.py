@@ -95,6 +95,25 @@ def test_a_silent_service_is_ended_with_the_others(tmp_path: Path, monkeypatch: 
     assert not any(services._runs(child) and "time.sleep(98.7)" in child.cmdline()[-1] for child in children)
 
 
+def test_a_service_without_a_port_answers_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "START_S", 20.0)
+    code = "import time; print('now it is there', flush=True); time.sleep(99)"
+    begun = services._start([services.Service("demo", ["-c", code], 0, "it is there", {})], tmp_path)
+    assert services._stop(begun) == {"demo": 1}
+    monkeypatch.setattr(services, "START_S", 0.5)
+    with pytest.raises(UserError, match=r"logs/demo.log: demo did not answer in its log within"):
+        services._start([services.Service("demo", ["-c", SLEEP], 0, "it is there", {})], tmp_path)
+
+
+def test_the_last_words_of_a_dead_service_are_kept(tmp_path: Path) -> None:
+    log = services._log("demo", tmp_path)
+    assert services._keep_log("demo", tmp_path) == log
+    log.parent.mkdir(parents=True)
+    log.write_text("no room")
+    assert services._keep_log("demo", tmp_path).read_text() == "no room"
+    assert not log.exists()
+
+
 @pytest.mark.slow
 def test_up_and_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in services.PORTS:
@@ -103,7 +122,7 @@ def test_up_and_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     try:
         services.up(tmp_path)
         entries = json.loads((tmp_path / ".work/services.json").read_text())
-        assert set(entries) == {"prefect", "mlflow", "ray"} == set(live_services(tmp_path))
+        assert set(entries) == {"prefect", "mlflow", "ray", "serve"} == set(live_services(tmp_path))
         families = [
             process for entry in entries.values() for process in services._family(entry["pid"], entry["started"])
         ]

@@ -124,3 +124,39 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
     names = history.read(root / "models/a/history.csv")[0]
     assert not [name for name in names if "time" in name or "_s" in name]
     assert Ledger.of(support.orders(root, params)["a"]).read()["seconds"] > 0
+
+
+def chosen(root: Path, params: Params, anew: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    stage.run_chosen(params, root, anew)
+    return capsys.readouterr().out
+
+
+def test_chosen_jobs_train_beside_models_and_the_next_run_takes_them_up(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}, "c": {"seed": 3, "pretrained": {"job": "b"}}})
+    one = params.choose(["c"])
+    assert "2 of 2 chosen jobs to train: " in chosen(root, one, [], capsys)
+    assert not (root / "models").exists()
+    assert "0 of 2 chosen jobs to train: -" in chosen(root, one, [], capsys)
+    assert "1 of 3 jobs to train: a" in trained(root, params, capsys)
+    assert "0 of 2 chosen" in chosen(root, one, [], capsys)
+
+
+def test_force_trains_anew_to_the_same_bytes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
+    trained(root, params, capsys)
+    work = support.orders(root, params)["a"].work
+    began = Ledger(work / "ledger.json").read()["began"]
+    before = store.content_digest(root / "models/a")
+    assert "1 of 1 chosen jobs to train: a" in chosen(root, params.choose(["a"]), ["a"], capsys)
+    assert Ledger(work / "ledger.json").read()["began"] > began
+    assert store.content_digest(root / "models/a") == before == store.content_digest(work / "model")
+
+
+def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -> None:
+    root, params = project({"bad": {"lr": 1e38}, "good": {}})
+    with pytest.raises(UserError, match="bad failed: the loss is not finite"):
+        stage.run_chosen(params, root, [])
+    assert support.orders(root, params)["good"].model.is_dir()

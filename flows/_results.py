@@ -1,0 +1,66 @@
+"""What a run leaves for its page: tables of jobs and of decisions, as lists of rows."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import store, tracking
+from pipeline.train.ledger import Ledger
+
+Rows = list[dict[str, Any]]
+
+
+def marks(root: Path) -> dict[str, str]:
+    """The fingerprints of the models that are in place, by job."""
+    return {path.name: store.manifest(path)["fingerprint"] for path in sorted((root / "models").glob("*/"))}
+
+
+def jobs(root: Path, marks: dict[str, str], mlflow: str | None) -> Rows:
+    """A row a job: score, seconds of training where that was here, and its run in MLflow where a server shows it."""
+    client = tracking.client(root)
+    rows = []
+    for name, mark in marks.items():
+        seconds = _ledger(root, mark)["seconds"]
+        page = tracking.page(client, mark)
+        link = f"[run]({mlflow}/{page})" if mlflow and page else ""
+        rows.append(
+            {"job": name, "score": score(root, name, mark), "seconds": round(seconds, 1) or None, "MLflow": link}
+        )
+    return rows
+
+
+def score(root: Path, name: str, mark: str) -> str:
+    """`test top1 0.9883 [0.9738, 0.9971]` where this very model was measured, else what training saw of val."""
+    metrics = store.read_json(root / "metrics" / f"{name}.json")
+    if metrics is not None and store.holds(root / "models" / name, mark):
+        primary = metrics["primary"]
+        value, low, high = (metrics[primary + end] for end in ("", "_low", "_high"))
+        return f"test {primary} {value:.4f} [{low:.4f}, {high:.4f}]"
+    entry = _ledger(root, mark)
+    if entry["state"] == "done" and entry.get("value") is not None:
+        return f"val {entry['primary']} {entry['value']:.4f}"
+    return str(entry.get("reason") or entry["state"])
+
+
+def _ledger(root: Path, mark: str) -> dict[str, Any]:
+    return Ledger(root / ".work/jobs" / mark / "ledger.json").read()
+
+
+def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:
+    """A row a registered model: who was champion, who is, and the words and numbers that decided."""
+    rows = []
+    for model, entry in after.items():
+        decision = entry["decision"] if entry != before.get(model) else {"text": "as before"}
+        rows.append(
+            {
+                "model": model,
+                "before": _holder(before.get(model, {}).get("champion")),
+                "champion": _holder(entry["champion"]),
+                **{name: decision.get(name) for name in ("metric", "difference", "low", "high")},
+                "decision": decision["text"],
+            }
+        )
+    return rows
+
+
+def _holder(entry: dict[str, str] | None) -> str:
+    return "none" if entry is None else f"{entry['job']} {entry['fingerprint'][:8]}"

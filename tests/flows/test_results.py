@@ -1,0 +1,60 @@
+"""What the tables of a run say of jobs and decisions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import _results
+from pipeline import store
+from pipeline.params import Params
+from pipeline.train import stage
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+OLD = {"job": "a", "fingerprint": "1" * 64}
+NEW = {"job": "b", "fingerprint": "2" * 64}
+NUMBERS = {"metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
+
+
+@pytest.mark.usefixtures("here")
+def test_the_score_is_of_this_very_model(project: Project) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
+    mark = support.orders(root, params)["a"].fingerprint
+    assert _results.score(root, "a", mark) == "waiting"
+    stage.run_chosen(params.choose(["a"]), root, [])
+    value = _results._ledger(root, mark)["value"]
+    assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
+    metrics = {"primary": "top1", "top1": 0.9, "top1_low": 0.85, "top1_high": 0.95}
+    store.write_json(root / "metrics/a.json", metrics)
+    assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"  # that was measured on some other model
+    stage.run(params, root)
+    assert _results.score(root, "a", mark) == "test top1 0.9000 [0.8500, 0.9500]"
+    rows = _results.jobs(root, _results.marks(root), "http://127.0.0.1:5000")
+    assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [
+        ("a", "", True),
+        ("b", "", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {"champion": OLD, "decision": {"text": "the first"}}, ("none", "a 11111111", "the first", None)),
+        (
+            {"champion": OLD, "decision": {"text": "the first"}},
+            {"champion": NEW, "decision": {"text": "b replaces", **NUMBERS}},
+            ("a 11111111", "b 22222222", "b replaces", 0.01),
+        ),
+        (
+            {"champion": OLD, "decision": {"text": "b does not", **NUMBERS}},
+            {"champion": OLD, "decision": {"text": "b does not", **NUMBERS}},
+            ("a 11111111", "a 11111111", "as before", None),
+        ),
+    ],
+)
+def test_a_decision_has_its_champions_words_and_numbers(
+    before: dict[str, object], after: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    (row,) = _results.decisions({"m": before} if before else {}, {"m": after})
+    assert (row["before"], row["champion"], row["decision"], row["low"]) == expected
