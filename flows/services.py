@@ -72,7 +72,7 @@ def up(root: Path) -> None:
 def down(root: Path) -> None:
     """End the services of services.json, with all they started."""
     known = entries(root)
-    # First what serves the deployments: it ends its runs, and tells Prefect so.
+    # First what serves the deployments and its runs: they would wait for a Prefect that is gone.
     stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
