@@ -4,6 +4,7 @@ Both are one DVC run whose stages attach as child flows, and one at a time: a se
 `make ui` keeps this process running; where it is gone, runs stay Late until the next `make ui`.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +17,19 @@ from prefect import State, flow, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import _processes, _results, repro, retrain
 from flows._run import ROOT, RUN, live_services
+from flows.services import SERVED
 from pipeline import params as parameters
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.train import stage as train_stage
 
-#: the line of the log that tells `make ui` that runs are taken
-READY = "deployments are served"
 NIGHTLY = "0 3 * * *"
 LIMIT, QUERY_S = 3, 2.0
 
@@ -184,10 +187,6 @@ def _end_orphans(client: SyncPrefectClient) -> None:
 
 def _schedule(client: SyncPrefectClient) -> dict[str, Any]:
     """The nightly schedule, off, for a first start; later ones leave what was set in the UI."""
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
-    from prefect.exceptions import ObjectNotFound
-
     try:
         known = client.read_deployment_by_name("retrain/retrain").schedules
     except ObjectNotFound:
@@ -198,8 +197,6 @@ def _schedule(client: SyncPrefectClient) -> dict[str, Any]:
 
 def main() -> None:
     """Register the deployments and run them as they come."""
-    import asyncio
-
     from prefect.runner import Runner
 
     os.chdir(ROOT)
@@ -209,7 +206,7 @@ def main() -> None:
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    print(READY, flush=True)
+    print(SERVED, flush=True)
     asyncio.run(runner.start())
 
 

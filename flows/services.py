@@ -27,6 +27,8 @@ from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
 PORTS = {"PREFECT_PORT": 4200, "MLFLOW_PORT": 5000, "RAY_DASHBOARD_PORT": 8265, "RAY_PORT": 6379}
+#: what flows/serve.py writes to its log once it takes runs
+SERVED = "deployments are served"
 START_S, STOP_S, POLL_S = 240.0, 15.0, 0.25
 
 
@@ -70,7 +72,7 @@ def up(root: Path) -> None:
 def down(root: Path) -> None:
     """End the services of services.json, with all they started."""
     known = entries(root)
-    # First what serves the deployments: it ends its runs, and tells Prefect so.
+    # First what serves the deployments and its runs: they would wait for a Prefect that is gone.
     stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
@@ -120,7 +122,7 @@ def _ray(root: Path) -> Service:
 def _serve(root: Path, prefect: str) -> Service:
     environment = {**prefect_environment(prefect, root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     record = {"address": f"{prefect}/deployments"}
-    return Service("serve", ["-u", "-m", "flows.serve"], 0, "deployments are served", environment, record)
+    return Service("serve", ["-m", "flows.serve"], 0, SERVED, environment, record)
 
 
 def _token(path: Path) -> str:

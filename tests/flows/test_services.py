@@ -14,7 +14,7 @@ from flows._run import Entries, live_services
 from pipeline import store
 from pipeline.errors import UserError
 
-SLEEP = "import time; time.sleep(99)"
+SLEEP = "import time; time.sleep(999)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); print(1, flush=True); {SLEEP}"
 
 
@@ -119,6 +119,10 @@ def test_up_and_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     for name in services.PORTS:
         with socket.create_server((services.HOST, 0)) as free:
             monkeypatch.setenv(name, str(free.getsockname()[1]))
+    # What serves the deployments needs a whole project: tests/flows/test_serve.py.
+    code = f"print({services.SERVED!r}, flush=True); {SLEEP}"
+    serve = services.Service("serve", ["-c", code], 0, services.SERVED, {})
+    monkeypatch.setattr(services, "_serve", lambda root, prefect: serve)
     try:
         services.up(tmp_path)
         entries = json.loads((tmp_path / ".work/services.json").read_text())
