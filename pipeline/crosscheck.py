@@ -86,8 +86,9 @@ def _check_extractors(params: "Params") -> Faults:
     for name, job in params.selected().items():
         if job.task in plugins.names("tasks") and plugins.options("tasks", job.task, "comparable") is not None:
             other = first.setdefault((job.task, job.dataset), name)
-            if params.jobs[other].extractor != job.extractor:
-                told = f"{job.extractor} measures it, and {params.jobs[other].extractor} measures {other}"
+            known = params.jobs[other].extractor
+            if known != job.extractor:
+                told = f"{job.extractor or 'no job'} measures it, and {known or 'no job'} measures {other}"
                 yield f"jobs.{name}.extractor", f"{told}: such scores can't be compared. Give both the same."
 
 

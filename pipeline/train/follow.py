@@ -9,6 +9,7 @@ from pipeline.train.ledger import Ledger, Order
 
 POLL_S = 0.5
 QUIET_S = 15.0
+#: names of weights in one line
 SHOWN = 6
 
 

@@ -50,13 +50,12 @@ def scales(network: nn.Module, job: Job) -> dict[nn.Parameter, float]:
     if job.layer_decay is None:
         return {}
     place, stages = _stages(network)
-    names = [name for name, _ in network.named_modules()]
-    ends = [max(names.index(name) for name in names if f"{name}.".startswith(f"{place}{stage}.")) for stage in stages]
+    at = {name: number for number, (name, _) in enumerate(network.named_modules())}
+    ends = [max(at[name] for name in at if f"{name}.".startswith(f"{place}{stage}.")) for stage in stages]
     depth = {}
     for name, parameter in network.named_parameters():
-        at = names.index(name.rpartition(".")[0])
         inside = name.startswith(place)  # what lies beside the backbone is head
-        depth[parameter] = sum(at > end for end in ends) if inside else len(ends)
+        depth[parameter] = sum(at[name.rpartition(".")[0]] > end for end in ends) if inside else len(ends)
     steps = sorted(set(depth.values()), reverse=True)
     first = 0 if steps[0] == len(ends) else 1  # nothing behind the last stage: it is not the head
     return {parameter: job.layer_decay ** (first + steps.index(value)) for parameter, value in depth.items()}
@@ -82,7 +81,7 @@ def check(job: Job, facts: Facts) -> None:
                 raise UserError(f"{setting}: {_unknown(name, known)}")
     if len(phases) > 1 and (job.freeze or job.unfreeze):
         raise UserError(f"freeze: {job.architecture} learns in turns, of which none can rest. Leave it out.")
-    if all(frozen(name, job, 0) for name, _ in network.named_parameters()):
+    if all(frozen(name, job, 0) for name, parameter in network.named_parameters() if parameter.requires_grad):
         raise UserError("freeze: nothing is left that learns in the first epoch. Leave out the head.")
     scales(network, job)
 

@@ -150,7 +150,7 @@ def test_images_without_things_are_learnt_from_too() -> None:
     [
         ({"stages": ["layer9"]}, r"options\.stages: \['layer9'\] are not maps of resnet"),
         ({"backbone": "lenet6"}, "no architecture is named 'lenet6'; did you mean 'lenet5'"),
-        ({"backbone": "linear", "backbone_options": {}}, "are not maps of linear"),
+        ({"backbone": "linear", "backbone_options": {}}, "linear has no STAGES"),
         ({"anchors": [8, 16]}, r"options\.anchors: 2 sides for 5 maps"),
     ],
 )

@@ -151,7 +151,7 @@ def test_jobs_that_are_ranked_together_have_one_extractor(tmp_path: Path) -> Non
     support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "one"}})
     for other in ("two", None):
         with pytest.raises(
-            UserError, match=rf"jobs\.b\.extractor: {other} measures it, and one measures a: such scores"
+            UserError, match=rf"jobs\.b\.extractor: {other or 'no job'} measures it, and one measures a: such scores"
         ):
             support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": other}})
     support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "two"}}, roster=["one", "two", "a"])
