@@ -98,7 +98,8 @@ def _gradients(trial: Trial) -> str:
     cards = "".join(_card(variant, pair, y) for variant, pair in curves.items())
     note = (
         "Norm of the loss’s gradient at each convolution’s weights, from the image to the output; geometric mean over "
-        "the seeds. Where the line falls to the left, the early layers learn little. Grey: before training."
+        "the seeds. Where the line is level, all layers learn alike; where it is steep to the left, steps "
+        "that suit the late layers are far too large or too small for the early ones. Grey: before training."
     )
     return f'<p class="note">{note}</p><div class="cards">{cards}</div>'
 
