@@ -199,8 +199,7 @@ class Params(Strict):
 
     def choose(self, names: Sequence[str]) -> "Params":
         """The same with only these jobs, and those that they start from, on the roster; UserError on a wrong name."""
-        roster: list[str] = []
-        waiting = list(names)
+        roster, waiting = list[str](), list(names)
         while waiting:
             name = waiting.pop()
             if name not in self.jobs:

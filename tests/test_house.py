@@ -46,7 +46,7 @@ VALUES = {
     "sorted",
     "tuple",
 }
-MAKERS = ("pa", "np", "dataclasses", "functools")
+MAKERS = ("pa", "np", "dataclasses", "datetime", "functools")
 #: files that another program runs as they are
 SCRIPTS = {"pipeline/register/answers.py", "pipeline/register/predictor.py"}
 

@@ -28,6 +28,7 @@ PAPER = {
     "options": {"name": "convnext_tiny"},
     "parameters": 28_589_128,
 }
+SMALL = {"size": 64, "options": {"name": "shufflenet_v2_x0_5"}}
 
 #: families that attend instead of convolving
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
