@@ -85,6 +85,8 @@ def every_task(tmp_path_factory: pytest.TempPathFactory) -> Every:
 
     def need(name: str) -> None:
         jobs[name] = known[name].model_dump(exclude={"augmentation", "core"}, exclude_none=True) | {"epochs": EPOCHS}
+        if known[name].dataset == "scenes":
+            jobs[name]["batch"] = 2  # few scenes: more steps, so that detectors find something
         for source in known[name].sources.values():
             need(source)
 
@@ -279,10 +281,13 @@ MLFLOW = [sys.executable, "-P", "-m", "mlflow", "models"]
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Of a user who serves from elsewhere: no way to this repository, and no pickle."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Of a user who serves from elsewhere: where convline is installed, its `pipeline` is barred; and no pickle."""
+    barred = root / "barred"
+    barred.mkdir(exist_ok=True)
+    (barred / "pipeline.py").write_text("raise ImportError('barred')\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**inherited, **tracking.ENVIRONMENT, "PATH": path, "MLFLOW_TRACKING_URI": tracking.uri(root)}
+    own = {"PATH": path, "PYTHONPATH": str(barred), "MLFLOW_TRACKING_URI": tracking.uri(root)}
+    return {**os.environ, **tracking.ENVIRONMENT, **own}
 
 
 def close(found: Any, expected: Any) -> bool:
