@@ -59,7 +59,8 @@ def line(name: str, entry: dict[str, Any]) -> str:
     if entry.get("value") is not None:
         parts.append(f"val {entry['primary']} {entry['value']:.4f}")
     if entry.get("images_per_s"):
-        parts.append(f"{entry['images_per_s']:,.0f} images/s")
+        rate = entry["images_per_s"]
+        parts.append(f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s")
     if entry["state"] == "running" and done and entry.get("seconds"):
         whole = int(done)
         if whole:
