@@ -16,6 +16,8 @@ from pipeline.tasks._learner import Settings
 YELLOW, GREY = (255, 214, 0), (158, 158, 158)
 COLOURS = {precision.WRONG: RED, precision.RIGHT: GREEN, precision.NEITHER: GREY}
 SIDE = 160
+#: with more boxes than this an image is drawn larger, in thin lines and without words, which would hide it
+CROWD, LARGE_SIDE = 12, 256
 #: pixels of a dash and of the gap behind it
 DASH = 4
 #: how much of a mask's colour is mixed in
@@ -26,7 +28,7 @@ Colour = tuple[int, int, int]
 def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool = False) -> NDArray[np.uint8]:
     """The image, 160 pixels on its longer side, with what is found from a score of 0.5 on and what is not.
 
-    Without truth all that is found is green.
+    Crowded ones are 256. Without truth all that is found is green.
     """
     height, width = sample.pixels.shape[:2]
     best = precision.ranked(prediction.scores, prediction.labels)
@@ -42,16 +44,19 @@ def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool 
     hit = (overlap >= precision.OVERLAPS[0]) & (found.labels[:, None] == truth.labels)
     missed = np.flatnonzero(~truth.ignored & ~hit.any(axis=0))
 
-    scale = SIDE / max(height, width)
+    crowded = len(boxes) + len(missed) > CROWD
+    scale, line = (LARGE_SIDE if crowded else SIDE) / max(height, width), 1 if crowded else 2
     tinted = _tinted(sample.pixels, shapes, colours)
     picture = Image.fromarray(images.resize(tinted, max(1, round(height * scale)), max(1, round(width * scale))))
     canvas = ImageDraw.Draw(picture)
     for place in missed:
-        _dashed(canvas, truth.boxes[place] * scale)
-        _caption(canvas, truth.boxes[place] * scale, settings.classes[truth.labels[place]], YELLOW)
+        _dashed(canvas, truth.boxes[place] * scale, line)
+        if not crowded:
+            _caption(canvas, truth.boxes[place] * scale, settings.classes[truth.labels[place]], YELLOW)
     for box, label, score, colour in zip(boxes * scale, found.labels, found.scores, colours, strict=True):
-        canvas.rectangle(tuple(box), outline=colour, width=2)
-        _caption(canvas, box, f"{settings.classes[label]} {score:.2f}", colour)
+        canvas.rectangle(tuple(box), outline=colour, width=line)
+        if not crowded:
+            _caption(canvas, box, f"{settings.classes[label]} {score:.2f}", colour)
     return np.asarray(picture)
 
 
@@ -63,14 +68,14 @@ def _tinted(pixels: NDArray[np.uint8], shapes: list[bytes], colours: list[Colour
     return result.astype(np.uint8)
 
 
-def _dashed(canvas: ImageDraw.ImageDraw, box: NDArray[np.float64]) -> None:
+def _dashed(canvas: ImageDraw.ImageDraw, box: NDArray[np.float64], width: int) -> None:
     left, top, right, bottom = box.tolist()
     for x in np.arange(left, right, 2 * DASH):
         for y in (top, bottom):
-            canvas.line((x, y, min(x + DASH, right), y), fill=YELLOW, width=2)
+            canvas.line((x, y, min(x + DASH, right), y), fill=YELLOW, width=width)
     for y in np.arange(top, bottom, 2 * DASH):
         for x in (left, right):
-            canvas.line((x, y, x, min(y + DASH, bottom)), fill=YELLOW, width=2)
+            canvas.line((x, y, x, min(y + DASH, bottom)), fill=YELLOW, width=width)
 
 
 def _caption(canvas: ImageDraw.ImageDraw, box: NDArray[np.float64], text: str, colour: Colour) -> None:

@@ -275,6 +275,18 @@ def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
     assert colours(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
 
 
+def test_a_crowd_is_drawn_without_words_that_would_hide_it() -> None:
+    from pipeline.tasks._boxed import CROWD
+    from pipeline.tasks._images import RED
+
+    def reds(count: int) -> float:
+        picture = detection.draw(sample([]), found([{"box": BOX, "score": 0.9}] * count), SETTINGS)
+        assert picture.shape[0] == (160 if count <= CROWD else 256)
+        return float((picture == RED).all(axis=2).mean())
+
+    assert reds(CROWD + 1) < 0.5 * reds(CROWD)
+
+
 def test_figures() -> None:
     samples, predictions = case(0, 5)
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
