@@ -57,9 +57,11 @@ class _Segmenter(Learner):
 
     weight: Tensor
 
-    def __init__(self, network: nn.Module, settings: Settings, weight: Tensor, dice: float, focal: float) -> None:
+    def __init__(
+        self, network: nn.Module, settings: Settings, weight: Tensor, dice: float, focal: float, *, border: bool
+    ) -> None:
         super().__init__(network, settings)
-        self.dice, self.focal = dice, focal
+        self.dice, self.focal, self.border = dice, focal, border
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
@@ -69,18 +71,21 @@ class _Segmenter(Learner):
         run = getattr(self.network, "whole", self.network)
         return self.predict(run(self.normalise(images)))
 
-    def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
+    def losses(self, outputs: Tensor, targets: Any, phase: str) -> dict[str, Tensor]:
         """Mean losses of logits B×K×h×w against ids B×H×W, of which only the middle is used where h < H."""
-        logits, truth = outputs.float(), centre(targets, outputs)
-        found = {"focal" if self.focal else "cross_entropy": self._by_pixel(logits, truth)}
+        ids, border = targets if isinstance(targets, tuple) else (targets, None)
+        logits, truth = outputs.float(), centre(ids, outputs)
+        weight = self.weight[truth.where(truth != IGNORE, 0)]
+        if self.border:
+            weight = weight + centre(border, outputs)
+        found = {"focal" if self.focal else "cross_entropy": self._by_pixel(logits, truth, weight)}
         if self.dice:
             found["dice"] = self.dice * _dice(logits, truth)
         return found
 
-    def _by_pixel(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def _by_pixel(self, logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """Weighted nats a pixel; void ones count as 0, so that parts of a batch add up and no batch gives nan."""
         nats = F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="none")
-        weight = self.weight[truth.where(truth != IGNORE, 0)]
         if self.focal:
             # a power below 1 has no slope at 0, which is what void and certain pixels would give
             weight = weight * (-torch.expm1(-nats)).clamp(min=1e-6) ** self.focal
@@ -110,24 +115,29 @@ def learner(
     class_weights: dict[str, float] | None = None,
     dice: float = 0.0,
     focal: float = 0.0,
+    border_weights: bool = False,
 ) -> Learner:
     """A segmenter's learner.
 
     class_weights: what a pixel of a class counts, by the class's name; 1 where not given · dice: weight of the soft
-    Dice loss that is added · focal: the power of 1 − p by which certain pixels count less.
+    Dice loss that is added · focal: the power of 1 − p by which certain pixels count less · border_weights: whether the
+    sample's weights, derived by border_weights, are added to those of the classes.
     """
     classes = settings.semantic_classes
     if len(classes) > IGNORE:
         raise UserError(f"{len(classes)} semantic classes are too many; {IGNORE} are possible, for ids are bytes")
-    return _Segmenter(network, settings, weights_of(classes, class_weights or {}), dice, focal)
+    weight = weights_of(classes, class_weights or {})
+    return _Segmenter(network, settings, weight, dice, focal, border=border_weights)
 
 
-def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×H×W and int64 ids B×H×W; all void where an image comes without truth."""
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Any]:
+    """uint8 B×C×H×W and int64 ids B×H×W, all void where an image comes without truth; with weights where samples do."""
     maps = [
         np.full(sample.pixels.shape[:2], IGNORE) if sample.semantic is None else sample.semantic for sample in samples
     ]
-    return stack(samples, settings.channels), torch.from_numpy(np.stack(maps)).long()
+    ids, weights = torch.from_numpy(np.stack(maps)).long(), [sample.weight for sample in samples]
+    known = [weight for weight in weights if weight is not None]
+    return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(known))) if known else ids
 
 
 def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

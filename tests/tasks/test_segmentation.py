@@ -170,13 +170,16 @@ def test_collate_stacks_images_and_ids() -> None:
     assert (stacked.shape, stacked.dtype) == ((2, 3, 2, 2), torch.uint8)
     assert targets.dtype == torch.int64
     assert targets.tolist() == [truth.tolist(), [[IGNORE] * 2] * 2]
+    weighed = dataclasses.replace(sample(truth), weight=np.array([[0, 9], [0.5, 1]], np.float32))
+    _, (ids, weights) = segmentation.collate([weighed], SETTINGS)
+    assert (ids.tolist(), weights.tolist()) == ([truth.tolist()], [[[0, 9], [0.5, 1]]])
 
 
 LOGITS = torch.tensor([[[2.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]], [[-1.0, 0.5, 0.0]]])[None]  # 1×3×1×3
 TRUTH = torch.tensor([[[0, 2, IGNORE]]])
 
 
-def losses(logits: torch.Tensor = LOGITS, truth: torch.Tensor = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
+def losses(logits: torch.Tensor = LOGITS, truth: Any = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
     return segmentation.learner(nn.Identity(), known(3), **options).losses(logits, truth, "train")
 
 
@@ -192,6 +195,9 @@ def test_losses_by_hand() -> None:
     assert {name: float(loss) for name, loss in losses().items()} == {"cross_entropy": pytest.approx(nats.sum() / 3)}
     weighted = losses(class_weights={"dog": 3.0, "background": 0.5})["cross_entropy"]
     assert float(weighted) == pytest.approx((0.5 * nats[0] + 3 * nats[1]) / 3)
+    border = torch.tensor([[[0.25, 4.0, 100.0]]])  # the last is void
+    weighted = losses(truth=(TRUTH, border), border_weights=True, class_weights={"dog": 3.0})["cross_entropy"]
+    assert float(weighted) == pytest.approx((1.25 * nats[0] + 7 * nats[1]) / 3)
     focal = losses(focal=2.0)
     assert list(focal) == ["focal"]
     assert float(focal["focal"]) == pytest.approx((nats * (1 - np.exp(-nats)) ** 2).sum() / 3)
@@ -246,6 +252,10 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     assert float(learner(pixels, elsewhere)["cross_entropy"]) == 0
     expected = nn.functional.cross_entropy(network(learner.normalise(pixels)), truth[:, 20:24, 20:24])
     assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
+    border = torch.full((2, 44, 44), 50.0)
+    border[:, 20:24, 20:24] = 1  # a pixel of class weight 1 counts twice
+    asking = segmentation.learner(network, known(3), border_weights=True)
+    assert float(asking(pixels, (truth, border))["cross_entropy"]) == pytest.approx(2 * float(expected))
     predictions = learner(pixels)
     middle = network(learner.normalise(pixels)).argmax(1)
     assert [(item.ids.shape, item.ids.dtype, item.classes) for item in predictions] == [((44, 44), np.uint8, 3)] * 2
