@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.sample import IGNORE, Sample
 from pipeline.statistics import Counts, Scorer
 from pipeline.tasks._boundary import boundary_f1
-from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, panels, stack
+from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, palette, panels, stack
 from pipeline.tasks._learner import Learner, Settings, weights_of
 from pipeline.tasks._segmenter import LabelMap, Loss, Segmenter
 
@@ -162,11 +162,16 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np.uint8]:
-    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction."""
+    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction.
+
+    Below stands what the colours mean.
+    """
     pixels, truth = sample.pixels, sample.semantic
     guess = prediction.scaled(*pixels.shape[:2])
+    shown_ids = np.setdiff1d(guess if truth is None else [*np.unique(guess), *np.unique(truth)], [IGNORE])
+    legend = {settings.semantic_classes[value]: palette()[value] for value in shown_ids}
     if truth is None:
-        return panels({"image": pixels, "prediction": overlaid(pixels, guess)})
+        return panels({"image": pixels, "prediction": overlaid(pixels, guess)}, legend)
     wrong = (guess != truth) & (truth != IGNORE)
     shown = {
         "image": pixels,
@@ -176,7 +181,7 @@ def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np
             wrong[..., None], np.array(RED, np.uint8), images.luminance(pixels)[..., None]
         ),
     }
-    return panels(shown)
+    return panels(shown, legend)
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipeline.models._spec import Spec
 from pipeline.sample import IGNORE, Sample
 from pipeline.tasks import segmentation
 from pipeline.tasks._boundary import boundary_f1
+from pipeline.tasks._images import palette
 from pipeline.tasks._learner import Settings
 from pipeline.tasks._segmenter import LabelMap
 
@@ -424,7 +425,10 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     truth[:20] = 1
     item, prediction = sample(truth), LabelMap(np.array([[1, 1], [0, 2]], np.uint8), 6)
     picture = segmentation.draw(item, prediction, SETTINGS)
-    assert picture.shape == (256, 228, 3)
+    assert picture.shape == (256 + 2 * 16, 228, 3)  # three classes are shown, two a line
+    colours = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
+    assert colours == [*palette()[:3].tolist(), [255] * 3]
+    assert (picture[256:] < 128).all(axis=2)[:, 17:100].any()  # a name is written
     assert picture.dtype == np.uint8
     plain, true, guessed, wrong = (
         picture[:112, :112],
