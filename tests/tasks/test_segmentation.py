@@ -428,7 +428,7 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     assert picture.shape == (256 + 2 * 16, 228, 3)  # three classes are shown, two a line
     colours = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
     assert colours == [*palette()[:3].tolist(), [255] * 3]
-    assert (picture[256:] < 128).all(axis=2)[:, 17:100].any()  # a name is written
+    assert np.all(picture[256:, 17:100] < 128, axis=2).any()  # a name is written
     assert picture.dtype == np.uint8
     plain, true, guessed, wrong = (
         picture[:112, :112],
