@@ -144,6 +144,9 @@ def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
         if job.dataset in params.datasets and field not in params.datasets[job.dataset].derived:
             remedy = f"Write `derived: {{{field}: {{}}}}` into datasets.{job.dataset}."
             yield f"jobs.{name}.loss.{field}", f"{job.dataset} has no {field}. {remedy}"
+        if job.loss[field] is not True:
+            remedy = f"Write true; how it is made is said at datasets.{job.dataset}.derived.{field}."
+            yield f"jobs.{name}.loss.{field}", f"{job.loss[field]!r} is neither true nor false. {remedy}"
         if params.policy(job.policy).staged.copies:
             yield f"jobs.{name}.augmentation", f"staged copies have no {field}. Put their transforms into `online`."
         if study is not None and study.gradients:

@@ -196,6 +196,7 @@ jobs:
     ("old", "new", "told"),
     [
         ("dataset: cells", "dataset: bare", "jobs.net.loss.border_weights: bare has no border_weights. Write `derived"),
+        ("_weights: true", "_weights: {w0: 5}", "jobs.net.loss.border_weights: {'w0': 5} is neither true nor false."),
         ("loss:", "augmentation: copied, loss:", "jobs.net.augmentation: staged copies have no border_weights. Put"),
         ("loss:", "augmentation: border_weights, loss:", "jobs.net.augmentation: dataset cells with augmentation bor"),
         ("{sigma:", "{sigmma:", "datasets.cells.derived.border_weights: no option is named 'sigmma'; did you mean"),

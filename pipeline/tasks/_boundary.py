@@ -1,8 +1,8 @@
-"""Boundary F1: how well the borders of a class are met, whatever its area (Csurka et al. 2013,
-https://doi.org/10.5244/C.27.32).
+"""Boundary F1: how well the borders of a class are met, whatever its area.
 
-Of a class's border pixels, precision is the share of the predicted that lie within 0.75 % of the image's diagonal of a
-true one, recall the share of the true that lie so near to a predicted one; F1 is their harmonic mean.
+Csurka et al. 2013, https://doi.org/10.5244/C.27.32. Of a class's border pixels, precision is the share of the predicted
+that lie within 0.75 % of the image's diagonal of a true one, recall the share of the true that lie so near to a
+predicted one; F1 is their harmonic mean.
 """
 
 from math import hypot

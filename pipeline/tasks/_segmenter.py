@@ -35,7 +35,7 @@ class LabelMap:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The options of `learner` that are numbers."""
+    """What counts how much, as the task's `learner` describes it."""
 
     dice: float
     focal: float

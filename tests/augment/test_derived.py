@@ -15,6 +15,7 @@ from pipeline.augment.derived import border_weights
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import FIELDS, IGNORE, SPLITS, Facts, Sample
 from pipeline.train import loader, loop
 from pipeline.train import stage as train_stage
@@ -165,6 +166,13 @@ def test_the_weights_decide_the_jobs_fingerprint_and_no_others(root: Path, capsy
     assert marks[2] == marks[3]
     stage.run(params({"border_weights": True}, w0=4.0), root)
     assert capsys.readouterr().out.split()[-1] == "restored"
+
+
+def test_what_is_derived_prepares_no_dataset_anew(root: Path) -> None:
+    one, two = (params({}, w0=w0).datasets["tiny"] for w0 in (4.0, 5.0))
+    assert prepare_stage.fingerprint(one, root) == prepare_stage.fingerprint(two, root)
+    other = one.model_copy(update={"seed": 1})
+    assert prepare_stage.fingerprint(one, root) != prepare_stage.fingerprint(other, root)
 
 
 def test_a_job_learns_from_what_is_staged(root: Path) -> None:
