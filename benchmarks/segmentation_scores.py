@@ -9,7 +9,7 @@ import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from benchmarks import _pairs
-from pipeline.sample import IGNORE, Sample
+from pipeline.sample import IGNORE
 from pipeline.tasks import segmentation
 from pipeline.tasks._learner import Settings
 
@@ -26,14 +26,12 @@ def measure() -> _pairs.Found:
     guesses = np.where(generator.random(truths.shape) < 0.7, truths, generator.integers(0, CLASSES, truths.shape))
     guesses = guesses.astype(np.uint8)
     truths[generator.random(truths.shape) < 0.05] = IGNORE
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    samples = [Sample(str(number), image, semantic=truth) for number, truth in enumerate(truths)]
     known = Settings((), tuple(map(str, range(CLASSES))), (), 3, WIDTH, (0.5,) * 3, (0.5,) * 3)
     tensors = torch.from_numpy(guesses).long(), torch.from_numpy(truths).long()
 
     def ours() -> float:
-        predictions = [segmentation.LabelMap(guess, CLASSES) for guess in guesses]
-        rows = [segmentation.rows(*pair) for pair in zip(samples, predictions, strict=True)]
+        matrices = [segmentation.confusion(*pair, CLASSES) for pair in zip(truths, guesses, strict=True)]
+        rows = [{"confusion": matrix.ravel().tolist(), "boundary": [None] * CLASSES} for matrix in matrices]
         return segmentation.scorer(pa.Table.from_pylist(rows), known)(np.ones(MAPS, np.int64))["mIoU"]
 
     def peer() -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import plugins, studies
+from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.models import _published
 
@@ -49,6 +50,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
         yield from _check_serves(f"jobs.{name}.augmentation", job, params)
+        yield from _check_derived(name, job, params)
     for name, study in params.studies.items():
         yield from _check_study(f"studies.{name}", study, named)
         if name in [*named.get("jobs", []), *studies.WORDS]:
@@ -73,11 +75,13 @@ def _check_folders(params: "Params") -> Faults:
     """`a-b` with policy `c` and `a` with policy `b-c` would share data/augmented/a-b-c."""
     owners: dict[str, str] = {}
     for name, job in params.jobs.items():
-        if job.augmentation is not None:
-            pair = f"dataset {job.dataset} with augmentation {job.augmentation}"
-            other = owners.setdefault(f"{job.dataset}-{job.augmentation}", pair)
+        named = [("loss", field) for field in asked_by(job)]
+        named += [("augmentation", job.augmentation)] if job.augmentation is not None else []
+        for kind, part in named:
+            pair = f"dataset {job.dataset} with {kind} {part}"
+            other = owners.setdefault(f"{job.dataset}-{part}", pair)
             if other != pair:
-                yield f"jobs.{name}.augmentation", f"{pair} and {other} would share one folder. Rename one of them."
+                yield f"jobs.{name}.{kind}", f"{pair} and {other} would share one folder. Rename one of them."
 
 
 def _check_extractors(params: "Params") -> Faults:
@@ -111,6 +115,9 @@ def _check_dataset(place: str, dataset: "Dataset") -> Faults:
         path = Path(dataset.path)
         if path.is_absolute() or ".." in path.parts or path.parts[:2] != ("data", "raw"):
             yield f"{place}.path", f"{dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
+    for name, settings in dataset.derived.items():
+        at = f"{place}.derived.{name}"
+        yield from _check_plugin(at, "augment.derived", name, "build", (at, settings))
 
 
 def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults:
@@ -128,6 +135,22 @@ def _check_serves(place: str, job: "Job", params: "Params") -> Faults:
         tasks = plugins.constant("augment.transforms", name, "TASKS") if known else None
         if tasks is not None and job.task not in tasks:
             yield place, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
+
+
+def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
+    """That what a loss needs is derived for the dataset, and for all images that it is measured on."""
+    study = params.study(name)
+    for field in asked_by(job):
+        if job.dataset in params.datasets and field not in params.datasets[job.dataset].derived:
+            remedy = f"Write `derived: {{{field}: {{}}}}` into datasets.{job.dataset}."
+            yield f"jobs.{name}.loss.{field}", f"{job.dataset} has no {field}. {remedy}"
+        if job.loss[field] is not True:
+            remedy = f"Write true; how it is made is said at datasets.{job.dataset}.derived.{field}."
+            yield f"jobs.{name}.loss.{field}", f"{job.loss[field]!r} is neither true nor false. {remedy}"
+        if params.policy(job.policy).staged.copies:
+            yield f"jobs.{name}.augmentation", f"staged copies have no {field}. Put their transforms into `online`."
+        if study is not None and study.gradients:
+            yield f"jobs.{name}.loss.{field}", f"gradients are measured without {field}. Set gradients to false."
 
 
 def _check_learner(place: str, job: "Job") -> Faults:

@@ -37,6 +37,7 @@ class Dataset(Strict):
     format: str
     path: str | None = None
     options: dict[str, JsonValue] = {}
+    derived: dict[str, dict[str, JsonValue]] = {}
     max_side: int = Field(1024, ge=8)
     split: Split = Split()
     seed: int = 0
@@ -122,8 +123,7 @@ class Job(Strict):
     @property
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
-        started_from = self.pretrained.job if self.pretrained else None
-        named = {"pretrained": started_from, "extractor": self.extractor}
+        named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
         return {role: name for role, name in named.items() if name is not None}
 
 

@@ -22,6 +22,7 @@ KINDS = {
     "tasks": "task",
     "prepare.formats": "format",
     "augment.transforms": "transform",
+    "augment.derived": "derived field",
     "report.sections": "report section",
 }
 

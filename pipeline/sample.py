@@ -4,6 +4,7 @@ At rest a sample is a row of an Arrow file, read memory-mapped: images up to 1 M
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,9 @@ class Sample:
     image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
     (compressed RLE at rest), crowd N, difficult N · semantic: H×W uint8 ids, 255 = ignore · weight: H×W
-    float32 · proposals: P×4 float32 · size: original height and width; from a format, of the image that its
-    annotations are for, and prepare compares · split: where the format prescribes one · source: the file and
-    place that errors name.
+    float32, what a pixel counts besides its class · proposals: P×4 float32 · size: original height and width;
+    from a format, of the image that its annotations are for, and prepare compares · split: where the format
+    prescribes one · source: the file and place that errors name.
     """
 
     id: str
@@ -190,16 +191,16 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
 
 def write_shard(path: Path, samples: Iterable[Sample], *, rows_per_batch: int = 64) -> int:
     """Write samples as one Arrow file; returns how many there were."""
-    count, waiting = 0, []
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-        for sample in samples:
-            waiting.append(to_row(sample))
-            count += 1
-            if len(waiting) == rows_per_batch:
-                writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=SCHEMA))
-                waiting = []
-        if waiting:
-            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=SCHEMA))
+    return write_rows(path, SCHEMA, map(to_row, samples), rows_per_batch=rows_per_batch)
+
+
+def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], *, rows_per_batch: int = 64) -> int:
+    """Write rows as one Arrow file that Shards can read; returns how many there were."""
+    count, waiting = 0, iter(rows)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        while batch := list(itertools.islice(waiting, rows_per_batch)):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+            count += len(batch)
     return count
 
 

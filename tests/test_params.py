@@ -183,6 +183,40 @@ def test_a_task_that_the_architecture_does_not_do(tmp_path: Path, monkeypatch: p
     assert len(lines) == 2
 
 
+SEGMENTER = """
+roster: all
+datasets: {cells: {format: scenes, derived: {border_weights: {sigma: 3}}}, bare: {format: scenes}}
+augmentation: {copied: {staged: {copies: 1}}, border_weights: {}}
+jobs:
+  net: {task: segmentation, architecture: unet, dataset: cells, loss: {border_weights: true}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("dataset: cells", "dataset: bare", "jobs.net.loss.border_weights: bare has no border_weights. Write `derived"),
+        ("_weights: true", "_weights: {w0: 5}", "jobs.net.loss.border_weights: {'w0': 5} is neither true nor false."),
+        ("loss:", "augmentation: copied, loss:", "jobs.net.augmentation: staged copies have no border_weights. Put"),
+        ("loss:", "augmentation: border_weights, loss:", "jobs.net.augmentation: dataset cells with augmentation bor"),
+        ("{sigma:", "{sigmma:", "datasets.cells.derived.border_weights: no option is named 'sigmma'; did you mean"),
+        ("d: {border", "d: {other: {}, border", "datasets.cells.derived.other: no derived field is named 'other'"),
+    ],
+)
+def test_a_derived_field_that_is_not_there(old: str, new: str, told: str, tmp_path: Path) -> None:
+    assert read(tmp_path, SEGMENTER).datasets["cells"].derived == {"border_weights": {"sigma": 3}}
+    assert SEGMENTER.count(old) == 1
+    (line,) = faults(tmp_path, SEGMENTER.replace(old, new))
+    assert line.startswith(told)
+
+
+def test_gradients_are_not_measured_without_the_weights(tmp_path: Path) -> None:
+    study = "{question: q, paper: p, claims: [a > b], gradients: true, variants: {a: {}, b: {lr: 1}}, base: {"
+    base = "task: segmentation, architecture: unet, dataset: cells, loss: {border_weights: true}}}"
+    (line,) = faults(tmp_path, f"{SEGMENTER}studies:\n  s: {study}{base}\n")
+    assert "gradients are measured without border_weights. Set gradients to false." in line
+
+
 def test_one_folder_has_one_owner(tmp_path: Path) -> None:
     job = "{core: true, task: classification, architecture: linear"
     text = f"""

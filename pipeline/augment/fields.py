@@ -34,7 +34,7 @@ def shapes(sample: Sample) -> list[Shape]:
 def of_masks(sample: Sample, changed: Sequence[Shape]) -> dict[str, Any]:
     """Fields of the objects whose changed mask has a pixel left; a box is its mask's extent."""
     places = np.array([place for place, mask in enumerate(changed) if mask.any()], np.int64)
-    boxes = np.array([_extent(changed[place]) for place in places], np.float32).reshape(-1, 4)
+    boxes = np.array([extent(changed[place]) for place in places], np.float32).reshape(-1, 4)
     return _chosen(sample, places) | {"boxes": boxes, "masks": [encode(changed[place]) for place in places]}
 
 
@@ -48,6 +48,7 @@ def _chosen(sample: Sample, places: NDArray[np.int64]) -> dict[str, Any]:
     return {name: value[places] for name, value in values.items() if value is not None}
 
 
-def _extent(mask: Shape) -> tuple[int, int, int, int]:
+def extent(mask: Shape) -> tuple[int, int, int, int]:
+    """The box around what is true, xyxy."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

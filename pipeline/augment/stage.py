@@ -2,45 +2,55 @@
 
 `data/augmented/<dataset>-<policy>/`: `index.npy`, the order of train samples and copies that makes the classes
 equally frequent (balance); `copies-*.arrow`, changed copies of each train image; `policy.json`; and
-`contact_sheet.png`, the images beside what the policy makes of them.
+`contact_sheet.png`, the images beside what the policy makes of them. `data/augmented/<dataset>-<name>/` holds a derived
+field that jobs ask for (pipeline/augment/derived/).
 """
 
+import functools
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, sample, store
-from pipeline.augment import copies, sheet
+from pipeline import images, plugins, sample, store
+from pipeline.augment import copies, joined, sheet
+from pipeline.augment.derived import asked_by
+from pipeline.errors import UserError
 from pipeline.fingerprint import code
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
 
+Options = dict[str, Any]
 KEEP_BYTES = 10_000_000_000
 
 
 def run(params: Params, root: Path) -> None:
     """Bring `data/augmented/` up to date; folders that no job uses any more are removed."""
-    target = root / "data/augmented"
+    target, work = root / "data/augmented", root / ".work/augment"
     target.mkdir(parents=True, exist_ok=True)
     marks = {}
-    pairs = {(job.dataset, job.augmentation) for job in params.selected().values() if job.augmentation is not None}
+    jobs = params.selected().values()
+    pairs = {(job.dataset, job.augmentation) for job in jobs if job.augmentation is not None}
     for dataset, name in sorted(pairs):
         policy, prepared = params.policy(name), root / "data/prepared" / dataset
         mark = marks[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
-
-        def make(path: Path, policy: PolicySettings = policy, prepared: Path = prepared) -> None:
-            _stage(path, policy, prepared)
-
-        how = store.settle(target / f"{dataset}-{name}", mark, root / ".work/augment", make)
+        make = functools.partial(_stage, policy=policy, prepared=prepared)
+        how = store.settle(target / f"{dataset}-{name}", mark, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
         print(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
-    if not pairs:
+    derived = {(job.dataset, name) for job in jobs for name in asked_by(job)}
+    for dataset, name in sorted(derived):
+        options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
+        mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
+        make = functools.partial(_derive, name=name, options=options, prepared=prepared)
+        print(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
+    if not marks:
         print("augment: nothing to do, no job names an augmentation")
     store.keep_only(target, set(marks))
-    store.bound(root / ".work/augment", KEEP_BYTES, set(marks.values()))
+    store.bound(work, KEEP_BYTES, set(marks.values()))
 
 
 def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
@@ -54,6 +64,27 @@ def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
             "albumentations": version("albumentations"),
         }
     )
+
+
+def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
+    return store.digest(
+        {
+            "options": options,
+            "dataset": store.content_digest(prepared),
+            "code": code(["pipeline.augment.joined", f"pipeline.augment.derived.{name}"]),
+        }
+    )
+
+
+def _derive(path: Path, name: str, options: Options, prepared: Path) -> None:
+    store.verify(prepared)
+    module = plugins.load("augment.derived", name)
+    try:
+        compute = module.build(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"params.yaml: datasets.{prepared.name}.derived.{name}: {error}") from error
+    for split in module.SPLITS:
+        joined.write(path / f"{split}-00000.arrow", sample.split(prepared, split), compute)
 
 
 def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:

@@ -29,12 +29,20 @@ DROPPING = 2
 
 
 def build(
-    spec: Spec, *, padding: str = "same", width: int = 64, depth: int = 4, norm: str = "none", dropout: float = 0.5
+    spec: Spec,
+    *,
+    padding: str = "same",
+    width: int = 64,
+    depth: int = 4,
+    norm: str = "none",
+    dropout: float = 0.5,
+    tile: int | None = None,
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S, or B×classes×(S−12·2^depth+8)² where `padding: valid`.
 
     width: maps of the first level, doubled at each of `depth` halvings · dropout: share of values zeroed at the end
-    of the contracting path. S must halve evenly; the error names sizes that do.
+    of the contracting path · tile: where nothing is padded, the side that is predicted at once of a large image (the
+    paper's overlap-tile), for less memory and the same answer. S must halve evenly; the error names sizes that do.
     """
     for option, value, known in (("padding", padding, ("same", "valid")), ("norm", norm, ("none", "batch"))):
         if value not in known:
@@ -42,10 +50,12 @@ def build(
     if width < 1 or depth < 1:
         raise UserError(f"options: unet of width {width} and depth {depth} does not exist; use at least 1 of each")
     sides = Sides(depth, padding == "valid")
+    if tile is not None and (padding != "valid" or tile < 1 or tile % sides.step):
+        raise UserError(f"options.tile: {tile} needs `padding: valid` and a multiple of {sides.step}")
     if not sides.fits(spec.size):
         near = " or ".join(str(side) for side in sides.near(spec.size))
         raise UserError(f"size: {spec.size} does not halve evenly {depth} times in unet; use {near}")
-    network = he_normal(UNet(spec, sides, width, norm == "batch", dropout))
+    network = he_normal(UNet(spec, sides, width, norm == "batch", dropout, tile))
     for layer in network.modules():
         if isinstance(layer, nn.ConvTranspose2d):  # its windows do not overlap: the fan-in is one value of each map
             nn.init.normal_(layer.weight, std=(2 / layer.in_channels) ** 0.5)
@@ -80,9 +90,11 @@ class Sides:
 class UNet(nn.Module):
     """Pairs of 3×3 convolutions at depth + 1 scales, with each level's maps handed across to the way up."""
 
-    def __init__(self, spec: Spec, sides: Sides, width: int, norm: bool, dropout: float) -> None:
+    def __init__(
+        self, spec: Spec, sides: Sides, width: int, norm: bool, dropout: float, tile: int | None = None
+    ) -> None:
         super().__init__()
-        self.sides = sides
+        self.sides, self.tile = sides, tile
         padding = 0 if sides.lost else 1
         depth = sides.step.bit_length() - 1
         widths = [spec.channels, *(width * 2**level for level in range(depth + 1))]
@@ -109,7 +121,7 @@ class UNet(nn.Module):
         return logits
 
     def whole(self, images: Tensor) -> Tensor:
-        """B×C×H×W → logits of every pixel, B×classes×H×W: the paper's mirroring at the border, in one tile."""
+        """B×C×H×W → logits of every pixel, B×classes×H×W: the paper's mirroring at the border."""
         if not self.sides.lost:
             logits: Tensor = self(images)
             return logits
@@ -119,7 +131,19 @@ class UNet(nn.Module):
             border = self.sides.at_least(side + self.sides.lost) - side
             place = np.pad(np.arange(side), (border // 2, border - border // 2), mode="reflect")
             wide = wide.index_select(axis, torch.from_numpy(place).to(images.device))
-        return centre(self(wide), images)
+        return centre(self(wide) if self.tile is None else self._tiled(wide, self.tile), images)
+
+    def _tiled(self, images: Tensor, tile: int) -> Tensor:
+        """The same as `self(images)`, in tiles that begin where the coarsest pooling's windows do."""
+        lost = self.sides.lost
+        least = self.sides.at_least(0) - lost  # every tile is this much more than a multiple of the step
+        height, width = (side - lost for side in images.shape[2:])
+        logits = images.new_empty(len(images), self.output.out_channels, height, width)
+        for top in range(0, max(1, height - least), tile):
+            for left in range(0, max(1, width - least), tile):
+                bottom, right = min(top + tile + least, height), min(left + tile + least, width)
+                logits[..., top:bottom, left:right] = self(images[..., top : bottom + lost, left : right + lost])
+        return logits
 
 
 def _pair(inputs: int, outputs: int, padding: int, norm: bool, dropout: float) -> nn.Sequential:

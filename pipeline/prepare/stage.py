@@ -48,7 +48,7 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     raw = contents(checked(root / dataset.path)) if dataset.path else None
     return store.digest(
         {
-            "settings": dataset.model_dump(),
+            "settings": dataset.model_dump(exclude={"derived"}),
             "raw": raw and store.digest(raw),
             "code": code(["pipeline.prepare.stage", f"pipeline.prepare.formats.{dataset.format}"]),
             "libraries": {library: version(library) for library in LIBRARIES},

@@ -13,6 +13,7 @@ MEANINGS = {
     "mean_iou": "overlap of predicted and true box, averaged: shared area over joint area",
     "mIoU": "overlap of predicted and true area (shared over joint), averaged over classes",
     "IoU": "overlap of predicted and true area of a class: shared area over joint area",
+    "BF1": "how much of the predicted and the true borders lie within 0.75 % of the image's diagonal of each other",
     "fw_IoU": "the same overlap, each class weighing as much as it has pixels",
     "pixel_acc": "share of pixels given the right class",
     "mean_acc": "share of pixels of each class given that class, averaged over classes",

@@ -23,6 +23,8 @@ _COVER = 0.6
 #: turned by this part of the circle, hues of successive ids stay far from all before
 _GOLDEN = 0.618034
 _MOST_NUMBERS = 15
+#: letters of a name that fit beside its colour
+_LONGEST = 14
 
 
 def stack(samples: Sequence[Sample], channels: int) -> Tensor:
@@ -57,15 +59,22 @@ def overlaid(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[np.ui
     return np.where((ids == IGNORE)[..., None], pixels, mixed)
 
 
-def panels(pictures: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Pictures of one size, two a row, each about 112 pixels with its name below."""
-    side, gap = 112, 2
-    canvas = Image.new("RGB", (2 * (side + gap), -(-len(pictures) // 2) * (side + _BAR)), "white")
+def panels(
+    pictures: Mapping[str, NDArray[np.uint8]], legend: Mapping[str, NDArray[np.uint8]] | None = None
+) -> NDArray[np.uint8]:
+    """Pictures of one size, two a row, each about 112 pixels with its name below; last, names with their colours."""
+    side, gap, named = 112, 2, legend or {}
+    bottom = -(-len(pictures) // 2) * (side + _BAR)
+    canvas = Image.new("RGB", (2 * (side + gap), bottom - (-len(named) // 2) * _BAR), "white")
     draw = ImageDraw.Draw(canvas)
     for place, (name, pixels) in enumerate(pictures.items()):
         left, top = place % 2 * (side + 2 * gap), place // 2 * (side + _BAR)
         canvas.paste(Image.fromarray(images.grid([pixels], 1, side=side, gap=0)), (left, top))
         draw.text((left + 3, top + side + 1), name, fill="black", font_size=11)
+    for place, (name, colour) in enumerate(named.items()):
+        left, top = place % 2 * (side + 2 * gap), bottom + place // 2 * _BAR
+        draw.rectangle((left + 3, top + 3, left + 13, top + 13), fill=tuple(colour.tolist()))
+        draw.text((left + 17, top + 1), name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…", "black", font_size=11)
     return np.asarray(canvas)
 
 

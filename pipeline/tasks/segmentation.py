@@ -4,13 +4,13 @@ Scores: mean intersection over union, pixel and mean class accuracy and frequenc
 https://arxiv.org/abs/1411.4038), and each class's IoU. A row holds its image's confusion matrix at stored size and
 scores come from the sum of matrices over the data set: mIoU is no mean over images, void pixels (255) count nowhere,
 and a class that is neither there nor predicted is skipped. (That is torchmetrics' JaccardIndex; its MeanIoU, a mean
-over images, is another quantity.) Losses: cross-entropy, focal (Lin et al. 2017, https://arxiv.org/abs/1708.02002)
-and soft Dice (Milletari et al. 2016, https://arxiv.org/abs/1606.04797).
+over images, is another quantity.) BF1 is the mean over images of the boundary F1 (_boundary.py), that of a class over
+the images in which it has a border.
 """
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,15 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipeline import images
 from pipeline.errors import UserError
-from pipeline.models._blocks import centre
 from pipeline.sample import IGNORE, Sample
 from pipeline.statistics import Counts, Scorer
-from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, panels, stack
+from pipeline.tasks._boundary import boundary_f1
+from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, palette, panels, stack
 from pipeline.tasks._learner import Learner, Settings, weights_of
+from pipeline.tasks._segmenter import LabelMap, Loss, Segmenter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,69 +40,6 @@ HIGHER_IS_BETTER = True
 OUTPUT = {"mask": "string", "classes": "string[]"}
 
 
-@dataclass(frozen=True, slots=True)
-class LabelMap:
-    """A prediction: ids H×W uint8, at the network's size or an image's own, each below `classes`."""
-
-    ids: NDArray[np.uint8]
-    classes: int
-
-    def scaled(self, height: int, width: int) -> NDArray[np.uint8]:
-        """The ids at height×width, each pixel as its nearest."""
-        return images.resize(self.ids, height, width, smooth=False)
-
-
-class _Segmenter(Learner):
-    """A loss at each pixel that is not void; a network that sees only its image's middle learns from that."""
-
-    weight: Tensor
-
-    def __init__(self, network: nn.Module, settings: Settings, weight: Tensor, dice: float, focal: float) -> None:
-        super().__init__(network, settings)
-        self.dice, self.focal = dice, focal
-        self.register_buffer("weight", weight, persistent=False)
-
-    def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
-        """With targets: losses by name. Without: a LabelMap an image, of all of it where the network has `whole`."""
-        if targets is not None:
-            return super().forward(images, targets, phase)
-        run = getattr(self.network, "whole", self.network)
-        return self.predict(run(self.normalise(images)))
-
-    def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """Mean losses of logits B×K×h×w against ids B×H×W, of which only the middle is used where h < H."""
-        logits, truth = outputs.float(), centre(targets, outputs)
-        found = {"focal" if self.focal else "cross_entropy": self._by_pixel(logits, truth)}
-        if self.dice:
-            found["dice"] = self.dice * _dice(logits, truth)
-        return found
-
-    def _by_pixel(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Weighted nats a pixel; void ones count as 0, so that parts of a batch add up and no batch gives nan."""
-        nats = F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="none")
-        weight = self.weight[truth.where(truth != IGNORE, 0)]
-        if self.focal:
-            # a power below 1 has no slope at 0, which is what void and certain pixels would give
-            weight = weight * (-torch.expm1(-nats)).clamp(min=1e-6) ** self.focal
-        return (weight * nats).mean()
-
-    def predict(self, outputs: Tensor) -> list[LabelMap]:
-        """The likeliest class of every pixel."""
-        ids = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
-        return [LabelMap(item, outputs.shape[1]) for item in ids]
-
-
-def _dice(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 − soft Dice, averaged over the classes that an image shows, then over images; 0 for one that is all void."""
-    known = (truth != IGNORE)[..., None]
-    right = F.one_hot(truth.where(known[..., 0], 0), logits.shape[1]) * known
-    guess = logits.softmax(1).movedim(1, -1) * known
-    area = right.sum((1, 2))
-    dice = (2 * (guess * right).sum((1, 2)) + 1) / (guess.sum((1, 2)) + area + 1)
-    shown = (area > 0).float()
-    return (((1 - dice) * shown).sum(1) / shown.sum(1).clamp(min=1)).mean()
-
-
 def learner(
     network: nn.Module,
     settings: Settings,
@@ -110,24 +47,35 @@ def learner(
     class_weights: dict[str, float] | None = None,
     dice: float = 0.0,
     focal: float = 0.0,
+    border_weights: bool = False,
+    patches: float = 1.0,
+    patch_side: int = 32,
 ) -> Learner:
     """A segmenter's learner.
 
     class_weights: what a pixel of a class counts, by the class's name; 1 where not given · dice: weight of the soft
-    Dice loss that is added · focal: the power of 1 − p by which certain pixels count less.
+    Dice loss that is added · focal: the power of 1 − p by which certain pixels count less · border_weights: whether the
+    sample's weights, derived by border_weights, are added to those of the classes · patches: the share of
+    cells, of `patch_side` px each, whose loss by pixel counts at a training step: with the network's stride as side,
+    sampling of the patches that its coarsest outputs see (Long 2015, section 3.4).
     """
     classes = settings.semantic_classes
     if len(classes) > IGNORE:
         raise UserError(f"{len(classes)} semantic classes are too many; {IGNORE} are possible, for ids are bytes")
-    return _Segmenter(network, settings, weights_of(classes, class_weights or {}), dice, focal)
+    if not 0 < patches <= 1 or patch_side < 1:
+        raise UserError(f"loss.patches: {patches} of cells of {patch_side} px; give a share in 0..1, and 1 px or more")
+    loss = Loss(dice, focal, border_weights, patches, patch_side)
+    return Segmenter(network, settings, weights_of(classes, class_weights or {}), loss)
 
 
-def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×H×W and int64 ids B×H×W; all void where an image comes without truth."""
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Any]:
+    """uint8 B×C×H×W and int64 ids B×H×W, all void where an image comes without truth; with weights where samples do."""
     maps = [
         np.full(sample.pixels.shape[:2], IGNORE) if sample.semantic is None else sample.semantic for sample in samples
     ]
-    return stack(samples, settings.channels), torch.from_numpy(np.stack(maps)).long()
+    ids, weights = torch.from_numpy(np.stack(maps)).long(), [sample.weight for sample in samples]
+    known = [weight for weight in weights if weight is not None]
+    return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(known))) if known else ids
 
 
 def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
@@ -138,10 +86,18 @@ def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: i
 
 
 def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
-    """One test image: its confusion matrix at stored size, flat, and 1 − mIoU of the image alone as severity."""
+    """One test image at stored size: confusion matrix, flat, boundary F1 of each class, and 1 − its mIoU as severity.
+
+    boundary: null where the class has no border, neither in the truth nor in the prediction.
+    """
     truth: NDArray[np.uint8] = sample.semantic  # type: ignore[assignment]
     counts = confusion(truth, prediction.scaled(*truth.shape), prediction.classes)
-    return {"confusion": counts.ravel().tolist(), "severity": 1 - _mean(_iou(counts)) if counts.any() else 0.0}
+    borders = boundary_f1(truth, prediction.scaled(*truth.shape), prediction.classes).tolist()
+    return {
+        "confusion": counts.ravel().tolist(),
+        "boundary": [None if isnan(value) else value for value in borders],
+        "severity": 1 - _mean(_iou(counts)) if counts.any() else 0.0,
+    }
 
 
 def _iou(matrix: NDArray[Any]) -> NDArray[np.float64]:
@@ -162,22 +118,33 @@ def _matrices(table: pa.Table, classes: int) -> NDArray[np.float64]:
     return table["confusion"].combine_chunks().flatten().to_numpy().reshape(len(table), classes**2).astype(np.float64)
 
 
+def _borders(table: pa.Table, classes: int) -> NDArray[np.float64]:
+    """N×(1+K) boundary F1: the mean over the classes that have one in an image, then each class's; nan where none."""
+    flat = table["boundary"].combine_chunks().flatten().cast(pa.float64())
+    by_class = flat.to_numpy(zero_copy_only=False).reshape(len(table), classes)
+    means = [_mean(row) for row in by_class]
+    return np.column_stack([means, by_class])
+
+
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
     """A function of row counts that gives all scores."""
     classes = settings.semantic_classes
-    matrices = _matrices(table, len(classes))
+    matrices, borders = _matrices(table, len(classes)), _borders(table, len(classes))
 
     def score(counts: Counts) -> dict[str, float]:
         matrix = (counts @ matrices).reshape(len(classes), len(classes))
         support, iou = matrix.sum(axis=1), _iou(matrix)
         with np.errstate(invalid="ignore"):
             recall, share = matrix.diagonal() / support, support / support.sum()
+            boundary = (counts @ np.nan_to_num(borders)) / (counts @ np.isfinite(borders))
         return {
             "mIoU": _mean(iou),
             "pixel_acc": float((share * np.where(support, recall, 0)).sum()),
             "mean_acc": _mean(recall),
             "fw_IoU": float((share * np.where(support, iou, 0)).sum()),
+            "BF1": float(boundary[0]),
             **{f"IoU[{name}]": float(value) for name, value in zip(classes, iou, strict=True)},
+            **{f"BF1[{name}]": float(value) for name, value in zip(classes, boundary[1:], strict=True)},
         }
 
     return score
@@ -195,11 +162,16 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np.uint8]:
-    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction."""
+    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction.
+
+    Below stands what the colours mean.
+    """
     pixels, truth = sample.pixels, sample.semantic
     guess = prediction.scaled(*pixels.shape[:2])
+    shown_ids = np.setdiff1d(guess if truth is None else [*np.unique(guess), *np.unique(truth)], [IGNORE])
+    legend = {settings.semantic_classes[value]: palette()[value] for value in shown_ids}
     if truth is None:
-        return panels({"image": pixels, "prediction": overlaid(pixels, guess)})
+        return panels({"image": pixels, "prediction": overlaid(pixels, guess)}, legend)
     wrong = (guess != truth) & (truth != IGNORE)
     shown = {
         "image": pixels,
@@ -209,7 +181,7 @@ def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np
             wrong[..., None], np.array(RED, np.uint8), images.luminance(pixels)[..., None]
         ),
     }
-    return panels(shown)
+    return panels(shown, legend)
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:

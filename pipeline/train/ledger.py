@@ -21,7 +21,10 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class Order:
-    """A job to train: its settings, where its data lies, where its work goes, and models it starts from by role."""
+    """A job to train: its settings, where its data lies, where its work goes, models it starts from by role.
+
+    derived: folders of the derived fields that its samples get, by name.
+    """
 
     name: str
     fingerprint: str
@@ -31,6 +34,7 @@ class Order:
     augmented: Path | None
     work: Path
     sources: dict[str, Path] = field(default_factory=dict)
+    derived: dict[str, Path] = field(default_factory=dict)
 
     @property
     def model(self) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline import plugins, sample
+from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
@@ -132,10 +133,13 @@ def subset(labels: Index, number: int, seed: int) -> Index:
     return np.sort(order[np.argsort(rank[order], kind="stable")][:number])
 
 
-def train_samples(job: Job, policy: Settings, prepared: Path, augmented: Path | None) -> Samples:
+def train_samples(
+    job: Job, policy: Settings, prepared: Path, augmented: Path | None, derived: dict[str, Path] | None = None
+) -> Samples:
     """The train split, followed by staged copies and in the staged order where there are any; of it what is asked for.
 
-    Where fewer images are asked for, copies of the others go too.
+    derived: folders of the fields that are joined to the samples, by name; copies have none · Where fewer images are
+    asked for, copies of the others go too.
     """
     settings: dict[str, Any] = {"policy": policy, "seed": job.seed, "classes": len(sample.facts(prepared).classes)}
     stored, index = sample.split(prepared, "train"), None
@@ -151,7 +155,7 @@ def train_samples(job: Job, policy: Settings, prepared: Path, augmented: Path | 
     if job.sampling == "balanced":
         labels = _labels(stored)
         settings["labels"] = labels if index is None else labels[index]
-    return Samples(stored, job.size, index=index, **settings)
+    return Samples(joined(stored, "train", derived or {}), job.size, index=index, **settings)
 
 
 def _asked(job: Job, images: int) -> int:

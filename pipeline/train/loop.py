@@ -50,7 +50,7 @@ class Trainer:
         self.facts = sample.facts(order.prepared)
         self.description = _stored.describe(self.job, self.facts)
         self.settings = _stored.settings(self.job, self.facts)
-        self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented)
+        self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented, order.derived)
         self.held_out = loader.Samples(sample.split(order.prepared, "val"), self.job.size)
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")

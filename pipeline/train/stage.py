@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import plugins, sample, store
+from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
@@ -64,6 +65,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     facts = sample.facts(prepared)
     _check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
+    derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
     policy = params.policy(job.policy)
     modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
     modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
@@ -83,8 +85,9 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
+        derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
-    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark, paths)
+    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark, paths, derived)
 
 
 def _file(name: str, path: Path) -> Path:

@@ -1,5 +1,7 @@
 """U-Net is the published network: counts, sides, crops, mirroring, dropout and initial weights."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +110,41 @@ def test_the_whole_image_is_predicted_by_mirroring(size: int) -> None:
     mirrored = np.pad(images.numpy(), [(0, 0), (0, 0), (border, border), (border, border)], mode="reflect")
     expected = network(torch.from_numpy(mirrored))
     torch.testing.assert_close(found, centre(expected, images))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("depth", "tile"), [(1, 2), (1, 20), (2, 4), (2, 12), (2, 400), (3, 16)])
+def test_tiles_have_no_seam(depth: int, tile: int) -> None:
+    """The answer is that of the whole image in one pass, to the last digits of float64."""
+    torch.manual_seed(0)
+    sides = unet.Sides(depth, True)
+    size = sides.at_least(70)
+    options = {"padding": "valid", "width": 2, "depth": depth, "dropout": 0, "tile": tile}
+    network = build(2, 3, size, **options).double().eval()
+    images = torch.rand(2, 2, size, 46, dtype=torch.float64)
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda _module, inputs: seen.append(max(inputs[0].shape[2:])))
+    found = network.whole(images)
+    assert (len(seen) > 1) == (tile < 70)
+    assert max(seen) <= tile + sides.at_least(0)
+    network.tile = None
+    torch.testing.assert_close(found, network.whole(images), rtol=1e-11, atol=1e-12)
+
+
+@torch.no_grad()
+def test_a_tile_that_began_between_the_poolings_windows_would_differ() -> None:
+    network, images = small("valid", 72).double(), torch.rand(1, 2, 72, 72, dtype=torch.float64)
+    logits = network(images)
+    for start, same in ((4, True), (8, True), (1, False), (2, False)):
+        part = network(images[..., start : start + 60, :60])
+        side = part.shape[2]
+        assert torch.allclose(part, logits[..., start : start + side, :side], rtol=1e-11) == same
+
+
+@pytest.mark.parametrize("options", [{"tile": 16}, {"tile": 20, "padding": "valid"}, {"tile": 0, "padding": "valid"}])
+def test_a_tile_that_would_have_seams_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"options\.tile: .* needs `padding: valid` and a multiple of 16"):
+        unet.build(Spec("segmentation", 2, 1, 188), width=1, **options)
 
 
 def test_the_papers_tile_is_mirrored_to_sides_that_halve_evenly() -> None:

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.coco import read
 from pipeline.prepare.stage import run
-from pipeline.sample import Classes, Fault, Sample, facts, split
+from pipeline.sample import IGNORE, Classes, Fault, Sample, facts, split
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
@@ -53,6 +53,25 @@ def listing(root: Path, **options: Any) -> tuple[Classes, list[Sample], list[Fau
     classes, *items = read(root, **options)
     assert isinstance(classes, Classes)
     return classes, [item for item in items if isinstance(item, Sample)], [i for i in items if isinstance(i, Fault)]
+
+
+def test_label_maps_of_masks(tmp_path: Path) -> None:
+    """A cat on a dog is void, a second dog on it is dog, and what nobody drew is background."""
+    lay(tmp_path, content())
+    classes, samples, _ = listing(tmp_path, semantic=True)
+    assert (classes.things, classes.semantic) == (("cat", "dog"), ("background", "cat", "dog"))
+    first, second = (item.semantic for item in samples)
+    expected = np.full((8, 9), 2)
+    expected[1:4, 2:6] = IGNORE
+    np.testing.assert_array_equal(first, expected)
+    assert second is not None
+    assert not second.any()
+    lay(tmp_path, content(annotations=content()["annotations"][:1]))
+    cat = listing(tmp_path, semantic=True)[1][0].semantic
+    np.testing.assert_array_equal(cat, np.where(expected == IGNORE, 1, 0))
+    assert listing(tmp_path)[0].semantic == ()
+    with pytest.raises(UserError, match=r"option semantic: .*found 2 classes and no masks"):
+        listing(tmp_path, semantic=True, masks=False)
 
 
 def test_boxes_masks_and_crowds(tmp_path: Path) -> None:

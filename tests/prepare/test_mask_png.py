@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.prepare.formats.mask_png import read
+from pipeline.prepare.formats._files import scan
+from pipeline.prepare.formats.mask_png import read, recognise
 from pipeline.prepare.validate import misfits
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
@@ -113,6 +114,57 @@ def test_roboflow_table_names_the_classes(tmp_path: Path) -> None:
     (tmp_path / "test" / "_classes.csv").write_text("filename, road\n1.jpg, 1\n")
     with pytest.raises(UserError, match="not a table"):
         list(read(tmp_path))
+
+
+CITY = {"images": "leftImg8bit", "masks": "gtFine", "image_ending": "_leftImg8bit", "mask_ending": "_gtFine_labelIds"}
+
+
+def cityscapes(root: Path) -> None:
+    """The folders of Cityscapes: beside the ids lie the same in colour, instances, and outlines."""
+    for split, city in (("train", "aachen"), ("val", "ulm")):
+        for number in range(2):
+            stem = f"{city}_00000{number}_000019"
+            save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", np.zeros((1, 4, 3)).tolist())
+            folder = root / "gtFine" / split / city
+            save(folder / f"{stem}_gtFine_labelIds.png", [[7, 11, 3, 7]])
+            save(folder / f"{stem}_gtFine_color.png", [[[128, 64, 128]] * 4])
+            save(folder / f"{stem}_gtFine_instanceIds.png", [[7, 11, 3, 7]])
+            save(folder / f"{stem}_gtFine_labelTrainIds.png", [[0, 2, 255, 0]])
+            (folder / f"{stem}_gtFine_polygons.json").write_text("{}")
+
+
+def test_cityscapes(tmp_path: Path) -> None:
+    cityscapes(tmp_path)
+    options: dict[str, Any] = {"classes": ["road", "building"], "values": [7, 11], **CITY}
+    _, samples, faults = listing(tmp_path, **options, ignore_others=True)
+    assert faults == {}
+    assert [(item.split, item.semantic.tolist()) for item in samples.values() if item.semantic is not None] == [
+        (split, [[0, 1, IGNORE, 0]]) for split in ("train", "train", "val", "val")
+    ]
+    told = listing(tmp_path, **options)[2]
+    assert len(told) == 4
+    assert all("unknown values 3 on 1 px" in text and "`ignore_others`" in text for text in told.values())
+    by_train = {**CITY, "mask_ending": "_gtFine_labelTrainIds"}
+    classes = ["road", "sidewalk", "building"]
+    assert [ids.tolist() for ids in maps(tmp_path, classes=classes, **by_train)] == [[[0, 2, IGNORE, 0]]] * 4
+    found = recognise(scan(tmp_path))
+    assert found == {**CITY, "classes": ["class-3", "class-7", "class-11"], "values": [3, 7, 11]}
+    assert [ids.tolist() for ids in maps(tmp_path, **found)] == [[[1, 2, 0, 1]]] * 4
+
+
+def test_ade(tmp_path: Path) -> None:
+    """0 is what nobody named, and classes are counted from 1."""
+    for split in ("training", "validation"):
+        save(tmp_path / "images" / split / f"ADE_{split}_1.jpg", np.zeros((1, 4, 3)).tolist())
+        save(tmp_path / "annotations" / split / f"ADE_{split}_1.png", [[0, 1, 3, 2]])
+    names = ["wall", "building", "sky"]
+    _, samples, faults = listing(tmp_path, classes=names, masks="annotations", ignore=0)
+    assert faults == {}
+    assert {item.split for item in samples.values()} == {"train", "val"}
+    assert [ids.tolist() for ids in maps(tmp_path, classes=names, masks="annotations", ignore=0)] == [
+        [[IGNORE, 0, 2, 1]]
+    ] * 2
+    assert "unknown values 3 on 1 px" in str(listing(tmp_path, classes=names, masks="annotations")[2])
 
 
 def test_lonely_and_doubled_files(tmp_path: Path) -> None:

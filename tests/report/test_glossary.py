@@ -11,9 +11,9 @@ from pipeline.report._glossary import MEANINGS, meaning
 from pipeline.sample import Sample
 from pipeline.tasks._detection import Found
 from pipeline.tasks._learner import Settings
+from pipeline.tasks._segmenter import LabelMap
 from pipeline.tasks.generation import Generated
 from pipeline.tasks.localization import Looked
-from pipeline.tasks.segmentation import LabelMap
 
 SETTINGS = Settings(("a", "b"), ("ground", "a"), (1, 1), 3, 128, (0.5,) * 3, (0.5,) * 3)
 PIXELS = np.zeros((128, 128, 3), np.uint8)

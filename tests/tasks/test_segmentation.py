@@ -23,8 +23,10 @@ from pipeline.models import unet
 from pipeline.models._spec import Spec
 from pipeline.sample import IGNORE, Sample
 from pipeline.tasks import segmentation
+from pipeline.tasks._boundary import boundary_f1
+from pipeline.tasks._images import palette
 from pipeline.tasks._learner import Settings
-from pipeline.tasks.segmentation import LabelMap
+from pipeline.tasks._segmenter import LabelMap
 
 NAMES = ("background", "cat", "dog", "owl", "emu", "yak")
 SETTINGS = Settings((), NAMES, (), 3, 8, (0.5,) * 3, (0.25,) * 3)
@@ -153,15 +155,88 @@ def test_a_set_that_is_all_void_has_no_score_and_no_warning() -> None:
     assert all(np.isnan(value) for value in found.values())
 
 
+def boundary_by_brute_force(truth: Ids, guess: Ids, number: int) -> float:
+    """Every border pixel of a class against every other; nan where there is none."""
+
+    def border(ids: Ids) -> list[tuple[int, int]]:
+        found = []
+        for (row, column), value in np.ndenumerate(ids):
+            for y, x in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                inside = 0 <= y < ids.shape[0] and 0 <= x < ids.shape[1]
+                if (
+                    value == number
+                    and inside
+                    and ids[y, x] != number
+                    and IGNORE not in (truth[y, x], truth[row, column])
+                ):
+                    found.append((row, column))
+                    break
+        return found
+
+    def near(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> float:
+        reach = 0.0075 * np.hypot(*truth.shape)
+        return float(np.mean([any(np.hypot(a - c, b - d) <= reach for c, d in others) for a, b in some]))
+
+    right, said = border(truth), border(guess)
+    if not right and not said:
+        return float("nan")
+    if not right or not said:
+        return 0.0
+    precision, recall = near(said, right), near(right, said)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def shapes(seed: int, height: int, width: int) -> tuple[Ids, Ids]:
+    """A map of rectangles with void, and one in which each lies a little beside."""
+    draw = np.random.default_rng(seed)
+    truth, guess = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    for value in (1, 2, 3, 1):
+        top, left, high, wide = draw.integers((0, 0, 5, 5), (height - 8, width - 8, 20, 20))
+        truth[top : top + high, left : left + wide] = value
+        down, right = draw.integers(0, 4, 2)
+        guess[top + down : top + high + down, left + right : left + wide] = value
+    guess[:4, :4] = 4  # not there
+    truth[-3:, : width // 2] = IGNORE
+    return truth, guess
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 50), (150, 120)])
+def test_boundary_f1_by_brute_force(height: int, width: int) -> None:
+    """A border at most 0.48 px, or 1.44 px, away is met: the pixel itself, or also one beside or across a corner."""
+    pairs = [shapes(seed, height, width) for seed in range(4)]
+    truths, guesses = [truth for truth, _ in pairs], [guess for _, guess in pairs]
+    expected = np.array([[boundary_by_brute_force(*pair, number) for number in range(6)] for pair in pairs])
+    found = [boundary_f1(*pair, 6) for pair in pairs]
+    np.testing.assert_allclose(found, expected)
+    assert 0.05 < np.nanmean(expected) < 0.95
+    scores = score(truths, guesses)
+    for number, name in enumerate(NAMES):
+        known = expected[:, number][np.isfinite(expected[:, number])]
+        assert scores[f"BF1[{name}]"] == pytest.approx(known.mean() if len(known) else np.nan, nan_ok=True)
+    assert scores["BF1"] == pytest.approx(np.nanmean(expected, axis=1).mean())
+    assert scores["BF1[emu]"] == 0
+    assert np.isnan(scores["BF1[yak]"])
+
+
+def test_boundary_f1_sees_what_iou_hardly_does() -> None:
+    """A border one pixel off costs a large thing little IoU and, beyond the tolerance, all of its border."""
+    truth, near, far = (np.zeros((200, 200), np.uint8) for _ in range(3))
+    truth[:, 100:] = near[:, 101:] = far[:, 104:] = 1
+    assert boundary_f1(truth, truth, 2).tolist() == boundary_f1(truth, near, 2).tolist() == [1, 1]
+    assert boundary_f1(truth, far, 2).tolist() == [0, 0]
+    assert score([truth], [far], 2)["mIoU"] > 0.95
+
+
 def test_a_row() -> None:
     truth = np.array([[0, 0, 1, 1], [0, 0, IGNORE, 1]], np.uint8)
     row = segmentation.rows(sample(truth), LabelMap(np.array([[0, 1]], np.uint8), 3))  # enlarged to 0 0 1 1
-    assert row == {"confusion": [4, 0, 0, 0, 3, 0, 0, 0, 0], "severity": 0.0}
+    assert row == {"confusion": [4, 0, 0, 0, 3, 0, 0, 0, 0], "boundary": [1.0, 1.0, None], "severity": 0.0}
     row = segmentation.rows(sample(truth), LabelMap(np.zeros((2, 4), np.uint8), 3))
-    assert row == {"confusion": [4, 0, 0, 3, 0, 0, 0, 0, 0], "severity": pytest.approx(1 - (4 / 7 + 0) / 2)}
+    assert row["confusion"] == [4, 0, 0, 3, 0, 0, 0, 0, 0]
+    assert (row["boundary"], row["severity"]) == ([0, 0, None], pytest.approx(1 - (4 / 7 + 0) / 2))
     assert json.loads(json.dumps(row)) == row
     void = segmentation.rows(sample(np.full((2, 2), IGNORE, np.uint8)), LabelMap(np.zeros((2, 2), np.uint8), 3))
-    assert void == {"confusion": [0] * 9, "severity": 0.0}
+    assert void == {"confusion": [0] * 9, "boundary": [None] * 3, "severity": 0.0}
 
 
 def test_collate_stacks_images_and_ids() -> None:
@@ -170,13 +245,16 @@ def test_collate_stacks_images_and_ids() -> None:
     assert (stacked.shape, stacked.dtype) == ((2, 3, 2, 2), torch.uint8)
     assert targets.dtype == torch.int64
     assert targets.tolist() == [truth.tolist(), [[IGNORE] * 2] * 2]
+    weighed = dataclasses.replace(sample(truth), weight=np.array([[0, 9], [0.5, 1]], np.float32))
+    _, (ids, weights) = segmentation.collate([weighed], SETTINGS)
+    assert (ids.tolist(), weights.tolist()) == ([truth.tolist()], [[[0, 9], [0.5, 1]]])
 
 
 LOGITS = torch.tensor([[[2.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]], [[-1.0, 0.5, 0.0]]])[None]  # 1×3×1×3
 TRUTH = torch.tensor([[[0, 2, IGNORE]]])
 
 
-def losses(logits: torch.Tensor = LOGITS, truth: torch.Tensor = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
+def losses(logits: torch.Tensor = LOGITS, truth: Any = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
     return segmentation.learner(nn.Identity(), known(3), **options).losses(logits, truth, "train")
 
 
@@ -192,6 +270,9 @@ def test_losses_by_hand() -> None:
     assert {name: float(loss) for name, loss in losses().items()} == {"cross_entropy": pytest.approx(nats.sum() / 3)}
     weighted = losses(class_weights={"dog": 3.0, "background": 0.5})["cross_entropy"]
     assert float(weighted) == pytest.approx((0.5 * nats[0] + 3 * nats[1]) / 3)
+    border = torch.tensor([[[0.25, 4.0, 100.0]]])  # the last is void
+    weighted = losses(truth=(TRUTH, border), border_weights=True, class_weights={"dog": 3.0})["cross_entropy"]
+    assert float(weighted) == pytest.approx((1.25 * nats[0] + 7 * nats[1]) / 3)
     focal = losses(focal=2.0)
     assert list(focal) == ["focal"]
     assert float(focal["focal"]) == pytest.approx((nats * (1 - np.exp(-nats)) ** 2).sum() / 3)
@@ -233,6 +314,37 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
         assert float(parts[0][name] * 2 + parts[1][name]) / 3 == pytest.approx(float(value), rel=1e-5)
 
 
+def test_patches_are_whole_cells_drawn_anew_whose_mean_is_the_loss_of_all() -> None:
+    torch.manual_seed(0)
+    learner = segmentation.learner(nn.Identity(), known(3), patches=0.25, patch_side=4)
+    truth = torch.randint(0, 3, (3, 10, 14))
+    truth[0, :5] = IGNORE
+    logits = torch.randn(3, 3, 10, 14, requires_grad=True)
+    whole = losses(logits, truth)["cross_entropy"].item()
+    found, masks = [], []
+    for _ in range(400):
+        (loss,) = learner.losses(logits, truth, "train").values()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        found.append(loss.item())
+        masks.append(gradient.abs().sum(1) > 0)
+    assert np.mean(found) == pytest.approx(whole, abs=float(np.std(found)) / 5)
+    assert np.std(found) > 0.1 * whole
+    assert not torch.equal(masks[0], masks[1])
+    counted = torch.stack(masks).float()
+    for top, left in ((0, 0), (4, 8), (8, 12)):  # the last cell lies half outside
+        cell = counted[:, 1, top : top + 4, left : left + 4].flatten(1)
+        assert torch.equal(cell.amin(1), cell.amax(1))
+        assert float(cell.mean()) == pytest.approx(0.25, abs=0.09)
+    assert torch.corrcoef(counted[:, 1, ::4, ::4].flatten(1).T).fill_diagonal_(0).abs().max() < 0.25  # independent
+    assert learner.eval().losses(logits, truth, "train")["cross_entropy"].item() == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("options", [{"patches": 0.0}, {"patches": 1.5}, {"patches": 0.5, "patch_side": 0}])
+def test_a_share_of_patches_lies_between_none_and_all(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"loss\.patches: .* give a share in 0\.\.1"):
+        segmentation.learner(nn.Identity(), SETTINGS, **options)
+
+
 @torch.no_grad()
 def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> None:
     torch.manual_seed(0)
@@ -246,6 +358,10 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     assert float(learner(pixels, elsewhere)["cross_entropy"]) == 0
     expected = nn.functional.cross_entropy(network(learner.normalise(pixels)), truth[:, 20:24, 20:24])
     assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
+    border = torch.full((2, 44, 44), 50.0)
+    border[:, 20:24, 20:24] = 1  # a pixel of class weight 1 counts twice
+    asking = segmentation.learner(network, known(3), border_weights=True)
+    assert float(asking(pixels, (truth, border))["cross_entropy"]) == pytest.approx(2 * float(expected))
     predictions = learner(pixels)
     middle = network(learner.normalise(pixels)).argmax(1)
     assert [(item.ids.shape, item.ids.dtype, item.classes) for item in predictions] == [((44, 44), np.uint8, 3)] * 2
@@ -309,7 +425,10 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     truth[:20] = 1
     item, prediction = sample(truth), LabelMap(np.array([[1, 1], [0, 2]], np.uint8), 6)
     picture = segmentation.draw(item, prediction, SETTINGS)
-    assert picture.shape == (256, 228, 3)
+    assert picture.shape == (256 + 2 * 16, 228, 3)  # three classes are shown, two a line
+    colours = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
+    assert colours == [*palette()[:3].tolist(), [255] * 3]
+    assert np.all(picture[256:, 17:100] < 128, axis=2).any()  # a name is written
     assert picture.dtype == np.uint8
     plain, true, guessed, wrong = (
         picture[:112, :112],

@@ -8,16 +8,21 @@ the image's corner. A category 0 that no annotation uses and that only heads the
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES, ImageError
+from pipeline.masks import decode
 from pipeline.prepare.formats._coco import Document, load, thing
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats._things import plain, sample, split_of, upright_size
-from pipeline.sample import Classes, Fault, Sample
+from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 Names = list[PurePosixPath]
 
@@ -28,6 +33,7 @@ def read(
     annotations: str | list[str] | None = None,
     images: str | None = None,
     masks: bool = True,
+    semantic: bool = False,
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
 
@@ -35,13 +41,14 @@ def read(
     `annotations/instances_*.json`, else all of `annotations/`, else those right in the path. A file or folder name
     with the word train, val, valid or test gives the split.
     images: the folder that `file_name` counts from; if left out, the json's own, else wherever the name is unique.
-    masks: false reads the boxes alone.
+    masks: false reads the boxes alone. semantic: true also makes label maps of the masks, with a class `background`
+    first; pixels of several classes count for nothing.
     """
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
     classes, faults = _classes(documents)
-    yield Classes(classes)
+    yield Classes(classes, ("background", *classes) if semantic else ())
     yield from tree.faults
     if not chosen:
         yield Fault(".", "holds no annotation file (*.json). Add it, or name it by the option `annotations`.")
@@ -52,14 +59,29 @@ def read(
         for entries in document.annotations.values()
         for entry in entries
     )
+    if semantic and (not drawn or len(classes) >= IGNORE):
+        told = f"{len(classes)} classes and {'masks' if drawn else 'no masks'}"
+        raise UserError(f"option semantic: label maps need masks of at most {IGNORE - 1} classes; found {told}.")
     finder = _Finder(tree, images)
     for document in documents:
         yield from document.faults
-        yield from _samples(tree, document, classes, finder, drawn)
+        for item in _samples(tree, document, classes, finder, drawn):
+            yield replace(item, semantic=_label_map(item)) if semantic and isinstance(item, Sample) else item
     yield from finder.left()
     yield from ignored(
         tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in chosen]
     )
+
+
+def _label_map(item: Sample) -> NDArray[np.uint8]:
+    """1 + the class of the things at each pixel, 0 where there is none, and void where they are of several."""
+    assert item.size is not None
+    assert item.labels is not None
+    ids = np.zeros(item.size, np.uint8)
+    for label, mask in zip(item.labels.tolist(), item.masks or (), strict=True):
+        inside = decode(mask, *item.size)
+        ids[inside] = np.where(np.isin(ids[inside], (0, label + 1)), label + 1, IGNORE)
+    return ids
 
 
 def recognise(tree: Tree) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """image_folder: a folder a class, as torchvision's ImageFolder reads it: `cat/1.jpg`, `dog/2.jpg`.
 
-Class folders lie directly under the path, or under `train`, `val` (or `valid`, `validation`) and `test`, which
+Class folders lie directly under the path, or under `train`, `val` and `test` (or other words of SPLITS), which
 then give the split. Classes are numbered in sorted order of their names; folders inside a class folder belong to it.
 """
 
@@ -16,7 +16,15 @@ from pipeline.sample import Classes, Fault, Sample
 
 #: folders whose names say what lies in them, as in other formats, rather than a class
 ROLES = frozenset({"annotations", "images", "img", "imgs", "jpegimages", "labels", "masks"})
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "training": "train",
+    "testing": "test",
+}
 
 
 def read(path: Path | None, *, group: str | None = None) -> Iterator[Classes | Sample | Fault]:

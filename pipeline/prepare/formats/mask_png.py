@@ -1,15 +1,16 @@
 """mask_png: label maps as pictures: `images/1.jpg` with `masks/1.png`, or `1.jpg` with `1_mask.png` beside it.
 
 A pixel of a mask is a class id (of a palette: the index), or whatever `values` says; 255 counts for nothing. Folders
-`train`, `val` (or `valid`, `validation`) and `test`, above or below `images` and `masks`, give the split. Names come
-from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks".
+`train`, `val` and `test` (`training`, `validation`, …), above or below `images` and `masks`, give the split. Names come
+from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks". ADE20K is read by the
+options `masks: annotations, ignore: 0`, Cityscapes by those in _layout.py, which `convline add` finds by itself.
 """
 
 import contextlib
 import csv
-import re
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,21 +21,18 @@ from PIL import Image, ImageOps
 from pipeline.errors import UserError
 from pipeline.images import MAX_PIXELS, SUFFIXES
 from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats._layout import LAYOUTS, Layout, Pairs, paired
 from pipeline.prepare.formats.image_folder import SPLITS
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 TABLE = "_classes.csv"
-#: what a mask's name may have more than its image's
-ENDING = re.compile(r"[-_. ](mask|label|gt|seg)s?$", re.IGNORECASE)
 EXACT, LOSSY = ("PNG", "BMP", "GIF", "TIFF"), ("JPEG", "WEBP")
 SHOWN = 3
-#: usual names of the two folders, and how many values can be classes where nothing names them
-FOLDERS = (("images", "masks"), ("images", "labels"), ("images", "annotations"), ("image", "mask"), ("imgs", "masks"))
+#: how many values can be classes where nothing names them
 MOST_GUESSED = 32
 
 #: a grey value, or red, green and blue
 Value = int | list[int]
-Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 
 
 class _MaskError(Exception):
@@ -43,12 +41,16 @@ class _MaskError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Legend:
-    """What stands for each class in the masks: levels, or colours as 0xRRGGBB; `ignore` counts for nothing."""
+    """What stands for each class in the masks: levels, or colours as 0xRRGGBB; `ignore` counts for nothing.
+
+    others: whether all other values count for nothing, too.
+    """
 
     names: tuple[str, ...]
     values: tuple[int, ...]
     ignore: int
     coloured: bool
+    others: bool
 
 
 def read(
@@ -59,26 +61,32 @@ def read(
     ignore: Value = IGNORE,
     images: str = "images",
     masks: str = "masks",
+    image_ending: str = "",
+    mask_ending: str = "",
+    ignore_others: bool = False,
 ) -> Iterator[Classes | Sample | Fault]:
     """Images with their label maps.
 
     classes: names of the classes, background first where there is one · values: what stands for each of them in
-    the masks, in the same order: grey values or [red, green, blue]; by default 0, 1, 2, …, and for two classes 0
-    and 255 if no mask holds a 1 · ignore: value or colour of pixels that count for nothing · images, masks: names
-    of the folders that hold them.
+    the masks, in the same order: grey values or [red, green, blue]; by default 0, 1, 2, … without `ignore`, and for two
+    classes 0 and 255 if no mask holds a 1 · ignore: value or colour of pixels that count for nothing · ignore_others:
+    whether pixels of all other values count for nothing, too, or are faults · images, masks: names of the folders that
+    hold them · image_ending, mask_ending: what their names have more than the part that is common to both; pictures
+    without it are left alone.
     """
-    for option, folder in {"images": images, "masks": masks}.items():
-        if not isinstance(folder, str):
-            raise UserError(f"option {option}: {folder!r} is no folder's name. Put it into quotes.")
-    tree = scan(path)
-    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    names = {"images": images, "masks": masks, "image_ending": image_ending, "mask_ending": mask_ending}
+    for option, name in names.items():
+        if not isinstance(name, str):
+            raise UserError(f"option {option}: {name!r} is no name. Put it into quotes.")
+    tree, layout = scan(path), Layout(**names)
+    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES and layout.reads(name)]
     tables = [name for name in tree.files if name.name == TABLE]
-    pairs, faults = _pairs(pictures, images.casefold(), masks.casefold())
+    pairs, faults = paired(pictures, layout)
     if pairs and classes is None:
         classes, values = _table(tree.root, tables, values)
-    if pairs and values is None and len(classes or ()) == 2 and _binary(tree.root, pairs):
+    if pairs and values is None and len(classes or ()) == 2 and ignore == IGNORE and _binary(tree.root, pairs):
         values = [0, 255]
-    legend = _legend(classes or [], values, ignore)
+    legend = _legend(classes or [], values, ignore, others=ignore_others)
     yield Classes(semantic=legend.names)
     yield from tree.faults + faults
     yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables}])
@@ -94,15 +102,17 @@ def read(
 def recognise(tree: Tree) -> dict[str, Any] | None:
     """The folders' names, and names for what the masks hold where nothing gives them: to be made better by hand."""
     pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
-    for images, masks in FOLDERS:
-        pairs, _ = _pairs(pictures, images, masks)
-        if len(pairs) * 4 > len(pictures):  # an image and its mask are two
+    for layout in LAYOUTS:
+        wanted = [name for name in pictures if layout.reads(name)]
+        pairs, _ = paired(wanted, layout)
+        if len(pairs) * 4 > len(wanted):  # an image and its mask are two
             break
     else:
         return None
     named = any(name.name == TABLE for name in tree.files)
-    folders = {option: name for option, name in {"images": images, "masks": masks}.items() if name != option}
-    return folders | ({} if named else _guessed(tree.root, pairs))
+    usual = asdict(Layout())
+    options = {option: name for option, name in asdict(layout).items() if name != usual[option]}
+    return options | ({} if named else _guessed(tree.root, pairs))
 
 
 def _guessed(root: Path, pairs: Pairs) -> dict[str, Any]:
@@ -129,32 +139,6 @@ def _split(name: PurePosixPath) -> str | None:
     return next((SPLITS[part.lower()] for part in name.parts[:-1][:2] if part.lower() in SPLITS), None)
 
 
-def _pairs(pictures: list[PurePosixPath], images: str, masks: str) -> tuple[Pairs, list[Fault]]:
-    """Images with their masks, and a fault for each that has no partner or several."""
-    known: dict[tuple[str, ...], PurePosixPath] = {}
-    found: dict[tuple[str, ...], PurePosixPath] = {}
-    faults, waiting = [], []
-    for name in pictures:
-        folders = [part.casefold() for part in name.parts[:-1]]
-        key = (*(part for part in name.parts[:-1] if part.casefold() not in {images, masks}), name.stem)
-        if masks in folders or (images not in folders and ENDING.search(name.stem)):
-            waiting.append((key, name))
-        elif known.setdefault(key, name) != name:
-            faults.append(Fault(str(name), f"named like {known[key]}, so their masks can't be told. Rename one."))
-    for key, mask in waiting:
-        key = key if key in known else (*key[:-1], ENDING.sub("", key[-1]))
-        if key not in known:
-            faults.append(Fault(str(mask), "a mask without an image of its name. Add the image or remove the mask."))
-        elif found.setdefault(key, mask) != mask:
-            faults.append(Fault(str(mask), f"a second mask for {known[key]}, beside {found[key]}. Remove one."))
-    if not found:
-        advice = f"Put images into {images}/ and masks of their names into {masks}/, or name the folders by options."
-        return [], [Fault(".", f"holds no image with a mask, but {len(pictures):,} pictures. {advice}")]
-    for key in sorted(set(known) - set(found)):
-        faults.append(Fault(str(known[key]), "an image without a mask of its name. Add the mask or remove the image."))
-    return [(known[key], found[key]) for key in known if key in found], faults
-
-
 def _table(root: Path, tables: list[PurePosixPath], values: list[Value] | None) -> tuple[list[str], list[Value]]:
     """Names and values as `_classes.csv` gives them: `Pixel Value, Class`, one a line."""
     if not tables:
@@ -175,19 +159,20 @@ def _table(root: Path, tables: list[PurePosixPath], values: list[Value] | None) 
     return [label for _, label in read[0]], [value for value, _ in read[0]]
 
 
-def _legend(classes: list[str], values: list[Value] | None, ignore: Value) -> _Legend:
+def _legend(classes: list[str], values: list[Value] | None, ignore: Value, *, others: bool) -> _Legend:
     if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
         raise UserError(f"option classes: {classes!r} is no list of names. Write [background, road, …].")
     if len(set(classes)) < len(classes) or len(classes) > IGNORE:
         raise UserError(f"option classes: a name occurs twice, or there are more than {IGNORE}. Correct it.")
-    wanted: list[Value] = list(range(len(classes))) if values is None else values
+    counted = (value for value in range(IGNORE + 1) if value != ignore)
+    wanted: list[Value] = list(itertools.islice(counted, len(classes))) if values is None else values
     if not isinstance(wanted, list) or len(wanted) != len(classes):
         raise UserError(f"option values: {wanted!r} are not {len(classes)}, one for each of the classes. Correct it.")
     coloured = any(isinstance(value, list) for value in [*wanted, ignore])
     codes = tuple(_code("values", value, coloured) for value in wanted)
     if len(set(codes)) < len(codes):
         raise UserError(f"option values: {wanted!r} has one twice. Give each class its own.")
-    return _Legend(tuple(classes), codes, _code("ignore", ignore, coloured), coloured)
+    return _Legend(tuple(classes), codes, _code("ignore", ignore, coloured), coloured, others)
 
 
 def _code(option: str, value: Value, coloured: bool) -> int:
@@ -246,15 +231,18 @@ def _ids(levels: NDArray[np.int64], legend: _Legend) -> NDArray[np.uint8]:
     meanings = {legend.ignore: IGNORE} | {value: number for number, value in enumerate(legend.values)}
     values = np.array(sorted(meanings))
     places = np.searchsorted(values, levels).clip(max=len(values) - 1)
-    strange = levels[values[places] != levels]
-    if strange.size:
+    known = values[places] == levels
+    strange = levels[~known]
+    if strange.size and not legend.others:
         unknown, counts = np.unique(strange, return_counts=True)
         most = np.argsort(-counts, kind="stable")[:SHOWN]
         told = ", ".join(f"{_told(int(unknown[at]), legend)} on {counts[at]:,} px" for at in most)
         more = ", …" if len(unknown) > SHOWN else ""
-        known = ", ".join(_told(value, legend) for value in legend.values)
-        raise _MaskError(f"unknown values {told}{more}; the classes have {known}. Name them, or mend the mask.")
-    return np.array([meanings[value] for value in values.tolist()], np.uint8)[places]
+        named = ", ".join(_told(value, legend) for value in legend.values)
+        remedy = "Name them, set the option `ignore_others`, or mend the mask."
+        raise _MaskError(f"unknown values {told}{more}; the classes have {named}. {remedy}")
+    ids = np.array([meanings[value] for value in values.tolist()], np.uint8)[places]
+    return np.where(known, ids, np.uint8(IGNORE))
 
 
 def _told(value: int, legend: _Legend) -> str:
