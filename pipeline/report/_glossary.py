@@ -29,6 +29,7 @@ MEANINGS = {
     "AR100": "share of things found, by boxes, with at most a hundred answers an image and class",
     "FID": "distance between made and real images, in the features of the network in brackets",
     "KID": "distance between made and real images by kernels, in the features of the network in brackets",
+    "diversity": "how far made images are from one another, over how far real ones are; near 0 all are alike",
     "parameters": "numbers that training adjusts",
     "multiply-adds": "multiplications, each with its addition, for one image",
     "latency": "time from image to answer for one image, at the device named below the table",

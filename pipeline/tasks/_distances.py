@@ -54,6 +54,21 @@ def _shared(spread: Features, other: Features) -> float:
     return float(np.sqrt(squares.clip(min=0)).sum())
 
 
+def diversity(real: Features, fake: Features) -> Distance:
+    """How far fake rows are from one another, in units of that of real rows: the root of the mean squared distances.
+
+    The mean squared distance between two rows is twice the trace of the covariance. 0: all alike.
+    """
+
+    def ratio(counts: Counts) -> float:
+        if counts.sum() < 2:
+            return float("nan")
+        total, other = (float((_gaussian(rows, counts)[1] ** 2).sum()) for rows in (real, fake))
+        return float(np.sqrt(other / total)) if total > 0 else float("nan")
+
+    return ratio
+
+
 def kernel(real: Features, fake: Features) -> Distance:
     """The squared maximum mean discrepancy by the kernel (x·y/D + 1)³, unbiased, so it may fall below 0."""
     starts = range(0, len(real), BLOCK)

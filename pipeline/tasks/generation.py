@@ -4,15 +4,17 @@ Scores: Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500)
 2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images. The features are those of
 another job's classifier, which `extractor` names, before its last layer; without one, 8×8 grey pixels. Published
 FIDs are of the 2015 Inception network, and numbers by different networks can't be compared: so the score's
-name says whose features they are, as in `FID[lenet5]`.
+name says whose features they are, as in `FID[lenet5]`. A generator that has collapsed draws one image again and
+again: `diversity`, how far samples are apart over how far real images are, is in 8×8 grey pixels whoever measures.
 
 A generated image is made for each given one, from noise that is a function of the given image's bytes: the same
-model answers the same image with the same picture, in any order and batch.
+model answers the same image with the same picture, in any order and batch. A network that is told classes is told
+one that is drawn the same way, each as often as the train set has it.
 """
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from pipeline.errors import UserError
 from pipeline.models._features import inputs
 from pipeline.models._spec import anatomy
 from pipeline.sample import Sample, resized
-from pipeline.statistics import Counts, Scorer
+from pipeline.statistics import Scorer
 from pipeline.tasks import _distances
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
@@ -45,6 +47,8 @@ OUTPUT = {"image": "string"}
 
 PIXELS, PIXELS_SIDE = "pixels", 8
 DRAWN_PX, SHOWN, BATCH = 96, 64, 64
+#: diversity below which a person is told
+COLLAPSED = 0.5
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -64,7 +68,7 @@ class Generated:
 
 
 class Sampler(Learner):
-    """A network with `generator` (noise → images −1..1) and `noise(count, device, source)`; subclasses have losses."""
+    """A network with `noise(count, device, source)` and `draw(noise, labels)` → images −1..1; losses are its heirs'."""
 
     network: Any
 
@@ -84,9 +88,10 @@ class Sampler(Learner):
 
     def sample(self, images: Tensor) -> list[Generated]:
         """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
-        drawn = self.network.generator(torch.cat([self._noise(image) for image in images]).to(images.device)).float()
+        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
+        drawn = self.network.draw(noise, labels).float()
         fakes = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        severities = self.doubts(drawn).tolist()
+        severities = self.doubts(drawn, labels).tolist()
         pictures = fakes.cpu().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
         if self.extractor is None:
             return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
@@ -94,12 +99,18 @@ class Sampler(Learner):
         found = zip(pictures, severities, pairs, strict=True)
         return [Generated(picture, doubt, self.extractor.name, *pair) for picture, doubt, pair in found]
 
-    def _noise(self, image: Tensor) -> Tensor:
+    def _chosen(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise 1×… and the class 1×K that an image stands for."""
         seed = hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=8).digest()
-        return self.network.noise(1, "cpu", torch.Generator().manual_seed(int.from_bytes(seed, "big")))
+        source = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
+        noise = self.network.noise(1, "cpu", source)
+        shares = torch.tensor(self.settings.class_counts, dtype=torch.float32)
+        if not shares.any():
+            return noise, shares[None]
+        return noise, F.one_hot(torch.multinomial(shares, 1, generator=source), len(shares)).float()
 
-    def doubts(self, fakes: Tensor) -> Tensor:
-        """How unreal each image −1..1 looks to the model itself, 0 to 1; 0 where it has no opinion."""
+    def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
+        """How unreal each image −1..1 of a class looks to the model itself, 0 to 1; 0 where it has no opinion."""
         return torch.zeros(len(fakes))
 
 
@@ -130,20 +141,29 @@ def learner(network: nn.Module, settings: Settings) -> Sampler:
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×S×S; the targets are B zeros, for the images are their own."""
-    return stack(samples, settings.channels), torch.zeros(len(samples))
+    """uint8 B×C×S×S, and each image's share of each class B×K: zeros where it has no label."""
+    shares = np.zeros((len(samples), len(settings.classes)), np.float32)
+    for row, sample in zip(shares, samples, strict=True):
+        if isinstance(sample.label, np.ndarray):
+            row[:] = sample.label
+        elif sample.label is not None:
+            row[sample.label] = 1
+    return stack(samples, settings.channels), torch.from_numpy(shares)
 
 
 def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
-    """One real image and the generated one: features of both, whose they are, and the generated image as PNG."""
+    """One real image and the generated one: features of both and whose, both as pixels, the generated one as PNG."""
+    side = prediction.image.shape[0]
+    pixels = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
     real, fake = prediction.real, prediction.fake
     if real is None or fake is None:
-        side = prediction.image.shape[0]
-        real, fake = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
+        real, fake = pixels
     return {
         "extractor": prediction.extractor,
         "real": real.tolist(),
         "fake": fake.tolist(),
+        "real_pixels": pixels[0].tolist(),
+        "fake_pixels": pixels[1].tolist(),
         "image": files.encode_png(prediction.image),
         "severity": prediction.severity,
     }
@@ -164,15 +184,28 @@ def comparable(tables: Sequence[pa.Table]) -> str:
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives both distances; the features must all be of one extractor."""
+    """A function of row counts that gives all scores; the features must all be of one extractor."""
     architecture = comparable([table]).split("@")[0]
-    real, fake = (np.asarray(table[name].to_pylist(), np.float64) for name in ("real", "fake"))
-    frechet, kernel = _distances.frechet(real, fake), _distances.kernel(real, fake)
+    features, pixels = _columns(table, ""), _columns(table, "_pixels")
+    functions = {
+        f"FID[{architecture}]": _distances.frechet(*features),
+        f"KID[{architecture}]": _distances.kernel(*features),
+        "diversity": _distances.diversity(*pixels),
+    }
+    return lambda counts: {name: function(counts) for name, function in functions.items()}
 
-    def score(counts: Counts) -> dict[str, float]:
-        return {f"FID[{architecture}]": frechet(counts), f"KID[{architecture}]": kernel(counts)}
 
-    return score
+def _columns(table: pa.Table, suffix: str) -> tuple[_distances.Features, _distances.Features]:
+    """Those of real and of fake images, N×D each."""
+    real, fake = (np.asarray(table[name + suffix].to_pylist(), np.float64) for name in ("real", "fake"))
+    return real, fake
+
+
+def remark(scores: Mapping[str, float]) -> str | None:
+    """What a person who watches the training should know of its scores."""
+    if scores["diversity"] < COLLAPSED:
+        return f"diversity {scores['diversity']:.2f}: the generator draws nearly the same again and again"
+    return None
 
 
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:

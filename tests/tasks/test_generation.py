@@ -22,6 +22,7 @@ from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.models import _stored, dcgan
 from pipeline.models._features import features as stage_maps
+from pipeline.models._gan import Adversarial
 from pipeline.models._spec import Spec, build
 from pipeline.params import Params
 from pipeline.register import champion
@@ -107,8 +108,9 @@ def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytes
 
 
 def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
-    pairs = zip(real.tolist(), fake.tolist(), strict=True)
-    return pa.Table.from_pylist([{"real": one, "fake": other, "extractor": extractor} for one, other in pairs])
+    columns: dict[str, Any] = {"real": real.tolist(), "fake": fake.tolist(), "extractor": [extractor] * len(real)}
+    columns |= {"real_pixels": columns["real"], "fake_pixels": columns["fake"]}
+    return pa.table(columns)
 
 
 @pytest.mark.parametrize("width", [6, 90])
@@ -117,15 +119,35 @@ def test_counts_are_repeated_rows(width: int) -> None:
     counts = np.random.default_rng(1).integers(0, 4, 60)
     weighted = generation.scorer(rows, settings())(counts)
     repeated = rows.take(np.repeat(np.arange(60), counts))
-    assert list(weighted) == ["FID[lenet5]", "KID[lenet5]"]
+    assert list(weighted) == ["FID[lenet5]", "KID[lenet5]", "diversity"]
     assert weighted == pytest.approx(generation.scorer(repeated, settings())(ones(int(counts.sum()))), rel=1e-6)
     assert weighted != pytest.approx(generation.scorer(rows, settings())(ones(60)), rel=1e-3)
+
+
+def test_diversity_is_by_distances_between_all_pairs() -> None:
+    real, fake = sets(15, 6)
+
+    def apart(rows: Floats) -> float:
+        squares = [((rows[i] - rows[j]) ** 2).sum() for i in range(15) for j in range(15) if i != j]
+        return float(np.mean(squares))
+
+    found = _distances.diversity(real, fake)(ones(15))
+    assert found == pytest.approx(np.sqrt(apart(fake) / apart(real)), rel=1e-12)
+    assert _distances.diversity(real, np.ones((15, 6)))(ones(15)) == pytest.approx(0, abs=1e-12)
+
+
+def test_collapse_is_remarked() -> None:
+    assert generation.remark({"diversity": 0.7}) is None
+    assert generation.remark({"diversity": float("nan")}) is None
+    assert str(generation.remark({"diversity": 0.1})).startswith("diversity 0.10: ")
 
 
 def test_one_image_has_no_distance() -> None:
     score = generation.scorer(table(*sets(3, 4)), settings())
     assert all(np.isnan(value) for value in score(np.array([0, 1, 0])).values())
-    assert all(np.isfinite(value) for value in score(np.array([0, 2, 0])).values())
+    twice = score(np.array([0, 2, 0]))
+    assert np.isnan(twice.pop("diversity"))  # real images that don't differ are no unit
+    assert all(np.isfinite(value) for value in [*twice.values(), *score(np.array([0, 2, 1])).values()])
 
 
 def test_features_of_different_extractors_are_refused() -> None:
@@ -140,7 +162,7 @@ def test_a_champion_measured_by_another_extractor_is_not_compared() -> None:
         (table(*sets(30, 4, seed))).append_column("group", pa.array(map(str, range(30)))) for seed in (0, 1)
     )
     assert champion.decide(ours, theirs, "generation", settings())["metric"] == "FID"
-    retrained = theirs.set_column(2, "extractor", pa.array(["lenet5@0b"] * 30))
+    retrained = theirs.set_column(theirs.column_names.index("extractor"), "extractor", pa.array(["lenet5@0b"] * 30))
     with pytest.raises(UserError, match="different extractors, lenet5@0a, lenet5@0b"):
         champion.decide(ours, retrained, "generation", settings())
 
@@ -168,7 +190,7 @@ def test_a_resample_takes_milliseconds() -> None:
     assert min(seconds) < 0.02
 
 
-def sampler(channels: int = 1, size: int = 16) -> dcgan.Adversarial:
+def sampler(channels: int = 1, size: int = 16) -> Adversarial:
     torch.manual_seed(0)
     network = build("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
     for parameter in network.parameters():
@@ -270,10 +292,25 @@ def test_the_plain_learner_generates_and_does_not_train() -> None:
         learner(given(2), torch.zeros(2))
 
 
-def test_collate_needs_no_label() -> None:
-    asked, targets = generation.collate([Sample("x", np.zeros((4, 4, 3), np.uint8))] * 3, settings(3))
+def test_collate_gives_shares_of_classes_and_needs_no_label() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    mixed = Sample("x", pixels, label=np.array([0.25, 0.75], np.float32))
+    asked, targets = generation.collate([Sample("x", pixels), Sample("x", pixels, label=1), mixed], settings(3))
     assert asked.shape == (3, 3, 4, 4)
-    assert targets.shape == (3,)
+    assert targets.tolist() == [[0, 0], [0, 1], [0.25, 0.75]]
+
+
+@torch.inference_mode()
+def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
+    known = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
+    network = build("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
+    learner, asked = dcgan.learner(network, known).eval(), given(200)
+    chosen = torch.cat([learner._chosen(image)[1] for image in asked])
+    assert chosen.sum(dim=1).eq(1).all()
+    assert chosen.mean(dim=0).tolist() == pytest.approx([0.75, 0, 0.25], abs=0.1)
+    assert len(learner(asked[:3])) == 3
+    again = [learner._chosen(image)[1] for image in asked.flip(0)]
+    assert torch.equal(torch.cat(again).flip(0), chosen)
 
 
 def test_answer_and_back() -> None:
@@ -334,7 +371,7 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
     assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
     assert metrics["val_FID[lenet5]"] > 0
-    assert {"KID[lenet5]", "KID[lenet5]_low"} <= metrics.keys()
+    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity"} <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
     assert pictures == {"examples.png", "failures.png", "figure-samples.png"}
     learner, _ = _stored.load(root / "models/classifier")
