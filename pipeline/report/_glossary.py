@@ -29,6 +29,8 @@ MEANINGS = {
     "AR100": "share of things found, by boxes, with at most a hundred answers an image and class",
     "FID": "distance between made and real images, in the features of the network in brackets",
     "KID": "distance between made and real images by kernels, in the features of the network in brackets",
+    "sample_precision": "share of made images that lie among real ones, in the features of the network in brackets",
+    "sample_recall": "share of real images that lie among made ones, in the features of the network in brackets",
     "diversity": "how far made images are from one another, over how far real ones are; near 0 all are alike",
     "parameters": "numbers that training adjusts",
     "multiply-adds": "multiplications, each with its addition, for one image",

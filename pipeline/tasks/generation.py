@@ -1,7 +1,8 @@
 """Generation: images made from noise, measured by how far they are from real ones.
 
 Scores: Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) and kernel distance (Bińkowski et al.
-2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images. The features are those of
+2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images; the shares of samples that
+look like real images, and of real images that look like samples (Kynkäänniemi et al. 2019). The features are those of
 another job's classifier, which `extractor` names, before its last layer; without one, 8×8 grey pixels. Published
 FIDs are of the 2015 Inception network, and numbers by different networks can't be compared: so the score's
 name says whose features they are, as in `FID[lenet5]`. A generator that has collapsed draws one image again and
@@ -190,6 +191,8 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
     functions = {
         f"FID[{architecture}]": _distances.frechet(*features),
         f"KID[{architecture}]": _distances.kernel(*features),
+        f"sample_precision[{architecture}]": _distances.precision(*features),
+        f"sample_recall[{architecture}]": _distances.precision(*features[::-1]),
         "diversity": _distances.diversity(*pixels),
     }
     return lambda counts: {name: function(counts) for name, function in functions.items()}

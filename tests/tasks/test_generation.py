@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
 
@@ -79,6 +80,17 @@ def test_frechet_with_fewer_rows_than_features(number: int) -> None:
     assert _distances.frechet(real, fake)(ones(number)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_frechet_of_full_rank_is_that_of_a_matrix_root_and_dead_features_add_nothing() -> None:
+    draw = np.random.default_rng(0)
+    real, fake = draw.normal(size=(90, 12)), draw.normal(size=(90, 12)) @ draw.normal(size=(12, 12)) + 0.3
+    first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    root = scipy.linalg.sqrtm(first @ second).real
+    expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
+    assert _distances.frechet(real, fake)(ones(90)) == pytest.approx(expected, rel=1e-10)
+    dead = [np.pad(rows, ((0, 0), (0, 1))) for rows in (real, fake)]
+    assert _distances.frechet(*dead)(ones(90)) == pytest.approx(expected, rel=1e-6)
+
+
 def test_frechet_of_gaussians_by_hand() -> None:
     """Along one axis the distance is (μ−ν)² + (σ−τ)²; independent axes add up."""
     corners = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * np.sqrt(3 / 4)  # variance 1 by ddof 1
@@ -101,10 +113,36 @@ def test_kernel_distance_by_loops() -> None:
 
 def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     real, fake = sets(25, 5)
-    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 10), slice(10, 20), slice(20, 25))]
+    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 9), slice(9, 17), slice(17, 25))]
     monkeypatch.setattr(_distances, "BLOCK", 10)
     found = _distances.kernel(real, fake)(ones(25))
-    assert found == pytest.approx((parts[0](ones(10)) + parts[1](ones(10)) + parts[2](ones(5))) / 3)
+    assert found == pytest.approx((parts[0](ones(9)) + parts[1](ones(8)) + parts[2](ones(8))) / 3)
+
+
+def test_one_row_more_than_a_block_is_no_block_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_distances, "BLOCK", 10)
+    for function in (_distances.kernel, _distances.precision):
+        assert np.isfinite(function(*sets(11, 5))(ones(11)))
+
+
+def test_precision_is_being_within_reach_of_a_neighbour() -> None:
+    """The balls by scikit-learn's neighbours and by hand."""
+    real, fake = sets(80, 4)
+    reach = NearestNeighbors(n_neighbors=4).fit(real).kneighbors(real)[0][:, 3]
+    inside = np.array([(np.linalg.norm(real - one, axis=1) <= reach).any() for one in fake])
+    counts = np.random.default_rng(1).integers(0, 3, 80)
+    assert 0.1 < inside.mean() < 0.9
+    assert _distances.precision(real, fake)(ones(80)) == pytest.approx(inside.mean())
+    assert _distances.precision(real, fake)(counts) == pytest.approx(inside[np.repeat(np.arange(80), counts)].mean())
+
+
+def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
+    draw = np.random.default_rng(0)
+    wide, narrow = draw.normal(size=(200, 3)), 0.1 * draw.normal(size=(200, 3))
+    assert _distances.precision(wide, narrow)(ones(200)) > 0.95
+    assert _distances.precision(narrow, wide)(ones(200)) < 0.05
+    assert _distances.precision(wide, wide + 100)(ones(200)) == 0
+    assert np.isnan(_distances.precision(*sets(3, 4))(ones(3)))
 
 
 def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
@@ -119,9 +157,14 @@ def test_counts_are_repeated_rows(width: int) -> None:
     counts = np.random.default_rng(1).integers(0, 4, 60)
     weighted = generation.scorer(rows, settings())(counts)
     repeated = rows.take(np.repeat(np.arange(60), counts))
-    assert list(weighted) == ["FID[lenet5]", "KID[lenet5]", "diversity"]
-    assert weighted == pytest.approx(generation.scorer(repeated, settings())(ones(int(counts.sum()))), rel=1e-6)
-    assert weighted != pytest.approx(generation.scorer(rows, settings())(ones(60)), rel=1e-3)
+    of_copies = generation.scorer(repeated, settings())(ones(int(counts.sum())))
+    assert {"FID[lenet5]", "KID[lenet5]", "diversity"} < set(weighted)
+    for name in ("sample_precision[lenet5]", "sample_recall[lenet5]"):
+        del weighted[name], of_copies[name]  # a copy would be its original's neighbour
+    assert weighted == pytest.approx(of_copies, rel=1e-6)
+    assert weighted["FID[lenet5]"] != pytest.approx(
+        generation.scorer(rows, settings())(ones(60))["FID[lenet5]"], rel=1e-3
+    )
 
 
 def test_diversity_is_by_distances_between_all_pairs() -> None:
@@ -143,11 +186,13 @@ def test_collapse_is_remarked() -> None:
 
 
 def test_one_image_has_no_distance() -> None:
-    score = generation.scorer(table(*sets(3, 4)), settings())
-    assert all(np.isnan(value) for value in score(np.array([0, 1, 0])).values())
-    twice = score(np.array([0, 2, 0]))
-    assert np.isnan(twice.pop("diversity"))  # real images that don't differ are no unit
-    assert all(np.isfinite(value) for value in [*twice.values(), *score(np.array([0, 2, 1])).values()])
+    score = generation.scorer(table(*sets(5, 4)), settings())
+    names = ("FID[lenet5]", "KID[lenet5]", "diversity")
+    one, twice, some = (score(np.array([0, *counts, 0, 0])) for counts in ((1, 0), (2, 0), (2, 1)))
+    assert all(np.isnan(one[name]) for name in names)
+    assert all(np.isfinite(twice[name]) for name in names[:2])
+    assert np.isnan(twice["diversity"])  # real images that don't differ are no unit
+    assert all(np.isfinite(value) for value in some.values())
 
 
 def test_features_of_different_extractors_are_refused() -> None:
