@@ -46,6 +46,16 @@ class Players(nn.Module):
             return torch.rand(shape, device=device, generator=source) * 2 - 1
         return torch.randn(shape, device=device, generator=source)
 
+    def between(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
+        """steps×latent×1×1 on the way from one noise 1×latent×1×1 to another, each as likely as these.
+
+        Straight in the cube of uniform noise; along an arc where noise is normal, for a mean is shorter than its ends.
+        """
+        share = torch.linspace(0, 1, steps).view(-1, 1, 1, 1)
+        if self.uniform:
+            return start + share * (end - start)
+        return torch.cos(share * torch.pi / 2) * start + torch.sin(share * torch.pi / 2) * end
+
     def draw(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Images B×C×S×S from noise, and from shares of classes B×K where the players are told of them."""
         images: Tensor = self.generator(torch.cat([noise, labels[:, : self.classes, None, None]], dim=1))

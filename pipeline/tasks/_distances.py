@@ -138,11 +138,11 @@ def _inside(rows: Features, centres: Features) -> Features:
     """1 for each row that lies in the ball of any centre, else 0."""
     if len(centres) <= NEIGHBOUR:
         return np.full(len(rows), np.nan)
-    radii = np.partition(_squares(centres, centres), NEIGHBOUR, axis=1)[:, NEIGHBOUR]  # the nearest is the row itself
-    near = np.any(_squares(rows, centres) <= radii, axis=1)
+    radii = np.partition(squares(centres, centres), NEIGHBOUR, axis=1)[:, NEIGHBOUR]  # the nearest is the row itself
+    near = np.any(squares(rows, centres) <= radii, axis=1)
     return np.asarray(near, np.float64)
 
 
-def _squares(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+def squares(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """Squared distances, len(rows)×len(others)."""
     return (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * rows @ others.T

@@ -28,11 +28,10 @@ from torch.nn import functional as F
 
 from pipeline import images as files
 from pipeline.errors import UserError
-from pipeline.models._features import inputs
-from pipeline.models._spec import anatomy
 from pipeline.sample import Sample, resized
 from pipeline.statistics import Scorer
-from pipeline.tasks import _distances
+from pipeline.tasks import _distances, _samples
+from pipeline.tasks._extractor import head, seen
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
 
@@ -50,7 +49,6 @@ PIXELS, PIXELS_SIDE = "pixels", 8
 DRAWN_PX, SHOWN, BATCH = 96, 64, 64
 #: diversity below which a person is told
 COLLAPSED = 0.5
-LUMINANCE = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Sampler(Learner):
 
     def use(self, extractor: Learner) -> None:
         """Take the classifier whose features measure the images."""
-        if _head(extractor) is None:
+        if head(extractor) is None:
             raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
         super().use(extractor)
 
@@ -89,16 +87,28 @@ class Sampler(Learner):
 
     def sample(self, images: Tensor) -> list[Generated]:
         """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
-        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
-        drawn = self.network.draw(noise, labels).float()
-        fakes = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        severities = self.doubts(drawn, labels).tolist()
-        pictures = fakes.cpu().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
+        fakes, doubts = self.made(images)
+        pictures, severities = _samples.pictures_of(fakes.cpu()), doubts.tolist()
         if self.extractor is None:
             return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        pairs = zip(features(self.extractor, images), features(self.extractor, fakes), strict=True)
+        pairs = zip(seen(self.extractor, images)[0], seen(self.extractor, fakes)[0], strict=True)
         found = zip(pictures, severities, pairs, strict=True)
         return [Generated(picture, doubt, self.extractor.name, *pair) for picture, doubt, pair in found]
+
+    def made(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """For B×C×S×S uint8 as many generated ones, and how unreal each looks to the model itself."""
+        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
+        drawn = self.network.draw(noise, labels).float()
+        return self.pixels(drawn), self.doubts(drawn, labels)
+
+    def pixels(self, drawn: Tensor) -> Tensor:
+        """−1..1 → uint8."""
+        return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+    @torch.inference_mode()
+    def figures(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+        """Ways between samples, their nearest train images, and what the extractor makes of them."""
+        return _samples.figures(self, train, held_out)
 
     def _chosen(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The noise 1×… and the class 1×K that an image stands for."""
@@ -113,27 +123,6 @@ class Sampler(Learner):
     def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
         """How unreal each image −1..1 of a class looks to the model itself, 0 to 1; 0 where it has no opinion."""
         return torch.zeros(len(fakes))
-
-
-def _head(extractor: Learner) -> str | None:
-    return anatomy(extractor.network).head
-
-
-def features(extractor: Learner, images: Tensor) -> NDArray[np.float32]:
-    """B×C×S×S uint8 → B×D: what the classifier's last layer reads, of images in its own channels and size."""
-    wanted, values = extractor.settings, images.float()
-    if wanted.channels < values.shape[1]:
-        values = (values * torch.tensor(LUMINANCE, device=values.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    values = values.expand(-1, wanted.channels, -1, -1)
-    if wanted.size != values.shape[-1]:
-        values = F.interpolate(values, (wanted.size, wanted.size), mode="bilinear", antialias=True)
-    with (
-        inputs(extractor.network, str(_head(extractor))) as seen,
-        torch.no_grad(),
-        torch.autocast(images.device.type, enabled=False),
-    ):  # the same numbers in training as on the CPU
-        extractor.network(extractor.normalise(values.round().clamp(0, 255)))
-    return np.asarray(seen[0].float().cpu().numpy(), np.float32)
 
 
 def learner(network: nn.Module, settings: Settings) -> Sampler:
@@ -213,15 +202,8 @@ def remark(scores: Mapping[str, float]) -> str | None:
 
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     """Up to 64 generated images; their noise stays the same from one training to the next."""
-    from matplotlib.figure import Figure
-
     pictures = [files.decode_stored(data) for data in table["image"].slice(0, SHOWN).to_pylist()]
-    sheet = files.grid(pictures, 8, side=max(settings.size, 48), gap=2)
-    figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(sheet)
-    axes.set_axis_off()
-    return {"samples": figure}
+    return {"samples": _samples.shown(pictures, 8)}
 
 
 def draw(sample: Sample, prediction: Generated, settings: Settings) -> NDArray[np.uint8]:
@@ -247,8 +229,8 @@ def measured(
     for start in range(0, len(predictions), BATCH):
         made = predictions[start : start + BATCH]
         asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + BATCH]]
-        real = features(extractor, stack(asked, settings.channels))
-        fake = features(extractor, stack([Sample("", item.image) for item in made], settings.channels))
+        real, _ = seen(extractor, stack(asked, settings.channels))
+        fake, _ = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
         for item, *pair in zip(made, real, fake, strict=True):
             found.append(Generated(item.image, item.severity, extractor.name, *pair))
     return found

@@ -29,6 +29,7 @@ from pipeline.params import Params
 from pipeline.register import champion
 from pipeline.sample import Sample
 from pipeline.tasks import _distances, classification, generation
+from pipeline.tasks._extractor import seen
 from pipeline.tasks._learner import Learner, Settings
 from pipeline.train import stage as train_stage
 from tests import support
@@ -284,7 +285,8 @@ def test_samples_are_colours_where_the_images_are() -> None:
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
     before = stage_maps(classifier.network, classifier.normalise(asked), ("f6",))["f6"]
-    found = generation.features(classifier, asked)
+    found, shares = seen(classifier, asked)
+    np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
     np.testing.assert_allclose(found, before, rtol=1e-6)
     assert found.shape == (4, 84)
     assert not classifier.network.get_submodule("output")._forward_pre_hooks
@@ -293,15 +295,15 @@ def test_features_are_what_the_head_reads() -> None:
 @torch.inference_mode()
 def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
-    expected = generation.features(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))
-    np.testing.assert_allclose(generation.features(extractor(), flat), expected, rtol=1e-5)
+    expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
+    np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
     colours = extractor(channels=3)
-    of_grey = generation.features(colours, given(2))
-    np.testing.assert_allclose(of_grey, generation.features(colours, given(2).expand(-1, 3, -1, -1)), rtol=1e-6)
+    of_grey = seen(colours, given(2))[0]
+    np.testing.assert_allclose(of_grey, seen(colours, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
-    ours = generation.features(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])
-    np.testing.assert_allclose(ours, generation.features(extractor(), by_pillow), atol=0.05)
+    ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(ours, seen(extractor(), by_pillow)[0], atol=0.05)
 
 
 def test_only_a_classifier_can_be_the_extractor() -> None:
@@ -325,7 +327,7 @@ def test_a_row_with_and_without_an_extractor() -> None:
     assert row.keys() == plain.keys()
     assert row["extractor"] == "lenet5@0a"
     assert row["image"] == plain["image"]
-    np.testing.assert_allclose(row["real"], generation.features(extractor(), asked)[0], rtol=1e-6)
+    np.testing.assert_allclose(row["real"], seen(extractor(), asked)[0][0], rtol=1e-6)
     assert not any(name.startswith("extractor") for name in learner.state_dict())
 
 
@@ -418,7 +420,8 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert metrics["val_FID[lenet5]"] > 0
     assert {"KID[lenet5]", "KID[lenet5]_low", "diversity"} <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
-    assert pictures == {"examples.png", "failures.png", "figure-samples.png"}
+    figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "confidence")}
+    assert pictures == {"examples.png", "failures.png", *figures}
     learner, _ = _stored.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
     served, _ = _stored.load(root / "models/gan")
