@@ -31,6 +31,8 @@ MEANINGS = {
     "KID": "distance between made and real images by kernels, in the features of the network in brackets",
     "sample_precision": "share of made images that lie among real ones, in the features of the network in brackets",
     "sample_recall": "share of real images that lie among made ones, in the features of the network in brackets",
+    "sure": "share of made images that the network in brackets puts in a class with a probability of 0.9 or more",
+    "classes": "how many classes the network in brackets surely finds among made images",
     "diversity": "how far made images are from one another, over how far real ones are; near 0 all are alike",
     "parameters": "numbers that training adjusts",
     "multiply-adds": "multiplications, each with its addition, for one image",

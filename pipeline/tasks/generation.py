@@ -56,7 +56,7 @@ class Generated:
     """One generated image, S×S×3 uint8.
 
     severity: how unreal it looks to the model itself, 0 to 1 · extractor: whose features `real` (of the given
-    image) and `fake` (of this one) are; without features, pixels are compared.
+    image) and `fake` (of this one) are; without features, pixels are compared · shares: of classes, by it.
     """
 
     image: NDArray[np.uint8]
@@ -64,6 +64,7 @@ class Generated:
     extractor: str = PIXELS
     real: NDArray[np.float32] | None = None
     fake: NDArray[np.float32] | None = None
+    shares: NDArray[np.float32] | None = None
 
 
 class Sampler(Learner):
@@ -91,9 +92,9 @@ class Sampler(Learner):
         pictures, severities = _samples.pictures_of(fakes.cpu()), doubts.tolist()
         if self.extractor is None:
             return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        pairs = zip(seen(self.extractor, images)[0], seen(self.extractor, fakes)[0], strict=True)
-        found = zip(pictures, severities, pairs, strict=True)
-        return [Generated(picture, doubt, self.extractor.name, *pair) for picture, doubt, pair in found]
+        real, _ = seen(self.extractor, images)
+        found = zip(pictures, severities, real, *seen(self.extractor, fakes), strict=True)
+        return [Generated(picture, doubt, self.extractor.name, *more) for picture, doubt, *more in found]
 
     def made(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """For B×C×S×S uint8 as many generated ones, and how unreal each looks to the model itself."""
@@ -154,6 +155,8 @@ def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
         "fake": fake.tolist(),
         "real_pixels": pixels[0].tolist(),
         "fake_pixels": pixels[1].tolist(),
+        "guess": None if prediction.shares is None else int(prediction.shares.argmax()),
+        "confidence": None if prediction.shares is None else float(prediction.shares.max()),
         "image": files.encode_png(prediction.image),
         "severity": prediction.severity,
     }
@@ -184,6 +187,11 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
         f"sample_recall[{architecture}]": _distances.precision(*features[::-1]),
         "diversity": _distances.diversity(*pixels),
     }
+    if architecture != PIXELS:
+        chosen = table["confidence"].to_numpy() >= _samples.SURE
+        guess = table["guess"].to_numpy()
+        functions[f"sure[{architecture}]"] = lambda counts: float(counts @ chosen / counts.sum())
+        functions[f"classes[{architecture}]"] = lambda counts: float(len(np.unique(guess[chosen & (counts > 0)])))
     return lambda counts: {name: function(counts) for name, function in functions.items()}
 
 
@@ -230,7 +238,7 @@ def measured(
         made = predictions[start : start + BATCH]
         asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + BATCH]]
         real, _ = seen(extractor, stack(asked, settings.channels))
-        fake, _ = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
-        for item, *pair in zip(made, real, fake, strict=True):
-            found.append(Generated(item.image, item.severity, extractor.name, *pair))
+        fakes = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
+        for item, *more in zip(made, real, *fakes, strict=True):
+            found.append(Generated(item.image, item.severity, extractor.name, *more))
     return found

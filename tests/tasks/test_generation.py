@@ -148,6 +148,7 @@ def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
 
 def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
     columns: dict[str, Any] = {"real": real.tolist(), "fake": fake.tolist(), "extractor": [extractor] * len(real)}
+    columns |= {"guess": [0] * len(real), "confidence": [1.0] * len(real)}
     columns |= {"real_pixels": columns["real"], "fake_pixels": columns["fake"]}
     return pa.table(columns)
 
@@ -184,6 +185,16 @@ def test_collapse_is_remarked() -> None:
     assert generation.remark({"diversity": 0.7}) is None
     assert generation.remark({"diversity": float("nan")}) is None
     assert str(generation.remark({"diversity": 0.1})).startswith("diversity 0.10: ")
+
+
+def test_sure_samples_and_their_classes_by_hand() -> None:
+    rows = table(*sets(5, 4)).drop_columns(["guess", "confidence"])
+    rows = rows.append_column("guess", pa.array([0, 0, 1, 2, 3]))
+    rows = rows.append_column("confidence", pa.array([0.95, 0.9, 0.99, 0.89, 0.5]))
+    score = generation.scorer(rows, settings())
+    assert (score(ones(5))["sure[lenet5]"], score(ones(5))["classes[lenet5]"]) == (0.6, 2)
+    drawn = score(np.array([2, 0, 0, 1, 2]))
+    assert (drawn["sure[lenet5]"], drawn["classes[lenet5]"]) == (0.4, 1)
 
 
 def test_one_image_has_no_distance() -> None:
@@ -325,6 +336,10 @@ def test_a_row_with_and_without_an_extractor() -> None:
     learner.use(extractor())
     row = generation.rows(sample, learner(asked)[0])
     assert row.keys() == plain.keys()
+    assert (plain["guess"], plain["confidence"]) == (None, None)
+    picture = images.decode_stored(row["image"])[..., 0].copy()
+    _, (shares,) = seen(extractor(), torch.from_numpy(picture)[None, None])
+    assert (row["guess"], row["confidence"]) == (shares.argmax(), pytest.approx(shares.max()))
     assert row["extractor"] == "lenet5@0a"
     assert row["image"] == plain["image"]
     np.testing.assert_allclose(row["real"], seen(extractor(), asked)[0][0], rtol=1e-6)
@@ -384,6 +399,7 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
         first, second = generation.rows(sample, one), generation.rows(sample, other)
         np.testing.assert_allclose(first.pop("real"), second.pop("real"), atol=1e-5)
         np.testing.assert_allclose(first.pop("fake"), second.pop("fake"), atol=1e-5)
+        assert first.pop("confidence") == pytest.approx(second.pop("confidence"), abs=1e-5)
         assert first == second
 
 
@@ -418,7 +434,7 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
     assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
     assert metrics["val_FID[lenet5]"] > 0
-    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity"} <= metrics.keys()
+    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity", "sure[lenet5]", "classes[lenet5]"} <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
     figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "confidence")}
     assert pictures == {"examples.png", "failures.png", *figures}
