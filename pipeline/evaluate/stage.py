@@ -106,6 +106,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
             tables[split], predictions = predict.rows(answer, stored, job.task)
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
+        _save(path, learner.figures(sample.split(prepared, "train"), stored))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
@@ -187,5 +188,9 @@ def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.
             side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
             sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
             store.write_bytes(path / f"{name}.png", images.encode_png(sheet))
-    for name, figure in task.figures(table, known).items():
+    _save(path, task.figures(table, known))
+
+
+def _save(path: Path, figures: dict[str, Any]) -> None:
+    for name, figure in figures.items():
         figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

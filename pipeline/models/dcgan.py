@@ -11,67 +11,54 @@ layer and uses 5×5 windows with biases; its generator has 18,872,323. The paper
 β₁ 0.5, which are `optimizer: adamw`, `lr` and `momentum`, at a constant rate in batches of 128.
 """
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import relu, softplus
+from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
+from pipeline.models._gan import Adversarial, Players
 from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Phase, Settings
-from pipeline.tasks.generation import Sampler
+from pipeline.tasks._learner import Settings
 
 TASKS = ("generation",)
 PAPER = {"input": [3, 64, 64], "classes": 0, "options": {"variant": "reference"}, "parameters": 6_342_272}
-VARIANTS = ("reference", "paper")
+#: what a dataset must hold where an option is set
+OPTION_NEEDS = {"conditional": ("label",)}
+VARIANTS, NORMS = ("reference", "paper"), ("batch", "layer")
 
 #: side of the generator's first map and of the discriminator's last, and the smallest image
 SEED_PX, SMALLEST = 4, 16
 
-#: loss → what the discriminator minimises given realness of real and of fake images, and the generator of its own
-LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "non_saturating": (lambda real, fake: softplus(-real).mean() + softplus(fake).mean(), lambda fake: softplus(-fake)),
-    "minimax": (lambda real, fake: softplus(-real).mean() + softplus(fake).mean(), lambda fake: -softplus(fake)),
-    "hinge": (lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(), lambda fake: -fake),
-}
 
+def build(
+    spec: Spec,
+    *,
+    variant: str = "reference",
+    width: int = 64,
+    latent: int = 100,
+    conditional: bool = False,
+    norm: str = "batch",
+) -> nn.Module:
+    """Both players for images C×S×S, S a power of two.
 
-def build(spec: Spec, *, variant: str = "reference", width: int = 64, latent: int = 100) -> nn.Module:
-    """Both players for images C×S×S, S a power of two; `width` maps at S/2, `latent` numbers of noise an image."""
-    if variant not in VARIANTS:
-        raise UserError(f"options.variant: {plugins.unknown('variant', variant, VARIANTS)}")
+    width: maps at S/2 · latent: numbers of noise an image · conditional: both players are told the image's class ·
+    norm: the discriminator's, `batch` or `layer`; wgan_gp needs the latter.
+    """
+    for option, value, known in (("variant", variant, VARIANTS), ("norm", norm, NORMS)):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
     if spec.size < SMALLEST or spec.size & (spec.size - 1):
         raise UserError(f"size: dcgan doubles its maps, so {spec.size} is no size for it; use 16, 32, 64 or 128")
     widths = [width]
     while SEED_PX * 2 ** len(widths) < spec.size:
         widths.append(2 * widths[-1])
-    players = _generator(widths[::-1], spec.channels, latent, variant), _discriminator(widths, spec.channels, variant)
-    return DCGAN(*players, latent=latent, uniform=variant == "paper").apply(_initialise)
-
-
-class DCGAN(nn.Module):
-    """Both players; images are −1..1, realness is a logit."""
-
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, latent: int, uniform: bool) -> None:
-        super().__init__()
-        self.generator, self.discriminator = generator, discriminator
-        self.latent, self.uniform = latent, uniform
-
-    def noise(self, count: int, device: torch.device | str, source: torch.Generator | None = None) -> Tensor:
-        """B×latent×1×1, normal or uniform in −1..1, from `source` or torch's global stream."""
-        shape = (count, self.latent, 1, 1)
-        if self.uniform:
-            return torch.rand(shape, device=device, generator=source) * 2 - 1
-        return torch.randn(shape, device=device, generator=source)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images B×C×S×S → as many new ones, from fresh noise, and the realness B of the given ones."""
-        return self.generator(self.noise(len(images), images.device)), self.discriminator(images)
+    told = spec.classes if conditional else 0
+    generator = _generator(widths[::-1], spec.channels, latent + told, variant)
+    discriminator = _discriminator(widths, spec.channels + told, variant, norm)
+    players = Players(generator, discriminator, latent=latent, classes=told, uniform=variant == "paper")
+    return players.apply(_initialise)
 
 
 def _generator(widths: list[int], channels: int, latent: int, variant: str) -> nn.Module:
@@ -89,13 +76,14 @@ def _generator(widths: list[int], channels: int, latent: int, variant: str) -> n
     return nn.Sequential(layers)
 
 
-def _discriminator(widths: list[int], channels: int, variant: str) -> nn.Module:
-    """Images → realness B: maps halved by each strided convolution down to 4×4; no batch norm on the first."""
+def _discriminator(widths: list[int], channels: int, variant: str, norm: str) -> nn.Module:
+    """Images → realness B: maps halved by each strided convolution down to 4×4; the first are not normalised."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         down1=nn.Sequential(_down(channels, widths[0], variant), nn.LeakyReLU(0.2))
     )
     for number, (narrow, wide) in enumerate(pairwise(widths), start=2):
-        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2))
+        normalised = nn.BatchNorm2d(wide) if norm == "batch" else nn.GroupNorm(1, wide)
+        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), normalised, nn.LeakyReLU(0.2))
     if variant == "paper":
         layers["judge"] = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * SEED_PX**2, 1), nn.Flatten(0))
     else:
@@ -123,55 +111,8 @@ def _initialise(layer: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-class Adversarial(Sampler):
-    """The game: the discriminator learns to tell real from fake images, the generator to be taken for real."""
-
-    network: DCGAN
-
-    def __init__(self, network: nn.Module, settings: Settings, loss: str, every: int) -> None:
-        super().__init__(network, settings)
-        self.judge, self.fool = LOSSES[loss]
-        self.every = every
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """The discriminator's step, then the generator's."""
-        return (
-            Phase("discriminator", tuple(self.network.discriminator.parameters())),
-            Phase("generator", tuple(self.network.generator.parameters()), self.every),
-        )
-
-    def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """The player's mean loss in nats (or hinge units) on real images −1..1 and as many fresh fakes.
-
-        Real and fake images are judged in batches of their own, so that batch norm sees one kind at a time.
-        """
-        noise = self.network.noise(len(outputs), outputs.device)
-        if phase == "discriminator":
-            with torch.no_grad():
-                fakes = self.network.generator(noise)
-            realness = self.network.discriminator(outputs).float(), self.network.discriminator(fakes).float()
-            return {phase: self.judge(*realness)}
-        with _fixed(self.network.discriminator):
-            return {phase: self.fool(self.network.discriminator(self.network.generator(noise)).float()).mean()}
-
-    def doubts(self, fakes: Tensor) -> Tensor:
-        """How sure the discriminator is that an image is no real one, 0 to 1."""
-        return torch.sigmoid(-self.network.discriminator(fakes).float())
-
-
-@contextlib.contextmanager
-def _fixed(module: nn.Module) -> Iterator[None]:
-    """Gradients pass through the module and do not stay in its parameters."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
-
-
-def learner(network: nn.Module, settings: Settings, *, loss: str = "non_saturating", every: int = 1) -> Adversarial:
-    """The game by `loss`: non_saturating, minimax or hinge; the generator learns at every `every`-th batch only."""
-    if loss not in LOSSES:
-        raise UserError(f"loss.loss: {plugins.unknown('loss', loss, LOSSES)}")
-    return Adversarial(network, settings, loss, every)
+def learner(
+    network: nn.Module, settings: Settings, *, objective: str = "non_saturating", every: int = 1
+) -> Adversarial:
+    """The game; objective: non_saturating, minimax, hinge or wgan_gp · every: batches to one step of the generator."""
+    return Adversarial(network, settings, objective, every)

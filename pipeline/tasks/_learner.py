@@ -7,13 +7,18 @@ GANs bring their own.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pipeline.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class Learner(nn.Module):
     def predict(self, outputs: Any) -> Any:
         """Predictions, one an image, from the network's outputs."""
         raise NotImplementedError
+
+    def figures(self, train: Sequence["Sample"], held_out: Sequence["Sample"]) -> dict[str, "Figure"]:
+        """By name, what the network shows beside its rows, of train and test images; most learners have nothing."""
+        return {}
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing."""

@@ -1,18 +1,21 @@
 """Generation: images made from noise, measured by how far they are from real ones.
 
 Scores: Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) and kernel distance (Bińkowski et al.
-2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images. The features are those of
+2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images; the shares of samples that
+look like real images, and of real images that look like samples (Kynkäänniemi et al. 2019). The features are those of
 another job's classifier, which `extractor` names, before its last layer; without one, 8×8 grey pixels. Published
 FIDs are of the 2015 Inception network, and numbers by different networks can't be compared: so the score's
-name says whose features they are, as in `FID[lenet5]`.
+name says whose features they are, as in `FID[lenet5]`. A generator that has collapsed draws one image again and
+again: `diversity`, how far samples are apart over how far real images are, is in 8×8 grey pixels whoever measures.
 
 A generated image is made for each given one, from noise that is a function of the given image's bytes: the same
-model answers the same image with the same picture, in any order and batch.
+model answers the same image with the same picture, in any order and batch. A network that is told classes is told
+one that is drawn the same way, each as often as the train set has it.
 """
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +28,10 @@ from torch.nn import functional as F
 
 from pipeline import images as files
 from pipeline.errors import UserError
-from pipeline.models._features import inputs
-from pipeline.models._spec import anatomy
 from pipeline.sample import Sample, resized
-from pipeline.statistics import Counts, Scorer
-from pipeline.tasks import _distances
+from pipeline.statistics import Scorer
+from pipeline.tasks import _distances, _samples
+from pipeline.tasks._extractor import head, seen
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
 
@@ -45,7 +47,8 @@ OUTPUT = {"image": "string"}
 
 PIXELS, PIXELS_SIDE = "pixels", 8
 DRAWN_PX, SHOWN, BATCH = 96, 64, 64
-LUMINANCE = (0.299, 0.587, 0.114)
+#: diversity below which a person is told
+COLLAPSED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Generated:
     """One generated image, S×S×3 uint8.
 
     severity: how unreal it looks to the model itself, 0 to 1 · extractor: whose features `real` (of the given
-    image) and `fake` (of this one) are; without features, pixels are compared.
+    image) and `fake` (of this one) are; without features, pixels are compared · shares: of classes, by it.
     """
 
     image: NDArray[np.uint8]
@@ -61,16 +64,17 @@ class Generated:
     extractor: str = PIXELS
     real: NDArray[np.float32] | None = None
     fake: NDArray[np.float32] | None = None
+    shares: NDArray[np.float32] | None = None
 
 
 class Sampler(Learner):
-    """A network with `generator` (noise → images −1..1) and `noise(count, device, source)`; subclasses have losses."""
+    """A network with `noise(count, device, source)` and `draw(noise, labels)` → images −1..1; losses are its heirs'."""
 
     network: Any
 
     def use(self, extractor: Learner) -> None:
         """Take the classifier whose features measure the images."""
-        if _head(extractor) is None:
+        if head(extractor) is None:
             raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
         super().use(extractor)
 
@@ -84,44 +88,42 @@ class Sampler(Learner):
 
     def sample(self, images: Tensor) -> list[Generated]:
         """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
-        drawn = self.network.generator(torch.cat([self._noise(image) for image in images]).to(images.device)).float()
-        fakes = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        severities = self.doubts(drawn).tolist()
-        pictures = fakes.cpu().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
+        fakes, doubts = self.made(images)
+        pictures, severities = _samples.pictures_of(fakes.cpu()), doubts.tolist()
         if self.extractor is None:
             return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        pairs = zip(features(self.extractor, images), features(self.extractor, fakes), strict=True)
-        found = zip(pictures, severities, pairs, strict=True)
-        return [Generated(picture, doubt, self.extractor.name, *pair) for picture, doubt, pair in found]
+        real, _ = seen(self.extractor, images)
+        found = zip(pictures, severities, real, *seen(self.extractor, fakes), strict=True)
+        return [Generated(picture, doubt, self.extractor.name, *more) for picture, doubt, *more in found]
 
-    def _noise(self, image: Tensor) -> Tensor:
+    def made(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """For B×C×S×S uint8 as many generated ones, and how unreal each looks to the model itself."""
+        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
+        drawn = self.network.draw(noise, labels).float()
+        return self.pixels(drawn), self.doubts(drawn, labels)
+
+    def pixels(self, drawn: Tensor) -> Tensor:
+        """−1..1 → uint8."""
+        return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+    @torch.inference_mode()
+    def figures(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+        """Ways between samples, their nearest train images, and what the extractor makes of them."""
+        return _samples.figures(self, train, held_out)
+
+    def _chosen(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise 1×… and the class 1×K that an image stands for."""
         seed = hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=8).digest()
-        return self.network.noise(1, "cpu", torch.Generator().manual_seed(int.from_bytes(seed, "big")))
+        source = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
+        noise = self.network.noise(1, "cpu", source)
+        shares = torch.tensor(self.settings.class_counts, dtype=torch.float32)
+        if not shares.any():
+            return noise, shares[None]
+        return noise, F.one_hot(torch.multinomial(shares, 1, generator=source), len(shares)).float()
 
-    def doubts(self, fakes: Tensor) -> Tensor:
-        """How unreal each image −1..1 looks to the model itself, 0 to 1; 0 where it has no opinion."""
+    def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
+        """How unreal each image −1..1 of a class looks to the model itself, 0 to 1; 0 where it has no opinion."""
         return torch.zeros(len(fakes))
-
-
-def _head(extractor: Learner) -> str | None:
-    return anatomy(extractor.network).head
-
-
-def features(extractor: Learner, images: Tensor) -> NDArray[np.float32]:
-    """B×C×S×S uint8 → B×D: what the classifier's last layer reads, of images in its own channels and size."""
-    wanted, values = extractor.settings, images.float()
-    if wanted.channels < values.shape[1]:
-        values = (values * torch.tensor(LUMINANCE, device=values.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    values = values.expand(-1, wanted.channels, -1, -1)
-    if wanted.size != values.shape[-1]:
-        values = F.interpolate(values, (wanted.size, wanted.size), mode="bilinear", antialias=True)
-    with (
-        inputs(extractor.network, str(_head(extractor))) as seen,
-        torch.no_grad(),
-        torch.autocast(images.device.type, enabled=False),
-    ):  # the same numbers in training as on the CPU
-        extractor.network(extractor.normalise(values.round().clamp(0, 255)))
-    return np.asarray(seen[0].float().cpu().numpy(), np.float32)
 
 
 def learner(network: nn.Module, settings: Settings) -> Sampler:
@@ -130,20 +132,31 @@ def learner(network: nn.Module, settings: Settings) -> Sampler:
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×S×S; the targets are B zeros, for the images are their own."""
-    return stack(samples, settings.channels), torch.zeros(len(samples))
+    """uint8 B×C×S×S, and each image's share of each class B×K: zeros where it has no label."""
+    shares = np.zeros((len(samples), len(settings.classes)), np.float32)
+    for row, sample in zip(shares, samples, strict=True):
+        if isinstance(sample.label, np.ndarray):
+            row[:] = sample.label
+        elif sample.label is not None:
+            row[sample.label] = 1
+    return stack(samples, settings.channels), torch.from_numpy(shares)
 
 
 def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
-    """One real image and the generated one: features of both, whose they are, and the generated image as PNG."""
+    """One real image and the generated one: features of both and whose, both as pixels, the generated one as PNG."""
+    side = prediction.image.shape[0]
+    pixels = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
     real, fake = prediction.real, prediction.fake
     if real is None or fake is None:
-        side = prediction.image.shape[0]
-        real, fake = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
+        real, fake = pixels
     return {
         "extractor": prediction.extractor,
         "real": real.tolist(),
         "fake": fake.tolist(),
+        "real_pixels": pixels[0].tolist(),
+        "fake_pixels": pixels[1].tolist(),
+        "guess": None if prediction.shares is None else int(prediction.shares.argmax()),
+        "confidence": None if prediction.shares is None else float(prediction.shares.max()),
         "image": files.encode_png(prediction.image),
         "severity": prediction.severity,
     }
@@ -164,28 +177,41 @@ def comparable(tables: Sequence[pa.Table]) -> str:
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives both distances; the features must all be of one extractor."""
+    """A function of row counts that gives all scores; the features must all be of one extractor."""
     architecture = comparable([table]).split("@")[0]
-    real, fake = (np.asarray(table[name].to_pylist(), np.float64) for name in ("real", "fake"))
-    frechet, kernel = _distances.frechet(real, fake), _distances.kernel(real, fake)
+    features, pixels = _columns(table, ""), _columns(table, "_pixels")
+    functions = {
+        f"FID[{architecture}]": _distances.frechet(*features),
+        f"KID[{architecture}]": _distances.kernel(*features),
+        f"sample_precision[{architecture}]": _distances.precision(*features),
+        f"sample_recall[{architecture}]": _distances.precision(*features[::-1]),
+        "diversity": _distances.diversity(*pixels),
+    }
+    if architecture != PIXELS:
+        chosen = table["confidence"].to_numpy() >= _samples.SURE
+        guess = table["guess"].to_numpy()
+        functions[f"sure[{architecture}]"] = lambda counts: float(counts @ chosen / counts.sum())
+        functions[f"classes[{architecture}]"] = lambda counts: float(len(np.unique(guess[chosen & (counts > 0)])))
+    return lambda counts: {name: function(counts) for name, function in functions.items()}
 
-    def score(counts: Counts) -> dict[str, float]:
-        return {f"FID[{architecture}]": frechet(counts), f"KID[{architecture}]": kernel(counts)}
 
-    return score
+def _columns(table: pa.Table, suffix: str) -> tuple[_distances.Features, _distances.Features]:
+    """Those of real and of fake images, N×D each."""
+    real, fake = (np.asarray(table[name + suffix].to_pylist(), np.float64) for name in ("real", "fake"))
+    return real, fake
+
+
+def remark(scores: Mapping[str, float]) -> str | None:
+    """What a person who watches the training should know of its scores."""
+    if scores["diversity"] < COLLAPSED:
+        return f"diversity {scores['diversity']:.2f}: the generator draws nearly the same again and again"
+    return None
 
 
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     """Up to 64 generated images; their noise stays the same from one training to the next."""
-    from matplotlib.figure import Figure
-
     pictures = [files.decode_stored(data) for data in table["image"].slice(0, SHOWN).to_pylist()]
-    sheet = files.grid(pictures, 8, side=max(settings.size, 48), gap=2)
-    figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(sheet)
-    axes.set_axis_off()
-    return {"samples": figure}
+    return {"samples": _samples.shown(pictures, 8)}
 
 
 def draw(sample: Sample, prediction: Generated, settings: Settings) -> NDArray[np.uint8]:
@@ -211,8 +237,8 @@ def measured(
     for start in range(0, len(predictions), BATCH):
         made = predictions[start : start + BATCH]
         asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + BATCH]]
-        real = features(extractor, stack(asked, settings.channels))
-        fake = features(extractor, stack([Sample("", item.image) for item in made], settings.channels))
-        for item, *pair in zip(made, real, fake, strict=True):
-            found.append(Generated(item.image, item.severity, extractor.name, *pair))
+        real, _ = seen(extractor, stack(asked, settings.channels))
+        fakes = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
+        for item, *more in zip(made, real, *fakes, strict=True):
+            found.append(Generated(item.image, item.severity, extractor.name, *more))
     return found

@@ -65,6 +65,8 @@ def line(name: str, entry: dict[str, Any]) -> str:
         whole = int(done)
         if whole:
             parts.append(f"{entry['seconds'] / whole * (epochs - done):.0f} s left")
+    if entry.get("remark"):
+        parts.append(str(entry["remark"]))
     if entry.get("reason"):
         parts.append(str(entry["reason"]))
     return "  ".join(parts)

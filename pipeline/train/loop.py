@@ -103,7 +103,9 @@ class Trainer:
             self._save()
             rate = len(self.samples) / trained_s
             seconds = self.ledger.read()["seconds"] + time.monotonic() - started
-            self._progress(epoch + 1, row["train/loss"], images_per_s=rate, seconds=seconds, history=self.history)
+            remark = self.task.remark(scores) if hasattr(self.task, "remark") else None
+            known = {"images_per_s": rate, "seconds": seconds, "remark": remark, "history": self.history}
+            self._progress(epoch + 1, row["train/loss"], **known)
 
     def _pass(self, epoch: int, started: float) -> dict[str, float]:
         self.learner.train()

@@ -97,6 +97,12 @@ def _file(name: str, path: Path) -> Path:
 
 
 def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
+    for option, needs in (plugins.constant("models", job.architecture, "OPTION_NEEDS") or {}).items():
+        if job.options.get(option) and not set(needs) <= set(facts.fields):
+            raise UserError(
+                f"params.yaml: jobs.{name}.options.{option}: {job.dataset} has no {', '.join(needs)}, which it needs. "
+                "Choose another dataset, or leave it out."
+            )
     missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
     if job.sampling == "balanced" and "label" not in facts.fields:
         raise UserError(f"params.yaml: jobs.{name}.sampling: {job.dataset} has no label to balance. Use shuffled.")

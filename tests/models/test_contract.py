@@ -47,7 +47,11 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def ran(name: str, network: nn.Module, images: Tensor) -> list[Tensor]:
-    """What comes out, the way the count stage runs it: a detector's file traces a fixed number of proposals."""
+    """What comes out, the way the count stage runs it: a detector's file traces a fixed number of proposals.
+
+    Noise, where a network draws some, is the same each time.
+    """
+    torch.manual_seed(0)
     trace = getattr(plugins.load("models", name), "trace", None)
     return tensors(trace(network, images) if trace else network(images))
 

@@ -13,11 +13,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipeline import store
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import dcgan
+from pipeline.models import _gan, dcgan
+from pipeline.models._gan import Adversarial, Players
 from pipeline.models._spec import Spec
 from pipeline.params import Params
+from pipeline.tasks import generation
 from pipeline.tasks._learner import Settings
-from pipeline.train import history, loop
+from pipeline.train import follow, history, loop
 from pipeline.train.ledger import Ledger
 from pipeline.train.ranks import Ranks
 from tests import support
@@ -25,15 +27,15 @@ from tests import support
 SMALL = {"width": 4, "latent": 8}
 
 
-def build(size: int = 16, channels: int = 1, **options: Any) -> dcgan.DCGAN:
+def build(size: int = 16, channels: int = 1, **options: Any) -> Players:
     torch.manual_seed(0)
     network = dcgan.build(Spec("generation", 10, channels, size), **(SMALL | options))
-    assert isinstance(network, dcgan.DCGAN)
+    assert isinstance(network, Players)
     return network
 
 
-def learner(**options: Any) -> dcgan.Adversarial:
-    return dcgan.learner(build(), Settings(("a",), (), (1,), 1, 16, (0.5,), (0.5,)), **options)
+def learner(network: Players | None = None, **options: Any) -> Adversarial:
+    return dcgan.learner(network or build(), Settings(("a",), (), (1,), 1, 16, (0.5,), (0.5,)), **options)
 
 
 def parameters(network: nn.Module) -> int:
@@ -116,9 +118,9 @@ def test_the_count_takes_both_players_and_needs_no_memory() -> None:
     assert found.multiply_adds == drawn + judged
 
 
-@pytest.mark.parametrize("loss", dcgan.LOSSES)
-def test_losses_by_hand(loss: str) -> None:
-    game = learner(loss=loss)
+@pytest.mark.parametrize("objective", _gan.OBJECTIVES)
+def test_objectives_by_hand(objective: str) -> None:
+    judge, fool = _gan.OBJECTIVES[objective]
     real, fake = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-3.0, 0.25, 1.0])
     cross_entropy = binary_cross_entropy_with_logits
     judged = cross_entropy(real, torch.ones(3)) + cross_entropy(fake, torch.zeros(3))
@@ -126,13 +128,79 @@ def test_losses_by_hand(loss: str) -> None:
         "non_saturating": (judged, cross_entropy(fake, torch.ones(3))),
         "minimax": (judged, -cross_entropy(fake, torch.zeros(3))),
         "hinge": (torch.tensor((0 + 2 + 0.5) / 3 + (0 + 1.25 + 2) / 3), -fake.mean()),
-    }[loss]
-    torch.testing.assert_close((game.judge(real, fake), game.fool(fake).mean()), expected)
+        "wgan_gp": (torch.tensor((-3 + 0.25 + 1) / 3 - (2 - 1 + 0.5) / 3), -fake.mean()),
+    }[objective]
+    torch.testing.assert_close((judge(real, fake), fool(fake).mean()), expected)
 
 
-def played(game: dcgan.Adversarial, phase: str) -> dict[str, Tensor]:
+def test_the_penalty_of_a_linear_critic_is_known() -> None:
+    """Its slope is its weights wherever one looks; of a critic x² it is 2x, at a point between real and fake."""
+
+    class Linear(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            return maps.flatten(1) @ torch.full((256,), 0.25)
+
+    class Square(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            return maps.flatten(1).square().sum(1)
+
+    network = build(norm="layer")
+    game = learner(network, objective="wgan_gp")
+    real, fake, labels = torch.rand(5, 1, 16, 16), torch.rand(5, 1, 16, 16), torch.zeros(5, 0)
+    network.discriminator = Linear()
+    torch.testing.assert_close(game.steepness(real, fake, labels), torch.tensor((0.25 * 16 - 1.0) ** 2))
+    network.discriminator = Square()
+    torch.manual_seed(4)
+    found = game.steepness(real, fake, labels)
+    torch.manual_seed(4)
+    share = torch.rand(5, 1, 1, 1)
+    between = share * real + (1 - share) * fake
+    torch.testing.assert_close(found, ((2 * between).flatten(1).norm(dim=1) - 1).square().mean())
+
+
+def test_the_penalty_teaches_the_discriminator_alone() -> None:
+    game = learner(build(norm="layer"), objective="wgan_gp")
+    losses = played(game, "discriminator")
+    assert list(losses) == ["discriminator", "penalty"]
+    losses["penalty"].backward()
+    assert all(value.grad is None for value in game.network.generator.parameters())
+    assert (
+        sum(
+            float(value.grad.abs().sum()) for value in game.network.discriminator.parameters() if value.grad is not None
+        )
+        > 0
+    )
+    assert list(played(game, "generator")) == ["generator"]
+
+
+def test_the_penalty_is_ten_times_the_steepness(monkeypatch: pytest.MonkeyPatch) -> None:
+    game = learner(build(norm="layer"), objective="wgan_gp")
+    monkeypatch.setattr(game, "steepness", lambda *_: torch.tensor(0.3))
+    assert float(played(game, "discriminator")["penalty"]) == pytest.approx(3)
+
+
+def test_players_are_told_the_class() -> None:
+    network = dcgan.build(Spec("generation", 3, 1, 16), width=4, latent=8, conditional=True)
+    assert isinstance(network, Players)
+    seen: dict[str, Tensor] = {}
+    for name in ("generator", "discriminator"):
+        player = network.get_submodule(name)
+        player.register_forward_pre_hook(lambda _module, given, name=name: seen.update({name: given[0]}))
+    labels, noise = torch.eye(3)[[2, 0]], network.noise(2, "cpu")
+    drawn = network.eval().draw(noise, labels)
+    torch.testing.assert_close(seen["generator"], torch.cat([noise, labels[:, :, None, None]], 1))
+    network.judge(drawn, labels)
+    assert seen["discriminator"].shape == (2, 4, 16, 16)
+    assert (seen["discriminator"][0, 3] == 1).all()
+    assert not seen["discriminator"][0, 1:3].any()
+    assert not torch.equal(drawn, network.draw(noise, labels.flip(0)))
+    plain = build()
+    assert torch.equal(plain.eval().draw(noise, labels), plain.draw(noise, labels.flip(0)))
+
+
+def played(game: Adversarial, phase: str) -> dict[str, Tensor]:
     torch.manual_seed(3)
-    losses: dict[str, Tensor] = game.train()(images(), torch.zeros(6), phase)
+    losses: dict[str, Tensor] = game.train()(images(), torch.zeros(6, 1), phase)
     return losses
 
 
@@ -180,8 +248,12 @@ def test_wrong_settings_name_the_remedy() -> None:
         build(48)
     with pytest.raises(UserError, match=r"options\.variant: no variant is named 'papr'"):
         build(variant="papr")
-    with pytest.raises(UserError, match=r"loss\.loss: no loss is named 'hing'; did you mean 'hinge'"):
-        learner(loss="hing")
+    with pytest.raises(UserError, match=r"loss\.objective: no objective is named 'hing'; did you mean 'hinge'"):
+        learner(objective="hing")
+    with pytest.raises(UserError, match=r"batch normalisation mixes images\. Set options\.norm: layer"):
+        learner(objective="wgan_gp")
+    with pytest.raises(UserError, match=r"loss\.every: 0 batches are none"):
+        learner(every=0)
 
 
 JOB = {
@@ -200,8 +272,9 @@ JOB = {
 
 
 def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
-    project: Callable[..., tuple[Path, Params]],
+    project: Callable[..., tuple[Path, Params]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(generation, "COLLAPSED", 99.0)
     root, params = project({"gan": JOB})
     order = support.orders(root, params)["gan"]
     loop.train(order, Ranks())
@@ -213,4 +286,16 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
     rows = history.read(order.model / history.FILE)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all({"train/discriminator", "train/generator", "train/loss"} <= row.keys() for row in rows)
-    assert all(row["val/FID[pixels]"] > 0 for row in rows)
+    entry = Ledger.of(order).read()
+    assert "nearly the same again and again" in follow.line("gan", entry)
+    assert entry["remark"].startswith(f"diversity {rows[-1]['val/diversity']:.2f}")
+    assert all(row["val/FID[pixels]"] > 0 and row["val/diversity"] > 0 for row in rows)
+
+
+def test_a_class_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> None:
+    told = {**JOB, "options": {**SMALL, "conditional": True}}
+    scenes = {"format": "scenes", "options": {"train": 21, "val": 5, "test": 2}}
+    params = support.write_params(tmp_path, {"gan": {**told, "dataset": "scenes"}}, datasets={"scenes": scenes})
+    support.prepared(tmp_path, params)
+    with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: scenes has no label, which it needs"):
+        support.orders(tmp_path, params)

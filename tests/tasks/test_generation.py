@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
 
@@ -22,11 +23,13 @@ from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.models import _stored, dcgan
 from pipeline.models._features import features as stage_maps
+from pipeline.models._gan import Adversarial
 from pipeline.models._spec import Spec, build
 from pipeline.params import Params
 from pipeline.register import champion
 from pipeline.sample import Sample
 from pipeline.tasks import _distances, classification, generation
+from pipeline.tasks._extractor import seen
 from pipeline.tasks._learner import Learner, Settings
 from pipeline.train import stage as train_stage
 from tests import support
@@ -78,6 +81,17 @@ def test_frechet_with_fewer_rows_than_features(number: int) -> None:
     assert _distances.frechet(real, fake)(ones(number)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_frechet_of_full_rank_is_that_of_a_matrix_root_and_dead_features_add_nothing() -> None:
+    draw = np.random.default_rng(0)
+    real, fake = draw.normal(size=(90, 12)), draw.normal(size=(90, 12)) @ draw.normal(size=(12, 12)) + 0.3
+    first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    root = scipy.linalg.sqrtm(first @ second).real
+    expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
+    assert _distances.frechet(real, fake)(ones(90)) == pytest.approx(expected, rel=1e-10)
+    dead = [np.pad(rows, ((0, 0), (0, 1))) for rows in (real, fake)]
+    assert _distances.frechet(*dead)(ones(90)) == pytest.approx(expected, rel=1e-6)
+
+
 def test_frechet_of_gaussians_by_hand() -> None:
     """Along one axis the distance is (μ−ν)² + (σ−τ)²; independent axes add up."""
     corners = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * np.sqrt(3 / 4)  # variance 1 by ddof 1
@@ -100,15 +114,43 @@ def test_kernel_distance_by_loops() -> None:
 
 def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     real, fake = sets(25, 5)
-    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 10), slice(10, 20), slice(20, 25))]
+    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 9), slice(9, 17), slice(17, 25))]
     monkeypatch.setattr(_distances, "BLOCK", 10)
     found = _distances.kernel(real, fake)(ones(25))
-    assert found == pytest.approx((parts[0](ones(10)) + parts[1](ones(10)) + parts[2](ones(5))) / 3)
+    assert found == pytest.approx((parts[0](ones(9)) + parts[1](ones(8)) + parts[2](ones(8))) / 3)
+
+
+def test_one_row_more_than_a_block_is_no_block_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_distances, "BLOCK", 10)
+    for function in (_distances.kernel, _distances.precision):
+        assert np.isfinite(function(*sets(11, 5))(ones(11)))
+
+
+def test_precision_is_being_within_reach_of_a_neighbour() -> None:
+    """The balls by scikit-learn's neighbours and by hand."""
+    real, fake = sets(80, 4)
+    reach = NearestNeighbors(n_neighbors=4).fit(real).kneighbors(real)[0][:, 3]
+    inside = np.array([(np.linalg.norm(real - one, axis=1) <= reach).any() for one in fake])
+    counts = np.random.default_rng(1).integers(0, 3, 80)
+    assert 0.1 < inside.mean() < 0.9
+    assert _distances.precision(real, fake)(ones(80)) == pytest.approx(inside.mean())
+    assert _distances.precision(real, fake)(counts) == pytest.approx(inside[np.repeat(np.arange(80), counts)].mean())
+
+
+def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
+    draw = np.random.default_rng(0)
+    wide, narrow = draw.normal(size=(200, 3)), 0.1 * draw.normal(size=(200, 3))
+    assert _distances.precision(wide, narrow)(ones(200)) > 0.95
+    assert _distances.precision(narrow, wide)(ones(200)) < 0.05
+    assert _distances.precision(wide, wide + 100)(ones(200)) == 0
+    assert np.isnan(_distances.precision(*sets(3, 4))(ones(3)))
 
 
 def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
-    pairs = zip(real.tolist(), fake.tolist(), strict=True)
-    return pa.Table.from_pylist([{"real": one, "fake": other, "extractor": extractor} for one, other in pairs])
+    columns: dict[str, Any] = {"real": real.tolist(), "fake": fake.tolist(), "extractor": [extractor] * len(real)}
+    columns |= {"guess": [0] * len(real), "confidence": [1.0] * len(real)}
+    columns |= {"real_pixels": columns["real"], "fake_pixels": columns["fake"]}
+    return pa.table(columns)
 
 
 @pytest.mark.parametrize("width", [6, 90])
@@ -117,15 +159,52 @@ def test_counts_are_repeated_rows(width: int) -> None:
     counts = np.random.default_rng(1).integers(0, 4, 60)
     weighted = generation.scorer(rows, settings())(counts)
     repeated = rows.take(np.repeat(np.arange(60), counts))
-    assert list(weighted) == ["FID[lenet5]", "KID[lenet5]"]
-    assert weighted == pytest.approx(generation.scorer(repeated, settings())(ones(int(counts.sum()))), rel=1e-6)
-    assert weighted != pytest.approx(generation.scorer(rows, settings())(ones(60)), rel=1e-3)
+    of_copies = generation.scorer(repeated, settings())(ones(int(counts.sum())))
+    assert {"FID[lenet5]", "KID[lenet5]", "diversity"} < set(weighted)
+    for name in ("sample_precision[lenet5]", "sample_recall[lenet5]"):
+        del weighted[name], of_copies[name]  # a copy would be its original's neighbour
+    assert weighted == pytest.approx(of_copies, rel=1e-6)
+    assert weighted["FID[lenet5]"] != pytest.approx(
+        generation.scorer(rows, settings())(ones(60))["FID[lenet5]"], rel=1e-3
+    )
+
+
+def test_diversity_is_by_distances_between_all_pairs() -> None:
+    real, fake = sets(15, 6)
+
+    def apart(rows: Floats) -> float:
+        squares = [((rows[i] - rows[j]) ** 2).sum() for i in range(15) for j in range(15) if i != j]
+        return float(np.mean(squares))
+
+    found = _distances.diversity(real, fake)(ones(15))
+    assert found == pytest.approx(np.sqrt(apart(fake) / apart(real)), rel=1e-12)
+    assert _distances.diversity(real, np.ones((15, 6)))(ones(15)) == pytest.approx(0, abs=1e-12)
+
+
+def test_collapse_is_remarked() -> None:
+    assert generation.remark({"diversity": 0.7}) is None
+    assert generation.remark({"diversity": float("nan")}) is None
+    assert str(generation.remark({"diversity": 0.1})).startswith("diversity 0.10: ")
+
+
+def test_sure_samples_and_their_classes_by_hand() -> None:
+    rows = table(*sets(5, 4)).drop_columns(["guess", "confidence"])
+    rows = rows.append_column("guess", pa.array([0, 0, 1, 2, 3]))
+    rows = rows.append_column("confidence", pa.array([0.95, 0.9, 0.99, 0.89, 0.5]))
+    score = generation.scorer(rows, settings())
+    assert (score(ones(5))["sure[lenet5]"], score(ones(5))["classes[lenet5]"]) == (0.6, 2)
+    drawn = score(np.array([2, 0, 0, 1, 2]))
+    assert (drawn["sure[lenet5]"], drawn["classes[lenet5]"]) == (0.4, 1)
 
 
 def test_one_image_has_no_distance() -> None:
-    score = generation.scorer(table(*sets(3, 4)), settings())
-    assert all(np.isnan(value) for value in score(np.array([0, 1, 0])).values())
-    assert all(np.isfinite(value) for value in score(np.array([0, 2, 0])).values())
+    score = generation.scorer(table(*sets(5, 4)), settings())
+    names = ("FID[lenet5]", "KID[lenet5]", "diversity")
+    one, twice, some = (score(np.array([0, *counts, 0, 0])) for counts in ((1, 0), (2, 0), (2, 1)))
+    assert all(np.isnan(one[name]) for name in names)
+    assert all(np.isfinite(twice[name]) for name in names[:2])
+    assert np.isnan(twice["diversity"])  # real images that don't differ are no unit
+    assert all(np.isfinite(value) for value in some.values())
 
 
 def test_features_of_different_extractors_are_refused() -> None:
@@ -140,7 +219,7 @@ def test_a_champion_measured_by_another_extractor_is_not_compared() -> None:
         (table(*sets(30, 4, seed))).append_column("group", pa.array(map(str, range(30)))) for seed in (0, 1)
     )
     assert champion.decide(ours, theirs, "generation", settings())["metric"] == "FID"
-    retrained = theirs.set_column(2, "extractor", pa.array(["lenet5@0b"] * 30))
+    retrained = theirs.set_column(theirs.column_names.index("extractor"), "extractor", pa.array(["lenet5@0b"] * 30))
     with pytest.raises(UserError, match="different extractors, lenet5@0a, lenet5@0b"):
         champion.decide(ours, retrained, "generation", settings())
 
@@ -168,7 +247,7 @@ def test_a_resample_takes_milliseconds() -> None:
     assert min(seconds) < 0.02
 
 
-def sampler(channels: int = 1, size: int = 16) -> dcgan.Adversarial:
+def sampler(channels: int = 1, size: int = 16) -> Adversarial:
     torch.manual_seed(0)
     network = build("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
     for parameter in network.parameters():
@@ -217,7 +296,8 @@ def test_samples_are_colours_where_the_images_are() -> None:
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
     before = stage_maps(classifier.network, classifier.normalise(asked), ("f6",))["f6"]
-    found = generation.features(classifier, asked)
+    found, shares = seen(classifier, asked)
+    np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
     np.testing.assert_allclose(found, before, rtol=1e-6)
     assert found.shape == (4, 84)
     assert not classifier.network.get_submodule("output")._forward_pre_hooks
@@ -226,15 +306,15 @@ def test_features_are_what_the_head_reads() -> None:
 @torch.inference_mode()
 def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
-    expected = generation.features(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))
-    np.testing.assert_allclose(generation.features(extractor(), flat), expected, rtol=1e-5)
+    expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
+    np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
     colours = extractor(channels=3)
-    of_grey = generation.features(colours, given(2))
-    np.testing.assert_allclose(of_grey, generation.features(colours, given(2).expand(-1, 3, -1, -1)), rtol=1e-6)
+    of_grey = seen(colours, given(2))[0]
+    np.testing.assert_allclose(of_grey, seen(colours, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
-    ours = generation.features(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])
-    np.testing.assert_allclose(ours, generation.features(extractor(), by_pillow), atol=0.05)
+    ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(ours, seen(extractor(), by_pillow)[0], atol=0.05)
 
 
 def test_only_a_classifier_can_be_the_extractor() -> None:
@@ -256,9 +336,13 @@ def test_a_row_with_and_without_an_extractor() -> None:
     learner.use(extractor())
     row = generation.rows(sample, learner(asked)[0])
     assert row.keys() == plain.keys()
+    assert (plain["guess"], plain["confidence"]) == (None, None)
+    picture = images.decode_stored(row["image"])[..., 0].copy()
+    _, (shares,) = seen(extractor(), torch.from_numpy(picture)[None, None])
+    assert (row["guess"], row["confidence"]) == (shares.argmax(), pytest.approx(shares.max()))
     assert row["extractor"] == "lenet5@0a"
     assert row["image"] == plain["image"]
-    np.testing.assert_allclose(row["real"], generation.features(extractor(), asked)[0], rtol=1e-6)
+    np.testing.assert_allclose(row["real"], seen(extractor(), asked)[0][0], rtol=1e-6)
     assert not any(name.startswith("extractor") for name in learner.state_dict())
 
 
@@ -270,10 +354,25 @@ def test_the_plain_learner_generates_and_does_not_train() -> None:
         learner(given(2), torch.zeros(2))
 
 
-def test_collate_needs_no_label() -> None:
-    asked, targets = generation.collate([Sample("x", np.zeros((4, 4, 3), np.uint8))] * 3, settings(3))
+def test_collate_gives_shares_of_classes_and_needs_no_label() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    mixed = Sample("x", pixels, label=np.array([0.25, 0.75], np.float32))
+    asked, targets = generation.collate([Sample("x", pixels), Sample("x", pixels, label=1), mixed], settings(3))
     assert asked.shape == (3, 3, 4, 4)
-    assert targets.shape == (3,)
+    assert targets.tolist() == [[0, 0], [0, 1], [0.25, 0.75]]
+
+
+@torch.inference_mode()
+def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
+    known = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
+    network = build("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
+    learner, asked = dcgan.learner(network, known).eval(), given(200)
+    chosen = torch.cat([learner._chosen(image)[1] for image in asked])
+    assert chosen.sum(dim=1).eq(1).all()
+    assert chosen.mean(dim=0).tolist() == pytest.approx([0.75, 0, 0.25], abs=0.1)
+    assert len(learner(asked[:3])) == 3
+    again = [learner._chosen(image)[1] for image in asked.flip(0)]
+    assert torch.equal(torch.cat(again).flip(0), chosen)
 
 
 def test_answer_and_back() -> None:
@@ -300,6 +399,7 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
         first, second = generation.rows(sample, one), generation.rows(sample, other)
         np.testing.assert_allclose(first.pop("real"), second.pop("real"), atol=1e-5)
         np.testing.assert_allclose(first.pop("fake"), second.pop("fake"), atol=1e-5)
+        assert first.pop("confidence") == pytest.approx(second.pop("confidence"), abs=1e-5)
         assert first == second
 
 
@@ -334,9 +434,10 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
     assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
     assert metrics["val_FID[lenet5]"] > 0
-    assert {"KID[lenet5]", "KID[lenet5]_low"} <= metrics.keys()
+    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity", "sure[lenet5]", "classes[lenet5]"} <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
-    assert pictures == {"examples.png", "failures.png", "figure-samples.png"}
+    figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "confidence")}
+    assert pictures == {"examples.png", "failures.png", *figures}
     learner, _ = _stored.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
     served, _ = _stored.load(root / "models/gan")

@@ -1,0 +1,136 @@
+"""What is shown of a generator is what it says: copies are found out, ways have no cut, and confidence is by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.models import dcgan
+from pipeline.models._gan import Adversarial
+from pipeline.models._spec import Spec, build
+from pipeline.sample import Sample
+from pipeline.tasks import _samples, classification
+from pipeline.tasks._learner import Learner, Settings
+
+SETTINGS = Settings(("a", "b", "c"), (), (1, 1, 1), 1, 16, (0.5,), (0.25,))
+
+
+def sampler(**options: Any) -> Adversarial:
+    torch.manual_seed(0)
+    network = build("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, **options})
+    for parameter in network.parameters():
+        parameter.data *= 4  # so that samples differ by more than a grey level
+    learner = dcgan.learner(network, SETTINGS)
+    learner.eval()
+    return learner
+
+
+def extractor() -> Learner:
+    torch.manual_seed(1)
+    network = build("lenet5", Spec("classification", 3, 1, 32), {})
+    known = Settings(("a", "b", "c"), (), (1, 1, 1), 1, 32, (0.5,), (0.25,))
+    learner = classification.learner(network, known).eval()
+    learner.name = "lenet5@0a"
+    return learner
+
+
+def pictures(number: int, seed: int) -> Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (number, 1, 16, 16), dtype=torch.uint8, generator=source)
+
+
+def samples(number: int, seed: int) -> list[Sample]:
+    return [Sample(f"{at}", item) for at, item in enumerate(_samples.pictures_of(pictures(number, seed)))]
+
+
+def test_novelty_is_0_for_copies_and_1_for_images_of_the_same_kind() -> None:
+    draw = np.random.default_rng(0)
+    train, unseen, fresh = draw.normal(size=(3, 400, 4)).astype(np.float32)
+    assert _samples.novelty(train[:50], train, unseen) == pytest.approx(0, abs=0.01)
+    assert _samples.novelty(fresh, train, unseen) == pytest.approx(1, abs=0.1)
+    line = np.arange(0, 100, 10, dtype=np.float32)[:, None]
+    assert _samples.novelty(line + 3, line, line + 2) == pytest.approx(1.5)
+
+
+def test_sure_by_hand() -> None:
+    shares = np.array([[0.95, 0.05, 0], [0.1, 0.9, 0], [0.5, 0.25, 0.25], [0.91, 0, 0.09]], np.float32)
+    assert _samples.sure(shares) == (0.75, 2)
+    assert _samples.sure(shares[2:3]) == (0, 0)
+
+
+@pytest.mark.parametrize("variant", dcgan.VARIANTS)
+def test_a_way_ends_where_it_should_and_its_noise_is_as_likely_all_along(variant: str) -> None:
+    network = sampler(variant=variant, latent=2000).network
+    start, end = network.noise(2, "cpu", torch.Generator().manual_seed(0))[:, None]
+    way = network.between(start, end, 5)
+    torch.testing.assert_close(way[[0, -1]], torch.cat([start, end]), atol=1e-5, rtol=0)
+    if variant == "paper":
+        assert float(way.abs().max()) <= 1
+    else:
+        assert way.flatten(1).std(dim=1).tolist() == pytest.approx([1] * 5, abs=0.05)
+
+
+@torch.inference_mode()
+def test_ways_are_drawn_and_keep_their_class() -> None:
+    learner = sampler(conditional=True)
+    asked: list[Tensor] = []
+    learner.network.generator.register_forward_pre_hook(lambda _module, given: asked.append(given[0]))
+    found = _samples.walks(learner)
+    assert found.shape == (_samples.WALKS * _samples.STEPS, 1, 16, 16)
+    assert found.dtype == torch.uint8
+    labels = [part[:, 8:, 0, 0] for part in asked]
+    assert all((part == part[0]).all() for part in labels)
+    assert [int(part[0].argmax()) for part in labels] == [0, 1, 2, 0, 1, 2]
+    assert torch.equal(found, _samples.walks(learner))
+
+
+@torch.inference_mode()
+def test_copies_of_train_images_are_told_and_shown() -> None:
+    known, unseen = pictures(30, 1), pictures(20, 2)
+    copied = _samples.nearest(sampler(), known[5:25], known, unseen).axes[0].get_title()
+    fresh = _samples.nearest(sampler(), pictures(20, 3), known, unseen).axes[0].get_title()
+    assert copied.endswith("pixels 0.00")
+    assert float(fresh.split()[-1]) == pytest.approx(1, abs=0.1)
+
+
+@torch.inference_mode()
+def test_nearest_images_stand_beside_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles: list[Any] = []
+    monkeypatch.setattr(_samples, "shown", lambda given, columns, **_: tiles.extend([columns, *given]))
+    known, unseen = pictures(30, 1), pictures(20, 2)
+    made = torch.cat([known[[7]], unseen[[4]]])
+    _samples.nearest(sampler(), made, known, unseen)
+    columns, first, own, _, second, _, other = tiles
+    assert columns == 3
+    assert (first == own).all()
+    assert (second == other).all()
+    assert (first != second).any()
+
+
+@torch.inference_mode()
+def test_confidence_is_of_four_sets_in_the_same_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Tensor] = []
+
+    def shares(_extractor: Learner, images: Tensor) -> Any:
+        given.append(images)
+        return np.eye(3, dtype=np.float32)[np.arange(len(images)) % len(given) % 3]
+
+    monkeypatch.setattr(_samples, "_shares", shares)
+    made, unseen = pictures(12, 1), pictures(12, 2)
+    texts = [text.get_text() for text in _samples.confidence(extractor(), made, unseen).axes[0].texts]
+    assert texts == [f"100.0%, {classes} classes" for classes in (1, 2, 3, 3)]
+    held_out, samples_, shuffled, noise = given
+    assert torch.equal(held_out, unseen)
+    assert torch.equal(samples_, made)
+    assert torch.equal(shuffled.flatten(1).sort().values, unseen.flatten(1).sort().values)
+    assert not torch.equal(shuffled, unseen)
+    assert noise.shape == unseen.shape
+
+
+def test_figures_need_an_extractor_only_for_what_it_says() -> None:
+    learner = sampler()
+    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest"}
+    learner.use(extractor())
+    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest", "confidence"}
