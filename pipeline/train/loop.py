@@ -58,6 +58,10 @@ class Trainer:
         if self.cuda:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
+        if self.job.epochs and not self.phases:
+            raise JobFailedError(
+                f"nothing in {self.job.architecture} learns by gradient. Set jobs.{order.name}.epochs: 0."
+            )
         scales = transfer.scales(self.learner.network, self.job)
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
         if "pretrained" in order.sources:
