@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import nms, roi_align
+from torchvision.ops import roi_align
 
 from pipeline.errors import UserError
 from pipeline.models._spec import Spec
+from pipeline.models._windows import Choice, centres, pyramid, sought, squares
 from pipeline.tasks._detection import Detector, Target
 from pipeline.tasks._learner import Settings
 
@@ -30,10 +31,6 @@ STAGES = ()
 
 #: windows of less variance have no shape to compare
 FLAT = 1e-4
-#: the best windows, among which those that overlap are sorted out
-CANDIDATES = 1000
-#: sides of the windows by default, in parts of the image
-SIDES = tuple(2 ** (step / 2) / 8 for step in range(5))
 
 
 def build(
@@ -51,10 +48,9 @@ def build(
     a half of it · score: the least that is an answer · overlap: windows that overlap by more are one · detections: the
     most that an image gets.
     """
-    sought = tuple(sides or [spec.size * part for part in SIDES])
-    if template < 2 or not 1 <= min(sought) <= max(sought) <= spec.size:
-        raise UserError(f"options: no templates of {template} pixels for windows of {list(sought)} in {spec.size}.")
-    return Templates(spec, template, sought, score, overlap, detections)
+    if template < 2:
+        raise UserError(f"options.template: {template} pixels have no shape to compare. Give at least 2.")
+    return Templates(spec, template, sought(spec.size, sides), Choice(score, overlap, detections))
 
 
 class Templates(nn.Module):
@@ -63,62 +59,45 @@ class Templates(nn.Module):
     templates: Tensor
     shares: Tensor
 
-    def __init__(
-        self, spec: Spec, side: int, sides: Sequence[float], score: float, overlap: float, detections: int
-    ) -> None:
+    def __init__(self, spec: Spec, side: int, sides: Sequence[float], choice: Choice) -> None:
         super().__init__()
         self.register_buffer("templates", torch.zeros(spec.classes, spec.channels, side, side))
         self.register_buffer("shares", torch.ones(spec.classes, 2))
-        self.sides, self.score, self.overlap, self.detections = sides, score, overlap, detections
+        self.sides, self.choice = sides, choice
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """B×C×S×S → for each of `sides` B×K×h×w: how well each class's template fits around a place."""
+        """B×C×S×S → for each of `sides` B×K×n×n: how well each class's template fits around a place."""
         side = self.templates.shape[-1]
-        found = []
-        for sought in self.sides:
-            scaled = max(1, round(images.shape[-1] * side / sought))
-            smaller = F.interpolate(images, (scaled, scaled), mode="bilinear", antialias=True)
-            before = side // 2
-            around = F.pad(smaller, (before, side - 1 - before, before, side - 1 - before))
-            found.append(correlation(around, self.templates))
-        return found
+        before, after = side // 2, side - 1 - side // 2
+        copies = pyramid(images, side, self.sides)
+        return [correlation(F.pad(copy, (before, after, before, after)), self.templates) for copy in copies]
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """The best class of each window, where it fits well enough and no better window overlaps."""
         scales = [self._windows(cells, images.shape[-1]) for cells in self.maps(images)]
         boxes, labels, scores = (torch.cat(part, 1) for part in zip(*scales, strict=True))
-        return [self._found(*item) for item in zip(boxes, labels, scores, strict=True)]
+        return [self.choice.of(*item) for item in zip(boxes, labels, scores, strict=True)]
 
     def _windows(self, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """B×K×n×n → of n² windows the boxes of the class that fits best, B×n²×4 in pixels; that class; how well."""
         scores, labels = cells.flatten(2).max(1)
-        side, count = self.templates.shape[-1], cells.shape[-1]
-        number = torch.arange(count**2, device=cells.device)
-        middle = side / 2 - side // 2  # of an odd window in its middle pixel's centre, of an even one at a corner
-        centre = torch.stack([number % count, number // count], 1) + middle
-        half = self.shares[labels] * side / 2
-        return torch.cat([centre - half, centre + half], -1) * (size / count), labels, scores
-
-    def _found(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> dict[str, Tensor]:
-        best = scores.topk(min(CANDIDATES, len(scores))).indices
-        best = best[scores[best] > self.score]
-        kept = best[nms(boxes[best], scores[best], self.overlap)][: self.detections]
-        return {"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]}
+        side = self.templates.shape[-1]
+        # around the middle of an odd window's middle pixel, before that of an even one's
+        centre, half = centres(cells, 1, side / 2 - side // 2), self.shares[labels] * side / 2
+        boxes = torch.cat([centre - half, centre + half], -1) * (size / cells.shape[-1])
+        return boxes.clamp(0, size), labels, scores
 
     def fit(self, batches: Iterable[tuple[Tensor, Sequence[Target]]]) -> None:
         """Take the mean of each class's cut-outs and proportions; a class that is nowhere fits nowhere."""
         sums, shares, counts = (torch.zeros_like(item) for item in (self.templates, self.shares, self.shares[:, :1]))
         for images, targets in batches:
             boxes, labels = (torch.cat([target[name] for target in targets]) for name in ("boxes", "labels"))
-            half = (boxes[:, 2:] - boxes[:, :2]) / 2
-            longer = half.amax(1, keepdim=True)
-            centre = boxes[:, :2] + half
-            squares = torch.cat([centre - longer, centre + longer], 1)
-            parts = squares.split([len(target["boxes"]) for target in targets])
-            cut = roi_align(images, list(parts), self.templates.shape[-1], aligned=True)
+            around, own = squares(boxes)
+            parts = list(around.split([len(target["boxes"]) for target in targets]))
+            cut = roi_align(images, parts, self.templates.shape[-1], aligned=True)
             by_class = F.one_hot(labels, len(sums)).T.to(images)
             sums += (by_class @ unit(cut).flatten(1)).view_as(sums)
-            shares += by_class @ (half / longer)
+            shares += by_class @ own
             counts += by_class.sum(1, keepdim=True)
         self.templates.copy_(unit(sums))
         self.shares.copy_(torch.where(counts > 0, shares / counts, 1))
@@ -148,14 +127,7 @@ class Matcher(Detector):
     @torch.no_grad()
     def fit(self, batches: Iterable[Any]) -> None:
         """Batches as `collate` makes them."""
-        place = self.mean.device
-        self.network.fit(
-            (
-                self.normalise(images.to(place)),
-                [{name: value.to(place) for name, value in target.items()} for target in targets],
-            )
-            for images, targets in batches
-        )
+        self.network.fit((self.normalise(images), targets) for images, targets in batches)
 
 
 def learner(network: Templates, settings: Settings) -> Matcher:

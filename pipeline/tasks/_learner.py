@@ -86,7 +86,10 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def fit(self, batches: Iterable[Any]) -> None:
-        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing."""
+        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing.
+
+        batches: the train set's, as `collate` makes them, on the learner's device.
+        """
 
 
 def weights_of(classes: Sequence[str], given: Mapping[str, float]) -> Tensor:

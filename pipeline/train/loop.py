@@ -256,7 +256,8 @@ class Trainer:
             stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-        self.learner.eval().fit(loader.load(self.samples, plan, self.job, self.settings))
+        batches = loader.load(self.samples, plan, self.job, self.settings)
+        self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
         with store.folder(self.order.model, self.order.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}

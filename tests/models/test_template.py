@@ -102,7 +102,14 @@ def test_nothing_learns_by_gradient() -> None:
     assert learner().phases == ()
 
 
-@pytest.mark.parametrize("options", [{"template": 1}, {"sides": [16, 80]}, {"sides": [0]}])
-def test_impossible_windows_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="options: no templates of"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"template": 1}, r"options\.template: 1 pixels have no shape"),
+        ({"sides": [16, 80]}, r"options\.sides: windows of \[16, 80\] do not lie in 64 pixels"),
+        ({"sides": [0]}, r"options\.sides"),
+    ],
+)
+def test_impossible_windows_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         learner(**options)
