@@ -12,8 +12,8 @@ from torchvision.ops import box_iou
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import _stored, resnet, yolo
+from pipeline.models._grid import Grid, Said, responsible
 from pipeline.models._spec import Spec
-from pipeline.models.yolo import Grid, Said, responsible
 
 SIDE = 64
 SPEC = Spec("detection", 3, 3, SIDE)
