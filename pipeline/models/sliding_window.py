@@ -95,10 +95,8 @@ class SlidingWindow(nn.Module):
         if targets is not None:
             return self.losses(logits, windows, targets)
         scores, labels = logits.softmax(2)[..., :-1].max(2)
-        centre, half = (
-            (windows[:, :2] + windows[:, 2:]) / 2,
-            (windows[:, 2:] - windows[:, :2]) / 2 * self.shares[labels],
-        )
+        low, high = windows.split(2, 1)
+        centre, half = (low + high) / 2, (high - low) / 2 * self.shares[labels]
         boxes = torch.cat([centre - half, centre + half], 2).clamp(0, size)
         return [self.choice.of(*item) for item in zip(boxes, labels, scores, strict=True)]
 
