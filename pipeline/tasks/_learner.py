@@ -69,8 +69,9 @@ class Learner(nn.Module):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """All trainable parameters at once."""
-        return (Phase("train", tuple(p for p in self.parameters() if p.requires_grad)),)
+        """All trainable parameters at once; no phase where there is none."""
+        learned = tuple(parameter for parameter in self.parameters() if parameter.requires_grad)
+        return (Phase("train", learned),) if learned else ()
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float of mean 0 and variance 1 over the train set."""
@@ -94,7 +95,10 @@ class Learner(nn.Module):
         return {}
 
     def fit(self, batches: Iterable[Any]) -> None:
-        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing."""
+        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing.
+
+        batches: the train set's, as `collate` makes them, on the learner's device.
+        """
 
 
 def weights_of(classes: Sequence[str], given: Mapping[str, float]) -> Tensor:

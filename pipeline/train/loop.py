@@ -58,6 +58,10 @@ class Trainer:
         if self.cuda:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
+        if self.job.epochs and not self.phases:
+            raise JobFailedError(
+                f"nothing in {self.job.architecture} learns by gradient. Set jobs.{order.name}.epochs: 0."
+            )
         scales = transfer.scales(self.learner.network, self.job)
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
         if "pretrained" in order.sources:
@@ -254,7 +258,8 @@ class Trainer:
             stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-        self.learner.eval().fit(loader.load(self.samples, plan, self.job, self.settings))
+        batches = loader.load(self.samples, plan, self.job, self.settings)
+        self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
         with store.folder(self.order.model, self.order.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}

@@ -47,7 +47,7 @@ class Ranks:
         """The module to call for losses."""
         if self.world == 1:
             return module
-        if phases > 1:
+        if phases != 1:
             for value in module.state_dict().values():
                 dist.broadcast(value, self.members[0], group=self.group)
             return module

@@ -167,6 +167,26 @@ def test_no_epochs_gives_the_initial_network(project: Project) -> None:
     assert history.read(order.model / history.FILE) == []
 
 
+MATCHER = {"task": "detection", "architecture": "template", "dataset": "scenes", "channels": 1, "size": 64, "batch": 8}
+
+
+def test_what_is_fitted_and_not_trained_is_stored(prepared: Path, tmp_path: Path) -> None:
+    order = learners.orders(tmp_path, prepared, {"a": {**MATCHER, "epochs": 0}})["a"]
+    for name in ("first", "second"):
+        loop.train(elsewhere(order, name), Ranks())
+    first, second = (
+        load_file(order.work.with_name(name) / "model/weights.safetensors") for name in ("first", "second")
+    )
+    assert first["templates"].flatten(1).norm(dim=1).tolist() == pytest.approx([1.0] * 10)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_learns_nothing_by_gradient_has_no_epochs(prepared: Path, tmp_path: Path) -> None:
+    order = learners.orders(tmp_path, prepared, {"a": {**MATCHER, "epochs": 2}})["a"]
+    with pytest.raises(loop.JobFailedError, match=r"nothing in template learns by gradient\. Set jobs\.a\.epochs: 0\."):
+        loop.train(order, Ranks())
+
+
 def test_the_train_loss_is_the_mean_over_samples(project: Project) -> None:
     """With a rate too small to matter, the epoch's loss is that of the initial network over all samples."""
     order = one(project, lr=1e-12, epochs=1, batch=100)
