@@ -167,6 +167,49 @@ def test_ade(tmp_path: Path) -> None:
     assert "unknown values 3 on 1 px" in str(listing(tmp_path, classes=names, masks="annotations")[2])
 
 
+def voc(root: Path) -> None:
+    """PASCAL VOC: few of the images are segmented, and beside the classes lie the objects."""
+    for name in ("2007_1", "2007_2", "2007_3", "2007_4"):
+        save(root / "JPEGImages" / f"{name}.jpg", np.zeros((1, 3, 3)).tolist())
+    for name in ("2007_1", "2007_2", "2007_3"):
+        save(root / "SegmentationClass" / f"{name}.png", [[0, 15, IGNORE]], "P")
+        save(root / "SegmentationObject" / f"{name}.png", [[0, 1, IGNORE]], "P")
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (root / "ImageSets" / "Main").mkdir()
+    for name, text in {"train": "2007_1\n", "val": "2007_2\n", "trainval": "2007_1\n2007_2\n"}.items():
+        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(text)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("2007_4\n")
+
+
+VOC: dict[str, Any] = {"images": "JPEGImages", "masks": "SegmentationClass", "lists": "Segmentation"}
+VOC |= {"classes": ["background", "person"], "values": [0, 15]}
+
+
+def test_pascal_voc(tmp_path: Path) -> None:
+    voc(tmp_path)
+    _, samples, faults = listing(tmp_path, **VOC)
+    assert faults == {}
+    assert {name: (item.split, item.semantic.tolist()) for name, item in samples.items()} == {  # type: ignore[union-attr]
+        "JPEGImages/2007_1.jpg": ("train", [[0, 1, IGNORE]]),
+        "JPEGImages/2007_2.jpg": ("val", [[0, 1, IGNORE]]),
+    }
+    told = [item.reason for item in read(tmp_path, **VOC) if isinstance(item, Fault)]
+    assert len(told) == 1
+    assert told[0].startswith("7 other files ignored: ImageSets/Main/train.txt, JPEGImages/2007_3.jpg")
+
+
+def test_a_list_that_names_no_mask_and_one_that_is_not_there(tmp_path: Path) -> None:
+    voc(tmp_path)
+    (tmp_path / "ImageSets" / "Segmentation" / "test.txt").write_text("2007_2\n2007_4\n")
+    assert listing(tmp_path, **VOC)[2] == {
+        "ImageSets/Segmentation/test.txt: line 2": "'2007_4' has no mask. Add 2007_4.png or remove the line.",
+        "ImageSets/Segmentation/val.txt: line 1": "'2007_2' is in ImageSets/Segmentation/test.txt too. "
+        "Remove it from one of the two.",
+    }
+    with pytest.raises(UserError, match=r"option lists: no folder Segmentations holds a train\.txt"):
+        listing(tmp_path, **{**VOC, "lists": "Segmentations"})
+
+
 def test_lonely_and_doubled_files(tmp_path: Path) -> None:
     pair(tmp_path, [[0, 1, 1]])
     save(tmp_path / "images" / "2.png", [[0]])

@@ -26,6 +26,12 @@ class Layout:
         alone = self.images.casefold() not in folders and ENDING.search(name.stem) is not None
         return self.masks.casefold() in folders or alone
 
+    def inside(self, name: PurePosixPath) -> bool:
+        """Whether it lies in one of the two folders."""
+        return not {part.casefold() for part in name.parts[:-1]}.isdisjoint(
+            {self.images.casefold(), self.masks.casefold()}
+        )
+
     def reads(self, name: PurePosixPath) -> bool:
         """Whether a picture is one of a pair, by the ending of its name."""
         return name.stem.endswith(self.mask_ending if self.masked(name) else self.image_ending)

@@ -3,7 +3,8 @@
 A pixel of a mask is a class id (of a palette: the index), or whatever `values` says; 255 counts for nothing. Folders
 `train`, `val` and `test` (`training`, `validation`, …), above or below `images` and `masks`, give the split. Names come
 from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks". ADE20K is read by the
-options `masks: annotations, ignore: 0`, Cityscapes by those in _layout.py, which `convline add` finds by itself.
+options `masks: annotations, ignore: 0`, PASCAL VOC by `images: JPEGImages, masks: SegmentationClass, lists:
+Segmentation`, Cityscapes by those in _layout.py, which `convline add` finds by itself.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
 from pipeline.images import MAX_PIXELS, SUFFIXES
+from pipeline.prepare.formats import _lists
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats._layout import LAYOUTS, Layout, Pairs, paired
 from pipeline.prepare.formats.image_folder import SPLITS
@@ -53,6 +55,15 @@ class _Legend:
     others: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Lists of names, the split that each name has by them, and what is wrong with them."""
+
+    files: _lists.Names
+    splits: dict[str, str]
+    faults: list[Fault]
+
+
 def read(
     path: Path | None,
     *,
@@ -64,6 +75,7 @@ def read(
     image_ending: str = "",
     mask_ending: str = "",
     ignore_others: bool = False,
+    lists: str = "",
 ) -> Iterator[Classes | Sample | Fault]:
     """Images with their label maps.
 
@@ -72,15 +84,19 @@ def read(
     classes 0 and 255 if no mask holds a 1 · ignore: value or colour of pixels that count for nothing · ignore_others:
     whether pixels of all other values count for nothing, too, or are faults · images, masks: names of the folders that
     hold them · image_ending, mask_ending: what their names have more than the part that is common to both; pictures
-    without it are left alone.
+    without it are left alone · lists: name of a folder whose train.txt, val.txt, … say which images are read, and give
+    their splits; none by default.
     """
-    names = {"images": images, "masks": masks, "image_ending": image_ending, "mask_ending": mask_ending}
+    names = {"lists": lists, "images": images, "masks": masks, "image_ending": image_ending, "mask_ending": mask_ending}
     for option, name in names.items():
         if not isinstance(name, str):
             raise UserError(f"option {option}: {name!r} is no name. Put it into quotes.")
-    tree, layout = scan(path), Layout(**names)
+    tree, layout = scan(path), Layout(images, masks, image_ending, mask_ending)
     pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES and layout.reads(name)]
     tables = [name for name in tree.files if name.name == TABLE]
+    named = _Listed([], {}, []) if not lists else _listed(tree, pictures, layout, lists)
+    if lists:
+        pictures = [name for name in pictures if layout.inside(name) and layout.key(name)[-1] in named.splits]
     pairs, faults = paired(pictures, layout)
     if pairs and classes is None:
         classes, values = _table(tree.root, tables, values)
@@ -88,15 +104,16 @@ def read(
         values = [0, 255]
     legend = _legend(classes or [], values, ignore, others=ignore_others)
     yield Classes(semantic=legend.names)
-    yield from tree.faults + faults
-    yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables}])
+    yield from tree.faults + named.faults + faults
+    yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables, *named.files}])
     for image, mask in pairs:
         try:
             semantic = _ids(_levels(tree.root / mask, legend.coloured), legend)
         except _MaskError as error:
             yield Fault(str(mask), str(error))
             continue
-        yield Sample(str(image), tree.root / image, split=_split(image), source=str(image), semantic=semantic)
+        split = named.splits[layout.key(image)[-1]] if lists else _split(image)
+        yield Sample(str(image), tree.root / image, split=split, source=str(image), semantic=semantic)
 
 
 def recognise(tree: Tree) -> dict[str, Any] | None:
@@ -133,6 +150,14 @@ def _guessed(root: Path, pairs: Pairs) -> dict[str, Any]:
             classes = ["background" if value == 0 else name for value, name in zip(values, names, strict=True)]
             return {"classes": classes} | ({} if values == list(range(len(values))) else {"values": shown})
     return {}
+
+
+def _listed(tree: Tree, pictures: list[PurePosixPath], layout: Layout, folder: str) -> _Listed:
+    files = _lists.found_in(tree, folder)
+    if not files:
+        raise UserError(f"option lists: no folder {folder} holds a train.txt. Name the one that does.")
+    masks = {layout.key(name)[-1] for name in pictures if layout.inside(name) and layout.masked(name)}
+    return _Listed(files, *_lists.splits(tree, files, masks, "mask", ".png"))
 
 
 def _split(name: PurePosixPath) -> str | None:

@@ -3,7 +3,8 @@
 Read as found in the wild: `Annotations/*.xml` with `JPEGImages/` and the splits of `ImageSets/Main/*.txt`, or xml
 beside the images in `train`, `valid` and `test` as Roboflow exports it. An xml belongs to the image of its own
 name: what it says in `filename` and `path` is often a machine that no longer exists. VOC counts pixels from 1 and
-includes the last, so 1..W is the whole width and becomes 0..W. Parts of objects and segmentations are not read.
+includes the last, so 1..W is the whole width and becomes 0..W. Parts of objects are not read;
+segmentations are, by mask_png.
 """
 
 import math
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
+from pipeline.prepare.formats import _lists
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats._things import Thing, sample, split_of, text
 from pipeline.sample import Classes, Fault, Sample
@@ -24,8 +26,6 @@ from pipeline.sample import Classes, Fault, Sample
 Names = list[PurePosixPath]
 #: xml files that are looked into to tell what they are
 LOOKED_INTO = 20
-#: lists of ImageSets/Main, the ones that decide first; trainval holds train and val, so it is train where they are not
-LISTS = {"test": "test", "val": "val", "train": "train", "trainval": "train"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
         raise UserError(f"option first_pixel: {first_pixel!r} is neither 0 nor 1. Correct it.")
     tree = scan(path)
     files = [name for name in tree.files if name.suffix.lower() == ".xml"]
-    lists = [name for name in tree.files if name.parent.name == "Main" and name.stem in LISTS and name.suffix == ".txt"]
+    lists = _lists.found_in(tree, "Main")
     read_or_wrong = {name: _parsed(tree.root, name) for name in files}
     found = {name: item for name, item in read_or_wrong.items() if isinstance(item, Annotation)}
     classes = sorted({thing.name for annotation in found.values() for thing in annotation.objects})
@@ -67,7 +67,7 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
         if isinstance(item, list):
             yield from (Fault(str(name), reason) for reason in item)
     yield from _from_zero(found, first_pixel)
-    splits, faults = _splits(tree, lists, {name.stem for name in files})
+    splits, faults = _lists.splits(tree, lists, {name.stem for name in files}, "annotation", ".xml")
     yield from faults
     yield from _samples(tree, found, classes, splits if lists else None, first_pixel)
     known = {*files, *lists}
@@ -144,34 +144,6 @@ def _from_zero(found: dict[PurePosixPath, Annotation], first_pixel: int) -> Iter
             "If your tool counts from 0, set the option `first_pixel: 0`"
         )
         yield Fault(".", reason, warning=True)
-
-
-def _splits(tree: Tree, lists: Names, stems: set[str]) -> tuple[dict[str, str], list[Fault]]:
-    """The split of each listed name, and faults of the lists."""
-    splits: dict[str, str] = {}
-    holders: dict[str, PurePosixPath] = {}
-    faults = []
-    for list_name in sorted(lists, key=lambda name: list(LISTS).index(name.stem)):
-        try:
-            lines = text(tree.root / list_name).splitlines()
-        except ValueError as error:
-            faults.append(Fault(str(list_name), f"{error}."))
-            continue
-        for number, line in enumerate(lines, start=1):
-            # lists of a class, which some tools call train.txt, add 1, 0 or -1
-            name = line.strip() if line.strip() in stems else re.sub(r"\s+-?[01]$", "", line.strip())
-            if not name:
-                continue
-            if name not in stems:
-                reason = f"{name!r} has no annotation. Add {name}.xml or remove the line."
-                faults.append(Fault(f"{list_name}: line {number}", reason))
-            elif list_name.stem == "trainval" and name in splits:
-                continue
-            elif splits.setdefault(name, LISTS[list_name.stem]) != LISTS[list_name.stem]:
-                reason = f"{name!r} is in {holders[name]} too. Remove it from one of the two."
-                faults.append(Fault(f"{list_name}: line {number}", reason))
-            holders.setdefault(name, list_name)
-    return splits, faults
 
 
 def _samples(
