@@ -5,15 +5,19 @@ Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.2, https:
 Published: no score of its own; the second paper chose upsampling instead.
 
 The image is shifted by each of the f×f offsets below the stride f, and the coarse maps are interlaced. The à trous
-way gives the same map in one pass: strides become dilations of what follows. Both judge the window around every pixel.
+way gives the same map from the image alone: strides become dilations of what follows. Both judge the window around
+every pixel.
 
 Promise: weights are named as those of a heatmap: with `epochs: 0` and `pretrained: {job: <heatmap>}` a trained one
-becomes dense. Both ways agree exactly where no layer pads, else as far from the border as padding reaches.
+becomes dense. Both ways agree exactly where no layer pads, else as far from the border as padding reaches. Stitching
+may put many shifts into one pass; how many changes nothing.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
@@ -30,6 +34,8 @@ PAPER = {
 STAGES = ()
 SMALL = {"size": 40, "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "window": 32}}
 WAYS = ("stitch", "dilate")
+#: shifted images that one pass may hold
+AT_ONCE = 64
 
 
 def build(
@@ -60,17 +66,15 @@ class Dense(nn.Module):
         self.body = body
 
     def forward(self, images: Tensor) -> Tensor:
-        """B×C×H×W → logits B×K×H×W; with a stride of f, f² passes."""
+        """B×C×H×W → logits B×K×H×W; with a stride of f, f² shifts, as many in one pass as AT_ONCE allows."""
         step = self.body.stride
         high, wide = images.shape[2:]
-        around = self.body.bordered(images, stride=1)
-        dense: Tensor | None = None
-        for down in range(min(step, high)):
-            for right in range(min(step, wide)):
-                cells = self.body(around[..., down:, right:])
-                if dense is None:
-                    dense = cells.new_empty(*cells.shape[:2], high, wide)
-                part = dense[..., down::step, right::step]
-                part.copy_(cells[..., : part.shape[2], : part.shape[3]])
-        assert dense is not None
-        return dense
+        cells = [-(-side // step) for side in (high, wide)]
+        # of each shifted image, what its windows cover: all are of one size
+        down, right = (self.body.window + (number - 1) * step for number in cells)
+        around = F.pad(self.body.bordered(images, stride=1), (0, step - 1, 0, step - 1))
+        shifts = [around[..., y : y + down, x : x + right] for y in range(step) for x in range(step)]
+        together = max(1, AT_ONCE // len(images))
+        found = torch.cat([self.body(torch.cat(shifts[at : at + together])) for at in range(0, len(shifts), together)])
+        interlaced = found.view(step, step, len(images), -1, *cells).permute(2, 3, 4, 0, 5, 1)
+        return interlaced.reshape(len(images), found.shape[1], cells[0] * step, cells[1] * step)[..., :high, :wide]

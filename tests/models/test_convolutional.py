@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline.errors import UserError
 from pipeline.models import heatmap, shift_and_stitch
@@ -105,6 +106,38 @@ def test_stitched_and_dilated_maps_are_equal_where_nothing_is_padded() -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@torch.no_grad()
+def shift_after_shift(body: Sliding, images: Tensor) -> Tensor:
+    """The map as the paper makes it: the whole shifted image in a pass of its own, and its cells where they belong."""
+    step, (high, wide) = body.stride, images.shape[2:]
+    around = body.bordered(images, stride=1)
+    dense = torch.zeros(len(images), 5, high, wide, dtype=images.dtype)
+    for down in range(min(step, high)):
+        for right in range(min(step, wide)):
+            part = dense[..., down::step, right::step]
+            part.copy_(body(around[..., down:, right:])[..., : part.shape[2], : part.shape[3]])
+    return dense
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 64])
+@pytest.mark.parametrize(("high", "wide"), [(44, 44), (45, 34), (3, 50)])
+@torch.no_grad()
+def test_shifts_in_one_pass_give_the_map_of_one_pass_each(
+    at_once: int, high: int, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift_and_stitch, "AT_ONCE", at_once)
+    stitched = ways("lenet5", 44)[0]
+    images = torch.randn(2, CHANNELS, high, wide, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    expected = shift_after_shift(stitched.body, images)  # type: ignore[arg-type]
+    held: list[int] = []
+    stitched.body.register_forward_pre_hook(lambda _body, inputs: held.append(len(inputs[0])))  # type: ignore[union-attr]
+    torch.testing.assert_close(stitched(images), expected, rtol=0, atol=1e-12)
+    assert sum(held) == 2 * 16
+    assert max(held) <= max(at_once, 2)
+    assert len(held) == {1: 16, 5: 8, 64: 1}[at_once]
+    assert not torch.allclose(expected[..., 1:], expected[..., :-1], atol=1e-3)  # neighbours differ
+
+
 def test_stitched_and_dilated_maps_are_equal_inside_the_border() -> None:
     """What padding reaches differs, for shifted images end elsewhere; a single layer's padding reaches few pixels."""
     torch.manual_seed(0)
@@ -157,6 +190,35 @@ def test_a_window_is_painted_over_all_its_pixels() -> None:
     assert inside.sum() == 32 * 32
     assert painted[20, 20] == pytest.approx(1)  # all nine windows hold it
     assert painted[4, 4] == pytest.approx(9 / 4)
+
+
+@pytest.mark.parametrize("paint", heatmap.PAINTS)
+@torch.no_grad()
+def test_a_heatmap_of_any_backbone_is_painted_by_what_its_windows_say(paint: str) -> None:
+    """NiN, whose average has no fully connected layer: each way to paint is worked out from the cells again."""
+    spec = Spec("segmentation", 3, CHANNELS, 48)
+    options: dict[str, Any] = {"backbone": "nin", "backbone_options": PADDED["nin"], "window": WINDOW}
+    torch.manual_seed(0)
+    network: Any = heatmap.build(spec, **options, paint=paint).eval()
+    cells = network.body(network.body.bordered(image(48)))
+    step, window = network.body.stride, network.body.window
+    first = step / 2 - window / 2  # the first window's edge; it is centred on the first `step` pixels
+    found = network(image(48))
+    for row, column in ((0, 0), (5, 40), (23, 24), (47, 11)):
+        if paint == "receptive_field":
+            over = [
+                [at for at in range(cells.shape[2]) if first + at * step <= place < first + at * step + window]
+                for place in (row, column)
+            ]
+            value = cells[0][:, over[0]][:, :, over[1]].mean((1, 2))
+        else:
+            down, right = (min(max((place + 0.5) / step - 0.5, 0), cells.shape[2] - 1) for place in (row, column))
+            (top, y), (left, x) = divmod(down, 1), divmod(right, 1)
+            around = F.pad(cells, (0, 1, 0, 1), mode="replicate")[
+                0, :, int(top) : int(top) + 2, int(left) : int(left) + 2
+            ]
+            value = torch.einsum("kij,i,j->k", around, torch.tensor([1.0 - y, y]), torch.tensor([1.0 - x, x]))
+        torch.testing.assert_close(found[0, :, row, column], value)
 
 
 def test_dense_layers_keep_their_weights_and_averages_their_window() -> None:
