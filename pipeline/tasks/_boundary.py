@@ -2,7 +2,10 @@
 
 Csurka et al. 2013, https://doi.org/10.5244/C.27.32. Of a class's border pixels, precision is the share of the predicted
 that lie within 0.75 % of the image's diagonal of a true one, recall the share of the true that lie so near to a
-predicted one; F1 is their harmonic mean.
+predicted one; F1 is their harmonic mean. Csurka argues for scores by image: SegNet's BF (Badrinarayanan et al. 2017,
+https://arxiv.org/abs/1511.00561, section 3.3) is the mean over an image's classes, then over images, and so is the one
+of MATLAB's evaluateSemanticSegmentation. Ours too, with two choices of our own. A class that is predicted and not there
+counts as 0, where SegNet averages the classes that are there; and an image's edge is no border.
 """
 
 from math import hypot
