@@ -1,0 +1,29 @@
+"""What dilation saves: a class for every pixel by the à trous way, beside shift-and-stitch, from the same weights.
+
+Long et al. 2015, section 3.2, https://arxiv.org/abs/1411.4038: both give the same map, which is checked here.
+"""
+
+import torch
+
+from benchmarks import _pairs
+from pipeline.models import shift_and_stitch
+from pipeline.models._spec import Spec
+
+TITLE = "shift-and-stitch; ours dilated: LeNet-5's class of every pixel of 8 images, 64×64"
+NEEDS = ()
+IMAGES, SIDE, CLASSES = 8, 64, 11
+
+
+@torch.inference_mode()
+def measure() -> _pairs.Found:
+    """The same maps on both sides."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    spec = Spec("segmentation", CLASSES, 3, SIDE)
+    stitched, dilated = (
+        shift_and_stitch.build(spec, backbone="lenet5", window=32, way=way).eval() for way in shift_and_stitch.WAYS
+    )
+    dilated.load_state_dict(stitched.state_dict())
+    images = torch.randn(IMAGES, 3, SIDE, SIDE)
+    torch.testing.assert_close(dilated(images), stitched(images))
+    return _pairs.ratio(lambda: dilated(images), lambda: stitched(images))
