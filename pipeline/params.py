@@ -181,8 +181,8 @@ class Params(Strict):
         asked, selected = self._asked(), {}
         for name, job in self.jobs.items():
             study = studies.study_of(name)
-            words = {name, "all", *(["core"] if job.core else [])} if study is None else {study, "studies"}
-            if asked & words:
+            words = {"all", *(["core"] if job.core else [])} if study is None else {study, "studies"}
+            if asked & {name, *words}:
                 selected[name] = job
         return selected
 

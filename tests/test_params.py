@@ -210,6 +210,11 @@ def test_a_derived_field_that_is_not_there(old: str, new: str, told: str, tmp_pa
     assert line.startswith(told)
 
 
+def test_one_job_of_a_study_is_chosen_with_what_it_starts_from() -> None:
+    chosen = parameters.read(ROOT / "params.yaml").choose(["identity.deepened.0"])
+    assert set(chosen.selected()) == {"identity.deepened.0", "identity.shallow.0"}
+
+
 def test_gradients_are_not_measured_without_the_weights(tmp_path: Path) -> None:
     study = "{question: q, paper: p, claims: [a > b], gradients: true, variants: {a: {}, b: {lr: 1}}, base: {"
     base = "task: segmentation, architecture: unet, dataset: cells, loss: {border_weights: true}}}"
