@@ -24,7 +24,7 @@ ODD = {
     "larger than the image": (-4, -2, 24, 12),
 }
 #: what the refusal says, by format; None where the box is cut
-SAID = {
+SAID: dict[str, dict[str, str | None]] = {
     "without width": dict.fromkeys(("coco", "voc", "yolo"), "no area"),
     "without height": dict.fromkeys(("coco", "voc", "yolo"), "no area"),
     "inverted across": {"coco": "no area", "voc": "xmax must exceed xmin", "yolo": "no share of the image"},
@@ -35,7 +35,7 @@ SAID = {
         "voc": "outside the 20×10 image",
         "yolo": "no share of the image",
     },
-    "over the border": dict.fromkeys(("coco", "voc", "yolo")),
+    "over the border": {"coco": None, "voc": None, "yolo": None},
     "larger than the image": {"coco": None, "voc": None, "yolo": "no share of the image"},
 }
 CUT = {"over the border": [14, 2, 20, 6], "larger than the image": [0, 0, 20, 10]}
