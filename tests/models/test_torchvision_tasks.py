@@ -1,6 +1,7 @@
 """torchvision's detectors and segmenters by name: its parameters, its names of weights, and what comes out of it."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def masker() -> nn.Module:
 
 
 #: networks whose published files are older than their layers' names, and how these were called
-OLD = {
+OLD: dict[str, tuple[Callable[[], nn.Module], list[tuple[str, Any]], int]] = {
     "mask_rcnn": (
         masker,
         [
@@ -213,7 +214,7 @@ OLD = {
             (r"rpn\.head\.conv\.0\.0\.", "rpn.head.conv."),
             *((rf"mask_head\.{n}\.0\.", f"mask_head.mask_fcn{n + 1}.") for n in range(4)),
         ],
-        18 + 2 + 8,
+        16 + 2 + 8,
     ),
     "retinanet": (
         lambda: Holder(retinanet.RetinaNetHead(8, 3, 2)),
