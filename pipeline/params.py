@@ -142,10 +142,11 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
-    """Bootstrap resamples behind each 95 % interval, and the number of example pictures a job (0: none at all)."""
+    """resamples: behind a 95 % interval · pictures: examples a job · detections: of an image and class that count."""
 
     resamples: int = Field(1000, ge=100)
     pictures: int = Field(12, ge=0)
+    detections: int = Field(100, ge=1, le=1000)
 
 
 class Study(Strict):
@@ -241,8 +242,7 @@ def read(path: Path = FILE) -> Params:
 
 def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
     """Every fault once: those of form, then those of content in what has no fault of form."""
-    found: dict[str, list[str]] = {}
-    rest: Any = copy.deepcopy(value)
+    found, rest = dict[str, list[str]](), copy.deepcopy(value)
     for error in errors:
         place, text = _fault(value, error)
         found.setdefault(".".join(map(str, place)), []).append(text)

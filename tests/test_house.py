@@ -22,7 +22,15 @@ EDGES = {
     "mlflow": ("pipeline/tracking.py", "pipeline/register/"),
     "albumentations": ("pipeline/augment/",),
     "torchvision.models": tuple(
-        f"pipeline/models/{name}.py" for name in ("_published", "torchvision", "faster_rcnn", "mask_rcnn")
+        f"pipeline/models/{name}.py"
+        for name in (
+            "_published",
+            "_torchvision_detection",
+            "_torchvision_segmentation",
+            "torchvision",
+            "faster_rcnn",
+            "mask_rcnn",
+        )
     ),
 }
 #: calls at import that only make a value

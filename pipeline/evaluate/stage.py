@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, store
+from pipeline.evaluate import scoring
 from pipeline.fingerprint import code
 from pipeline.params import Evaluate, Job, Params, Policy
 
@@ -52,11 +53,12 @@ def run(params: Params, root: Path) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of a job: the settings, and what its study asks for beyond that."""
+    """What is measured of a job: the settings, what its study asks for beyond that, and what its task asks of them."""
 
     settings: Evaluate
     under: dict[str, Policy] = field(default_factory=dict)
     gradients: bool = False
+    asked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def transforms(self) -> set[str]:
@@ -65,11 +67,11 @@ class Plan:
 
 
 def _plan(params: Params, name: str) -> Plan:
-    study = params.study(name)
+    study, asked = params.study(name), scoring.arguments(params.evaluate, params.jobs[name].task)
     if study is None:
-        return Plan(params.evaluate)
+        return Plan(params.evaluate, asked=asked)
     under = {policy: params.policy(policy) for policy in study.under}
-    return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients)
+    return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients, asked)
 
 
 def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
@@ -79,7 +81,7 @@ def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
         {
             "model": store.content_digest(root / "models" / name),
             "dataset": store.content_digest(root / "data/prepared" / job.dataset),
-            "settings": plan.settings.model_dump(),
+            "settings": plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
             "under": {name: policy.online for name, policy in plan.under.items()},
             "gradients": plan.gradients and job.seed,
             "extractor": job.extractor and store.content_digest(root / "models" / job.extractor),
@@ -106,6 +108,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
             tables[split], predictions = predict.rows(answer, stored, job.task)
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
+        _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
         _save(path, learner.figures(sample.split(prepared, "train"), stored))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
@@ -115,7 +118,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
         tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task)
     for split, table in tables.items():
         pq.write_table(table, path / f"{split.replace(' ', '-')}.parquet")
-    scores, drawn = _scores(task, tables, learner.settings, plan.settings)
+    scores, drawn = _scores(task, tables, learner.settings, plan)
     store.write_json(path / "scores.json", scores)
     pq.write_table(pa.table(drawn), path / "draws.parquet")
     if plan.gradients:
@@ -145,15 +148,15 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     store.write_json(root / "reports/speed.json", speeds)
 
 
-def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evaluate) -> tuple[dict[str, Any], Any]:
+def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> tuple[dict[str, Any], Any]:
     """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked.
 
     Second the resamples that the intervals are of, without those of single classes (`recall[3]`).
     """
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
-        scorer, groups = task.scorer(table, known), table["group"].to_pylist()
-        drawn = statistics.draws(scorer, groups, number=settings.resamples, seed=SEED)
+        scorer, groups = task.scorer(table, known, **plan.asked), table["group"].to_pylist()
+        drawn = statistics.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
     found, drawn = measured(tables["test"])
@@ -164,8 +167,8 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evalua
             changed, resampled = measured(table)
             found[metric], drawn[metric] = changed[primary], resampled[primary]
     bounds = statistics.intervals(drawn)
-    scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER}
-    val = task.scorer(tables["val"], known)(np.ones(len(tables["val"]), np.int64))
+    scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
+    val = task.scorer(tables["val"], known, **plan.asked)(np.ones(len(tables["val"]), np.int64))
     scores[f"val_{primary}"] = round(val[primary], 6)
     for metric, value in found.items():
         scores[metric] = round(value, 6) if np.isfinite(value) else None
@@ -178,7 +181,7 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, settings: Evalua
 
 
 def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:
-    """Example predictions, the worst mistakes, and the task's own figures."""
+    """Example predictions, and the worst mistakes."""
     count = min(number, len(stored))
     spread = np.linspace(0, len(stored) - 1, count).astype(int)
     worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
@@ -188,7 +191,6 @@ def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.
             side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
             sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
             store.write_bytes(path / f"{name}.png", images.encode_png(sheet))
-    _save(path, task.figures(table, known))
 
 
 def _save(path: Path, figures: dict[str, Any]) -> None:

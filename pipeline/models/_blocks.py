@@ -47,6 +47,14 @@ def glorot_uniform(network: nn.Module) -> nn.Module:
     return network
 
 
+def read_channels(network: nn.Module, channels: int) -> None:
+    """Give a network for colour images a new first convolution that reads `channels`, where these are not three."""
+    if channels != 3:
+        place, first = next((place, item) for place, item in network.named_modules() if isinstance(item, nn.Conv2d))
+        shape: Any = {key: getattr(first, key) for key in ("kernel_size", "stride", "padding")}
+        network.set_submodule(place, nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None))
+
+
 def response_norm() -> nn.Module:
     """Divide each value by (2 + 10⁻⁴ · Σ of squares over five neighbouring maps)^0.75, as printed in Krizhevsky 2012.
 

@@ -98,8 +98,13 @@ def fetch(name: str) -> Path:
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of RGB in 0..1 that the weights were trained with."""
-    from torchvision.models import get_weight
+    """Mean and deviation of RGB in 0..1 that the weights were trained with; a detector's are within its network."""
+    import torch
+    from torchvision.models import get_model, get_weight
 
     known = get_weight(name).transforms()
-    return tuple(getattr(known, "mean", IMAGENET_MEAN)), tuple(getattr(known, "std", IMAGENET_STD))
+    if hasattr(known, "mean"):
+        return tuple(known.mean), tuple(known.std)
+    with torch.device("meta"):
+        network = get_model(name.split("_Weights.")[0].lower(), weights=None, weights_backbone=None)
+    return tuple(network.transform.image_mean), tuple(network.transform.image_std)

@@ -19,8 +19,15 @@ from pipeline.store import file_digest, read_json, write_json
 from pipeline.tasks._learner import Learner, Settings
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-#: the published DenseNets are older than the names of their layers: norm.1 is norm1 today
-DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
+#: published networks that are older than the names of their layers: patterns, and what is written today
+OLDER = (
+    (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
+    (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+    (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
+    *((rf"mask_head\.mask_fcn{layer + 1}\.", f"mask_head.{layer}.0.") for layer in range(4)),
+    # FCOS has such names still, of other layers
+    *((rf"(head\.\w+_head\.conv)\.{2 * layer}\.(weight|bias)$", rf"\1.{layer}.0.\2") for layer in range(4)),
+)
 
 
 def settings(job: Job, facts: Facts) -> Settings:
@@ -75,19 +82,20 @@ def build(description: dict[str, Any]) -> Learner:
 def start(network: nn.Module, source: Path) -> list[str]:
     """Take weights by name and shape from a model folder or a file; the names that found no place.
 
-    The source may be a part of the network (a classifier in a detector): it goes where most names match.
-    UserError if nothing matches.
+    The source may be a part of the network (a classifier in a detector): it goes where most names match, and names
+    that torchvision has given up are read as today's where more match so. UserError if nothing matches.
     """
-    found = _weights(source / WEIGHTS if source.is_dir() else source)
+    given = _weights(source / WEIGHTS if source.is_dir() else source)
     target = network.state_dict()
     places = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
 
-    def matches(place: str) -> list[str]:
+    def matches(found: dict[str, Tensor], place: str) -> list[str]:
         named = [name for name in found if place + name in target]
         return [name for name in named if target[place + name].shape == found[name].shape]
 
-    best = max(places, key=lambda place: len(matches(place)))
-    matched = matches(best)
+    ways = [(found, place) for found in (given, _renamed(given)) for place in places]
+    found, best = max(ways, key=lambda way: len(matches(*way)))
+    matched = matches(found, best)
     if not matched:
         raise UserError(
             f"{source}: none of its {len(found)} weights has a name and shape of the network. Choose another."
@@ -107,7 +115,17 @@ def _weights(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: can't be read as weights ({reason}). Save a state_dict.") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"{file}: holds more than weights by name. Save the network's state_dict alone.")
-    return {DENSENET.sub(r"\1\2", name): value for name, value in found.items()}
+    return found
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same by the names that torchvision's layers have today."""
+    found = {}
+    for name, value in weights.items():
+        for old, new in OLDER:
+            name = re.sub(old, new, name)
+        found[name] = value
+    return found
 
 
 def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
-"""Any convolutional classifier of torchvision, by its name there, for comparison and as a backbone with weights.
+"""torchvision's convolutional networks by their names there, for comparison, and as backbones with weights.
 
 https://docs.pytorch.org/vision/stable/models.html; each network's page names its paper. PAPER's example is ConvNeXt:
 Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s, CVPR 2022, https://arxiv.org/abs/2201.03545.
 
 Promise: names and shapes of weights are torchvision's, so that `pretrained: {weights: …}` loads all but a head of
-other classes. Where its stages end and which layer is its head is found by running it, so its file has no STAGES.
+other classes. Where a classifier's stages end and which layer is its head is found by running it, so this file has no
+STAGES. What detectors and segmenters add is in `_torchvision_detection` and `_torchvision_segmentation`.
 """
 
 import functools
@@ -18,17 +19,33 @@ from torchvision.models.convnext import CNBlock
 
 from pipeline import plugins
 from pipeline.errors import UserError
+from pipeline.models import _torchvision_detection, _torchvision_segmentation
+from pipeline.models._blocks import read_channels
 from pipeline.models._features import WIDER_PX
 from pipeline.models._spec import Anatomy, Spec
+from pipeline.models.faster_rcnn import freeze_norm
 
-TASKS = ("classification",)
+TASKS = ("classification", "segmentation", "detection", "instance_segmentation")
 PAPER = {
     "input": [3, 224, 224],
     "classes": 1000,
-    "options": {"name": "convnext_tiny"},
+    "options": {},
     "parameters": 28_589_128,
 }
-SMALL = {"size": 64, "options": {"name": "shufflenet_v2_x0_5"}}
+#: by task, as none of the networks serves two
+SMALL = {
+    "classification": {"size": 64, "options": {"name": "shufflenet_v2_x0_5"}},
+    "segmentation": {"size": 64, "options": {"name": "lraspp_mobilenet_v3_large"}},
+    "detection": {"size": 64, "options": {"name": "ssdlite320_mobilenet_v3_large"}},
+}
+
+#: the network of a task where none is named
+USUAL = {
+    "classification": "convnext_tiny",
+    "segmentation": "fcn_resnet50",
+    "detection": "fasterrcnn_resnet50_fpn",
+    "instance_segmentation": "maskrcnn_resnet50_fpn",
+}
 
 #: families that attend instead of convolving
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
@@ -38,11 +55,47 @@ GOOGLES = {"aux_logits": False, "init_weights": True}
 SIDE_PX, FINEST_PX = 320, 4
 
 
-def build(spec: Spec, *, name: str = "convnext_tiny") -> nn.Module:
-    """Images B×C×S×S → logits B×classes of the network that torchvision calls `name`."""
-    known = [other for other in models.list_models(module=models) if not other.startswith(TRANSFORMERS)]
+def build(
+    spec: Spec, *, name: str | None = None, frozen_norm: bool = False, detections: int | None = None
+) -> nn.Module:
+    """Images B×C×S×S → what the task's learner expects of a network, by the one that torchvision calls `name`.
+
+    name: if left out, convnext_tiny, fcn_resnet50, fasterrcnn_resnet50_fpn or maskrcnn_resnet50_fpn, by task ·
+    frozen_norm: batch normalisation stays as it was loaded, which pretrained weights need where batches are small ·
+    detections: the most that an image gets; torchvision's own number if left out.
+    """
+    name = name or USUAL[spec.task]
+    known = _names(spec.task)
     if name not in known:
         raise UserError(f"options.name: {plugins.unknown('network', name, known)}")
+    if detections is not None and spec.task not in ("detection", "instance_segmentation"):
+        raise UserError(f"options.detections: {name} detects nothing. Leave it out.")
+    if spec.task == "classification":
+        network = _classifier(spec, name)
+    elif spec.task == "segmentation":
+        network = _torchvision_segmentation.build(spec, name)
+    else:
+        network = _torchvision_detection.build(spec, name, detections)
+    if frozen_norm:
+        freeze_norm(network)
+    return network
+
+
+def trace(network: nn.Module, images: Tensor) -> Any:
+    """What the network computes for an image; of a detector without the choice among boxes."""
+    return _torchvision_detection.trace(network, images) if hasattr(network, "transform") else network(images)
+
+
+def _names(task: str) -> list[str]:
+    """What torchvision has for a task."""
+    if task == "classification":
+        return [other for other in models.list_models(module=models) if not other.startswith(TRANSFORMERS)]
+    if task == "segmentation":
+        return _torchvision_segmentation.names()
+    return _torchvision_detection.names(masks=task == "instance_segmentation")
+
+
+def _classifier(spec: Spec, name: str) -> nn.Module:
     found = _anatomy(name, spec.size)
     network = _network(name, spec.classes, spec.channels)
     network.__dict__["anatomy"] = found
@@ -50,7 +103,7 @@ def build(spec: Spec, *, name: str = "convnext_tiny") -> nn.Module:
 
 
 def _network(name: str, classes: int, channels: int) -> nn.Module:
-    """torchvision's network; its first convolution reads `channels`."""
+    """torchvision's classifier; its first convolution reads `channels`."""
     own: dict[str, Any] = GOOGLES if name in ("googlenet", "inception_v3") else {}
     if own and channels == 3:
         own = {**own, "transform_input": True}  # their weights expect -1..1, and this makes it of the usual numbers
@@ -58,10 +111,7 @@ def _network(name: str, classes: int, channels: int) -> nn.Module:
     place = torch.get_default_device()
     with torch.device("cpu" if name.startswith("regnet_") else place):
         network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **own).to(place)
-    if channels != 3:
-        layer, first = next((layer, item) for layer, item in network.named_modules() if isinstance(item, nn.Conv2d))
-        shape: Any = {key: getattr(first, key) for key in ("kernel_size", "stride", "padding")}
-        network.set_submodule(layer, nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None))
+    read_channels(network, channels)
     for block in network.modules():
         if isinstance(block, CNBlock):  # a factor for each channel
             block.parameter_formula = functools.partial(int, block.block[0].out_channels)

@@ -25,8 +25,8 @@ from pipeline.tasks._learner import Learner, Settings
 RESAMPLES, SEED = 2000, 0
 
 
-def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings) -> dict[str, Any]:
-    """Compare two models' rows of the same test images: `promoted`, and the numbers that decided.
+def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings, **asked: Any) -> dict[str, Any]:
+    """Compare two models' rows of the same test images, `asked` of the scorer: `promoted`, and what decided.
 
     UserError where the task says that rows can't be compared, as those measured by two extractors can't.
     """
@@ -34,7 +34,7 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settin
     if hasattr(module, "comparable"):
         module.comparable([challenger, champion])
     metric = module.PRIMARY
-    ours, theirs = (module.scorer(table, settings) for table in (challenger, champion))
+    ours, theirs = (module.scorer(table, settings, **asked) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
     found = statistics.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
     promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline import store, tracking
-from pipeline.params import Job, Params
+from pipeline.evaluate import scoring
+from pipeline.params import Evaluate, Job, Params
 from pipeline.register import versions
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, ledger
@@ -37,25 +38,26 @@ def run(params: Params, root: Path) -> None:
     registered = {}
     with store.locked(root / ".work/register.lock", "register", wait=True):
         for model, jobs in sorted(groups.items()):
-            group = Group(client, root, model, jobs)
+            group = Group(client, root, model, jobs, params.evaluate)
             registered[model] = group.settle(before.get(model, {}))
             news = "as before" if registered[model] == before.get(model) else registered[model]["decision"]["text"]
             print(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
         known = {mark for entry in registered.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
-            known |= Group(client, root, model, jobs).record(known)
+            known |= Group(client, root, model, jobs, params.evaluate).record(known)
     store.write_json(reports, registered)
 
 
 class Group:
     """The models of one task on one dataset: one registered model in MLflow, with its aliases."""
 
-    def __init__(self, client: Any, root: Path, model: str, jobs: dict[str, Job]) -> None:
+    def __init__(self, client: Any, root: Path, model: str, jobs: dict[str, Job], settings: Evaluate) -> None:
         self.client, self.root, self.model, self.jobs = client, root, model, jobs
         self.metrics = {name: store.read_json(root / "metrics" / f"{name}.json") for name in jobs}
         self.marks = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
         job = next(iter(jobs.values()))
         self.dataset, self.task = job.dataset, job.task
+        self.asked = scoring.arguments(settings, job.task)
 
     def settle(self, before: dict[str, Any]) -> dict[str, Any]:
         """Runs, versions and aliases; returns this model's part of registered.json."""
@@ -170,7 +172,7 @@ class Group:
         from pipeline.register import champion
 
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
-        pair = f"{present.tags[FINGERPRINT]}:{digest}"
+        pair = ":".join([present.tags[FINGERPRINT], digest, *(f"{name}={self.asked[name]}" for name in self.asked)])
         if version.tags.get(AGAINST) == pair:
             decision: dict[str, Any] = json.loads(version.tags[DECISION])
             return decision
@@ -180,7 +182,7 @@ class Group:
         extractor = self.jobs[name].extractor
         judge = None if extractor is None else _stored.load(self.root / "models" / extractor)[0]
         old = champion.rows(self.root, self.dataset, self.task, uri, settings, judge)
-        decision = champion.decide(challenger, old, self.task, settings)
+        decision = champion.decide(challenger, old, self.task, settings, **self.asked)
         decision["text"] = f"{name} {decision['text']}"
         self.client.set_model_version_tag(self.model, version.version, DECISION, store.canonical(decision).decode())
         self.client.set_model_version_tag(self.model, version.version, AGAINST, pair)

@@ -1,5 +1,7 @@
 """What the measures mean, in a sentence for someone who meets them first; one not listed is shown without."""
 
+import re
+
 MEANINGS = {
     "top1": "share of images whose most probable class is the right one",
     "top5": "share of images whose right class is among the five most probable",
@@ -25,9 +27,15 @@ MEANINGS = {
     "AP_small": "average precision for things of fewer than 32×32 pixels",
     "AP_medium": "average precision for things from 32×32 to 96×96 pixels",
     "AP_large": "average precision for things of more than 96×96 pixels",
+    "AP50_voc07": "average precision of boxes from 50 % overlap by the rules of PASCAL VOC 2007, at eleven recalls",
+    "AP50_voc10": "the same by the rules of PASCAL VOC 2010 to 2012, over all recalls",
     "AR1": "share of things found, by boxes, if only the surest answer of each image and class may be given",
     "AR10": "share of things found, by boxes, with at most ten answers an image and class",
     "AR100": "share of things found, by boxes, with at most a hundred answers an image and class",
+    "AR": "share of things found, by boxes, with at most so many answers an image and class",
+    "AR_small": "share found, by boxes, of things of fewer than 32×32 pixels",
+    "AR_medium": "share found, by boxes, of things from 32×32 to 96×96 pixels",
+    "AR_large": "share found, by boxes, of things of more than 96×96 pixels",
     "FID": "distance between made and real images, in the features of the network in brackets",
     "KID": "distance between made and real images by kernels, in the features of the network in brackets",
     "sample_precision": "share of made images that lie among real ones, in the features of the network in brackets",
@@ -43,8 +51,9 @@ MEANINGS = {
 
 
 def meaning(measure: str) -> str | None:
-    """The sentence for a measure; `FID[lenet5]` is looked up as `FID`, and `mask_AP75` as `AP75` of outlines."""
+    """The sentence for a measure: `FID[lenet5]` is looked up as `FID`, `AR300` as `AR`, `mask_AP75` as of outlines."""
     name = measure.split("[")[0]
-    if name.startswith("mask_") and name.removeprefix("mask_") in MEANINGS:
-        return MEANINGS[name.removeprefix("mask_")] + "; by outlines in place of boxes"
-    return MEANINGS.get(name)
+    if name.startswith("mask_"):
+        found = meaning(name.removeprefix("mask_"))
+        return found and f"{found}; by outlines in place of boxes"
+    return MEANINGS.get(name) or MEANINGS.get(re.sub(r"^AR\d+$", "AR", name))

@@ -3,8 +3,9 @@
 Lin et al.: Microsoft COCO, 2014, https://arxiv.org/abs/1405.0312; the rules are those of
 https://github.com/cocodataset/cocoapi/blob/master/PythonAPI/pycocotools/cocoeval.py.
 
-Promise: the numbers of pycocotools to 1e-9, equal scores, crowds and areas included. Matching is done once an image
-(`verdicts`); a resample is then a weighted cumulative sum.
+Promise: the twelve numbers of pycocotools to 1e-9, equal scores, crowds and areas included. Matching is done once an
+image (`verdicts`), and what comes later in it changes nothing before, so that how many detections of an image count is
+asked of the scores alone; a resample is then a weighted cumulative sum.
 """
 
 from collections.abc import Callable
@@ -31,14 +32,16 @@ AREAS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 SIZES = {1: "small", 2: "medium", 3: "large"}
 #: what a detection is: a false alarm, a hit, or neither (it overlaps what does not count, or has another size)
 WRONG, RIGHT, NEITHER = 0, 1, 2
-#: detections of a class that count in an image
+#: detections of an image and class by which average recall is asked; the last is COCO's most for all other numbers
 MOST = (1, 10, 100)
+#: detections of an image and class that rows hold
+KEPT = 1000
 
 
-def ranked(scores: Floats, labels: Numbers) -> Numbers:
-    """Places of the detections that count, best first, of equals the first: at most 100 of a class."""
+def ranked(scores: Floats, labels: Numbers, most: int = KEPT) -> Numbers:
+    """Places of the detections that are kept, best first, of equals the first: at most so many of a class."""
     order = np.argsort(-scores, kind="stable")
-    return order[ranks(labels[order]) < MOST[-1]]
+    return order[ranks(labels[order]) < most]
 
 
 def ranks(labels: Numbers) -> Numbers:
@@ -110,39 +113,39 @@ class ClassEvidence:
     def precisions(self, counts: Counts) -> Floats:
         """4×10×101: the highest precision at each recall or beyond; NaN for areas without a true one."""
         weights = counts[self.images]
-        hits, alarms = np.cumsum(self.right * weights, axis=2), np.cumsum(self.wrong * weights, axis=2)
-        precision = hits / (hits + alarms + np.spacing(1))
-        precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
-        ended = np.concatenate([precision, np.zeros((*precision.shape[:2], 1))], axis=2)
-        result = np.full((*precision.shape[:2], len(RECALLS)), np.nan)
+        result = np.full((len(AREAS), len(OVERLAPS), len(RECALLS)), np.nan)
         for area, total in enumerate(self.truths(counts)):
-            if total:
-                # in whole numbers: the fewest hits that make each recall
-                needed = np.searchsorted(np.arange(total + 1) / total, RECALLS)
-                for level, row in enumerate(hits[area]):
-                    result[area, level] = ended[area, level][np.searchsorted(row, needed)]
+            if not total:
+                continue
+            hits, alarms = np.cumsum(self.right[area] * weights, axis=1), np.cumsum(self.wrong[area] * weights, axis=1)
+            precision = hits / (hits + alarms + np.spacing(1))
+            precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            ended = np.concatenate([precision, np.zeros((len(OVERLAPS), 1))], axis=1)
+            # in whole numbers: the fewest hits that make each recall
+            needed = np.searchsorted(np.arange(total + 1) / total, RECALLS)
+            for level, row in enumerate(hits):
+                result[area, level] = ended[level][np.searchsorted(row, needed)]
         return result
 
-    def recalls(self, counts: Counts) -> Floats:
-        """3×10: the share of true ones found by the best 1, 10 and 100 of an image; NaN without a true one."""
-        total = self.truths(counts)[0]
+    def recalls(self, counts: Counts, most: int, area: int = 0) -> Floats:
+        """10: the share of true ones found by the best `most` of an image; NaN without a true one."""
+        total = self.truths(counts)[area]
         if not total:
-            return np.full((len(MOST), len(OVERLAPS)), np.nan)
-        weights = counts[self.images]
-        return np.stack([self.right[0] @ (weights * (self.rank < most)) for most in MOST]) / total
+            return np.full(len(OVERLAPS), np.nan)
+        return np.asarray(self.right[area] @ (counts[self.images] * (self.rank < most)) / total)
 
 
-def evidence(table: pa.Table, classes: int, column: str) -> list[ClassEvidence]:
-    """What rows say of each class; `column` holds the verdicts."""
-    label, score = (_flat(table, name) for name in ("labels", "scores"))
-    images = _owners(table, "labels")
+def evidence(table: pa.Table, classes: int, column: str, most: int = MOST[-1]) -> list[ClassEvidence]:
+    """What rows say of each class, by the best `most` detections of an image; `column` holds the verdicts."""
+    label, score = (flat(table, name) for name in ("labels", "scores"))
+    images = owners(table, "labels")
     rank = np.concatenate([np.zeros(0, np.int64), *(ranks(np.asarray(row)) for row in table["labels"].to_pylist())])
-    judged = _bytes(table, column, (len(AREAS), len(OVERLAPS)))
-    true, counted = _flat(table, "true_labels"), _bytes(table, "counted", (len(AREAS),)).astype(np.bool_)
-    true_images = _owners(table, "true_labels")
+    judged = unpacked(table, column, len(AREAS), len(OVERLAPS))
+    true, counted = flat(table, "true_labels"), unpacked(table, "counted", len(AREAS)).astype(np.bool_)
+    true_images = owners(table, "true_labels")
     result = []
     for number in range(classes):
-        mine = np.flatnonzero(label == number)
+        mine = np.flatnonzero((label == number) & (rank < most))
         mine = mine[np.argsort(-score[mine], kind="stable")]
         hits = np.flatnonzero((judged[mine] == RIGHT).any(axis=(1, 2)))
         mine = mine[: hits[-1] + 1 if len(hits) else 0]  # what comes after the last hit changes nothing
@@ -156,32 +159,44 @@ def evidence(table: pa.Table, classes: int, column: str) -> list[ClassEvidence]:
     return result
 
 
-def _flat(table: pa.Table, name: str) -> Floats:
+def flat(table: pa.Table, name: str) -> Floats:
+    """The numbers of a column of lists, row after row."""
     return np.fromiter(chain.from_iterable(table[name].to_pylist()), np.float64)
 
 
-def _owners(table: pa.Table, name: str) -> Numbers:
+def owners(table: pa.Table, name: str) -> Numbers:
+    """The row that each of these numbers is of."""
     return np.repeat(np.arange(len(table)), [len(row) for row in table[name].to_pylist()])
 
 
-def _bytes(table: pa.Table, name: str, shape: tuple[int, ...]) -> Bytes:
+def unpacked(table: pa.Table, name: str, *shape: int) -> Bytes:
+    """The bytes of a column, row after row, in pieces of a shape."""
     return np.frombuffer(b"".join(table[name].to_pylist()), np.uint8).reshape(-1, *shape)
 
 
-def scores(table: pa.Table, classes: tuple[str, ...], column: str = "verdicts") -> Callable[[Counts], dict[str, Any]]:
-    """A function of row counts that gives COCO's numbers and `AP[class]`; sizes that nothing has are left out."""
-    known = evidence(table, len(classes), column)
+def scores(
+    table: pa.Table, classes: tuple[str, ...], column: str = "verdicts", most: int = MOST[-1]
+) -> Callable[[Counts], dict[str, Any]]:
+    """A function of row counts that gives COCO's numbers and `AP[class]`; sizes that nothing has are left out.
+
+    most: detections of an image and class that count. With other than COCO's 100 there is also their own recall.
+    """
+    known = evidence(table, len(classes), column, most)
     sizes = [place for place in SIZES if any(item.counted[:, place].any() for item in known)]
 
     def score(counts: Counts) -> dict[str, float]:
         precision = np.stack([item.precisions(counts).mean(axis=2) for item in known])
-        recall = np.stack([item.recalls(counts) for item in known])
+
+        def recall(number: int, area: int = 0) -> Floats:
+            return np.stack([item.recalls(counts, number, area) for item in known])
+
         means = {
             "mAP": precision[:, 0],
             "AP50": precision[:, 0, 0],
             "AP75": precision[:, 0, 5],
             **{f"AP_{SIZES[place]}": precision[:, place] for place in sizes},
-            **{f"AR{most}": recall[:, place] for place, most in enumerate(MOST)},
+            **{f"AR{number}": recall(number) for number in sorted({*MOST, most}) if number <= most},
+            **{f"AR_{SIZES[place]}": recall(most, place) for place in sizes},
             **{f"AP[{name}]": precision[place, 0] for place, name in enumerate(classes)},
         }
         return {name: mean(values) for name, values in means.items()}

@@ -7,7 +7,7 @@ A detector computes its own losses, as detectors do: `network(images, targets)` 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +18,11 @@ from torch import Tensor
 from pipeline import boxes as geometry
 from pipeline import masks as outlines
 from pipeline.sample import Sample
+from pipeline.statistics import Counts, Scorer
 from pipeline.tasks import _average_precision as precision
+from pipeline.tasks import _voc
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Target = dict[str, Tensor]
 #: from this score on a detection is shown, and counts as a mistake where it is one
@@ -158,8 +157,9 @@ def enlarged(sample: Sample) -> float:
 def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str, Any]:
     """One image: each detection's label, score and verdicts, each true one's label and where it counts.
 
-    `verdicts` are N×4×10 bytes by area range and overlap of boxes, `mask_verdicts` of outlines; see
-    `_average_precision`. Severity: how many mistakes a person sees: false alarms shown, and things not found.
+    `verdicts` are N×4×10 bytes by area range and overlap of boxes, see `_average_precision`, `voc_verdicts` N, see
+    `_voc`; `mask_verdicts` and `mask_voc_verdicts` are those of outlines. Severity: how many mistakes a person sees:
+    false alarms shown, and things not found.
     """
     height, width = sample.pixels.shape[:2]
     truth = Truth.of(sample)
@@ -167,16 +167,19 @@ def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str,
     ignored = truth.ignored[:, None] | precision.outside(truth.areas)
     boxes = found.pixels(height, width)
 
-    def judged(overlap: NDArray[np.float64], areas: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def judged(prefix: str, overlap: NDArray[np.float64], areas: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
         other = precision.outside(areas * enlarged(sample))
-        return precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)
+        return {
+            f"{prefix}verdicts": precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd),
+            f"{prefix}voc_verdicts": _voc.verdicts(overlap, found.labels, truth.labels, truth.ignored, truth.crowd),
+        }
 
-    verdicts = {"verdicts": judged(geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))}
+    verdicts = judged("", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
     if masks:
         shapes = found.outlines(height, width)
         areas = np.array([outlines.area(shape) for shape in shapes], np.float64)
-        verdicts["mask_verdicts"] = judged(outlines.iou(shapes, truth.masks, truth.crowd), areas)
-    seen = next(reversed(verdicts.values()))[found.scores >= SHOWN, 0, 0]
+        verdicts |= judged("mask_", outlines.iou(shapes, truth.masks, truth.crowd), areas)
+    seen = verdicts["mask_verdicts" if masks else "verdicts"][found.scores >= SHOWN, 0, 0]
     missed = int((~ignored[:, 0]).sum() - (seen == precision.RIGHT).sum())
     return {
         "labels": found.labels.tolist(),
@@ -188,21 +191,15 @@ def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str,
     }
 
 
-def curves(table: pa.Table, settings: Settings, column: str = "verdicts") -> "Figure":
-    """Precision against recall, mean over classes, one line an overlap."""
-    from matplotlib.figure import Figure
+def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "") -> Scorer:
+    """COCO's and PASCAL VOC's scores by the verdicts of a prefix, which their names get as well."""
+    coco = precision.scores(table, settings.classes, f"{prefix}verdicts", detections)
+    voc = _voc.scores(table, len(settings.classes), f"{prefix}voc_verdicts")
 
-    known = precision.evidence(table, len(settings.classes), column)
-    all_rows = np.ones(len(table), np.int64)
-    values = np.stack([item.precisions(all_rows)[0] for item in known])
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    for level in (0, 2, 5, 7, 9):
-        line = [precision.mean(values[:, level, place]) for place in range(len(precision.RECALLS))]
-        axes.plot(precision.RECALLS, line, label=f"{precision.OVERLAPS[level]:.2f}", color=f"C{level}")
-    axes.set(xlabel="recall", ylabel="precision, mean over classes", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(title="overlap", frameon=False)
-    return figure
+    def score(counts: Counts) -> dict[str, float]:
+        return {f"{prefix}{name}": value for name, value in (coco(counts) | voc(counts)).items()}
+
+    return score
 
 
 def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, Any]:

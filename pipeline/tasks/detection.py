@@ -1,8 +1,9 @@
 """Detection: a box, a class and a score for everything there is.
 
 Scores are COCO's (https://cocodataset.org/#detection-eval): average precision over overlaps from 50 % to 95 %, at
-50 % and 75 %, by size and by class, and average recall of the best 1, 10 and 100 detections of an image and class.
-Difficult ones (PASCAL VOC) and crowds (COCO) neither help nor harm.
+50 % and 75 %, by size and by class, average recall of the best 1, 10 and 100 detections of an image and class, and by
+size; and PASCAL VOC's average precision, of 2007 and of 2010 on. Difficult ones (PASCAL VOC) and crowds (COCO) neither
+help nor harm.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from pipeline.sample import Sample
 from pipeline.statistics import Scorer
-from pipeline.tasks import _average_precision, _detection
+from pipeline.tasks import _detection
 from pipeline.tasks._boxed import boxed
 from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks._precision_recall import curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,14 +47,14 @@ def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
     return _detection.rows(sample, prediction)
 
 
-def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives all scores."""
-    return _average_precision.scores(table, settings.classes)
+def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Scorer:
+    """A function of row counts that gives all scores; COCO's count at most so many detections of an image and class."""
+    return _detection.scores(table, settings, detections)
 
 
-def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """Precision against recall."""
-    return {"precision-recall": _detection.curves(table, settings)}
+def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
+    """Precision against recall, by overlap and by class."""
+    return curves(table, settings, detections=detections)
 
 
 def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Instance segmentation: an outline, a box, a class and a score for everything there is.
 
-Scores are COCO's, for outlines (`mask_mAP`, `mask_AP50`, …) and for the boxes around them (`mAP`, `AP50`, …); see
-`detection`. Overlap of outlines is counted in pixels of the stored image.
+Scores are COCO's and PASCAL VOC's, for outlines (`mask_mAP`, `mask_AP50`, …) and for the boxes around them (`mAP`,
+`AP50`, …); see `detection`. Overlap of outlines is counted in pixels of the stored image.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from pipeline.sample import Sample
 from pipeline.statistics import Counts, Scorer
-from pipeline.tasks import _average_precision, _detection
+from pipeline.tasks import _detection
 from pipeline.tasks._boxed import boxed
 from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks._precision_recall import curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,23 +46,20 @@ def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
     return _detection.rows(sample, prediction, masks=True)
 
 
-def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives all scores."""
-    by_mask = _average_precision.scores(table, settings.classes, "mask_verdicts")
-    by_box = _average_precision.scores(table, settings.classes)
+def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Scorer:
+    """A function of row counts that gives all scores; COCO's count at most so many detections of an image and class."""
+    by_mask, by_box = (_detection.scores(table, settings, detections, prefix) for prefix in ("mask_", ""))
 
     def score(counts: Counts) -> dict[str, float]:
-        return {f"mask_{name}": value for name, value in by_mask(counts).items()} | by_box(counts)
+        return by_mask(counts) | by_box(counts)
 
     return score
 
 
-def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """Precision against recall, of outlines and of boxes."""
-    return {
-        "mask-precision-recall": _detection.curves(table, settings, "mask_verdicts"),
-        "precision-recall": _detection.curves(table, settings),
-    }
+def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
+    """Precision against recall, of outlines and of boxes, by overlap and by class."""
+    by_mask, by_box = (curves(table, settings, prefix, detections=detections) for prefix in ("mask_", ""))
+    return by_mask | by_box
 
 
 def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:

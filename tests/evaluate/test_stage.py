@@ -146,6 +146,15 @@ def test_settings_make_it_anew_and_a_renamed_job_does_not(copied: Path, capsys: 
     assert store.read_json(copied / "metrics/renamed.json")["job"] == "renamed"
 
 
+def test_a_setting_that_no_task_here_asks_for_makes_nothing_anew(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    stage.run(params(copied, detections=300), copied)
+    words = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["kept", "kept"]
+
+
 def test_a_damaged_model_is_refused(copied: Path) -> None:
     weights = copied / "models/small/weights.safetensors"
     data = bytearray(weights.read_bytes())

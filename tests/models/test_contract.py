@@ -31,6 +31,8 @@ def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
     """A network of four classes and two images as SMALL says; else at the paper's settings, on meta where large."""
     channels, size, _ = paper(name)["input"]
     small = plugins.constant("models", name, "SMALL")
+    if small and "size" not in small:  # by task
+        small = small.get(task)
     large = small is None and paper(name)["parameters"] >= LARGEST
     chosen = small or {"size": size, "options": paper(name)["options"]}
     torch.manual_seed(seed)

@@ -173,10 +173,12 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "size": (content(images=[{"id": 1, "file_name": "a.png", "width": 10**6, "height": 10**6}]), "no size of an image"),
     "nan": (thing(bbox=[0, 0, float("nan"), 3]), r"annotation 1 \(images/a.png\): bbox .*nan.* finite"),
     "short box": (thing(bbox=[0, 0, 3]), "not four finite numbers"),
+    "inverted box": (thing(bbox=[6, 4, -4, -3]), r"bbox \[6, 4, -4, -3\] has no area"),
     "empty box": (thing(bbox=[2, 2, 0, 3]), r"bbox \[2, 2, 0, 3\] has no area"),
     "crowd": (thing(iscrowd="yes"), "iscrowd 'yes'"),
     "polygon": (thing(segmentation=[[1, 2, 3, 4]]), "segmentation: polygon 0 has 4 numbers"),
     "polygon's nan": (thing(segmentation=[[1, 2, 3, 4, 5, float("inf")]]), "finite numbers"),
+    "run of less than nothing": (thing(segmentation={"counts": [8, -1, 65], "size": [8, 9]}), "no whole number from 0"),
     "run lengths": (thing(segmentation={"counts": "04", "size": [8, 9]}), "cover 4 pixels, not 9×8"),
     "their size": (thing(segmentation={"counts": "0X2", "size": [9, 8]}), r"size \[9, 8\]"),
 }
@@ -208,6 +210,38 @@ def test_a_flat_polygon_and_a_name_twice_are_accepted(tmp_path: Path) -> None:
     assert classes.things == ("cat", "dog")
     assert samples[0].masks == [masks.encode(masks.from_polygons([SQUARE], 8, 9))]
     assert "categories 1 and 8 are both called 'cat'" in str(faults[0])
+
+
+@pytest.mark.parametrize(
+    ("taken", "classes"), [((1, 7), ("cat", "dog")), ((0, 1), ("animals", "cat", "dog"))], ids=["unused", "used"]
+)
+def test_a_category_0_that_only_heads_others_is_no_class(
+    taken: tuple[int, int], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    things = [{**ANNOTATION, "id": number, "category_id": category} for number, category in enumerate(taken)]
+    others = [{"id": 7, "name": "dog", "supercategory": "animals"}, {"id": 1, "name": "cat"}]
+    lay(tmp_path, content(categories=[{"id": 0, "name": "animals"}, *others], annotations=things))
+    found, samples, _ = listing(tmp_path)
+    assert found.things == classes
+    assert samples[0].labels is not None
+    assert samples[0].labels.tolist() == ([0, 1])
+
+
+def test_equal_shapes_in_every_way_of_writing_are_equal_masks(tmp_path: Path) -> None:
+    """A polygon, its compressed run lengths and its plain ones, of things and of a crowd."""
+    rle = masks.encode_polygons([SQUARE], 8, 9)
+    inside = masks.decode(rle, 8, 9).T.ravel()
+    turns = np.flatnonzero(np.diff(inside.astype(int))) + 1
+    plain = np.diff([0, *turns, inside.size]).tolist()
+    ways: list[Any] = [[SQUARE], {"counts": rle.decode(), "size": [8, 9]}, {"counts": plain, "size": [8, 9]}]
+    things = [
+        {**ANNOTATION, "id": number, "segmentation": way, "iscrowd": number % 2} for number, way in enumerate(ways * 2)
+    ]
+    lay(tmp_path, content(annotations=things))
+    first = listing(tmp_path)[1][0]
+    assert first.masks == [rle] * 6
+    assert first.crowd is not None
+    assert first.crowd.tolist() == [False, True] * 3
 
 
 def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ REFUSED = {
         f"<annotation>{thing(box=BOX.replace('9', '1'))}</annotation>",
         r"\(cat\): bndbox xmin 1, ymin 2, xmax 1",
     ),
+    "inverted": (f"<annotation>{thing(box=BOX.replace('9', '0'))}</annotation>", "xmax must exceed xmin"),
     "no number": (f"<annotation>{thing(box=BOX.replace('9', 'nine'))}</annotation>", "xmax nine, ymax 8: not four"),
     "nan": (f"<annotation>{thing(box=BOX.replace('9', 'nan'))}</annotation>", "not four finite"),
     "no box": (f"<annotation>{thing(box='')}</annotation>", "xmin None"),

@@ -114,6 +114,8 @@ LINES = {
     "nan": ("0 nan 0.5 0.2 0.2", "finite"),
     "words": ("cat 0.5 0.5 0.2 0.2", "not all numbers"),
     "no area": ("0 0.5 0.5 0 0.2", "no area"),
+    "inverted": ("0 0.5 0.5 -0.2 0.2", "-0.2 is no share"),
+    "a little inverted": ("0 0.5 0.5 0.2 -0.001", "no area"),
 }
 
 
@@ -137,6 +139,7 @@ SETTINGS = {
     "text": ("names", "no settings"),
     "key points": (f"{DATA}kpt_shape: [17, 3]", "kpt_shape"),
     "list": (DATA.replace("../train/images", "train.txt"), "`train`: 'train.txt' is no folder"),
+    "another machine's file": (DATA.replace("../train/images", "C:\\\\data\\\\gone"), "`train`: no folder ends with"),
     "nowhere": (DATA.replace("train/images", "elsewhere"), "`train`: no folder ends with '../elsewhere'"),
     "nowhere at all": ("train: x\nnames: [cat, dog]", "`train`: no folder ends with 'x'"),
     "nothing": ("names: [cat, dog]", "names no folder of images"),

@@ -56,7 +56,7 @@ def test_every_metric_of_a_task_has_a_meaning(task: str) -> None:
 
 
 def test_the_sizes_are_among_what_is_asked() -> None:
-    assert {"AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100"} <= metrics("detection")
+    assert {f"{kind}_{size}" for kind in ("AP", "AR") for size in ("small", "medium", "large")} <= metrics("detection")
 
 
 def test_a_metric_of_outlines_says_so_and_an_unknown_one_has_no_meaning() -> None:
@@ -64,4 +64,6 @@ def test_a_metric_of_outlines_says_so_and_an_unknown_one_has_no_meaning() -> Non
     assert meaning("mask_AP75") != meaning("AP75")
     assert meaning("KID[lenet5]") == MEANINGS["KID"]
     assert meaning("mask_nonsense") is None
+    assert meaning("AR300") == MEANINGS["AR"]
+    assert meaning("AR_300") is None
     assert meaning("nonsense") is None

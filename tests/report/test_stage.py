@@ -11,6 +11,7 @@ from pipeline.report import stage
 from pipeline.report._charts import Point, frontier
 from pipeline.report.results import read
 from pipeline.report.sections.leaderboard import UNSETTLED
+from pipeline.store import read_json, write_json
 from tests.report import fabricate
 
 KIND = "report.sections"
@@ -131,6 +132,18 @@ def test_ranking_knows_which_way_is_better(root: Path, params: Params) -> None:
     contests = {contest.task: contest for contest in read(root, params).contests()}
     assert contests["classification"].jobs == ("lenet5", "plain")
     assert contests["generation"].jobs == ("dcgan-wide", "dcgan")
+
+
+def test_another_most_of_detections_is_told(tmp_path: Path) -> None:
+    jobs = {name: fabricate.job("yolo", task="detection") for name in ("few", "many")}
+    told = []
+    for most in ({}, {"detections": 300}):
+        for name, job in jobs.items():
+            fabricate.measured(tmp_path, name, job, {"mAP": 0.4, "AR300": 0.5})
+            path = tmp_path / "metrics" / f"{name}.json"
+            write_json(path, read_json(path) | most)
+        told.append("At most 300 detections of an image and class" in _page(tmp_path, fabricate.params(jobs)))
+    assert told == [False, True]
 
 
 def test_scores_of_single_classes_do_not_widen_the_table(root: Path, params: Params) -> None:

@@ -9,6 +9,7 @@ area −1 there, which lies in no range. Made by `COCOeval(truth, truth.loadRes(
 
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,59 @@ def scored(samples: list[Sample], predictions: list[Found], counts: Any = None) 
 def test_scores_are_those_of_pycocotools() -> None:
     samples, predictions, expected = golden()
     scores = scored(samples, predictions)
-    assert set(scores) == set(expected["bbox"])
-    assert scores == pytest.approx(expected["bbox"], rel=0, abs=1e-9)
+    assert set(scores) == {*expected["bbox"], "AP50_voc07", "AP50_voc10"}
+    assert {name: scores[name] for name in expected["bbox"]} == pytest.approx(expected["bbox"], rel=0, abs=1e-9)
+
+
+#: what pycocotools 2.0.11 makes of `many` with `maxDets = [1, 10, …]`
+MANY = {
+    100: {
+        "mAP": 0.1389210633129897,
+        "AP50": 0.33663366336633666,
+        "AP75": 0.06275023943418337,
+        "AR": 0.16633333333333333,
+    },
+    300: {"mAP": 0.39446148342405485, "AP50": 0.9894389438943895, "AP75": 0.17810106489515587, "AR": 0.501},
+}
+
+
+def many() -> tuple[Sample, Found]:
+    """300 small things in an image of 512×512 (of which fractions are exact), and 1,000 detections near them."""
+    true = [[22 * (k % 20), 22 * (k // 20), 22 * (k % 20) + 12 + k % 9, 22 * (k // 20) + 14] for k in range(300)]
+    size, seen = (512, 512), []
+    for n in range(1000):
+        left, top, right, bottom = true[7 * n % 300]
+        seen.append({"box": [left + n % 5, top + n % 3, right + n % 4, bottom + n % 2], "score": 1 - n / 1000})
+    return sample([{"box": box} for box in true], size), found(seen, size)
+
+
+@pytest.mark.parametrize("most", MANY)
+def test_more_than_a_hundred_detections_count_where_that_is_asked(most: int) -> None:
+    table = pa.Table.from_pylist([detection.rows(*many())])
+    scores = detection.scorer(table, SETTINGS, detections=most)(np.ones(1, np.int64))
+    expected = {"AR10": 5 / 300, "AR100": MANY[100]["AR"], "AR_small": MANY[most]["AR"], **MANY[most]}
+    expected[f"AR{most}"] = expected.pop("AR")
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-9)
+    assert [name for name in scores if name[2:].isdigit() and name[:2] == "AR"] == ["AR1", "AR10", "AR100", "AR300"][
+        : 3 + (most > 100)
+    ]
+    few = detection.scorer(table, SETTINGS, detections=1)(np.ones(1, np.int64))
+    assert few["mAP"] <= few["AP50"] <= 1 / 101 + 1e-9
+    assert "AR10" not in few
+
+
+def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> None:
+    """Overlaps are 1,000×300; what a detection may be matched with is looked at one detection at a time."""
+    asked, given = many()
+    tracemalloc.start()
+    try:
+        table = pa.Table.from_pylist([detection.rows(asked, given)])
+        detection.scorer(table, SETTINGS, detections=1000)(np.ones(1, np.int64))
+        assert tracemalloc.get_traced_memory()[1] < 40e6
+    finally:
+        tracemalloc.stop()
+    assert len(table["scores"][0]) == 1000
+    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == _average_precision.KEPT
 
 
 def case(seed: int, number: int) -> tuple[list[Sample], list[Found]]:
@@ -291,7 +343,23 @@ def test_figures() -> None:
     samples, predictions = case(0, 5)
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
     figures = detection.figures(table, SETTINGS)
-    assert list(figures) == ["precision-recall"]
-    assert isinstance(figures["precision-recall"], Figure)
-    (axes,) = figures["precision-recall"].axes
+    assert list(figures) == ["precision-recall", "precision-recall-by-class"]
+    assert all(isinstance(figure, Figure) for figure in figures.values())
+    (axes,), (by_class,) = (figure.axes for figure in figures.values())
     assert len(axes.lines) == 5
+    scores = detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64))
+    *classes, middle = (np.asarray(line.get_ydata(), np.float64) for line in by_class.lines)
+    assert len(classes) == 3
+    assert middle.mean() == pytest.approx(scores["AP50"])
+    np.testing.assert_allclose(np.mean(classes, axis=0), middle)
+    assert by_class.lines[-1].get_label() == f"mean {scores['AP50']:.2f}"
+
+
+def test_of_many_classes_only_the_mean_has_a_name() -> None:
+    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), found([{"box": BOX, "score": 1}]))])
+    many_classes = dataclasses.replace(SETTINGS, classes=tuple(map(str, range(11))))
+    (axes,) = detection.figures(table, many_classes)["precision-recall-by-class"].axes
+    assert len(axes.lines) == 2  # of ten classes there is nothing
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["mean 1.00"]

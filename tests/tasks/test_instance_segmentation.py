@@ -23,7 +23,8 @@ def test_scores_are_those_of_pycocotools() -> None:
     for prefix, kind in (("mask_", "segm"), ("", "bbox")):
         expected_here = {f"{prefix}{name}": value for name, value in expected[kind].items()}
         assert {name: scores[name] for name in expected_here} == pytest.approx(expected_here, rel=0, abs=1e-9)
-    assert len(scores) == 2 * len(expected["segm"])
+    assert len(scores) == 2 * (len(expected["segm"]) + len(("AP50_voc07", "AP50_voc10")))
+    assert {"mask_AP50_voc07", "AP50_voc10"} <= set(scores)
 
 
 def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
@@ -92,4 +93,6 @@ def test_pictures_and_figures() -> None:
     assert picture[48, 48].argmax() == 1  # green inside
     assert not picture[150, 150].any()
     table = pa.Table.from_pylist([instance_segmentation.rows(seen, given)])
-    assert list(instance_segmentation.figures(table, SETTINGS)) == ["mask-precision-recall", "precision-recall"]
+    names = ("mask-precision-recall", "precision-recall")
+    expected = [f"{name}{kind}" for name in names for kind in ("", "-by-class")]
+    assert list(instance_segmentation.figures(table, SETTINGS)) == expected

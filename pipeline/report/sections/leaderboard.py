@@ -60,9 +60,19 @@ def _contest(contest: Contest, results: Results) -> str:
             f"<h3>{escape(contest.dataset)} <small>{escape(contest.task)}</small></h3>",
             table(heads, rows, sortable=True),
             f'<p class="note">Times measured on: {escape("; ".join(devices))}.</p>' if devices else "",
+            _most(contest, results),
             _meanings([contest.primary, *others, "parameters", "multiply-adds", "latency", "training"]),
         ]
     )
+
+
+def _most(contest: Contest, results: Results) -> str:
+    """Says so where other than COCO's hundred detections of an image and class count."""
+    counted = {results.metrics[job].get("detections") for job in contest.jobs} - {None}
+    if not counted:
+        return ""
+    most = ", ".join(sorted(map(str, counted)))
+    return f'<p class="note">At most {most} detections of an image and class count here; COCO counts 100.</p>'
 
 
 def _name(job: str, score: Score | None, best: Score | None, results: Results) -> str:
