@@ -211,7 +211,7 @@ def test_a_derived_field_that_is_not_there(old: str, new: str, told: str, tmp_pa
 
 
 def test_one_job_of_a_study_is_chosen_with_what_it_starts_from() -> None:
-    chosen = parameters.read(ROOT / "params.yaml").choose(["identity.deepened.0"])
+    chosen = params.read(ROOT / "params.yaml").choose(["identity.deepened.0"])
     assert set(chosen.selected()) == {"identity.deepened.0", "identity.shallow.0"}
 
 
