@@ -85,7 +85,7 @@ def _middle(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def box_loss(found: Tensor, drawn: Drawn, beta: float = 1.0) -> Tensor:
-    """R×K×4 numbers by class, in parts of SPREAD → smooth L1 of those of the true classes, summed, a region of any kind.
+    """R×K×4 numbers by class, in parts of SPREAD → smooth L1 of those of the true classes, summed, a region.
 
     beta: where the loss turns from a square into a line.
     """

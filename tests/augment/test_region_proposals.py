@@ -85,11 +85,12 @@ def test_proposals_are_those_of_selective_search() -> None:
 
 
 def test_a_large_image_is_searched_smaller() -> None:
-    """Twice as high and wide, and searched at the size of the small one."""
-    item = picture()
-    large = dataclasses.replace(item, image=item.pixels.repeat(2, 0).repeat(2, 1))
-    found = derived.build(least=6.0, side=60)(large)
-    np.testing.assert_array_equal(found, 2 * derived.build(least=6.0)(item))
+    """What is found there is brought to the large one's pixels, in which `least` does not count."""
+    large = picture().pixels.repeat(2, 0).repeat(2, 1)
+    found = derived.build(least=6.0, side=60)(Sample("x", large))
+    small = images.resize(large, 48, 60)
+    np.testing.assert_array_equal(found, 2 * proposals.selective_search(small, least=6.0))
+    assert len(found) > 3
 
 
 @pytest.mark.parametrize(("options", "told"), [({"mode": "fats"}, "did you mean 'fast'"), ({"limit": 0}, "limit 0")])
