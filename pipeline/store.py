@@ -11,13 +11,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.errors import UserError
 
 MANIFEST = "manifest.json"
+#: seconds in which a lock is asked for again: another process's look at it takes an instant
+LOOK = 0.5
 
 
 class StoreError(UserError):
@@ -216,12 +219,9 @@ def held(path: Path) -> bool:
     """Whether a living process holds this lock."""
     try:
         with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _taken(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 @contextlib.contextmanager
@@ -229,8 +229,17 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock that dies with this process; UserError where another process holds it (unless `wait`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise UserError(f"{path}: {what} is already running. Wait for it to end, or stop it.") from error
+        last = time.monotonic() + LOOK
+        while not _taken(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+            if time.monotonic() > last:
+                raise UserError(f"{path}: {what} is already running. Wait for it to end, or stop it.")
+            time.sleep(LOOK / 10)
         yield
+
+
+def _taken(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    return True

@@ -166,6 +166,32 @@ def test_lock_refuses_a_second_holder_and_dies_with_its_process(tmp_path: Path) 
         pass
 
 
+LOOK_ON = """
+import sys, time
+from pathlib import Path
+from pipeline import store
+end = time.monotonic() + 1
+print("looking", flush=True)
+while time.monotonic() < end:
+    store.held(Path(sys.argv[1]))
+"""
+
+
+def test_a_look_at_a_lock_does_not_keep_anyone_from_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    root = Path(store.__file__).parents[1]
+    with subprocess.Popen([sys.executable, "-c", LOOK_ON, str(lock)], cwd=root, stdout=subprocess.PIPE) as looking:
+        assert looking.stdout is not None
+        looking.stdout.readline()
+        taken = 0
+        while looking.poll() is None:
+            with store.locked(lock, "prepare"):
+                assert store.held(lock)
+                taken += 1
+    assert taken >= 3
+
+
 def test_damaged_json_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(store.StoreError, match=r"x\.json"):
