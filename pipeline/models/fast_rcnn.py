@@ -135,7 +135,7 @@ class FastRCNN(nn.Module):
             logits, numbers = (part.float() for part in self.judged(maps, boxes))
             found = decoded(numbers * numbers.new_tensor(SPREAD), torch.cat(boxes))[:, :-1]
             parts = (part.split([len(one) for one in boxes]) for part in (found, logits.softmax(1)[:, :-1]))
-            return [self.answers.of(*part, size) for part in zip(*parts, strict=True)]
+            return [self.answers.of(own, scores, size) for own, scores in zip(*parts, strict=True)]
         drawn = [self.draw.of(*pair, self.classes) for pair in zip(boxes, targets, strict=True)]
         logits, numbers = self.judged(maps, [one.boxes for one in drawn])
         every = Drawn(*(torch.cat(part) for part in zip(*drawn, strict=True)))

@@ -1,6 +1,7 @@
 """Region proposals, staged for every split: they move with the image, and whoever lacks them has them computed."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from pipeline.train import loader
 from pipeline.train import stage as train_stage
 from tests import support
 
-OPTIONS = {"least": 4.0, "side": 40}
+OPTIONS: dict[str, Any] = {"least": 4.0, "side": 40}
 JOB = {
     "core": True,
     "task": "detection",
@@ -41,14 +42,12 @@ JOB = {
 }
 
 
-def params(*, augmentation: str | None = None, **options: Any) -> Params:
+def params(**options: Any) -> Params:
     tiny = {"format": "scenes", "options": {"train": 6, "val": 2, "test": 3}, "derived": {"proposals": options}}
-    other = {**JOB, "architecture": "yolo", "options": {}, "augmentation": None}
-    policies = {"moved": {"online": [{"horizontal_flip": {"p": 1.0}}, {"scale": {"limit": 0.3}}]}}
+    other = {**JOB, "architecture": "yolo", "options": {}, "core": False}
     value = {
         "datasets": {"tiny": tiny},
-        "augmentation": policies,
-        "jobs": {"regions": {**JOB, "augmentation": augmentation}, "cells": {**other, "core": False}},
+        "jobs": {"regions": JOB, "cells": other},
         "evaluate": {"resamples": 100, "pictures": 0},
     }
     return Params.model_validate(value)
@@ -102,7 +101,7 @@ def test_wrong_options_are_told_before_anything_is_searched(root: Path, options:
 def test_every_split_has_them_staged(root: Path) -> None:
     folder = root / "data/augmented/tiny-proposals"
     assert store.read_json(folder / joined.OPTIONS) == OPTIONS
-    compute = derived.build(**OPTIONS)  # type: ignore[arg-type]
+    compute = derived.build(**OPTIONS)
     for split in SPLITS:
         stored = sample.split(root / "data/prepared/tiny", split)
         found = joined.joined(stored, split, {"proposals": folder})
@@ -130,7 +129,7 @@ def test_many_images_are_searched_on_ray_to_the_same_bytes(
             function(part)
 
     monkeypatch.setattr(ray, "each", each)
-    monkeypatch.setattr(stage.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(derived, "MANY", 11)
     stage._derive(tmp_path, "proposals", OPTIONS, root / "data/prepared/tiny")
     assert len(asked) == 3
@@ -152,9 +151,11 @@ def test_a_split_in_several_parts_is_whole(root: Path, tmp_path: Path, monkeypat
 def test_they_are_flipped_by_hand() -> None:
     item = dataclasses.replace(picture(), proposals=np.array([[2, 3, 10, 8], [0, 0, 60, 48]], np.float32))
     flipped = Policy([{"horizontal_flip": {"p": 1.0}}])(item, 0)
+    assert flipped.proposals is not None
     np.testing.assert_allclose(flipped.proposals, [[50, 3, 58, 8], [0, 0, 60, 48]])
     small = sample.resized(item, 24, 120)
-    np.testing.assert_allclose(small.proposals, [[4, 1.5, 20, 4], [0, 0, 120, 24]])  # type: ignore[arg-type]
+    assert small.proposals is not None
+    np.testing.assert_allclose(small.proposals, [[4, 1.5, 20, 4], [0, 0, 120, 24]])
 
 
 @pytest.mark.parametrize("name", ["shift", "scale", "vertical_flip", "noise", "mean_intensity", "contrast"])
@@ -173,7 +174,7 @@ def test_a_job_learns_from_moved_ones(root: Path) -> None:
     policy = [{"horizontal_flip": {"p": 1.0}}]
     samples = loader.train_samples(order.job, policy, order.prepared, None, order.derived)
     item = samples[(0, 1)]
-    stored = derived.build(**OPTIONS)(sample.split(order.prepared, "train")[1]) / 2  # type: ignore[arg-type]
+    stored = derived.build(**OPTIONS)(sample.split(order.prepared, "train")[1]) / 2
     assert item.proposals is not None
     np.testing.assert_allclose(
         item.proposals, np.stack([64 - stored[:, 2], stored[:, 1], 64 - stored[:, 0], stored[:, 3]], 1)
@@ -222,7 +223,12 @@ def test_an_image_without_its_proposals_takes_as_long_as_the_search(
 
 def test_the_speed_that_evaluate_reports_has_the_search_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(speed, "measure", lambda predict, stored: seen.append(stored[0].proposals) or {})
+
+    def measure(_: Any, stored: Any) -> dict[str, float]:
+        seen.append(stored[0].proposals)
+        return {}
+
+    monkeypatch.setattr(speed, "measure", measure)
     job = params(**OPTIONS).jobs["regions"]
     evaluate_stage._measure_speed(root, "regions", job, "another")
     assert seen == [None]

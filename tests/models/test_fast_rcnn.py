@@ -133,7 +133,7 @@ def test_losses_are_weighed(loss: dict[str, float], shares: tuple[float, float])
     given = (images() * 255).to(torch.uint8), targets()
     found = []
     for options in ({}, loss):
-        learner = fast_rcnn.learner(made(), settings, **options)  # type: ignore[arg-type]
+        learner = fast_rcnn.learner(made(), settings, **options)
         torch.manual_seed(1)
         found.append(learner(*given))
     plain, weighed = found

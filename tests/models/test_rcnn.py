@@ -27,7 +27,7 @@ def test_a_window_is_its_box_with_16_of_227_pixels_around() -> None:
     """195 pixels with 16 on each side are the whole image; 16 further up and left, 16 pixels lie beyond it."""
     across = 100 + torch.arange(227.0).expand(1, 227, 227)
     image = torch.stack([across, across.mT], 1)
-    network = rcnn.build(Spec("detection", 3, 2, 227), backbone="lenet5", window=227)
+    network: Any = rcnn.build(Spec("detection", 3, 2, 227), backbone="lenet5", window=227)
     boxes = torch.tensor([[16.0, 16, 211, 211], [0, 0, 195, 195]])
     whole, shifted = network.windows(image, [boxes])
     inside = slice(2, -2)
