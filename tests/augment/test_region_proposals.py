@@ -155,7 +155,7 @@ def test_they_are_flipped_by_hand() -> None:
     np.testing.assert_allclose(flipped.proposals, [[50, 3, 58, 8], [0, 0, 60, 48]])
     small = sample.resized(item, 24, 120)
     assert small.proposals is not None
-    np.testing.assert_allclose(small.proposals, [[4, 1.5, 20, 4], [0, 0, 120, 24]])
+    np.testing.assert_allclose(small.proposals, np.array([[4, 1.5, 20, 4], [0, 0, 120, 24]], np.float32))
 
 
 @pytest.mark.parametrize("name", ["shift", "scale", "vertical_flip", "noise", "mean_intensity", "contrast"])
