@@ -75,7 +75,7 @@ def _check_folders(params: "Params") -> Faults:
     """`a-b` with policy `c` and `a` with policy `b-c` would share data/augmented/a-b-c."""
     owners: dict[str, str] = {}
     for name, job in params.jobs.items():
-        named = [("loss", field) for field in asked_by(job)]
+        named = [("loss" if field in job.loss else "architecture", field) for field in asked_by(job)]
         named += [("augmentation", job.augmentation)] if job.augmentation is not None else []
         for kind, part in named:
             pair = f"dataset {job.dataset} with {kind} {part}"
@@ -138,19 +138,26 @@ def _check_serves(place: str, job: "Job", params: "Params") -> Faults:
 
 
 def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
-    """That what a loss needs is derived for the dataset, and for all images that it is measured on."""
-    study = params.study(name)
+    """That what a loss or an architecture needs is derived for the dataset, and follows the changes of images."""
+    study, policy = params.study(name), params.policy(job.policy)
     for field in asked_by(job):
+        asked = f"jobs.{name}.loss.{field}" if field in job.loss else f"jobs.{name}.architecture"
         if job.dataset in params.datasets and field not in params.datasets[job.dataset].derived:
             remedy = f"Write `derived: {{{field}: {{}}}}` into datasets.{job.dataset}."
-            yield f"jobs.{name}.loss.{field}", f"{job.dataset} has no {field}. {remedy}"
-        if job.loss[field] is not True:
+            why = "" if field in job.loss else f", which {job.architecture} needs"
+            yield asked, f"{job.dataset} has no {field}{why}. {remedy}"
+        if job.loss.get(field, True) is not True:
             remedy = f"Write true; how it is made is said at datasets.{job.dataset}.derived.{field}."
-            yield f"jobs.{name}.loss.{field}", f"{job.loss[field]!r} is neither true nor false. {remedy}"
-        if params.policy(job.policy).staged.copies:
+            yield asked, f"{job.loss[field]!r} is neither true nor false. {remedy}"
+        if policy.staged.copies:
             yield f"jobs.{name}.augmentation", f"staged copies have no {field}. Put their transforms into `online`."
+        followed = plugins.constant("augment.derived", field, "TRANSFORMS")
+        for transform in (transform for entry in policy.online for transform in entry):
+            if followed is not None and transform not in followed:
+                remedy = f"Choose a policy of {', '.join(followed)}."
+                yield f"jobs.{name}.augmentation", f"{field} can't follow {transform}, of {job.policy}. {remedy}"
         if study is not None and study.gradients:
-            yield f"jobs.{name}.loss.{field}", f"gradients are measured without {field}. Set gradients to false."
+            yield asked, f"gradients are measured without {field}. Set gradients to false."
 
 
 def _check_learner(place: str, job: "Job") -> Faults:

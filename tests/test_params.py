@@ -215,6 +215,38 @@ def test_one_job_of_a_study_is_chosen_with_what_it_starts_from() -> None:
     assert set(chosen.selected()) == {"identity.deepened.0", "identity.shallow.0"}
 
 
+DETECTOR = """
+roster: all
+datasets: {cells: {format: scenes, derived: {proposals: {mode: fast}}}, bare: {format: scenes}}
+augmentation: {moved: {online: [{horizontal_flip: {}}, {scale: {}}, {noise: {}}]}, copied: {staged: {copies: 1}}}
+jobs:
+  net: {task: detection, architecture: fast_rcnn, dataset: cells, augmentation: moved}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("dataset: cells", "dataset: bare", "jobs.net.architecture: bare has no proposals, which fast_rcnn needs. Wri"),
+        ("moved}", "copied}", "jobs.net.augmentation: staged copies have no proposals. Put their transforms into `onl"),
+        *[
+            (
+                "{noise: {}}",
+                f"{{{name}: {{}}}}",
+                f"jobs.net.augmentation: proposals can't follow {name}, of moved. Choo",
+            )
+            for name in ("rotation", "shear", "perspective", "elastic", "crop", "overlay")
+        ],
+    ],
+)
+def test_what_proposals_can_not_follow_is_refused(old: str, new: str, told: str, tmp_path: Path) -> None:
+    assert read(tmp_path, DETECTOR).jobs["net"].policy == "moved"
+    assert DETECTOR.count(old) == 1
+    (line,) = faults(tmp_path, DETECTOR.replace(old, new))
+    assert line.startswith(told)
+    assert "rcnn" in line or "horizontal_flip, vertical_flip" in line or "online" in line
+
+
 def test_gradients_are_not_measured_without_the_weights(tmp_path: Path) -> None:
     study = "{question: q, paper: p, claims: [a > b], gradients: true, variants: {a: {}, b: {lr: 1}}, base: {"
     base = "task: segmentation, architecture: unet, dataset: cells, loss: {border_weights: true}}}"

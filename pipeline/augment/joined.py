@@ -1,12 +1,12 @@
 """Derived fields at rest, and joined again to the samples that they belong to.
 
-`data/augmented/<dataset>-<name>/<split>-00000.arrow` has a row for each sample of the split, in its order: the id, the
-array's shape, and its float32 values, packed because most of a weight map is 0.
+`data/augmented/<dataset>-<name>/<split>-*.arrow` have a row for each sample of the split, in its order: the id, the
+array's shape, and its float32 values, packed because most of a weight map is 0. `options.json` says how they were made.
 """
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,44 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import plugins, sample
+from pipeline import plugins, sample, store
 from pipeline.sample import Sample, Shards
 from pipeline.store import StoreError
 
 SCHEMA = pa.schema([("id", pa.string()), ("shape", pa.list_(pa.int32())), ("values", pa.binary())])
+OPTIONS = "options.json"
+#: images of one file, which one process computes
+PART_IMAGES = 100
 
 
-def write(path: Path, stored: Shards, compute: Callable[[Sample], NDArray[np.float32]]) -> None:
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a split, by place, the derived field by name, and the file that its values go to."""
+
+    stored: Shards
+    places: range
+    name: str
+    options: dict[str, Any]
+    path: Path
+
+
+def parts(stored: Shards, split: str, name: str, options: dict[str, Any], folder: Path) -> list[Part]:
+    """A split in parts that can be computed in any order and by anyone."""
+    starts = range(0, max(1, len(stored)), PART_IMAGES)
+    places = [range(start, min(start + PART_IMAGES, len(stored))) for start in starts]
+    return [
+        Part(stored, place, name, options, folder / f"{split}-{number:05d}.arrow")
+        for number, place in enumerate(places)
+    ]
+
+
+def make(part: Part) -> None:
+    """Compute and write one part."""
+    compute = plugins.load("augment.derived", part.name).build(**part.options)
+    write(part.path, (part.stored[place] for place in part.places), compute)
+
+
+def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDArray[np.float32]]) -> None:
     """What `compute` makes of each sample, as one Arrow file."""
 
     def row(item: Sample) -> dict[str, Any]:
@@ -30,6 +60,11 @@ def write(path: Path, stored: Shards, compute: Callable[[Sample], NDArray[np.flo
         return {"id": item.id, "shape": values.shape, "values": zlib.compress(values.tobytes(), 1)}
 
     sample.write_rows(path, SCHEMA, map(row, stored))
+
+
+def options(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """With which options the fields in `folders` were made, by name."""
+    return {name: store.read_json(folder / OPTIONS, {}) for name, folder in folders.items()}
 
 
 @dataclass
@@ -52,8 +87,10 @@ class Joined(Sequence[Sample]):
         return dataclasses.replace(item, **{self.field: values})
 
 
-def joined(stored: Sequence[Sample], split: str, folders: dict[str, Path]) -> Sequence[Sample]:
-    """The samples of a split with the derived fields that lie in `folders`, by name."""
+def joined(stored: Sequence[Sample], split: str, folders: Mapping[str, Path]) -> Sequence[Sample]:
+    """The samples of a split with those of the derived fields in `folders`, by name, that are wanted for it."""
     for name, folder in folders.items():
-        stored = Joined(stored, sample.split(folder, split), plugins.constant("augment.derived", name, "FIELD"))
+        field, splits = (plugins.constant("augment.derived", name, key) for key in ("FIELD", "SPLITS"))
+        if split in splits:
+            stored = Joined(stored, sample.split(folder, split), field)
     return stored

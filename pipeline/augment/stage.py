@@ -7,6 +7,7 @@ field that jobs ask for (pipeline/augment/derived/).
 """
 
 import functools
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,20 @@ def _derive(path: Path, name: str, options: Options, prepared: Path) -> None:
     store.verify(prepared)
     module = plugins.load("augment.derived", name)
     try:
-        compute = module.build(**options)
+        module.build(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"params.yaml: datasets.{prepared.name}.derived.{name}: {error}") from error
-    for split in module.SPLITS:
-        joined.write(path / f"{split}-00000.arrow", sample.split(prepared, split), compute)
+    splits = {split: sample.split(prepared, split) for split in module.SPLITS}
+    parts = [part for split, stored in splits.items() for part in joined.parts(stored, split, name, options, path)]
+    many = sum(map(len, splits.values())) >= getattr(module, "MANY", float("inf"))
+    if many and (os.cpu_count() or 1) > 1:
+        from pipeline.augment import ray
+
+        ray.each(joined.make, parts)
+    else:
+        for part in parts:
+            joined.make(part)
+    store.write_json(path / joined.OPTIONS, options)
 
 
 def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:

@@ -1,6 +1,7 @@
 """A trained model over a stored split: one row and, where asked, one prediction a sample."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,17 +16,28 @@ Predict = Callable[[Sequence[Sample]], Sequence[Any]]
 
 
 def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
-    """A function from stored samples to predictions: scaled to the model's size, batched, without gradient."""
+    """A function from stored samples to predictions: scaled to the model's size, batched, without gradient.
+
+    Derived fields that the model looks at are computed where a sample comes without.
+    """
     module, settings = plugins.load("tasks", task), learner.settings
+    derived = [(plugins.load("augment.derived", name), options) for name, options in learner.derived.items()]
+    fields = {derive.FIELD: derive.build(**options) for derive, options in derived}
 
     @torch.inference_mode()
     def predict(samples: Sequence[Sample]) -> Sequence[Any]:
-        scaled = [sample.resized(item, settings.size, settings.size) for item in samples]
-        images, _ = module.collate(scaled, settings)
-        predictions: Sequence[Any] = learner(images.to(device))
+        whole = [_whole(item, fields) for item in samples]
+        scaled = [sample.resized(item, settings.size, settings.size) for item in whole]
+        images, known = module.collate(scaled, settings)
+        predictions: Sequence[Any] = learner.ask(images.to(device), known)
         return predictions
 
     return predict
+
+
+def _whole(item: Sample, fields: Mapping[str, Callable[[Sample], Any]]) -> Sample:
+    missing = {name: compute(item) for name, compute in fields.items() if getattr(item, name) is None}
+    return dataclasses.replace(item, **missing) if missing else item
 
 
 def rows(predict: Predict, stored: Sequence[Sample], task: str) -> tuple[pa.Table, list[Any]]:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import images, plugins, sample, statistics, store
+from pipeline.augment.derived import needed_by
+from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code
 from pipeline.params import Evaluate, Job, Params, Policy
@@ -77,17 +79,25 @@ def _plan(params: Params, name: str) -> Plan:
 def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
     modules = ["evaluate.stage", f"tasks.{job.task}", f"models.{job.architecture}"]
     modules += [f"augment.transforms.{transform}" for transform in plan.transforms]
+    derived = _derived(root, job)
+    modules += [f"augment.derived.{field}" for field in derived]
     return store.digest(
         {
             "model": store.content_digest(root / "models" / name),
             "dataset": store.content_digest(root / "data/prepared" / job.dataset),
             "settings": plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
+            "derived": {field: store.content_digest(folder) for field, folder in derived.items()},
             "under": {name: policy.online for name, policy in plan.under.items()},
             "gradients": plan.gradients and job.seed,
             "extractor": job.extractor and store.content_digest(root / "models" / job.extractor),
             "code": code([f"pipeline.{name}" for name in modules]),
         }
     )
+
+
+def _derived(root: Path, job: Job) -> dict[str, Path]:
+    """Folders of the derived fields that the job's model looks at; on changed images it computes them anew."""
+    return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in needed_by(job.architecture)}
 
 
 def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
@@ -105,7 +115,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     for split in SPLITS:
         stored = sample.split(prepared, split)
         with seeing.watched(learner, job.architecture, len(stored)) as seen:
-            tables[split], predictions = predict.rows(answer, stored, job.task)
+            tables[split], predictions = predict.rows(answer, joined(stored, split, _derived(root, job)), job.task)
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         _save(path, task.figures(tables["test"], learner.settings, **plan.asked))

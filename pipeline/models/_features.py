@@ -62,6 +62,17 @@ def inputs(net: nn.Module, name: str, *, step: int = 1) -> Iterator[list[Tensor]
         hook.remove()
 
 
+@contextmanager
+def outputs(net: nn.Module, name: str) -> Iterator[list[Tensor]]:
+    """While the block runs, what the submodule gives, call by call."""
+    seen: list[Tensor] = []
+    hook = net.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
 @torch.no_grad()
 def stage_shapes(net: nn.Module, stages: Sequence[str], channels: int, size: int) -> dict[str, tuple[int, int]]:
     """Each stage's channels and stride in pixels for images channels×size×size, without computing anything.

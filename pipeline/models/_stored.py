@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline import plugins
+from pipeline.augment.derived import needed_by
 from pipeline.errors import UserError
 from pipeline.models import _published, _spec
 from pipeline.params import Job
@@ -47,14 +49,19 @@ def settings(job: Job, facts: Facts) -> Settings:
     )
 
 
-def describe(job: Job, facts: Facts) -> dict[str, Any]:
-    """All that is needed to rebuild the learner, as plain values."""
+def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All that is needed to rebuild the learner, as plain values.
+
+    derived: the options of the derived fields that its samples have, by name.
+    """
+    needed = {name: options for name, options in (derived or {}).items() if name in needed_by(job.architecture)}
     return {
         "task": job.task,
         "architecture": job.architecture,
         "options": job.options,
         "loss": job.loss,
         "settings": dataclasses.asdict(settings(job, facts)),
+        **({"derived": needed} if needed else {}),
     }
 
 
@@ -76,6 +83,7 @@ def build(description: dict[str, Any]) -> Learner:
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
     learner: Learner = make(network, known, **description["loss"])
+    learner.derived = description.get("derived", {})
     return learner
 
 

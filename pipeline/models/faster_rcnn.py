@@ -132,16 +132,35 @@ def _counted(target: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def trunk(
-    spec: Spec, backbone: str, options: dict[str, Any], stages: Sequence[str] | None, *, last_only: bool
+    spec: Spec,
+    backbone: str,
+    options: dict[str, Any],
+    stages: Sequence[str] | None,
+    *,
+    last_only: bool,
+    dense: bool = False,
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """A classifier without what its maps do not need, and the names of the maps; its other names stay."""
+    """A classifier without what its maps do not need, and the names of the maps; its other names stay.
+
+    dense: the fully connected layers before its output stay, too; see `hidden_part`.
+    """
     known = stages_of(backbone, options)
     used = tuple(stages or known)[-1 if last_only else 0 :]
     if set(used) - set(known):
         raise UserError(f"options.stages: {list(used)} are not maps of {backbone}, which has {list(known)}")
     body = _spec.build(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
+    kept = list(body.get_submodule(hidden_part(body)).named_children())[:-1] if dense else []
+    if dense and not (hidden_part(body) and any(isinstance(layer, nn.Linear) for _, layer in kept)):
+        raise UserError(f"options.head: {backbone} has no fully connected layers before its output. Use head: new.")
     drop_unused(body, used, spec.channels, spec.size)
+    if dense:
+        body.set_submodule(hidden_part(body), nn.Sequential(OrderedDict(kept)))
     return body, used
+
+
+def hidden_part(body: nn.Module) -> str:
+    """The name of the part of a classifier that its output layer is the last of; empty where that stands alone."""
+    return (_spec.anatomy(body).head or "").rpartition(".")[0]
 
 
 def freeze_norm(network: nn.Module) -> None:

@@ -86,11 +86,17 @@ class Detector(Learner):
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
         """With targets: losses by name. Without: what is found, one `Found` an image."""
-        pixels = self.normalise(images)
         if targets is not None:
-            return self.network(pixels, targets)
-        side = images.shape[-1]
-        return [_found(item, side) for item in self.network(pixels)]
+            return self.network(self.normalise(images), targets)
+        return self._predictions(images)
+
+    def ask(self, images: Tensor, targets: Sequence[Target]) -> list[Found]:
+        """What is found; a network that judges proposals is handed those of the samples."""
+        given = [target["proposals"].to(images.device) for target in targets if "proposals" in target]
+        return self._predictions(images, **({"proposals": given} if given else {}))
+
+    def _predictions(self, images: Tensor, **given: Any) -> list[Found]:
+        return [_found(item, images.shape[-1]) for item in self.network(self.normalise(images), **given)]
 
 
 def _found(item: dict[str, Tensor], side: int) -> Found:
@@ -102,6 +108,8 @@ def _found(item: dict[str, Tensor], side: int) -> Found:
 
 def collate(samples: Sequence[Sample], settings: Settings, *, masks: bool = False) -> tuple[Tensor, list[Target]]:
     """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N and, if asked for, `masks` N×S×S.
+
+    `proposals` P×4 too, where the samples have them.
 
     Crowds, what is marked difficult, and boxes without area teach nothing and are left out.
     """
@@ -116,6 +124,8 @@ def _target(sample: Sample, masks: bool) -> Target:
         "boxes": torch.from_numpy(truth.boxes[kept].astype(np.float32)),
         "labels": torch.from_numpy(truth.labels[kept]),
     }
+    if sample.proposals is not None:
+        target["proposals"] = torch.from_numpy(sample.proposals.astype(np.float32))
     if masks:
         size = sample.pixels.shape[:2]
         shapes = [outlines.decode(truth.masks[int(place)], *size) for place in kept]

@@ -7,6 +7,7 @@ GANs bring their own.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,6 +52,8 @@ class Learner(nn.Module):
 
     mean: Tensor
     std: Tensor
+    #: derived fields that the network looks at beside the image, by name, and with which options these are made
+    derived: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     #: another job's model that this one is measured by (FID); no part of its weights
     extractor: "Learner | None" = None
     #: `architecture@digest of the weights` of a model that was loaded; empty before
@@ -81,6 +84,10 @@ class Learner(nn.Module):
         """With targets: losses by name. Without: predictions, one an image."""
         outputs = self.network(self.normalise(images))
         return self.predict(outputs) if targets is None else self.losses(outputs, targets, phase)
+
+    def ask(self, images: Tensor, targets: Any) -> Any:
+        """Predictions for a batch as `collate` makes it; most learners look at nothing but the images."""
+        return self(images)
 
     def losses(self, outputs: Any, targets: Any, phase: str) -> dict[str, Tensor]:
         """Mean losses of a batch, by name."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline import plugins, sample, statistics, store
+from pipeline.augment import joined
 from pipeline.models import _stored
 from pipeline.seeds import seed_of
 from pipeline.tasks._learner import Learner
@@ -48,10 +49,11 @@ class Trainer:
         self.ledger = Ledger.of(order)
         self.task = plugins.load("tasks", self.job.task)
         self.facts = sample.facts(order.prepared)
-        self.description = _stored.describe(self.job, self.facts)
+        self.description = _stored.describe(self.job, self.facts, joined.options(order.derived))
         self.settings = _stored.settings(self.job, self.facts)
         self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented, order.derived)
-        self.held_out = loader.Samples(sample.split(order.prepared, "val"), self.job.size)
+        stored = joined.joined(sample.split(order.prepared, "val"), "val", order.derived)
+        self.held_out = loader.Samples(stored, self.job.size)
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")
         self.learner: Learner = _stored.build(self.description).to(ranks.device)
@@ -204,7 +206,7 @@ class Trainer:
             loaded = loader.load(self.held_out, batches, self.job, self.settings)
             for keys, batch in zip(batches, loaded, strict=True):
                 with self._autocast():
-                    predictions = learner(loader.to_device(batch[0], self.ranks.device))
+                    predictions = learner.ask(*loader.to_device(batch, self.ranks.device))
                 for (_, index), prediction in zip(keys, predictions, strict=True):
                     rows.append(self.task.rows(self.held_out.stored[index], prediction))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])

@@ -143,7 +143,7 @@ def test_what_is_staged_is_joined_to_the_samples_of_a_job_that_asks(root: Path) 
     asking, plain = params({"border_weights": True}, w0=4.0), params({"border_weights": False}, w0=4.0)
     stage.run(asking, root)
     folder = root / "data/augmented/tiny-border_weights"
-    assert {path.name for path in folder.iterdir()} == {"train-00000.arrow", "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == {"train-00000.arrow", "options.json", "manifest.json"}
     order = train_stage.orders(asking, root)["a"]
     samples = loader.train_samples(order.job, [], order.prepared, order.augmented, order.derived)
     for at, stored in enumerate(sample.split(order.prepared, "train")):

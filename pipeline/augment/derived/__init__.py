@@ -1,9 +1,12 @@
-"""One file, one derived field: what annotations alone decide, computed once by augment and joined to the samples.
+"""One file, one derived field: what images and annotations decide, computed once by augment and joined to samples.
 
 - `FIELD`, the field of Sample that it fills, and `SPLITS`, those that it is wanted for; both literals
-- `build(*, options)` gives a function of a sample as stored, whose array every transform moves with the image
+- `TRANSFORMS`, where the file has it: the only ones that it can follow; `MANY`, where it is slow: images from which
+  it pays to start Ray for them
+- `build(*, options)` gives a function of a sample as stored, whose array every such transform moves with the image
 
-`datasets.<name>.derived` says with which options; a job gets the field by a loss option of the file's name.
+`datasets.<name>.derived` says with which options. A job gets the field by a loss option of the file's name, or because
+its architecture NEEDS it; then it is of the image alone, and computed where a model is asked about a new one.
 """
 
 from typing import TYPE_CHECKING
@@ -14,6 +17,13 @@ if TYPE_CHECKING:
     from pipeline.params import Job
 
 
+def needed_by(architecture: str) -> list[str]:
+    """The derived fields that an architecture looks at beside the image."""
+    known = architecture in plugins.names("models")
+    return list(plugins.constant("models", architecture, "NEEDS") or ()) if known else []
+
+
 def asked_by(job: "Job") -> list[str]:
-    """The derived fields that a job's loss uses."""
-    return [name for name in plugins.names("augment.derived") if job.loss.get(name)]
+    """The derived fields that a job's architecture needs or its loss uses."""
+    needed = needed_by(job.architecture)
+    return [name for name in plugins.names("augment.derived") if name in needed or job.loss.get(name)]
