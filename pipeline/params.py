@@ -125,7 +125,7 @@ class Job(Strict):
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
         named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
-        return {role: name for role, name in named.items() if name not in (None, *_published.EXTRACTORS)}
+        return {role: name for role, name in named.items() if name and name not in _published.EXTRACTORS}
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint

@@ -121,11 +121,13 @@ def anchors(sampler: Any, made: Tensor, known: Tensor, unseen: Tensor) -> "Figur
     bars = shares.barh([*found], [share for share, _, _ in found.values()])
     texts = [f"{share:.1%}, {classes} classes" for share, classes, _ in found.values()]
     shares.bar_label(bars, texts, padding=3, fontsize=8)
-    shares.set(xlim=(0, 1.5), xlabel=f"share with a class of probability {SURE} or more, by {name}")
+    shares.set_xlim(0, 1.5)
+    shares.set_xlabel(f"share with a class of probability {SURE} or more, by {name}", fontsize=8)
     values = [value for _, _, value in found.values()]
     bars = distances.barh([*found], values)
     distances.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=8)
-    distances.set(xlim=(0, 1.25 * max(values)), xlabel=f"FID[{name}] to held-out images; their own to train images")
+    distances.set_xlim(0, 1.25 * max(values))
+    distances.set_xlabel(f"FID[{name}] to held-out images; their own: to train images", fontsize=8)
     shares.invert_yaxis()
     return figure
 
