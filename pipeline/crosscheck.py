@@ -67,6 +67,8 @@ def _written_out(job: str, named: dict[str, list[str]]) -> bool:
 def _check_name(section: str, name: str) -> Faults:
     if not name.replace("-", "").replace("_", "").isalnum():
         yield f"{section}.{name}", "names become folders and hold letters, digits, '-' and '_' only. Rename it."
+    if section == "jobs" and name in _published.EXTRACTORS:
+        yield f"jobs.{name}", f"`extractor: {name}` is the published network of that name. Rename the job."
     if (section, name) == ("augmentation", "none"):
         yield "augmentation.none", "none is what jobs without augmentation have. Rename it."
 
@@ -176,14 +178,17 @@ def _check_learner(place: str, job: "Job") -> Faults:
 def _check_sources(place: str, job: "Job", jobs: list[str]) -> Faults:
     if job.pretrained is not None and len(job.pretrained.model_dump(exclude_none=True)) != 1:
         yield f"{place}.pretrained", "give one of `job`, `file` and `weights`."
-    if job.weights is not None:
+    if job.weights in _published.EXTRACTORS:
+        yield f"{place}.pretrained.weights", f"{job.weights} only measures. Write `extractor: {job.weights}`."
+    elif job.weights is not None:
         try:
             _published.url(job.weights)
         except UserError as error:
             yield f"{place}.pretrained.weights", str(error)
     for role, name in job.sources.items():
         if name not in jobs:
-            yield f"{place}.{role}", plugins.unknown("job", name, jobs)
+            known = [*jobs, *_published.EXTRACTORS] if role == "extractor" else jobs
+            yield f"{place}.{role}", plugins.unknown("job", name, known)
         elif f"jobs.{name}" == place:
             yield f"{place}.{role}", "a job can't start from itself. Name another."
 

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import crosscheck, plugins, studies
 from pipeline.errors import UserError
+from pipeline.models import _published
 
 FILE = Path("params.yaml")
 
@@ -124,7 +125,7 @@ class Job(Strict):
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
         named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
-        return {role: name for role, name in named.items() if name is not None}
+        return {role: name for role, name in named.items() if name and name not in _published.EXTRACTORS}
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
@@ -230,10 +231,9 @@ def read(path: Path = FILE) -> Params:
     value = studies.expanded(value)
     try:
         params = Params.model_validate(value)
+        faults = list(crosscheck.all_faults(params, value))
     except ValidationError as error:
         faults = _faults(value, error.errors())
-    else:
-        faults = list(crosscheck.all_faults(params, value))
     if faults:
         lines = [f"{path}: {studies.place_in_file(place, value)}: {text}" for place, text in faults]
         raise UserError("\n".join(dict.fromkeys(lines)))

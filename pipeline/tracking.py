@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store
+from pipeline.images import decode
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
+#: the step in the name that MLflow gives an image
+STEP = re.compile(r"\+step\+(\d+)\+")
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -91,6 +94,14 @@ class Run:
         """Every PNG of a folder, as artifacts."""
         for path in sorted(folder.glob("*.png")):
             self.client.log_artifact(self.run_id, str(path), "pictures")
+
+    def log_snapshots(self, pictures: dict[int, Path]) -> None:
+        """Pictures of a training as images by step; epochs that are there already are not logged again."""
+        found = [STEP.search(item.path) for item in self.client.list_artifacts(self.run_id, "images")]
+        there = {int(match[1]) for match in found if match}
+        for epoch, path in pictures.items():
+            if epoch not in there:
+                self.client.log_image(self.run_id, decode(path), key="snapshot", step=epoch, timestamp=epoch * 1000)
 
     def begin(self) -> None:
         """Say RUNNING again, where a resumed job's run had been ended."""

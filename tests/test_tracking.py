@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline import tracking
+from pipeline import images, tracking
 
 SETTINGS = {"dataset": "digits", "task": "classification", "architecture": "linear", "options": {"depth": 2}, "lr": 0.1}
 
@@ -91,3 +92,16 @@ def test_a_second_tree_that_links_to_the_folder_names_the_same_place(root: Path,
     (root / tracking.FOLDER).mkdir(exist_ok=True)
     (tmp_path / tracking.FOLDER).symlink_to(root / tracking.FOLDER)
     assert tracking.uri(tmp_path) == tracking.uri(root)
+
+
+def test_pictures_of_a_training_are_logged_by_epoch_and_once(root: Path, tmp_path: Path) -> None:
+    pictures = {}
+    for epoch in (1, 2, 12):
+        pictures[epoch] = tmp_path / f"{epoch:05d}.png"
+        pictures[epoch].write_bytes(images.encode_png(np.full((4, 4, 3), epoch, np.uint8)))
+    client = tracking.client(root)
+    run = tracking.run(client, root, "job", "b" * 64, SETTINGS)
+    run.log_snapshots({1: pictures[1], 2: pictures[2]})
+    run.log_snapshots(pictures)
+    names = [item.path for item in client.list_artifacts(run.run_id, "images") if item.path.endswith(".png")]
+    assert sorted(int(name.split("+step+")[1].split("+")[0]) for name in names) == [1, 2, 12]

@@ -17,13 +17,18 @@ from pipeline import images, plugins, sample, statistics, store
 from pipeline.augment.derived import needed_by
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
-from pipeline.fingerprint import code
+from pipeline.fingerprint import code, fingerprint
+from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
 
 SPLITS = ("val", "test")
 SEED = 0
 KEEP_BYTES = 2_000_000_000
+#: what extractors made of real images, for the next model that they measure
+FEATURES = ".work/features"
 TILE = 256
+#: pictures of a training side by side
+EPOCHS = 6
 
 
 def run(params: Params, root: Path) -> None:
@@ -51,6 +56,7 @@ def run(params: Params, root: Path) -> None:
         if path.stem not in wanted:
             path.unlink()
     store.bound(root / ".work/evaluations", KEEP_BYTES, set(marks.values()))
+    store.bound(root / FEATURES, KEEP_BYTES, set())
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
             "derived": {field: store.content_digest(folder) for field, folder in derived.items()},
             "under": {name: policy.online for name, policy in plan.under.items()},
             "gradients": plan.gradients and job.seed,
-            "extractor": job.extractor and store.content_digest(root / "models" / job.extractor),
+            "extractor": job.extractor and _published.extractor(root, job.extractor)[1],
             "code": code([f"pipeline.{name}" for name in modules]),
         }
     )
@@ -108,7 +114,11 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     prepared = root / "data/prepared" / job.dataset
     learner, _ = _stored.load(root / "models" / name)
     if job.extractor is not None:
-        learner.use(_stored.load(root / "models" / job.extractor)[0])
+        source, digest = _published.extractor(root, job.extractor)
+        extractor, description = _stored.load(source)
+        modules = [f"tasks.{job.task}", *(f"models.{description[key]}" for key in ("architecture",) if description)]
+        mark = fingerprint([f"pipeline.{module}" for module in modules], extractor=digest)
+        learner.use(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
     tables: dict[str, pa.Table] = {}
@@ -120,6 +130,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
         _save(path, learner.figures(sample.split(prepared, "train"), stored))
+        _save(path, _epochs(_stored.snapshots(root / "models" / name)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
@@ -201,6 +212,24 @@ def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.
             side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
             sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
             store.write_bytes(path / f"{name}.png", images.encode_png(sheet))
+
+
+def _epochs(pictures: dict[int, Path]) -> dict[str, Any]:
+    """What a learner showed while it was trained: a few pictures side by side, from the first epoch to the last."""
+    if not pictures:
+        return {}
+    from matplotlib.figure import Figure
+
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, EPOCHS).astype(int))
+    sheets = [([*pictures][place], images.decode([*pictures.values()][place])) for place in chosen]
+    height, width = sheets[0][1].shape[:2]
+    figure = Figure(figsize=(9, 3 * height / width * -(-len(sheets) // 3) + 0.4), layout="constrained")
+    for axes, (epoch, sheet) in zip(figure.subplots(-(-len(sheets) // 3), 3, squeeze=False).flat, sheets, strict=False):
+        axes.imshow(sheet)
+        axes.set_title(f"epoch {epoch}", fontsize=8)
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return {"epochs": figure}
 
 
 def _save(path: Path, figures: dict[str, Any]) -> None:

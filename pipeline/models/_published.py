@@ -1,4 +1,4 @@
-"""Weights that torchvision publishes, by the name that it gives them: `ResNet18_Weights.IMAGENET1K_V1`.
+"""Weights that others publish: torchvision's by its names, as `ResNet18_Weights.IMAGENET1K_V1`, and extractors.
 
 The address is read from torchvision's source, so that checking a name imports no torch. A file's name ends with the
 first digits of its sha256; that is what decides a result, and every file is held against it. Files lie where
@@ -15,10 +15,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.store import file_digest
+from pipeline.store import content_digest, file_digest
 
 #: folders of torchvision/models with weights of networks for single images that are trained in float
 FOLDERS = (".", "detection", "segmentation")
+#: names of extractors that are no job's: the network whose FIDs are published
+EXTRACTORS = {
+    "inception": "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth"
+}
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -53,6 +58,8 @@ def _members(node: ast.ClassDef) -> Iterable[tuple[str, str]]:
 
 def url(name: str) -> str:
     """Where the weights are to be had; UserError with the near names if nobody publishes them."""
+    if name in EXTRACTORS:
+        return EXTRACTORS[name]
     if name not in _urls():
         same_network = [known for known in _urls() if known.startswith(f"{name.split('.')[0]}.")]
         near = same_network or difflib.get_close_matches(name, _urls(), n=5, cutoff=0.5)
@@ -75,9 +82,16 @@ def path(name: str) -> Path:
     return home / "hub/checkpoints" / url(name).rsplit("/", 1)[1]
 
 
+def extractor(root: Path, name: str) -> tuple[Path, str]:
+    """Where the model that measures a generator lies, a job's folder or a published file, and a digest of all of it."""
+    if name in EXTRACTORS:
+        return fetch(name), digest(name)
+    return root / "models" / name, content_digest(root / "models" / name)
+
+
 def fetch(name: str) -> Path:
     """The file, verified, after a download where it is missing; UserError saying how to get it where that fails."""
-    target = path(name)
+    target, place = path(name), "extractor" if name in EXTRACTORS else "pretrained.weights"
     if not target.exists():
         import torch
 
@@ -86,13 +100,12 @@ def fetch(name: str) -> Path:
             torch.hub.download_url_to_file(url(name), str(target), digest(name), progress=False)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"pretrained.weights: {name} can't be downloaded ({error}). "
+                f"{place}: {name} can't be downloaded ({error}). "
                 f"Fetch {url(name)} where there is a connection, and put the file at {target}."
             ) from error
     if not file_digest(target).startswith(digest(name)):
         raise UserError(
-            f"pretrained.weights: {target} is not the file at {url(name)}, by its sha256. "
-            "Delete it, or put the right one there."
+            f"{place}: {target} is not the file at {url(name)}, by its sha256. Delete it, or put the right one there."
         )
     return target
 

@@ -18,9 +18,12 @@ from pipeline.models import _published, _spec
 from pipeline.params import Job
 from pipeline.sample import Facts
 from pipeline.store import file_digest, read_json, write_json
+from pipeline.tasks import _extractor
 from pipeline.tasks._learner import Learner, Settings
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+#: the folder of pictures that a learner drew while it was trained, by epoch
+SNAPSHOTS = "snapshots"
 #: published networks that are older than the names of their layers: patterns, and what is written today
 OLDER = (
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
@@ -143,8 +146,15 @@ def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:
     write_json(folder / DESCRIPTION, description)
 
 
+def snapshots(folder: Path) -> dict[int, Path]:
+    """The pictures beside a model (or a checkpoint) by epoch, in order; most have none."""
+    return {int(path.stem): path for path in sorted((folder / SNAPSHOTS).glob("*.png"))}
+
+
 def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
-    """The learner in evaluation mode, and its description."""
+    """The learner in evaluation mode, and its description; of a file, the published extractor without one."""
+    if folder.is_file():
+        return _extractor.reference(folder).to(device), {}
     description: dict[str, Any] = read_json(folder / DESCRIPTION)
     with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
         learner = build(description)

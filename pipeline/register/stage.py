@@ -113,6 +113,8 @@ class Group:
         return f"{name}: {primary} {metrics[primary]:.4f} [{low:.4f}, {high:.4f}] on test"
 
     def _log(self, run: tracking.Run, name: str) -> None:
+        from pipeline.models import _stored  # brings torch
+
         metrics = self.metrics[name]
         run.log_history(history.read(self.root / "models" / name / history.FILE))
         plain = ("job", "task", "architecture", "dataset", "primary", "higher_is_better")
@@ -126,6 +128,7 @@ class Group:
         run.log_totals(totals)
         run.log_dataset(self.dataset, store.content_digest(self.root / "data/prepared" / self.dataset))
         run.log_pictures(self.root / "evaluations" / name)
+        run.log_snapshots(_stored.snapshots(self.root / "models" / name))
 
     def _alias(self, alias: str) -> Any | None:
         from mlflow.exceptions import MlflowException
@@ -168,7 +171,7 @@ class Group:
 
     def _compare(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """The decision between the first candidate and the champion; made once for the same pair and test set."""
-        from pipeline.models import _stored
+        from pipeline.models import _published, _stored
         from pipeline.register import champion
 
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
@@ -180,7 +183,7 @@ class Group:
         settings = _stored.stored_settings(store.read_json(self.root / "models" / name / _stored.DESCRIPTION))
         uri = f"models:/{self.model}/{present.version}"
         extractor = self.jobs[name].extractor
-        judge = None if extractor is None else _stored.load(self.root / "models" / extractor)[0]
+        judge = None if extractor is None else _stored.load(_published.extractor(self.root, extractor)[0])[0]
         old = champion.rows(self.root, self.dataset, self.task, uri, settings, judge)
         decision = champion.decide(challenger, old, self.task, settings, **self.asked)
         decision["text"] = f"{name} {decision['text']}"

@@ -7,10 +7,13 @@ GANs bring their own.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import plugins
@@ -66,8 +69,11 @@ class Learner(nn.Module):
         self.register_buffer("mean", torch.tensor(settings.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(settings.std).view(1, -1, 1, 1), persistent=False)
 
-    def use(self, extractor: "Learner") -> None:
-        """Take the extractor, past nn.Module's registration: it is neither trained, nor stored, nor moved."""
+    def use(self, extractor: "Learner", kept: Path | None = None) -> None:
+        """Take the extractor, past nn.Module's registration: it is neither trained, nor stored, nor moved.
+
+        kept: a folder of this extractor's own for what it makes of real images, which costs most and never changes.
+        """
         object.__setattr__(self, "extractor", extractor.eval())
 
     @property
@@ -100,6 +106,13 @@ class Learner(nn.Module):
     def figures(self, train: Sequence["Sample"], held_out: Sequence["Sample"]) -> dict[str, "Figure"]:
         """By name, what the network shows beside its rows, of train and test images; most learners have nothing."""
         return {}
+
+    def snapshot(self) -> NDArray[np.uint8] | None:
+        """What to look at after an epoch, H×W×3, the same question each time; most learners have nothing.
+
+        It draws no number from torch's global stream, so that looking changes nothing.
+        """
+        return None
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing.

@@ -1,8 +1,9 @@
 """What to look at of a generator: ways between samples, whether it repeats its train images, what a classifier sees.
 
 interpolation: noise that goes from one to another (Radford et al. 2016, section 6.1); steps without a cut speak against
-memory. nearest: each sample's nearest train and held-out images. confidence: how many samples a classifier is sure of,
-beside images of which it should be surer, and noise and shuffled pixels, of which it should not be sure at all.
+memory. nearest: each sample's nearest train and held-out images. anchors: how many samples a classifier is sure of and
+how far they are from real images, beside real images themselves, and noise and shuffled pixels. changes: how far both
+distances move where an image is shifted, darkened or made noisy a little.
 """
 
 from collections.abc import Sequence
@@ -12,20 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline import images as files
 from pipeline.sample import Sample, resized
-from pipeline.tasks import _distances
-from pipeline.tasks._extractor import seen
+from pipeline.tasks import _changes, _distances
 from pipeline.tasks._images import stack
-from pipeline.tasks._learner import Learner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: images of a split that are compared, at most so many, spread evenly
-MOST, BATCH = 2000, 64
-WALKS, STEPS, SHOWN = 6, 9, 8
+MOST, CHANGED, BATCH = 2000, 64, 64
+WALKS, STEPS, SHOWN, FIXED = 6, 9, 8, 40
 #: the probability from which a classifier is sure
 SURE = 0.9
 Pictures = NDArray[np.uint8]
@@ -33,15 +33,16 @@ Floats = NDArray[np.float32]
 
 
 def figures(sampler: Any, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
-    """By name; `confidence` and features only where the sampler has an extractor."""
+    """By name; `anchors` and features only where the sampler has an extractor."""
     known, unseen = (_stacked(sampler, split) for split in (train, held_out))
     made = torch.cat([sampler.made(part)[0] for part in unseen.split(BATCH)])
     found = {
         "interpolation": shown([*pictures_of(walks(sampler))], STEPS),
         "nearest": nearest(sampler, made, known, unseen),
+        "changes": _changes.figure(sampler, unseen[_spread(len(unseen), CHANGED)]),
     }
     if sampler.extractor is not None:
-        found["confidence"] = confidence(sampler.extractor, made, unseen)
+        found["anchors"] = anchors(sampler, made, known, unseen)
     return found
 
 
@@ -62,6 +63,15 @@ def shown(pictures: Sequence[Pictures], columns: int, *, names: Sequence[str] = 
     return figure
 
 
+def fixed(sampler: Any) -> Tensor:
+    """uint8 FIXED×C×S×S of noise that is always the same, of each class in turn where classes are told."""
+    source, kinds = torch.Generator().manual_seed(0), len(sampler.settings.classes)
+    noise = sampler.network.noise(FIXED, "cpu", source)
+    labels = F.one_hot(torch.arange(FIXED) % kinds, kinds).float() if kinds else torch.zeros(FIXED, 0)
+    device = sampler.mean.device
+    return sampler.pixels(sampler.network.draw(noise.to(device), labels.to(device)).float()).cpu()
+
+
 def walks(sampler: Any) -> Tensor:
     """uint8 (WALKS·STEPS)×C×S×S: each way from one noise to another, of one class where classes are told."""
     source, kinds = torch.Generator().manual_seed(0), len(sampler.settings.classes)
@@ -78,7 +88,7 @@ def nearest(sampler: Any, made: Tensor, known: Tensor, unseen: Tensor) -> "Figur
     """Samples with their nearest images, and how far they are from train images beside how far held-out ones are."""
     views = {"pixels": [images.flatten(1).numpy().astype(np.float32) for images in (made, known, unseen)]}
     if sampler.extractor is not None:
-        views["features"] = [_features(sampler.extractor, images) for images in (made, known, unseen)]
+        views["features"] = [_seen(sampler, images)[0] for images in (made, known, unseen)]
     sheet, names, told = [pictures_of(made[:SHOWN])], ["sample"], []
     for view, (samples, train, others) in views.items():
         told.append(f"{view} {novelty(samples, train, others):.2f}")
@@ -98,28 +108,48 @@ def novelty(samples: Floats, train: Floats, unseen: Floats) -> float:
     return float(np.median(own) / np.median(other)) if np.median(other) > 0 else float("nan")
 
 
-def confidence(extractor: Learner, made: Tensor, unseen: Tensor) -> "Figure":
-    """Of how many images the classifier is sure, and in how many classes it puts these."""
+def anchors(sampler: Any, made: Tensor, known: Tensor, unseen: Tensor) -> "Figure":
+    """Of how many images the classifier is sure, and how far they are from held-out ones, beside what is no sample.
+
+    The held-out images' own distance is to as many train images: less can't be asked of a generator.
+    """
     from matplotlib.figure import Figure
 
+    name, found = sampler.extractor.name.split("@")[0], measures(sampler, made, known, unseen)
+    figure = Figure(figsize=(9, 2.4), layout="constrained")
+    shares, distances = figure.subplots(1, 2, sharey=True)
+    bars = shares.barh([*found], [share for share, _, _ in found.values()])
+    texts = [f"{share:.1%}, {classes} classes" for share, classes, _ in found.values()]
+    shares.bar_label(bars, texts, padding=3, fontsize=8)
+    shares.set_xlim(0, 1.5)
+    shares.set_xlabel(f"share with a class of probability {SURE} or more, by {name}", fontsize=8)
+    values = [value for _, _, value in found.values()]
+    bars = distances.barh([*found], values)
+    distances.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=8)
+    distances.set_xlim(0, 1.25 * max(values))
+    distances.set_xlabel(f"FID[{name}] to held-out images; their own: to train images", fontsize=8)
+    shares.invert_yaxis()
+    return figure
+
+
+def measures(sampler: Any, made: Tensor, known: Tensor, unseen: Tensor) -> dict[str, tuple[float, int, float]]:
+    """By set of images: the share that the extractor is sure of, in how many classes, and the Fréchet distance."""
     source = torch.Generator().manual_seed(0)
     pixels = unseen.flatten(2)
     order = torch.rand(pixels.shape[0], 1, pixels.shape[2], generator=source).argsort(dim=2)
     shuffled = pixels.gather(2, order.expand_as(pixels)).view_as(unseen)
     noise = torch.randint(0, 256, unseen.shape, dtype=torch.uint8, generator=source)
+    own, _ = _seen(sampler, unseen)
+    trained, _ = _seen(sampler, known[_spread(len(known), len(unseen))])
     sets = {"held-out images": unseen, "samples": made, "shuffled pixels": shuffled, "noise": noise}
-    found = {name: sure(_shares(extractor, images)) for name, images in sets.items()}
-    figure = Figure(figsize=(6, 2.4), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh([*found], [share for share, _ in found.values()])
-    axes.bar_label(
-        bars, [f"{share:.1%}, {classes} classes" for share, classes in found.values()], padding=3, fontsize=8
-    )
-    axes.set(
-        xlim=(0, 1.35), xlabel=f"share with a class of probability {SURE} or more, by {extractor.name.split('@')[0]}"
-    )
-    axes.invert_yaxis()
-    return figure
+    found = {}
+    for name, images in sets.items():
+        features, shares = _seen(sampler, images)
+        pair = (trained, own) if images is unseen else (own, features)
+        rows = min(map(len, pair))
+        real, other = (part[:rows].astype(np.float64) for part in pair)
+        found[name] = (*sure(shares), _distances.frechet(real, other)(np.ones(rows, np.int64)))
+    return found
 
 
 def sure(shares: Floats) -> tuple[float, int]:
@@ -130,16 +160,20 @@ def sure(shares: Floats) -> tuple[float, int]:
 
 def _stacked(sampler: Any, split: Sequence[Sample]) -> Tensor:
     side = sampler.settings.size
-    places = np.unique(np.linspace(0, len(split) - 1, min(MOST, len(split))).astype(int))
-    return stack([resized(split[int(place)], side, side) for place in places], sampler.settings.channels)
+    chosen = [resized(split[int(place)], side, side) for place in _spread(len(split), MOST)]
+    return stack(chosen, sampler.settings.channels)
 
 
-def _features(extractor: Learner, images: Tensor) -> Floats:
-    return np.concatenate([seen(extractor, part)[0] for part in images.split(BATCH)])
+def _spread(number: int, most: int) -> NDArray[np.int_]:
+    """At most so many places among a number of them, evenly."""
+    return np.unique(np.linspace(0, number - 1, min(most, number)).astype(int))
 
 
-def _shares(extractor: Learner, images: Tensor) -> Floats:
-    return np.concatenate([seen(extractor, part)[1] for part in images.split(BATCH)])
+def _seen(sampler: Any, images: Tensor) -> tuple[Floats, Floats]:
+    """Features and shares of classes, N×D and N×K."""
+    parts = [sampler.memory.seen(part) for part in images.split(BATCH)]
+    features, shares = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return features, shares
 
 
 def pictures_of(images: Tensor) -> Pictures:

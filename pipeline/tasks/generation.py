@@ -4,9 +4,10 @@ Scores: Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500)
 2018, https://arxiv.org/abs/1801.01401) between features of generated and of real images; the shares of samples that
 look like real images, and of real images that look like samples (Kynkäänniemi et al. 2019). The features are those of
 another job's classifier, which `extractor` names, before its last layer; without one, 8×8 grey pixels. Published
-FIDs are of the 2015 Inception network, and numbers by different networks can't be compared: so the score's
-name says whose features they are, as in `FID[lenet5]`. A generator that has collapsed draws one image again and
-again: `diversity`, how far samples are apart over how far real images are, is in 8×8 grey pixels whoever measures.
+FIDs are of the 2015 Inception network, which is `extractor: inception`. Numbers by different networks can't be
+compared: so the score's name says whose features they are, as in `FID[lenet5]`. A generator that has collapsed draws
+one image again and again: `diversity`, how far samples are apart over how far real images are, is in 8×8 grey pixels
+whoever measures.
 
 A generated image is made for each given one, from noise that is a function of the given image's bytes: the same
 model answers the same image with the same picture, in any order and batch. A network that is told classes is told
@@ -17,6 +18,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +33,7 @@ from pipeline.errors import UserError
 from pipeline.sample import Sample, resized
 from pipeline.statistics import Scorer
 from pipeline.tasks import _distances, _samples
-from pipeline.tasks._extractor import head, seen
+from pipeline.tasks._extractor import Memory, head, seen
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
 
@@ -46,7 +48,7 @@ HIGHER_IS_BETTER = False
 OUTPUT = {"image": "string"}
 
 PIXELS, PIXELS_SIDE = "pixels", 8
-DRAWN_PX, SHOWN, BATCH = 96, 64, 64
+DRAWN_PX, SHOWN, COLUMNS, BATCH = 96, 64, 8, 64
 #: diversity below which a person is told
 COLLAPSED = 0.5
 
@@ -71,12 +73,14 @@ class Sampler(Learner):
     """A network with `noise(count, device, source)` and `draw(noise, labels)` → images −1..1; losses are its heirs'."""
 
     network: Any
+    memory: Memory
 
-    def use(self, extractor: Learner) -> None:
+    def use(self, extractor: Learner, kept: Path | None = None) -> None:
         """Take the classifier whose features measure the images."""
         if head(extractor) is None:
             raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
         super().use(extractor)
+        object.__setattr__(self, "memory", Memory(extractor, kept))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float −1..1, the range of tanh."""
@@ -92,7 +96,7 @@ class Sampler(Learner):
         pictures, severities = _samples.pictures_of(fakes.cpu()), doubts.tolist()
         if self.extractor is None:
             return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        real, _ = seen(self.extractor, images)
+        real, _ = self.memory.seen(images)
         found = zip(pictures, severities, real, *seen(self.extractor, fakes), strict=True)
         return [Generated(picture, doubt, self.extractor.name, *more) for picture, doubt, *more in found]
 
@@ -105,6 +109,10 @@ class Sampler(Learner):
     def pixels(self, drawn: Tensor) -> Tensor:
         """−1..1 → uint8."""
         return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+    def snapshot(self) -> NDArray[np.uint8]:
+        """The same noise drawn each time, a sheet of images in which a person sees the generator learn."""
+        return files.grid([*_samples.pictures_of(_samples.fixed(self))], COLUMNS, side=self.settings.size, gap=1)
 
     @torch.inference_mode()
     def figures(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
@@ -211,7 +219,7 @@ def remark(scores: Mapping[str, float]) -> str | None:
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     """Up to 64 generated images; their noise stays the same from one training to the next."""
     pictures = [files.decode_stored(data) for data in table["image"].slice(0, SHOWN).to_pylist()]
-    return {"samples": _samples.shown(pictures, 8)}
+    return {"samples": _samples.shown(pictures, COLUMNS)}
 
 
 def draw(sample: Sample, prediction: Generated, settings: Settings) -> NDArray[np.uint8]:

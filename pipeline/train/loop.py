@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline import plugins, sample, statistics, store
 from pipeline.augment import joined
+from pipeline.images import encode_png
 from pipeline.models import _stored
 from pipeline.seeds import seed_of
 from pipeline.tasks._learner import Learner
@@ -26,6 +27,8 @@ from pipeline.train.ledger import Ledger, Order
 from pipeline.train.ranks import Ranks
 
 PROGRESS_EVERY_S = 1.0
+#: pictures of a training, about
+SNAPSHOTS = 24
 
 
 class JobFailedError(Exception):
@@ -106,6 +109,7 @@ class Trainer:
         self.next_epoch = epoch + 1
         self._note_best(row)
         if self.ranks.leads:
+            self._snapshot()
             self._save()
             rate = len(self.samples) / trained_s
             seconds = self.ledger.read()["seconds"] + time.monotonic() - started
@@ -227,6 +231,16 @@ class Trainer:
         with self._evaluated() as learner, store.folder(self.order.work / "best", self.order.fingerprint) as path:
             _stored.save(path, learner, self.description)
 
+    def _snapshot(self) -> None:
+        """Store what the learner shows, before the checkpoint that counts the epoch: a resume leaves no hole."""
+        if self.next_epoch % max(1, self.job.epochs // SNAPSHOTS) and not self.finished:
+            return
+        with self._evaluated() as learner, torch.inference_mode():
+            picture = learner.snapshot()
+        if picture is not None:
+            path = self.order.work / _stored.SNAPSHOTS / f"{self.next_epoch:05d}.png"
+            store.write_bytes(path, encode_png(picture))
+
     def _save(self) -> None:
         state = {
             "learner": self.learner.state_dict(),
@@ -267,6 +281,8 @@ class Trainer:
             description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
             _stored.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
+            for picture in _stored.snapshots(self.order.work).values():
+                store.write_bytes(path / _stored.SNAPSHOTS / picture.name, picture.read_bytes())
 
     def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
         value = self.history[-1].get(f"val/{self.primary}") if self.history else None

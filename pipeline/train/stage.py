@@ -77,6 +77,9 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     if job.weights is not None:
         paths["pretrained"] = _published.path(job.weights)
         marks["pretrained"] = _published.digest(job.weights)
+    if job.extractor in _published.EXTRACTORS:
+        paths["extractor"] = _published.path(job.extractor)
+        marks["extractor"] = _published.digest(job.extractor)
     marks |= {role: source.fingerprint for role, source in sources.items()}
     mark = fingerprint(
         modules,
@@ -161,6 +164,8 @@ def _check(stale: list[Order]) -> None:
         try:
             if item.job.weights is not None:
                 _published.fetch(item.job.weights)
+            if item.job.extractor in _published.EXTRACTORS:
+                _published.fetch(item.job.extractor)
             if item.job.freeze or item.job.unfreeze or item.job.layer_decay is not None:
                 from pipeline.train import transfer
 

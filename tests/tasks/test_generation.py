@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -436,8 +437,14 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert metrics["val_FID[lenet5]"] > 0
     assert {"KID[lenet5]", "KID[lenet5]_low", "diversity", "sure[lenet5]", "classes[lenet5]"} <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
-    figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "confidence")}
+    figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "changes", "anchors", "epochs")}
     assert pictures == {"examples.png", "failures.png", *figures}
+    kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")}
+    assert kept
+    shutil.rmtree(root / "evaluations/gan")
+    shutil.rmtree(root / ".work/evaluations")
+    evaluate_stage.run(params, root)  # another asks nothing anew of what it has seen
+    assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")} == kept
     learner, _ = _stored.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
     served, _ = _stored.load(root / "models/gan")

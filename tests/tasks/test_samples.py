@@ -11,7 +11,7 @@ from pipeline.models import dcgan
 from pipeline.models._gan import Adversarial
 from pipeline.models._spec import Spec, build
 from pipeline.sample import Sample
-from pipeline.tasks import _samples, classification
+from pipeline.tasks import _changes, _samples, classification
 from pipeline.tasks._learner import Learner, Settings
 
 SETTINGS = Settings(("a", "b", "c"), (), (1, 1, 1), 1, 16, (0.5,), (0.25,))
@@ -109,28 +109,86 @@ def test_nearest_images_stand_beside_the_sample(monkeypatch: pytest.MonkeyPatch)
     assert (first != second).any()
 
 
+def measured() -> Adversarial:
+    learner = sampler()
+    learner.use(extractor())
+    return learner
+
+
 @torch.inference_mode()
-def test_confidence_is_of_four_sets_in_the_same_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anchors_are_of_four_sets_in_the_same_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Tensor] = []
+    places = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 
-    def shares(_extractor: Learner, images: Tensor) -> Any:
+    def seen(_sampler: Any, images: Tensor) -> Any:
+        """The later a set comes, the farther it is from the first, and in the more classes."""
         given.append(images)
-        return np.eye(3, dtype=np.float32)[np.arange(len(images)) % len(given) % 3]
+        far = len(given) - 1
+        return places + far, np.eye(3, dtype=np.float32)[np.arange(12) % max(1, far) % 3]
 
-    monkeypatch.setattr(_samples, "_shares", shares)
-    made, unseen = pictures(12, 1), pictures(12, 2)
-    texts = [text.get_text() for text in _samples.confidence(extractor(), made, unseen).axes[0].texts]
-    assert texts == [f"100.0%, {classes} classes" for classes in (1, 2, 3, 3)]
-    held_out, samples_, shuffled, noise = given
-    assert torch.equal(held_out, unseen)
+    monkeypatch.setattr(_samples, "_seen", seen)
+    made, known, unseen = pictures(12, 1), pictures(30, 3), pictures(12, 2)
+    found = _samples.measures(measured(), made, known, unseen)
+    own, trained, again, samples_, shuffled, noise = given
+    assert torch.equal(own, unseen)
+    assert torch.equal(again, unseen)
+    assert all((one == known).flatten(1).all(1).any() for one in trained)
     assert torch.equal(samples_, made)
     assert torch.equal(shuffled.flatten(1).sort().values, unseen.flatten(1).sort().values)
     assert not torch.equal(shuffled, unseen)
     assert noise.shape == unseen.shape
+    distances = [distance for _, _, distance in found.values()]
+    assert distances == pytest.approx([4 * 1, 4 * 9, 4 * 16, 4 * 25], rel=1e-3)  # |shift|² in 4 features
+    assert [classes for _, classes, _ in found.values()] == [2, 3, 3, 3]
+
+
+@torch.inference_mode()
+def test_anchors_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"held-out images": (0.95, 3, 2.0), "samples": (0.5, 2, 30.0)}
+    monkeypatch.setattr(_samples, "measures", lambda *_: found)
+    figure = _samples.anchors(measured(), *[pictures(2, 1)] * 3)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts == [["95.0%, 3 classes", "50.0%, 2 classes"], ["2.0", "30.0"]]
+    assert figure.axes[1].get_xlabel().startswith("FID[lenet5] to held-out images")
+
+
+def test_changes_by_hand() -> None:
+    images = torch.tensor([[[[100, 200], [0, 50]]]], dtype=torch.uint8).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    moved = _changes.shifted(images, 1.0)  # an eighth of eight pixels
+    assert moved[0, 0, 0].tolist() == [100] * 5 + [200] * 3
+    assert _changes.darkened(images, 0.5)[0, 0, 0, ::4].tolist() == [80, 160]
+    noise = _changes.noisy(torch.full((1, 1, 64, 64), 128, dtype=torch.uint8), 0.5).float()
+    assert float(noise.std()) == pytest.approx(20, rel=0.05)
+    assert all(torch.equal(change(images, 0.0), images) for change, _, _ in _changes.CHANGES.values())
+
+
+def test_moves_are_in_units_of_two_images() -> None:
+    images = torch.stack([torch.full((1, 8, 8), value, dtype=torch.uint8) for value in (100, 200)])
+    found = _changes.moved(images, _changes.darkened, _changes._pixels)
+    assert found == pytest.approx([0.0, 0.15, 0.3, 0.45, 0.6])  # 10 % of 150 over 100
+    twins = torch.full((2, 1, 8, 8), 7, dtype=torch.uint8)
+    assert np.isnan(_changes.moved(twins, _changes.darkened, _changes._pixels)).all()
+
+
+@torch.inference_mode()
+def test_snapshots_ask_the_same_each_time_and_draw_nothing_from_torchs_stream() -> None:
+    learner = sampler(conditional=True)
+    asked: list[Tensor] = []
+    learner.network.generator.register_forward_pre_hook(lambda _module, given: asked.append(given[0]))
+    torch.manual_seed(1)
+    first, then = learner.snapshot(), torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), then)
+    assert (learner.snapshot() == first).all()
+    assert torch.equal(asked[0], asked[1])
+    assert asked[0][:, 8:, 0, 0].argmax(1).tolist() == [number % 3 for number in range(_samples.FIXED)]
+    for parameter in learner.network.parameters():
+        parameter.data *= -1
+    assert (learner.snapshot() != first).any()
 
 
 def test_figures_need_an_extractor_only_for_what_it_says() -> None:
     learner = sampler()
-    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest"}
+    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest", "changes"}
     learner.use(extractor())
-    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest", "confidence"}
+    assert set(learner.figures(samples(9, 1), samples(8, 2))) == {"interpolation", "nearest", "changes", "anchors"}

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline import store
+from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.train import history, loader, loop
 from pipeline.train.ledger import Ledger, Order
@@ -105,6 +106,36 @@ def test_controls_a_resume_that_forgets_differs(prepared: Path, tmp_path: Path, 
         weights = resumed(again, forgotten)
         equal[forgotten] = all(torch.equal(whole[key], weights[key]) for key in whole)
     assert equal == {"nothing": True, **dict.fromkeys(forgets, False)}
+
+
+def test_snapshots_are_of_every_epoch_also_after_a_resume_and_change_nothing(prepared: Path, tmp_path: Path) -> None:
+    order = learners.orders(tmp_path, prepared, {"gan": {**learners.GAN, "epochs": 3}})["gan"]
+    whole, stopped, blind = (elsewhere(order, name) for name in ("whole", "stopped", "blind"))
+    loop.train(whole, Ranks())
+    trainer = loop.Trainer(stopped, Ranks())
+    trainer.epoch()
+    shutil.copytree(stopped.work / "checkpoint", tmp_path / "checkpoint")
+    trainer.epoch()  # killed between its picture and its checkpoint
+    shutil.rmtree(stopped.work / "checkpoint")
+    shutil.copytree(tmp_path / "checkpoint", stopped.work / "checkpoint")
+    loop.train(stopped, Ranks())
+    assert list(_stored.snapshots(whole.model)) == [1, 2, 3]
+    pictures = {path.read_bytes() for path in _stored.snapshots(whole.model).values()}
+    assert len(pictures) == 3, "it learned, so each shows something else"
+    assert store.content_digest(stopped.model) == store.content_digest(whole.model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Trainer, "_snapshot", lambda self: None)
+        loop.train(blind, Ranks())
+    assert not _stored.snapshots(blind.model)
+    assert (blind.model / _stored.WEIGHTS).read_bytes() == (whole.model / _stored.WEIGHTS).read_bytes()
+
+
+def test_long_trainings_have_two_dozen_snapshots_and_the_last(prepared: Path, tmp_path: Path) -> None:
+    order = learners.orders(tmp_path, prepared, {"gan": {**learners.GAN, "epochs": 101}})["gan"]
+    trainer = loop.Trainer(order, Ranks())
+    for trainer.next_epoch in range(1, 102):
+        trainer._snapshot()
+    assert list(_stored.snapshots(order.work)) == [*range(4, 101, 4), 101]
 
 
 def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> None:
