@@ -17,10 +17,11 @@ def pair() -> tuple[_inception.Inception, nn.Module]:
     """Ours, and torchvision's with the same random weights, which read normalisations of their own."""
     torch.manual_seed(0)
     ours = _inception.Inception().eval()
-    for module in ours.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    for name, buffer in ours.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
     theirs = inception_v3(init_weights=False, aux_logits=False, num_classes=1008).eval()
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
@@ -34,13 +35,14 @@ def patched(monkeypatch: pytest.MonkeyPatch, theirs: nn.Module) -> None:
         return mean(values, **given, count_include_pad=False)
 
     monkeypatch.setattr(functional, "avg_pool2d", without_border)
-    last = theirs.get_submodule("Mixed_7c")
+    last: Any = theirs.get_submodule("Mixed_7c")
     whole = type(last)._forward
 
     def largest(values: Tensor) -> list[Tensor]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(functional, "avg_pool2d", functional.max_pool2d)
-            return whole(last, values)  # type: ignore[no-any-return]
+            found: list[Tensor] = whole(last, values)
+        return found
 
     monkeypatch.setattr(last, "_forward", largest)
 
