@@ -69,6 +69,7 @@ svg .name, svg .tick { paint-order: stroke; stroke: var(--paper); stroke-width: 
 .dot.faint { fill: var(--soft); } polyline { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .front { stroke: var(--accent); stroke-opacity: .5; stroke-width: 1.5; stroke-dasharray: 4 4; }
 .behind { stroke: var(--behind); stroke-width: 1; } .curve { stroke: var(--accent); stroke-width: 2; }
+.part { stroke: var(--accent); stroke-width: 1; opacity: .6; }
 .interval { width: 96px; height: 18px; vertical-align: -4px; margin-right: .5rem; }
 .aside .interval { display: block; margin: .2rem 0; } .offstage { position: absolute; }
 .shares { display: flex; gap: 2px; height: 10px; max-width: 46rem; } .shares i { border-radius: 3px; min-width: 2px; }

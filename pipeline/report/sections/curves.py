@@ -10,6 +10,8 @@ from pipeline.report.results import Results
 TITLE = "Learning curves"
 ORDER = 40
 WIDTH, HEIGHT = 300.0, 176.0
+#: columns of a history that are no part of the loss
+NO_PARTS = {"train/loss", "train/lr"}
 
 
 def render(results: Results) -> str:
@@ -24,9 +26,9 @@ def render(results: Results) -> str:
         return ""
     opening = intro(
         "One epoch is one pass over the training images. The loss is what training pushes down; its scale is each "
-        "job’s own, since losses differ in kind. The score is taken on val images, which the network does not learn "
-        "from; all jobs share its scale, and the other jobs are drawn in grey behind. The dot is the epoch that was "
-        "kept."
+        "job’s own, since losses differ in kind, and thin lines are what it is the sum of. The score is taken on val "
+        "images, which the network does not learn from; all jobs share its scale, and the other jobs are drawn in grey "
+        "behind. The dot is the epoch that was kept."
     )
     return opening + "".join(parts)
 
@@ -63,15 +65,31 @@ def _card(job: str, loss: Series, score: Series, shared: Shared, results: Result
     x, y = shared.epochs, shared.scores
     charts = []
     if loss:
-        own = _loss_axis([value for _, value in loss])
+        parts = _parts(job, results)
+        own = _loss_axis([value for series in (loss, *parts.values()) for _, value in series])
         label = "train loss" + (", log scale" if own.log else "")
-        charts.append(_panel(frame(x, own, "epoch", label), loss, x, own, kept, f"{job}: {label}"))
+        base = frame(x, own, "epoch", label) + _thin(parts, x, own)
+        charts.append(_panel(base, loss, x, own, kept, f"{job}: {label}"))
     if score and y:
         label = f"val {shared.primary}"
         base = frame(x, y, "epoch", label) + f'<use href="#{shared.backdrop}"/>'
         charts.append(_panel(base, score, x, y, kept, f"{job}: {label}", name_kept=True))
     body = "".join(charts) or "<p>No epochs: not trained by gradient.</p>"
     return f'<figure class="card"><figcaption><b>{escape(job)}</b></figcaption>{body}</figure>'
+
+
+def _parts(job: str, results: Results) -> dict[str, Series]:
+    """What the loss is the sum of, by name: a detector's losses, or those of two players; nothing where it is one."""
+    columns = {column for row in results.histories.get(job, []) for column in row if column.startswith("train/")}
+    found = {column.removeprefix("train/"): results.series(job, column) for column in sorted(columns - NO_PARTS)}
+    return found if len(found) > 1 else {}
+
+
+def _thin(parts: dict[str, Series], x: Axis, y: Axis) -> str:
+    """A thin line each, named: at its end where there are two, else when pointed at."""
+    lines = [f"<g><title>{escape(name)}</title>{path(part, x, y, 'part')}</g>" for name, part in parts.items()]
+    ends = [text(x.end, y.at(part[-1][1]) - 4, name, "end", "tick") for name, part in parts.items() if part]
+    return "".join(lines + (ends if len(parts) == 2 else []))
 
 
 def _loss_axis(values: list[float]) -> Axis:
