@@ -10,7 +10,6 @@ weights to make it faster; that is not done here.
 """
 
 from collections.abc import Sequence
-from math import isqrt
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from pipeline.models._blocks import he_normal
 from pipeline.models._features import stage_shapes
 from pipeline.models._regions import SPREAD, Answers, Draw, Drawn, box_loss, decoded, given
 from pipeline.models._spec import Spec
-from pipeline.models.faster_rcnn import Backbone, freeze_norm, hidden_part, trunk
+from pipeline.models.faster_rcnn import CELLS, HEADS, Backbone, Hidden, freeze_norm, trunk
 from pipeline.tasks._detection import Detector, Target
 from pipeline.tasks._learner import Settings
 
@@ -45,9 +44,6 @@ STAGES = ()
 #: derived fields that it looks at beside the image
 NEEDS = ("proposals",)
 
-HEADS = ("new", "backbone")
-#: side in cells of what a new head sees of a proposal
-CELLS = 7
 #: how many proposals an image is counted with
 COUNTED = 2000
 
@@ -84,42 +80,35 @@ def build(
     if frozen_norm:
         freeze_norm(body)
     draw, answers = Draw(samples, share, 0.5, background), Answers(score, overlap, detections)
-    own = hidden_part(body) if dense else None
-    return FastRCNN(Backbone(body, shapes, None), shapes[used[0]][1], own or head_width, spec.classes, draw, answers)
+    maps = Backbone(body, shapes, None)
+    own = Hidden(body, maps.out_channels) if dense else None
+    return FastRCNN(maps, shapes[used[0]][1], own or head_width, spec.classes, draw, answers)
 
 
 class FastRCNN(nn.Module):
     """One map, what of it lies in each proposal in cells, two hidden layers, and two answers: the class and the box."""
 
     def __init__(
-        self, backbone: Backbone, stride: int, head: str | int, classes: int, draw: Draw, answers: Answers
+        self, backbone: Backbone, stride: int, head: Hidden | int, classes: int, draw: Draw, answers: Answers
     ) -> None:
-        """Head: the part of the backbone that is it, or the width of a new one."""
+        """Head: the backbone's own, or the width of a new one."""
         super().__init__()
         self.backbone, self.stride, self.classes, self.draw, self.answers = backbone, stride, classes, draw, answers
-        self.own = head if isinstance(head, str) else None
-        if isinstance(head, str):
-            layers = [layer for layer in self.head if isinstance(layer, nn.Linear)]
-            self.cells, width = isqrt(layers[0].in_features // backbone.out_channels), layers[-1].out_features
+        self.box_head: nn.Module
+        if isinstance(head, Hidden):
+            self.cells, width, self.box_head = head.cells, head.width, head
         else:
             self.cells, width = CELLS, head
             layers = [nn.Linear(backbone.out_channels * CELLS**2, width), nn.Linear(width, width)]
-            self.box_head = he_normal(nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU()))
-        if layers[0].in_features != backbone.out_channels * self.cells**2:
-            raise UserError("options.stage: the backbone's fully connected layers read another map. Leave it out.")
+            self.box_head = he_normal(nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1], nn.ReLU()))
         self.cls_score, self.bbox_pred = nn.Linear(width, classes + 1), nn.Linear(width, 4 * (classes + 1))
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
 
-    @property
-    def head(self) -> Any:
-        """The hidden layers; the backbone's own stay in their place and keep their names."""
-        return self.backbone.body.get_submodule(self.own) if self.own else self.box_head
-
     def judged(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """B×C×H×W maps and boxes by image → of all R boxes logits R×(K+1), and R×(K+1)×4 that tell boxes by class."""
-        seen = self.head(roi_pool(maps, boxes, self.cells, 1 / self.stride).flatten(1))
+        seen = self.box_head(roi_pool(maps, boxes, self.cells, 1 / self.stride))
         return self.cls_score(seen), self.bbox_pred(seen).view(len(seen), -1, 4)
 
     def forward(

@@ -4,22 +4,28 @@ Ren, He, Girshick, Sun: Faster R-CNN, NIPS 2015, https://arxiv.org/abs/1506.0149
 al., CVPR 2017, https://arxiv.org/abs/1612.03144. Published: 73.2 mAP on VOC 2007 (VGG-16, trained on 07+12), and on
 COCO 37.0 mAP with ResNet-50 and the pyramid (torchvision's weights).
 
-Promise: with `backbone: resnet, depth: 50` it is torchvision's fasterrcnn_resnet50_fpn: 41,755,286 parameters for 91
-classes with background (41,532,886 of them trained there, where the first layers stay as they are; normalisation is
-frozen in both), its weights load by name and its detections agree. Any classifier of this folder can be the backbone.
+Promise: at PAPER's settings it has the published network's 137,078,239 parameters for 21 classes with background:
+VGG-16 with its own fully connected layers as head, one map, nine anchors a place of two scores each. (What is in a
+proposal is read between pixels, by RoIAlign; the paper rounds.) With `backbone: resnet, depth: 50` it is torchvision's
+fasterrcnn_resnet50_fpn: 41,755,286 parameters for 91 classes (41,532,886 of them trained there, where the first layers
+stay as they are; normalisation is frozen in both), its weights load by name and its detections agree. Any classifier of
+this folder can be the backbone.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models import _spec
 from pipeline.models._blocks import drop_unused, stages_of
@@ -28,17 +34,25 @@ from pipeline.models._spec import Spec
 
 TASKS = ("detection",)
 PAPER = {
-    "input": [3, 800, 800],
-    "classes": 90,
-    "options": {"backbone": "resnet", "backbone_options": {"depth": 50}, "frozen_norm": True},
-    "parameters": 41_755_286,
+    "input": [3, 600, 600],
+    "classes": 20,
+    "options": {
+        "backbone": "vgg",
+        "backbone_options": {"config": "D"},
+        "stages": ["features.conv5"],
+        "pyramid": False,
+        "head": "backbone",
+        "objectness": "softmax",
+    },
+    "parameters": 137_078_239,
 }
 STAGES = ()
 
+HEADS, OBJECTNESS = ("new", "backbone"), ("sigmoid", "softmax")
 ASPECTS = (0.5, 1.0, 2.0)
 #: side of the smallest anchor in strides of its map
 ANCHOR = 8
-#: side in cells of what the box head sees of a proposal
+#: side in cells of what a new box head sees of a proposal
 CELLS = 7
 
 
@@ -51,8 +65,10 @@ def build(
     pyramid: bool = True,
     frozen_norm: bool = False,
     width: int = 256,
+    head: str = "new",
     head_width: int = 1024,
     anchors: Sequence[float] | None = None,
+    objectness: str = "sigmoid",
     proposals: int = 1000,
     samples: int = 512,
     detections: int = 100,
@@ -62,27 +78,38 @@ def build(
     backbone: a classifier of this folder, backbone_options those of its build · stages: which of its maps are used;
     all, without a pyramid the last · pyramid: the maps are merged from coarse to fine, into `width` channels each,
     and one coarser is added · frozen_norm: the backbone's batch normalisation stays as it was loaded, which a
-    pretrained one needs where batches are small · head_width: of the two layers that judge a proposal · anchors:
-    sides in pixels, one a map of the pyramid or any number for the one map; by default 8 strides, and 8, 16, 32 of
-    the one map · proposals: judged per image, twice as many in training, where `samples` of them are learnt from ·
-    detections: the most that an image gets.
+    pretrained one needs where batches are small · head: two `new` layers of `head_width` judge a proposal, or the
+    `backbone`'s own fully connected ones · anchors: sides in pixels, one a map of the pyramid or any number for the one
+    map; by default 8 strides, and 8, 16, 32 of the one map · objectness: of one score an anchor, or of two ·
+    proposals: judged per image, twice as many in training, where `samples` of them are learnt from · detections: the
+    most that an image gets.
     """
-    body, used = trunk(spec, backbone, backbone_options or {}, stages, last_only=not pyramid)
+    for option, value, known in (("head", head, HEADS), ("objectness", objectness, OBJECTNESS)):
+        if value not in known:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    dense = head == "backbone"
+    body, used = trunk(spec, backbone, backbone_options or {}, stages, last_only=not pyramid, dense=dense)
     shapes = stage_shapes(body, used, spec.channels, spec.size)
     maps = Backbone(body, shapes, width if pyramid else None)
     if frozen_norm:
         freeze_norm(maps)
     roi_names = [str(number) for number in range(len(used))]
+    generator = _anchors([stride for _, stride in shapes.values()], pyramid, anchors)
+    own = Hidden(body, maps.out_channels) if dense else None
+    cells, width_seen = (CELLS, head_width) if own is None else (own.cells, own.width)
     network = FasterRCNN(
         maps,
-        rpn_anchor_generator=_anchors([stride for _, stride in shapes.values()], pyramid, anchors),
+        rpn_anchor_generator=generator,
+        rpn_head=TwoScores(maps.out_channels, *generator.num_anchors_per_location()[:1])
+        if objectness == "softmax"
+        else None,
         rpn_pre_nms_top_n_train=2 * proposals,
         rpn_pre_nms_top_n_test=proposals,
         rpn_post_nms_top_n_train=2 * proposals,
         rpn_post_nms_top_n_test=proposals,
-        box_roi_pool=MultiScaleRoIAlign(roi_names, output_size=CELLS, sampling_ratio=2),
-        box_head=TwoMLPHead(maps.out_channels * CELLS**2, head_width),
-        box_predictor=FastRCNNPredictor(head_width, spec.classes + 1),
+        box_roi_pool=MultiScaleRoIAlign(roi_names, output_size=cells, sampling_ratio=2),
+        box_head=own or TwoMLPHead(maps.out_channels * cells**2, head_width),
+        box_predictor=FastRCNNPredictor(width_seen, spec.classes + 1),
         box_batch_size_per_image=samples,
         box_detections_per_img=detections,
     )
@@ -105,6 +132,52 @@ class Backbone(nn.Module):
         found = features(self.body, images, self.stages).values()
         maps = OrderedDict((str(number), found_map) for number, found_map in enumerate(found))
         return maps if self.fpn is None else self.fpn(maps)
+
+
+class TwoScores(RPNHead):
+    """Says of each anchor how much it looks like background and how much like a thing, as the paper has it.
+
+    What it gives is their difference, of which the sigmoid is what softmax makes of the two.
+    """
+
+    def __init__(self, channels: int, anchors: int) -> None:
+        super().__init__(channels, anchors)
+        two = nn.Conv2d(channels, 2 * anchors, 1)
+        for weights, std in zip(two.parameters(), (0.01, 0.0), strict=True):
+            nn.init.normal_(weights, std=std)
+        self.cls_logits = two
+
+    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """B×C×H×W maps → B×A×H×W scores and B×4A×H×W deltas of A anchors a place."""
+        scores, deltas = super().forward(maps)
+        pairs = (one.chunk(2, 1) for one in scores)
+        return [thing - background for background, thing in pairs], deltas
+
+
+class Hidden(nn.Module):
+    """A classifier's own fully connected layers as a head; they stay in their place there, and keep their names.
+
+    cells: side in cells of the map that they read · width: how many numbers they give.
+    """
+
+    def __init__(self, body: nn.Module, channels: int) -> None:
+        super().__init__()
+        self._of = (body, hidden_part(body))  # a tuple, so that they are registered once
+        layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        self.cells, self.width = isqrt(layers[0].in_features // channels), layers[-1].out_features
+        if layers[0].in_features != channels * self.cells**2:
+            raise UserError("options.head: the backbone's fully connected layers read another map. Choose its last.")
+
+    @property
+    def layers(self) -> Any:
+        """Where they are."""
+        body, part = self._of
+        return body.get_submodule(part)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """R×C×cells×cells → R×width."""
+        found: Tensor = self.layers(pooled.flatten(1))
+        return found
 
 
 class Ready(nn.Module):
@@ -191,7 +264,7 @@ def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
 def judged(network: Any, maps: dict[str, Tensor], side: int) -> dict[str, list[Tensor]]:
     """What both heads say of the maps of side×side images: about every anchor, and about the proposals."""
     objectness, deltas = network.rpn.head(list(maps.values()))
-    pooled = pool(maps, side, CELLS, network.rpn.post_nms_top_n())
+    pooled = pool(maps, side, network.roi_heads.box_roi_pool.output_size[0], network.rpn.post_nms_top_n())
     scores, boxes = network.roi_heads.box_predictor(network.roi_heads.box_head(pooled))
     return {"objectness": objectness, "deltas": deltas, "scores": [scores], "boxes": [boxes]}
 

@@ -1,5 +1,6 @@
 """Faster R-CNN is torchvision's, on any classifier of the folder."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,53 @@ def test_weights_have_torchvisions_names_and_shapes() -> None:
     with torch.device("meta"):
         ours = faster_rcnn.build(Spec("detection", 90, 3, 800), backbone_options={"depth": 50})
         same_state(ours, theirs.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None))
+
+
+def test_on_resnet_50_it_counts_as_torchvisions_does() -> None:
+    with torch.device("meta"):
+        ours = faster_rcnn.build(Spec("detection", 90, 3, 800), backbone_options={"depth": 50}, frozen_norm=True)
+    weights = theirs.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    assert sum(value.numel() for value in ours.parameters()) == weights.meta["num_params"]
+
+
+def small_paper() -> Any:
+    """The paper's settings on a narrow VGG: its own hidden layers judge, and an anchor has two scores."""
+    narrow: dict[str, Any] = {
+        "backbone": "vgg",
+        "backbone_options": {"config": "A", "width": 8, "head_width": 24, "dropout": 0},
+    }
+    own: dict[str, Any] = {"stages": ["features.conv5"], "pyramid": False, "head": "backbone", "objectness": "softmax"}
+    torch.manual_seed(0)
+    return faster_rcnn.build(SPEC, **narrow, **own, anchors=[24, 48], proposals=20, samples=16)
+
+
+def test_two_scores_an_anchor_are_the_softmax_of_a_thing() -> None:
+    head = small_paper().rpn.head
+    maps = torch.rand(2, head.conv[0][0].in_channels, 6, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (score,), (deltas,) = head([maps])
+        background, thing = head.cls_logits(head.conv(maps)).chunk(2, 1)
+    assert score.shape == (2, 6, 6, 6)
+    assert deltas.shape == (2, 24, 6, 6)
+    torch.testing.assert_close(score.sigmoid(), torch.stack([background, thing]).softmax(0)[1])
+
+
+def test_a_classifiers_own_layers_are_the_head_once_and_a_copys_are_its_own() -> None:
+    network = small_paper()
+    names = [name for name in network.state_dict() if "classifier" in name]
+    assert names == [f"backbone.body.classifier.{place}.{kind}" for place in (0, 3) for kind in ("weight", "bias")]
+    pooled = torch.rand(3, network.backbone.out_channels, 3, 3)
+    head = network.roi_heads.box_head
+    assert head.cells == 3
+    before = head(pooled)
+    assert before.shape == (3, 24)
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        copied.backbone.body.classifier[0].weight.zero_()
+    assert torch.equal(head(pooled), before)
+    assert not torch.equal(copied.roi_heads.box_head(pooled), before)
+    sum(network.train()(images(), TARGETS).values()).backward()
+    assert all(value.grad is not None for value in network.parameters())
 
 
 def test_losses_and_detections_are_torchvisions() -> None:

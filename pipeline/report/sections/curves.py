@@ -81,7 +81,8 @@ def _card(job: str, loss: Series, score: Series, shared: Shared, results: Result
 def _parts(job: str, results: Results) -> dict[str, Series]:
     """What the loss is the sum of, by name: a detector's losses, or those of two players; nothing where it is one."""
     columns = {column for row in results.histories.get(job, []) for column in row if column.startswith("train/")}
-    found = {column.removeprefix("train/"): results.series(job, column) for column in sorted(columns - NO_PARTS)}
+    names = sorted(columns - NO_PARTS)
+    found: dict[str, Series] = {name.removeprefix("train/"): results.series(job, name) for name in names}
     return found if len(found) > 1 else {}
 
 
