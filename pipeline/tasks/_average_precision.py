@@ -145,8 +145,8 @@ def evidence(table: pa.Table, classes: int, column: str, most: int = MOST[-1]) -
     true_images = owners(table, "true_labels")
     result = []
     for number in range(classes):
-        mine = np.flatnonzero((label == number) & (rank < most))
-        mine = mine[np.argsort(-score[mine], kind="stable")]
+        mine = of_class(number, label, score)
+        mine = mine[rank[mine] < most]
         hits = np.flatnonzero((judged[mine] == RIGHT).any(axis=(1, 2)))
         mine = mine[: hits[-1] + 1 if len(hits) else 0]  # what comes after the last hit changes nothing
         verdict = np.moveaxis(judged[mine], 0, 2)
@@ -157,6 +157,12 @@ def evidence(table: pa.Table, classes: int, column: str, most: int = MOST[-1]) -
             )
         )
     return result
+
+
+def of_class(number: int, labels: Floats, scores: Floats) -> Numbers:
+    """Places of the detections of a class, best first."""
+    mine = np.flatnonzero(labels == number)
+    return mine[np.argsort(-scores[mine], kind="stable")]
 
 
 def flat(table: pa.Table, name: str) -> Floats:
