@@ -8,7 +8,8 @@ Zeiler and Fergus 2014), `bed_of_nails` (each value in its cell's upper left cor
 `bilinear`, and `transposed`, which learns it.
 
 Promise: VGG-16's thirteen convolutions, each normalised and with a bias, and their mirror; the last of these gives the
-classes and is not normalised. With `max_unpool` 29,449,355 parameters for 11 classes, which are 117.8 MB.
+classes and is not normalised. With `max_unpool` 29,449,355 parameters for 11 classes, which are 117.8 MB. As in the
+paper, the encoder can start from a classifier: it has the names of `vgg` with `norm: batch`, and of torchvision's.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +22,14 @@ from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models._blocks import he_normal
 from pipeline.models._spec import Spec
+from pipeline.models.vgg import FACTORS, convolutions
 
 TASKS = ("segmentation",)
 PAPER = {"input": [3, 480, 480], "classes": 11, "options": {}, "parameters": 29_449_355}
 SMALL = {"size": 32, "options": {"width": 8, "groups": [1, 1, 2]}}
 STAGES = ()
-#: convolutions of each group of VGG-16, and how many times the first one's maps they have
-GROUPS, FACTORS = (2, 2, 3, 3, 3), (1, 2, 4, 8, 8)
+#: convolutions of each group of VGG-16
+GROUPS = (2, 2, 3, 3, 3)
 WAYS = ("max_unpool", "bed_of_nails", "nearest", "bilinear", "transposed")
 
 
@@ -54,22 +56,23 @@ class SegNet(nn.Module):
     def __init__(self, spec: Spec, width: int, groups: Sequence[int], upsample: str, norm: bool) -> None:
         super().__init__()
         widths = [spec.channels, *(width * factor for factor, _ in zip(FACTORS, groups, strict=False))]
-        self.down, self.up, self.larger = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        steps = list(zip(pairwise(widths), groups, strict=True))
-        for (inputs, outputs), count in steps:
-            self.down.append(_group([inputs, *[outputs] * count], norm))
-        for (outputs, inputs), count in reversed(steps):
+        self.features = convolutions(spec.channels, [[3] * count for count in groups], width, norm=norm)
+        self.up, self.larger = nn.ModuleList(), nn.ModuleList()
+        for (outputs, inputs), count in reversed(list(zip(pairwise(widths), groups, strict=True))):
             last = len(self.up) == len(groups) - 1
             self.larger.append(nn.ConvTranspose2d(inputs, inputs, 2, 2) if upsample == "transposed" else nn.Identity())
-            self.up.append(_group([*[inputs] * count, spec.classes if last else outputs], norm, plain_end=last))
+            self.up.append(_group([*[inputs] * count, spec.classes if last else outputs], norm, last))
         self.upsample = upsample
 
     def forward(self, images: Tensor) -> Tensor:
         """B×C×S×S → logits B×classes×S×S."""
         maps, places = images, []
-        for group in self.down:
-            maps, place = F.max_pool2d(group(maps), 2, return_indices=True)
-            places.append(place)
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps, place = F.max_pool2d(maps, 2, return_indices=True)
+                places.append(place)
+            else:
+                maps = layer(maps)
         for group, larger in zip(self.up, self.larger, strict=True):
             maps = group(doubled(larger(maps), places.pop(), self.upsample))
         return maps
@@ -95,11 +98,11 @@ UPSAMPLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _group(widths: Sequence[int], norm: bool, *, plain_end: bool = False) -> nn.Sequential:
-    """3×3 convolutions with rectifiers; `plain_end` leaves the last one bare."""
+def _group(widths: Sequence[int], norm: bool, bare: bool) -> nn.Sequential:
+    """3×3 convolutions with rectifiers; `bare`: the last one without."""
     layers: list[nn.Module] = []
     for number, (inputs, outputs) in enumerate(pairwise(widths), start=2):
         layers.append(nn.Conv2d(inputs, outputs, 3, padding=1))
-        if not (plain_end and number == len(widths)):
+        if not (bare and number == len(widths)):
             layers += [nn.BatchNorm2d(outputs)] * norm + [nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

@@ -77,7 +77,9 @@ def build(
     side = min(spec.size // STRIDE, GRID)
     network = nn.Sequential(
         OrderedDict(
-            features=_features(spec.channels, kernels or CONFIGS[config], width, norm == "batch", config == "A-LRN"),
+            features=convolutions(
+                spec.channels, kernels or CONFIGS[config], width, norm=norm == "batch", lrn=config == "A-LRN"
+            ),
             avgpool=nn.AdaptiveAvgPool2d(side),
             flatten=nn.Flatten(),
             classifier=dense_head(
@@ -88,11 +90,15 @@ def build(
     return INITS[init](network)
 
 
-def _features(inputs: int, groups: Sequence[Sequence[int]], width: int, norm: bool, lrn: bool) -> nn.Sequential:
-    """Images → maps of S/32; a layer with weights is named by its number, as torchvision counts them."""
+def convolutions(
+    inputs: int, groups: Sequence[Sequence[int]], width: int, *, norm: bool, lrn: bool = False
+) -> nn.Sequential:
+    """Images → maps halved once a group, S/32 for all five; a layer with weights is named by its number, as
+    torchvision counts them. groups: the kernels of each.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     number = count()
-    for group, (kernels, factor) in enumerate(zip(groups, FACTORS, strict=True), start=1):
+    for group, (kernels, factor) in enumerate(zip(groups, FACTORS, strict=False), start=1):
         outputs = width * factor
         for place, kernel in enumerate(kernels, start=1):
             layers[str(next(number))] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)

@@ -1,13 +1,16 @@
 """SegNet's ways up against hand-worked cases and torch's own unpooling."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from pipeline.errors import UserError
-from pipeline.models import segnet
+from pipeline.models import _stored, segnet, vgg
 from pipeline.models._spec import Spec
 
 SPEC = Spec("segmentation", 5, 3, 32)
@@ -50,21 +53,33 @@ def test_the_ways_differ_in_nothing_but_the_way() -> None:
 def test_the_decoder_mirrors_the_encoder_and_ends_bare() -> None:
     with torch.device("meta"):
         network: Any = segnet.build(Spec("segmentation", 11, 3, 64))
-    assert [len([layer for layer in group if isinstance(layer, torch.nn.Conv2d)]) for group in network.down] == [
-        2,
-        2,
-        3,
-        3,
-        3,
-    ]
-    assert [len([layer for layer in group if isinstance(layer, torch.nn.Conv2d)]) for group in network.up] == [
-        3,
-        3,
-        3,
-        2,
-        2,
-    ]
+    convolutions = [[layer for layer in group if isinstance(layer, torch.nn.Conv2d)] for group in network.up]
+    assert [len(group) for group in convolutions] == [3, 3, 3, 2, 2]
     assert isinstance(network.up[-1][-1], torch.nn.Conv2d)
+
+
+def test_the_encoder_is_that_of_torchvisions_vgg_by_name() -> None:
+    with torch.device("meta"):
+        network, theirs = segnet.build(Spec("segmentation", 11, 3, 64)), torchvision.models.vgg16_bn()
+    own, given = ({name: value.shape for name, value in item.state_dict().items()} for item in (network, theirs))
+    assert {name: shape for name, shape in own.items() if name.startswith("features.")} == {
+        name: shape for name, shape in given.items() if name.startswith("features.")
+    }
+
+
+def test_the_encoder_starts_from_a_classifier(tmp_path: Path) -> None:
+    options = {"config": "A", "width": 4, "head_width": 8, "norm": "batch"}
+    classifier = vgg.build(Spec("classification", 3, 3, 32), **options)
+    save_file(classifier.state_dict(), tmp_path / "classifier.safetensors")
+    network: Any = segnet.build(SPEC, width=4, groups=[1, 1, 2])
+    left = _stored.start(network, tmp_path / "classifier.safetensors")
+    assert all(name.startswith("classifier.") or int(name.split(".")[1]) > 13 for name in left)
+    for name, value in network.features.state_dict().items():
+        assert torch.equal(value, classifier.state_dict()[f"features.{name}"])
+    images = torch.rand(2, 3, 32, 32)
+    inner = classifier.eval().get_submodule("features")
+    expected = torch.nn.Sequential(*list(inner.children())[:15])(images)
+    torch.testing.assert_close(network.eval().features(images), expected)
 
 
 @pytest.mark.parametrize(
