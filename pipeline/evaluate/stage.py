@@ -122,14 +122,15 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
     tables: dict[str, pa.Table] = {}
+    derived = _derived(root, job)
     for split in SPLITS:
         stored = sample.split(prepared, split)
         with seeing.watched(learner, job.architecture, len(stored)) as seen:
-            tables[split], predictions = predict.rows(answer, joined(stored, split, _derived(root, job)), job.task)
+            tables[split], predictions = predict.rows(answer, joined(stored, split, derived), job.task)
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        _save(path, learner.figures(sample.split(prepared, "train"), stored))
+        _save(path, learner.figures(sample.split(prepared, "train"), joined(stored, split, derived)))
         _save(path, _epochs(_stored.snapshots(root / "models" / name)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
