@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -314,17 +313,12 @@ def test_the_shipped_file_is_valid_with_every_roster(tmp_path: Path) -> None:
     }
 
 
-def test_reading_imports_no_torch_and_is_quick() -> None:
-    program = (
-        "import sys, time; started = time.perf_counter(); from pipeline import params; params.read();"
-        "print(time.perf_counter() - started, *sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    started = time.perf_counter()
+def test_reading_imports_nothing_that_takes_seconds() -> None:
+    program = "import sys; from pipeline import params; params.read(); print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds, *modules = told.stdout.split()
-    assert not {"torch", "albumentations", "cv2", "numpy", "pyarrow", "ray", "mlflow", "prefect"} & set(modules)
-    assert float(seconds) <= time.perf_counter() - started
-    assert float(seconds) < 2
+    modules = set(told.stdout.split())
+    assert "pipeline.params" in modules
+    assert not {"torch", "albumentations", "cv2", "numpy", "pyarrow", "ray", "mlflow", "prefect"} & modules
 
 
 def test_a_transform_that_the_task_can_not_learn_from_is_refused(tmp_path: Path) -> None:

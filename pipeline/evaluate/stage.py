@@ -116,8 +116,10 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     if job.extractor is not None:
         source, digest = _published.extractor(root, job.extractor)
         extractor, description = _stored.load(source)
-        modules = [f"tasks.{job.task}", *(f"models.{description[key]}" for key in ("architecture",) if description)]
-        mark = fingerprint([f"pipeline.{module}" for module in modules], extractor=digest)
+        modules = [f"pipeline.tasks.{job.task}"]
+        if description:  # none of a published file
+            modules.append(f"pipeline.models.{description['architecture']}")
+        mark = fingerprint(modules, extractor=digest)
         learner.use(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
@@ -221,11 +223,13 @@ def _epochs(pictures: dict[int, Path]) -> dict[str, Any]:
         return {}
     from matplotlib.figure import Figure
 
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, EPOCHS).astype(int))
-    sheets = [([*pictures][place], images.decode([*pictures.values()][place])) for place in chosen]
+    drawn = [*pictures.items()]
+    chosen = np.unique(np.linspace(0, len(drawn) - 1, EPOCHS).astype(int))
+    sheets = [(epoch, images.decode(path)) for epoch, path in (drawn[place] for place in chosen)]
+    lines = -(-len(sheets) // 3)
     height, width = sheets[0][1].shape[:2]
-    figure = Figure(figsize=(9, 3 * height / width * -(-len(sheets) // 3) + 0.4), layout="constrained")
-    for axes, (epoch, sheet) in zip(figure.subplots(-(-len(sheets) // 3), 3, squeeze=False).flat, sheets, strict=False):
+    figure = Figure(figsize=(9, 3 * height / width * lines + 0.4), layout="constrained")
+    for axes, (epoch, sheet) in zip(figure.subplots(lines, 3, squeeze=False).flat, sheets, strict=False):
         axes.imshow(sheet)
         axes.set_title(f"epoch {epoch}", fontsize=8)
     for axes in figure.axes:

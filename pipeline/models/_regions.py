@@ -20,6 +20,8 @@ SMALLEST = 1e-2
 MOST_GROWTH = 4.135
 #: how far the numbers that tell a box usually spread: a network learns them in parts of that
 SPREAD = (0.1, 0.1, 0.2, 0.2)
+#: how many proposals an image is counted with
+COUNTED = 2000
 
 
 class Drawn(NamedTuple):
@@ -84,6 +86,11 @@ def _middle(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return (low + high) / 2, high - low
 
 
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """R×(K+1) logits and R classes → the mean cross-entropy; 0 where there is no region."""
+    return F.cross_entropy(logits.float(), labels, reduction="sum") / max(1, len(labels))
+
+
 def box_loss(found: Tensor, drawn: Drawn, beta: float = 1.0) -> Tensor:
     """R×K×4 numbers by class, in parts of SPREAD → smooth L1 of those of the true classes, summed, a region.
 
@@ -113,6 +120,11 @@ class Answers(NamedTuple):
         kept = torch.where((values > self.score) & wide)[0]
         kept = kept[batched_nms(inside[kept], values[kept], labels[kept], self.overlap)][: self.detections]
         return {"boxes": inside[kept], "labels": labels[kept], "scores": values[kept]}
+
+
+def counted(images: Tensor) -> Tensor:
+    """COUNTED×4: the proposals that an image is counted with, all of them the whole of it."""
+    return images.new_tensor([0, 0, images.shape[-1], images.shape[-1]]).expand(COUNTED, 4)
 
 
 def given(targets: Sequence[dict[str, Tensor]] | None, proposals: Sequence[Tensor] | None) -> list[Tensor]:

@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import roi_pool
 
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models._blocks import he_normal
 from pipeline.models._features import stage_shapes
-from pipeline.models._regions import SPREAD, Answers, Draw, Drawn, box_loss, decoded, given
+from pipeline.models._regions import SPREAD, Answers, Draw, Drawn, box_loss, class_loss, counted, decoded, given
 from pipeline.models._spec import Spec
 from pipeline.models.faster_rcnn import CELLS, HEADS, Backbone, Hidden, freeze_norm, trunk
 from pipeline.tasks._detection import Detector, Target
@@ -43,9 +42,6 @@ SMALL = {"size": 64, "options": {"backbone": "resnet", "backbone_options": {"wid
 STAGES = ()
 #: derived fields that it looks at beside the image
 NEEDS = ("proposals",)
-
-#: how many proposals an image is counted with
-COUNTED = 2000
 
 
 def build(
@@ -128,8 +124,7 @@ class FastRCNN(nn.Module):
         drawn = [self.draw.of(*pair, self.classes) for pair in zip(boxes, targets, strict=True)]
         logits, numbers = self.judged(maps, [one.boxes for one in drawn])
         every = Drawn(*(torch.cat(part) for part in zip(*drawn, strict=True)))
-        surprise = F.cross_entropy(logits.float(), every.labels, reduction="sum") / max(1, len(every.labels))
-        return {"class": surprise, "box": box_loss(numbers.float()[:, :-1], every)}
+        return {"class": class_loss(logits, every.labels), "box": box_loss(numbers.float()[:, :-1], every)}
 
 
 class Weighed(Detector):
@@ -158,5 +153,5 @@ def learner(
 def trace(network: FastRCNN, images: Tensor) -> list[Tensor]:
     """What the network computes for an image with 2,000 proposals, all of them the whole image."""
     (maps,) = network.backbone(images).values()
-    whole = maps.new_tensor([0, 0, images.shape[-1], images.shape[-1]]).expand(COUNTED, 4)
+    whole = counted(images)
     return list(network.judged(maps, [whole, *[whole[:0]] * (len(images) - 1)]))

@@ -25,10 +25,9 @@ from pipeline.models import _spec
 from pipeline.models._blocks import check_options, stages_of
 from pipeline.models._features import inputs, outputs, shadow
 from pipeline.models._margins import Margins, Mining, Pairs, Ridge
-from pipeline.models._regions import Answers, Draw, decoded, given, told
+from pipeline.models._regions import Answers, Draw, class_loss, counted, decoded, given, told
 from pipeline.models._spec import Spec
-from pipeline.tasks._detection import Detector, Target
-from pipeline.tasks._learner import Settings
+from pipeline.tasks._detection import Target
 
 TASKS = ("detection",)
 PAPER = {
@@ -44,8 +43,6 @@ NEEDS = ("proposals",)
 
 #: the share of the window that is context, on each side: 16 of 227 pixels
 CONTEXT = 16 / 227
-#: how many proposals an image is counted with
-COUNTED = 2000
 #: windows that are judged at once, which bounds memory
 AT_ONCE = 256
 #: overlaps: a proposal shows background to an SVM below the first, and a box learns from those of the second or more
@@ -150,7 +147,7 @@ class RCNN(nn.Module):
         drawn = [self.draw.of(*pair, self.spec.classes) for pair in zip(boxes, targets, strict=True)]
         labels = torch.cat([one.labels for one in drawn])
         logits = self.body(self.windows(images, [one.boxes for one in drawn]))
-        return {"class": F.cross_entropy(logits.float(), labels, reduction="sum") / max(1, len(labels))}
+        return {"class": class_loss(logits, labels)}
 
     def judged(self, read: Read, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Of R boxes: scores R×K, and by class the corrected boxes R×K×4; before `fit` the classifier's own."""
@@ -196,24 +193,7 @@ def _learnt(boxes: Tensor, target: Target, classes: int) -> tuple[Tensor, Tensor
     return shows, by_class < NEGATIVE, near, told(truth[nearest], boxes)
 
 
-class Fitting(Detector):
-    """Hands the train set to the network once more."""
-
-    network: RCNN
-
-    @torch.no_grad()
-    def fit(self, batches: Iterable[Any]) -> None:
-        """Batches as `collate` makes them."""
-        self.network.fit((self.normalise(images), targets) for images, targets in batches)
-
-
-def learner(network: RCNN, settings: Settings) -> Fitting:
-    """What trains the classifier by gradient, and fits the rest."""
-    return Fitting(network, settings)
-
-
 def trace(network: RCNN, images: Tensor) -> Tensor:
     """What the network computes for an image with 2,000 proposals, all of them the whole image."""
-    whole = images.new_tensor([0, 0, images.shape[-1], images.shape[-1]]).expand(COUNTED, 4)
-    logits: Tensor = network.body(network.windows(images[:1], [whole]))
+    logits: Tensor = network.body(network.windows(images[:1], [counted(images)]))
     return logits

@@ -12,7 +12,6 @@ sought in squares as wide as its longer side; its box has the class's mean propo
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,7 @@ from torchvision.ops import roi_align
 from pipeline.errors import UserError
 from pipeline.models._spec import Spec
 from pipeline.models._windows import Choice, centres, pyramid, sought, squares
-from pipeline.tasks._detection import Detector, Target
-from pipeline.tasks._learner import Settings
+from pipeline.tasks._detection import Target
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 128, 128], "classes": 10, "options": {}, "parameters": 0}
@@ -117,22 +115,6 @@ def correlation(images: Tensor, templates: Tensor) -> Tensor:
     variance = (square - mean.square()).mean(1, keepdim=True)
     length = (variance * templates[0].numel()).clamp(min=0).sqrt()
     return torch.where(variance > FLAT, fits / length, 0).clamp(-1, 1)
-
-
-class Matcher(Detector):
-    """Hands the train set to the templates once."""
-
-    network: Templates
-
-    @torch.no_grad()
-    def fit(self, batches: Iterable[Any]) -> None:
-        """Batches as `collate` makes them."""
-        self.network.fit((self.normalise(images), targets) for images, targets in batches)
-
-
-def learner(network: Templates, settings: Settings) -> Matcher:
-    """What fits the templates; nothing is trained by gradient."""
-    return Matcher(network, settings)
 
 
 def trace(network: Templates, images: Tensor) -> list[Tensor]:

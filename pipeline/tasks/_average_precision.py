@@ -93,16 +93,17 @@ def _matched(result: Bytes, overlap: Floats, ignored: Flags, crowd: Flags) -> By
 
 @dataclass(frozen=True)
 class ClassEvidence:
-    """One class over all images, its detections best first.
+    """One class over all images, its n detections best first.
 
-    images: n, the row of each detection · right, wrong: 4×10×n · rank: n, within class and image · true_images,
-    counted: m rows and m×4 whether each true one counts by area.
+    images: n, the row of each detection · rank: n, within class and image · judged: by area the different rows of n,
+    whether a detection counts, and 10, which of them is that of an overlap · hits: by area and overlap the places of
+    detections that are right · true_images, counted: m rows and m×4 whether each true one counts by area.
     """
 
     images: Numbers
-    right: Flags
-    wrong: Flags
     rank: Numbers
+    judged: list[tuple[Flags, Numbers]]
+    hits: list[list[Numbers]]
     true_images: Numbers
     counted: Flags
 
@@ -117,14 +118,16 @@ class ClassEvidence:
         for area, total in enumerate(self.truths(counts)):
             if not total:
                 continue
-            hits, alarms = np.cumsum(self.right[area] * weights, axis=1), np.cumsum(self.wrong[area] * weights, axis=1)
-            precision = hits / (hits + alarms + np.spacing(1))
-            precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            ended = np.concatenate([precision, np.zeros((len(OVERLAPS), 1))], axis=1)
+            rows, own = self.judged[area]
+            answers = np.cumsum(rows * weights, axis=1)
             # in whole numbers: the fewest hits that make each recall
             needed = np.searchsorted(np.arange(total + 1) / total, RECALLS)
-            for level, row in enumerate(hits):
-                result[area, level] = ended[level][np.searchsorted(row, needed)]
+            for level, hits in enumerate(self.hits[area]):
+                # precision is highest at a hit: false alarms between two only lower it
+                found = np.cumsum(weights[hits])
+                precision = found / (answers[own[level], hits] + np.spacing(1))
+                highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
+                result[area, level] = highest[np.searchsorted(found, needed)]
         return result
 
     def recalls(self, counts: Counts, most: int, area: int = 0) -> Floats:
@@ -132,7 +135,8 @@ class ClassEvidence:
         total = self.truths(counts)[area]
         if not total:
             return np.full(len(OVERLAPS), np.nan)
-        return np.asarray(self.right[area] @ (counts[self.images] * (self.rank < most)) / total)
+        weights = counts[self.images] * (self.rank < most)
+        return np.array([weights[hits].sum() for hits in self.hits[area]]) / total
 
 
 def evidence(table: pa.Table, classes: int, column: str, most: int = MOST[-1]) -> list[ClassEvidence]:
@@ -140,23 +144,25 @@ def evidence(table: pa.Table, classes: int, column: str, most: int = MOST[-1]) -
     label, score = (flat(table, name) for name in ("labels", "scores"))
     images = owners(table, "labels")
     rank = np.concatenate([np.zeros(0, np.int64), *(ranks(np.asarray(row)) for row in table["labels"].to_pylist())])
-    judged = unpacked(table, column, len(AREAS), len(OVERLAPS))
+    verdict = unpacked(table, column, len(AREAS), len(OVERLAPS))
     true, counted = flat(table, "true_labels"), unpacked(table, "counted", len(AREAS)).astype(np.bool_)
     true_images = owners(table, "true_labels")
     result = []
     for number in range(classes):
-        mine = np.flatnonzero((label == number) & (rank < most))
-        mine = mine[np.argsort(-score[mine], kind="stable")]
-        hits = np.flatnonzero((judged[mine] == RIGHT).any(axis=(1, 2)))
-        mine = mine[: hits[-1] + 1 if len(hits) else 0]  # what comes after the last hit changes nothing
-        verdict = np.moveaxis(judged[mine], 0, 2)
+        mine = of_class(number, label, score)
+        mine = mine[rank[mine] < most]
+        by_area = np.moveaxis(verdict[mine], 0, 2)
+        judged = [np.unique(part != NEITHER, axis=0, return_inverse=True) for part in by_area]
+        hits = [[np.flatnonzero(row == RIGHT) for row in part] for part in by_area]
         there = true == number
-        result.append(
-            ClassEvidence(
-                images[mine], verdict == RIGHT, verdict == WRONG, rank[mine], true_images[there], counted[there]
-            )
-        )
+        result.append(ClassEvidence(images[mine], rank[mine], judged, hits, true_images[there], counted[there]))
     return result
+
+
+def of_class(number: int, labels: Floats, scores: Floats) -> Numbers:
+    """Places of the detections of a class, best first."""
+    mine = np.flatnonzero(labels == number)
+    return mine[np.argsort(-scores[mine], kind="stable")]
 
 
 def flat(table: pa.Table, name: str) -> Floats:

@@ -5,7 +5,7 @@ A detector computes its own losses, as detectors do: `network(images, targets)` 
 `labels` N, `scores` N and, for outlines, `masks` N×1×M×M (probabilities within each box).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,13 @@ class Detector(Learner):
         """What is found; a network that judges proposals is handed those of the samples."""
         given = [target["proposals"].to(images.device) for target in targets if "proposals" in target]
         return self._predictions(images, **({"proposals": given} if given else {}))
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Sequence[Target]]]) -> None:
+        """Hand the train set once to a network that has a `fit` of its own."""
+        fit: Any = getattr(self.network, "fit", None)
+        if fit is not None:
+            fit((self.normalise(images), targets) for images, targets in batches)
 
     def _predictions(self, images: Tensor, **given: Any) -> list[Found]:
         return [_found(item, images.shape[-1]) for item in self.network(self.normalise(images), **given)]

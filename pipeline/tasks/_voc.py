@@ -26,6 +26,7 @@ from pipeline.tasks._average_precision import (
     Numbers,
     flat,
     mean,
+    of_class,
     owners,
     unpacked,
 )
@@ -87,8 +88,7 @@ def scores(table: pa.Table, classes: int, column: str = "voc_verdicts") -> Calla
     judged, counted = unpacked(table, column), unpacked(table, "counted", 4)[:, 0].astype(np.bool_)
     known = []
     for number in range(classes):
-        mine = np.flatnonzero(label == number)
-        mine = mine[np.argsort(-score[mine], kind="stable")]
+        mine = of_class(number, label, score)
         verdict = judged[mine]
         there = true_images[(true == number) & counted]
         known.append(ClassEvidence(images[mine], verdict == RIGHT, verdict == WRONG, there))

@@ -48,7 +48,7 @@ HIGHER_IS_BETTER = False
 OUTPUT = {"image": "string"}
 
 PIXELS, PIXELS_SIDE = "pixels", 8
-DRAWN_PX, SHOWN, COLUMNS, BATCH = 96, 64, 8, 64
+DRAWN_PX, SHOWN, COLUMNS = 96, 64, 8
 #: diversity below which a person is told
 COLLAPSED = 0.5
 
@@ -242,9 +242,9 @@ def measured(
 ) -> list[Generated]:
     """Served images with the features of an extractor, as `learner` would have measured them."""
     found = []
-    for start in range(0, len(predictions), BATCH):
-        made = predictions[start : start + BATCH]
-        asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + BATCH]]
+    for start in range(0, len(predictions), _samples.BATCH):
+        made = predictions[start : start + _samples.BATCH]
+        asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + _samples.BATCH]]
         real, _ = seen(extractor, stack(asked, settings.channels))
         fakes = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
         for item, *more in zip(made, real, *fakes, strict=True):

@@ -91,8 +91,9 @@ def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
     boundary: null where the class has no border, neither in the truth nor in the prediction.
     """
     truth: NDArray[np.uint8] = sample.semantic  # type: ignore[assignment]
-    counts = confusion(truth, prediction.scaled(*truth.shape), prediction.classes)
-    borders = boundary_f1(truth, prediction.scaled(*truth.shape), prediction.classes).tolist()
+    guess = prediction.scaled(*truth.shape)
+    counts = confusion(truth, guess, prediction.classes)
+    borders = boundary_f1(truth, guess, prediction.classes).tolist()
     return {
         "confusion": counts.ravel().tolist(),
         "boundary": [None if isnan(value) else value for value in borders],

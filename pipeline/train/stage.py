@@ -74,12 +74,8 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     if job.pretrained is not None and job.pretrained.file is not None:
         paths["pretrained"] = _file(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
-    if job.weights is not None:
-        paths["pretrained"] = _published.path(job.weights)
-        marks["pretrained"] = _published.digest(job.weights)
-    if job.extractor in _published.EXTRACTORS:
-        paths["extractor"] = _published.path(job.extractor)
-        marks["extractor"] = _published.digest(job.extractor)
+    for role, published in _fetched(job).items():
+        paths[role], marks[role] = _published.path(published), _published.digest(published)
     marks |= {role: source.fingerprint for role, source in sources.items()}
     mark = fingerprint(
         modules,
@@ -91,6 +87,12 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
     return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark, paths, derived)
+
+
+def _fetched(job: Job) -> dict[str, str]:
+    """Names of the published files that the job starts from, by role."""
+    extractor = job.extractor if job.extractor in _published.EXTRACTORS else None
+    return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
 def _file(name: str, path: Path) -> Path:
@@ -162,10 +164,8 @@ def _check(stale: list[Order]) -> None:
     faults = []
     for item in stale:
         try:
-            if item.job.weights is not None:
-                _published.fetch(item.job.weights)
-            if item.job.extractor in _published.EXTRACTORS:
-                _published.fetch(item.job.extractor)
+            for published in _fetched(item.job).values():
+                _published.fetch(published)
             if item.job.freeze or item.job.unfreeze or item.job.layer_decay is not None:
                 from pipeline.train import transfer
 

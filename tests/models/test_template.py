@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.models import template
 from pipeline.models._spec import Spec
 from pipeline.models.template import correlation, unit
+from pipeline.tasks._detection import Detector
 from pipeline.tasks._learner import Settings
 
 SIDE = 64
@@ -27,11 +28,11 @@ def array(image: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
-def learner(classes: int = 3, channels: int = 3, **options: Any) -> template.Matcher:
+def learner(classes: int = 3, channels: int = 3, **options: Any) -> Detector:
     names = tuple("abcdefgh"[:classes])
     settings = Settings(names, (), (1,) * classes, channels, SIDE, (0.5,) * channels, (0.25,) * channels)
     network: Any = template.build(Spec("detection", classes, channels, SIDE), **options)
-    return template.learner(network, settings)
+    return Detector(network, settings)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 5), (1, 8), (3, 8)])
@@ -68,13 +69,14 @@ def test_templates_are_the_mean_of_normalised_cut_outs() -> None:
     ]
     matcher = learner()
     matcher.fit([(images[:1], truth[:1]), (images[1:], truth[1:])])
+    fitted: Any = matcher.network
     pixels = matcher.normalise(images)
     first, second = pixels[0, :, 16:32, 8:24], pixels[1, :, 1:17, 1:17]
     expected = unit(unit(first[None]) + unit(second[None]))[0]
-    torch.testing.assert_close(matcher.network.templates[0], expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(matcher.network.templates[2], unit(pixels[:1, :, 36:52, 30:46])[0], atol=1e-5, rtol=1e-4)
-    assert not matcher.network.templates[1].any()
-    torch.testing.assert_close(matcher.network.shares, torch.tensor([[1, 0.5], [1, 1], [1, 0.5]]))
+    torch.testing.assert_close(fitted.templates[0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(fitted.templates[2], unit(pixels[:1, :, 36:52, 30:46])[0], atol=1e-5, rtol=1e-4)
+    assert not fitted.templates[1].any()
+    torch.testing.assert_close(fitted.shares, torch.tensor([[1, 0.5], [1, 1], [1, 0.5]]))
 
 
 @pytest.mark.parametrize("side", [8, 9])
