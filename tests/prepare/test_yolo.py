@@ -143,7 +143,7 @@ SETTINGS = {
     "nowhere": (DATA.replace("train/images", "elsewhere"), "`train`: no folder ends with '../elsewhere'"),
     "nowhere at all": (
         "train: x\nnames: [cat, dog]",
-        "data.yaml: `train`: no folder ends with 'x'; images are in test/images, train/images, valid/images. Correct it",
+        "data.yaml: `train`: no folder ends with 'x'; images are in test/images, train/images, valid/images.",
     ),
     "nothing": ("names: [cat, dog]", "names no folder of images"),
 }
