@@ -124,7 +124,7 @@ def curve(overlaps: Sequence[NDArray[np.float64]]) -> "Figure":
     axes.set(xlabel="proposals of an image, the first of them", ylabel="share of things covered", ylim=(0, 1.02))
     axes.set_title(f"held-out images: {len(overlaps)}, things: {things}, proposals: {middle:.0f} (median)", fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(title="recall with all", frameon=False, loc="lower right")
+    axes.legend(title="recall with all", frameon=False, loc="best")
     return figure
 
 
