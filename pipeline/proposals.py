@@ -11,7 +11,8 @@ Strategies are those of R-CNN's proposals: `fast` groups 8 times, `quality` 80. 
 """
 
 import heapq
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, MutableSequence
 from typing import NamedTuple
 
 import cv2
@@ -23,6 +24,7 @@ from pipeline.errors import UserError
 
 Array = NDArray[np.float32]
 Index = NDArray[np.int64]
+Numbers = MutableSequence[int]
 
 SIGMA, TEXTURE_SIGMA = 0.8, 1.0
 COLOUR_BINS, TEXTURE_BINS = 25, 10
@@ -134,7 +136,8 @@ def segments(edges: Graph, pixels: int, scale: float, least: int) -> Index:
 
     Then those of fewer than `least` pixels are joined with the nearest.
     """
-    parent, sizes, limits = list(range(pixels)), [1] * pixels, [float(scale)] * pixels
+    # arrays, as numpy reads them at once
+    parent, sizes, limits = array("q", range(pixels)), array("q", [1]) * pixels, array("d", [scale]) * pixels
     for part in np.array_split(np.arange(len(edges.weights)), PARTS):
         if not len(part):
             continue
@@ -143,11 +146,18 @@ def segments(edges: Graph, pixels: int, scale: float, least: int) -> Index:
         ends = roots[edges.first[part]], roots[edges.second[part]]
         kept = (ends[0] != ends[1]) & ~complete[ends[0]] & ~complete[ends[1]]
         triples = zip(ends[0][kept].tolist(), ends[1][kept].tolist(), edges.weights[part][kept].tolist(), strict=True)
-        for first, second, weight in triples:
-            one, other = _root(parent, first), _root(parent, second)
+        for one, other, weight in triples:
+            # `_root` and `_join`, written out: most of the time of a search is spent here
+            while (above := parent[one]) != one:
+                parent[one] = one = parent[above]
+            while (above := parent[other]) != other:
+                parent[other] = other = parent[above]
             if one != other and weight <= limits[one] and weight <= limits[other]:
-                root = _join(parent, sizes, one, other)
-                limits[root] = weight + scale / sizes[root]
+                if sizes[one] < sizes[other]:
+                    one, other = other, one
+                parent[other] = one
+                sizes[one] += sizes[other]
+                limits[one] = weight + scale / sizes[one]
     roots = _roots(parent)
     ends = roots[edges.first], roots[edges.second]
     for place in _first_of_pairs(*ends, pixels):
@@ -157,26 +167,25 @@ def segments(edges: Graph, pixels: int, scale: float, least: int) -> Index:
     return np.unique(_roots(parent), return_inverse=True)[1]
 
 
-def _roots(parent: list[int]) -> Index:
+def _roots(parent: Numbers) -> Index:
     roots = np.array(parent)
     while not np.array_equal(above := roots[roots], roots):
         roots = above
     return roots
 
 
-def _root(parent: list[int], place: int) -> int:
+def _root(parent: Numbers, place: int) -> int:
     while parent[place] != place:
         parent[place] = parent[parent[place]]
         place = parent[place]
     return place
 
 
-def _join(parent: list[int], sizes: list[int], one: int, other: int) -> int:
+def _join(parent: Numbers, sizes: Numbers, one: int, other: int) -> None:
     if sizes[one] < sizes[other]:
         one, other = other, one
     parent[other] = one
     sizes[one] += sizes[other]
-    return one
 
 
 def _first_of_pairs(one: Index, other: Index, count: int) -> Index:

@@ -132,7 +132,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        _save(path, learner.figures(sample.split(prepared, "train"), stored))
+        _save(path, learner.figures(sample.split(prepared, "train"), joined(stored, split, derived)))
         _save(path, _epochs(_stored.snapshots(root / "models" / name)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():

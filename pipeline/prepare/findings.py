@@ -38,6 +38,6 @@ class Findings:
         if len(stopping) > LISTED:
             lines.append(f"  … and {len(stopping) - LISTED} more")
         way = "Mend them and run again"
-        if on_bad == "error" and self.faults:
+        if on_bad == "error" and self.faults and not self.blockers:
             way += "; or set the dataset's `on_bad: skip` in params.yaml, which leaves the faulty out and lists them"
         raise UserError("\n".join([*lines, f"{way}."]))

@@ -65,7 +65,7 @@ def empty(entries: list[Entry]) -> Iterator[Fault]:
         if entries and not counts[split]:
             yield Fault(f"split {split}", "holds no image. Add images, or change `split` or `seed`.")
     if not entries:
-        yield Fault("dataset", "holds no usable image. Check its format and path.")
+        yield Fault("dataset", "holds no usable image. Where no fault says why, correct its `format` or `path`.")
 
 
 def scarce(counts: tuple[int, ...], classes: Classes) -> Iterator[Fault]:

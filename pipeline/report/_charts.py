@@ -12,6 +12,9 @@ from pipeline.report._html import compact
 
 LETTER = 7.2  # width of an average letter at the charts' 12 px, in px
 LINE = 14.0  # height of a line of text there, in px
+FEWEST = 3  # ticks of an axis, where that can be had
+#: where along a text its anchor is
+SHARE = {"start": 0.0, "middle": 0.5, "end": 1.0}
 Box = tuple[float, float, float, float]
 Series = Sequence[tuple[float, float]]
 
@@ -38,12 +41,14 @@ class Axis:
             digits = max(0, -math.floor(math.log10(step)))
             first = math.ceil(self.low / step - 1e-9)
             values = [step * (first + number) for number in range(int((self.high - step * first) / step + 1e-9) + 1)]
+            if len(values) < FEWEST and count < 2 * FEWEST:
+                return self.ticks(2 * count)
             return [(value, f"{value:,.{digits}f}".replace("-", "−")) for value in values]
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for steps in ((1,), (1, 3), (1, 2, 5)):
             values = [step * 10.0**power for power in powers for step in steps]
             inside = [value for value in values if self.low <= value <= self.high]
-            if len(inside) >= 3:
+            if len(inside) >= FEWEST:
                 return [(value, compact(value)) for value in inside[:: -(-len(inside) // (count + 2))]]
         return [(value, compact(value)) for value, _ in replace(self, log=False).ticks(count)]
 
@@ -161,23 +166,26 @@ def labels(places: Sequence[tuple[float, float]], names: Sequence[str], bounds: 
     found = []
     for (x, y), name in zip(places, names, strict=True):
         wide = len(name) * LETTER
-        for left, middle in _candidates(x, y, wide):
+        for left, middle, anchor in _candidates(x, y, wide):
             box = (left, middle - LINE / 2, left + wide, middle + LINE / 2)
             if _inside(box, bounds) and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 if abs(middle - y) > LINE:
                     found.append(line(x, y, x, middle + math.copysign(LINE / 2, y - middle), "leader"))
-                found.append(text(left, middle + 4, name, kind="name"))
+                found.append(text(left + SHARE[anchor] * wide, middle + 4, name, anchor, "name"))
                 break
     return found
 
 
-def _candidates(x: float, y: float, wide: float) -> Iterator[tuple[float, float]]:
-    """Left end and middle height of a name: right or left of its point, above or below, then further away."""
-    yield from ((x + 9, y), (x - 9 - wide, y))
+def _candidates(x: float, y: float, wide: float) -> Iterator[tuple[float, float, str]]:
+    """Left end, middle height and anchor of a name: right or left of its point, above or below, then further away.
+
+    The anchor is what lies nearest the point, as a name may be less wide than reckoned.
+    """
+    yield from ((x + 9, y, "start"), (x - 9 - wide, y, "end"))
     for away in (14, 28, 42, 56, 70):
         for middle in (y - away, y + away):
-            yield from ((x - wide / 2, middle), (x - 8, middle), (x + 8 - wide, middle))
+            yield from ((x - wide / 2, middle, "middle"), (x - 8, middle, "start"), (x + 8 - wide, middle, "end"))
 
 
 def _inside(box: Box, bounds: Box) -> bool:

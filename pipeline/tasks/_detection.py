@@ -7,7 +7,7 @@ A detector computes its own losses, as detectors do: `network(images, targets)` 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from pipeline.tasks import _average_precision as precision
 from pipeline.tasks import _voc
 from pipeline.tasks._images import stack
 from pipeline.tasks._learner import Learner, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Target = dict[str, Tensor]
 #: from this score on a detection is shown, and counts as a mistake where it is one
@@ -104,6 +107,12 @@ class Detector(Learner):
 
     def _predictions(self, images: Tensor, **given: Any) -> list[Found]:
         return [_found(item, images.shape[-1]) for item in self.network(self.normalise(images), **given)]
+
+    def figures(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+        """What proposals cover, where the network judges proposals."""
+        from pipeline.tasks import _proposed  # which looks at detectors
+
+        return _proposed.figures(self, held_out)
 
 
 def _found(item: dict[str, Tensor], side: int) -> Found:

@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     ),
     "annotation twice": (
         content(annotations=[ANNOTATION, {**ANNOTATION, "image_id": 2}]),
-        "annotation 1: .* has this id",
+        "annotation 1: two annotations have this id",
     ),
     "no such image": (thing(image_id=9), "image_id 9"),
     "no such category": (thing(category_id="1"), "category_id '1'"),

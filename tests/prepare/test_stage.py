@@ -209,6 +209,7 @@ def test_a_long_list_is_cut(tmp_path: Path) -> None:
         prepare(tmp_path, mine=mine())
     assert "131 faults" in str(caught.value)
     assert "… and 31 more" in str(caught.value)
+    assert "on_bad" not in str(caught.value)  # no image would be left
 
 
 def test_look_alikes_across_splits_are_shown(tmp_path: Path) -> None:

@@ -134,14 +134,17 @@ SETTINGS = {
     "count": (DATA.replace("2", "3"), "`nc` is 3, but `names` has 2"),
     "keys": ("names: {1: cat, 2: dog}", "keys are not 0, 1, 2"),
     "twice": ("names: [cat, cat]", "a name twice"),
-    "yaml": ("names: [", "not valid YAML"),
+    "yaml": ("names: [", "data.yaml: not valid YAML. Line 1: "),
     "key twice": ("nc: 1\nnc: 1", "not valid YAML"),
     "text": ("names", "no settings"),
     "key points": (f"{DATA}kpt_shape: [17, 3]", "kpt_shape"),
     "list": (DATA.replace("../train/images", "train.txt"), "`train`: 'train.txt' is no folder"),
     "another machine's file": (DATA.replace("../train/images", "C:\\\\data\\\\gone"), "`train`: no folder ends with"),
     "nowhere": (DATA.replace("train/images", "elsewhere"), "`train`: no folder ends with '../elsewhere'"),
-    "nowhere at all": ("train: x\nnames: [cat, dog]", "`train`: no folder ends with 'x'"),
+    "nowhere at all": (
+        "train: x\nnames: [cat, dog]",
+        "data.yaml: `train`: no folder ends with 'x'; images are in test/images, train/images, valid/images.",
+    ),
     "nothing": ("names: [cat, dog]", "names no folder of images"),
 }
 

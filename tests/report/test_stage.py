@@ -8,7 +8,7 @@ import pytest
 from pipeline import plugins
 from pipeline.params import Params
 from pipeline.report import stage
-from pipeline.report._charts import Point, frontier
+from pipeline.report._charts import Axis, Point, frontier, labels
 from pipeline.report.results import read
 from pipeline.report.sections.leaderboard import UNSETTLED
 from pipeline.store import read_json, write_json
@@ -182,6 +182,20 @@ def test_contract_of_a_section(name: str, root: Path, params: Params) -> None:
 def test_no_two_sections_want_one_place() -> None:
     orders = [plugins.constant(KIND, name, "ORDER") for name in plugins.names(KIND)]
     assert len(set(orders)) == len(orders)
+
+
+def test_a_name_ends_or_starts_at_its_point() -> None:
+    places = [(300.0, 100.0), (330.0, 100.0)]
+    first, second = labels(places, ["a long name", "b"], (50, 0, 400, 200))
+    # to the right the first would cover the other point
+    assert '<text x="291.0" y="104.0" text-anchor="end"' in first
+    assert '<text x="339.0" y="104.0" text-anchor="start"' in second
+    assert labels(places, ["a long name", "b"], (295, 95, 345, 105)) == []
+
+
+def test_an_axis_has_three_ticks_or_more() -> None:
+    for low, high in ((0.03, 0.58), (0.03, 0.51), (0.9, 0.99), (0, 1), (-3, 17)):
+        assert 3 <= len(Axis(low, high, 0, 100).ticks()) <= 8
 
 
 def test_frontier_holds_what_nothing_cheaper_beats() -> None:

@@ -124,8 +124,8 @@ def _read_annotations(document: Document, entries: list[Entry]) -> None:
     for entry in entries:
         what, image, category = f"annotation {entry['id']}", entry.get("image_id"), entry.get("category_id")
         if entry["id"] in owners:
-            document.accuse(what, "another annotation has this id. Give each its own", owners[entry["id"]])
-            document.accuse(what, "its id is taken. Give each annotation its own", image)
+            document.accuse(what, "two annotations have this id. Give each its own", image)
+            document.barred |= {owner for owner in (owners[entry["id"]],) if isinstance(owner, Id)}
             continue
         owners[entry["id"]] = image
         if not isinstance(image, Id) or image not in known:

@@ -103,7 +103,8 @@ def _parsed(root: Path, name: PurePosixPath) -> Annotation | list[str]:
         try:
             objects.append(_object(item))
         except ValueError as error:
-            reasons.append(f"object {number} ({(item.findtext('name') or '').strip()}): {error}.")
+            kind = (item.findtext("name") or "").strip()
+            reasons.append(f"object {number}{f' ({kind})' if kind else ''}: {error}.")
     sides = [tree.findtext(f"size/{side}") or "0" for side in ("height", "width")]
     if not all(re.fullmatch(r"\s*\d{1,9}\s*", side) for side in sides):
         reasons.append(f"size: height {sides[0]!r}, width {sides[1]!r} are no whole numbers. Correct them.")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline import masks as rle
 from pipeline.images import SUFFIXES, ImageError
@@ -27,6 +27,8 @@ Names = list[PurePosixPath]
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 #: shares that exporters' rounding makes of 0 and 1
 SLACK = 0.01
+#: folders that a message names
+SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read(path: Path | None, *, data: str = "data.yaml", masks: bool = True) -> I
     try:
         settings = _settings(tree, plain("option data:", data))
         names = _names(settings)
-        listed = _listed(tree, settings)
+        listed = _listed(tree, settings, data)
     except ValueError as error:
         yield Classes()
         yield from tree.faults
@@ -71,7 +73,7 @@ def recognise(tree: Tree) -> dict[str, Any] | None:
     for name in tree.files:
         if len(name.parts) == 1 and name.suffix.lower() in {".yaml", ".yml"}:
             with contextlib.suppress(ValueError):
-                if _names(_settings(tree, name)) and _listed(tree, _settings(tree, name)).images:
+                if _names(_settings(tree, name)) and _listed(tree, _settings(tree, name), str(name)).images:
                     return {} if name.name == "data.yaml" else {"data": str(name)}
     there = set(tree.files)
     labels = (label_file(name) for name in tree.files if name.suffix.lower() in SUFFIXES)
@@ -86,12 +88,19 @@ def _settings(tree: Tree, name: PurePosixPath) -> dict[str, Any]:
     try:
         settings = YAML(typ="safe", pure=True).load(text(tree.root / name))
     except YAMLError as error:
-        raise ValueError(f"not valid YAML. {' '.join(str(error).split())}") from error
+        raise ValueError(f"not valid YAML. {_problem(error)}. Correct it") from error
     if not isinstance(settings, dict) or not settings:
         raise ValueError("holds no settings. Give at least `names` and `train`")
     if "kpt_shape" in settings:
         raise ValueError("`kpt_shape`: key points are not read. Export boxes or outlines")
     return settings
+
+
+def _problem(error: YAMLError) -> str:
+    """Where a YAML file can't be read, and why."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"Line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _names(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -118,7 +127,7 @@ class _Listed:
     faults: list[Fault]
 
 
-def _listed(tree: Tree, settings: dict[str, Any]) -> _Listed:
+def _listed(tree: Tree, settings: dict[str, Any], data: str) -> _Listed:
     listed = _Listed({}, [])
     for key, split in SPLITS.items():
         folders = settings.get(key) or []
@@ -128,19 +137,26 @@ def _listed(tree: Tree, settings: dict[str, Any]) -> _Listed:
             place = _folder(tree, folder)
             if place is None:
                 # exports name a test folder even if the split is empty
-                reason = f"`{key}`: no folder ends with {folder!r}. Correct it or remove the line"
-                listed.faults.append(Fault(".", reason, warning=split == "test"))
+                reason = f"`{key}`: no folder ends with {folder!r}; {_pictured(tree)}. Correct it or remove the line."
+                listed.faults.append(Fault(data, reason, warning=split == "test"))
                 continue
             inside = [name for name in tree.files if place in name.parents and name.suffix.lower() in SUFFIXES]
             if any(listed.images.get(name, split) != split for name in inside):
                 reason = f"`{key}`: {str(place)!r} is the folder of another split too. Its images stay there"
-                listed.faults.append(Fault(".", reason, warning=True))
+                listed.faults.append(Fault(data, reason, warning=True))
             if not inside:
                 listed.faults.append(Fault(str(place), f"the folder of `{key}` holds no image. Fill it."))
             listed.images |= {name: split for name in inside if name not in listed.images}
     if not listed.images and not listed.faults:
         raise ValueError("names no folder of images. Give at least `train`")
     return listed
+
+
+def _pictured(tree: Tree) -> str:
+    """Where images are, so that what data.yaml means can be seen."""
+    there = sorted({str(name.parent) for name in tree.files if name.suffix.lower() in SUFFIXES})
+    more = ", …" if len(there) > SHOWN else ""
+    return f"images are in {', '.join(there[:SHOWN])}{more}" if there else "no folder holds images"
 
 
 def _folder(tree: Tree, written: str) -> PurePosixPath | None:
