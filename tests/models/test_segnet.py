@@ -68,8 +68,7 @@ def test_the_encoder_is_that_of_torchvisions_vgg_by_name() -> None:
 
 
 def test_the_encoder_starts_from_a_classifier(tmp_path: Path) -> None:
-    options = {"config": "A", "width": 4, "head_width": 8, "norm": "batch"}
-    classifier = vgg.build(Spec("classification", 3, 3, 32), **options)
+    classifier = vgg.build(Spec("classification", 3, 3, 32), config="A", width=4, head_width=8, norm="batch")
     save_file(classifier.state_dict(), tmp_path / "classifier.safetensors")
     network: Any = segnet.build(SPEC, width=4, groups=[1, 1, 2])
     left = _stored.start(network, tmp_path / "classifier.safetensors")
