@@ -29,8 +29,9 @@ class Sample:
 
     image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
-    (compressed RLE at rest), crowd N, difficult N · semantic: H×W uint8 ids, 255 = ignore · weight: H×W
-    float32, what a pixel counts besides its class · proposals: P×4 float32 · size: original height and width;
+    (compressed RLE at rest), crowd N, difficult N, points N×K×3 float32 (x and y in the pixels of boxes; 0 not
+    labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, what a pixel counts
+    besides its class · proposals: P×4 float32 · size: original height and width;
     from a format, of the image that its annotations are for, and prepare compares · split: where the format
     prescribes one · source: the file and place that errors name.
     """
@@ -47,6 +48,7 @@ class Sample:
     masks: Sequence[bytes] | None = None
     crowd: NDArray[np.bool_] | None = None
     difficult: NDArray[np.bool_] | None = None
+    points: NDArray[np.float32] | None = None
     semantic: NDArray[np.uint8] | None = None
     weight: NDArray[np.float32] | None = None
     proposals: NDArray[np.float32] | None = None
@@ -61,10 +63,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Class names that a format declares: things (label and labels index them) and label-map ids."""
+    """Names that a format declares: of things (label and labels index them), label-map ids, and the points of a thing."""
 
     things: tuple[str, ...] = ()
     semantic: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Facts:
     """dataset.json: what stages after prepare know of a dataset without opening its shards.
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
-    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`).
+    has · points: names of the points of a thing · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`).
     """
 
     format: str
@@ -97,6 +100,7 @@ class Facts:
     std: dict[str, list[float]]
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
 
 
 def facts(path: Path) -> Facts:
@@ -125,6 +129,7 @@ SCHEMA = pa.schema(
         ("masks", pa.list_(pa.binary())),
         ("crowd", pa.list_(pa.bool_())),
         ("difficult", pa.list_(pa.bool_())),
+        ("points", pa.list_(pa.list_(pa.float32()))),
         ("semantic", pa.binary()),
     ]
 )
@@ -152,12 +157,18 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "masks": None if sample.masks is None else list(sample.masks),
         "crowd": _listed(sample.crowd),
         "difficult": _listed(sample.difficult),
+        "points": None if sample.points is None else _by_point(sample.points),
         "semantic": None if sample.semantic is None else images.encode_png(sample.semantic),
     }
 
 
 def _listed(values: NDArray[Any] | None) -> list[Any] | None:
     return None if values is None else values.tolist()
+
+
+def _by_point(points: NDArray[np.float32]) -> list[list[float]]:
+    """K lists of 3N numbers, so that K is known where there is no thing."""
+    return [values.ravel().tolist() for values in np.moveaxis(points, 1, 0)]
 
 
 def _array(row: dict[str, Any], name: str, dtype: Any) -> NDArray[Any] | None:
@@ -172,7 +183,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         pixels = images.decode_stored(buffer)
     else:
         pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
-    corners = _array(row, "boxes", np.float32)
+    corners, points = _array(row, "boxes", np.float32), _array(row, "points", np.float32)
     return Sample(
         id=row["id"],
         image=pixels,
@@ -185,6 +196,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         masks=row["masks"],
         crowd=_array(row, "crowd", np.bool_),
         difficult=_array(row, "difficult", np.bool_),
+        points=None if points is None else np.moveaxis(points.reshape(len(points), -1, 3), 0, 1),
         semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], grey=True),
     )
 
@@ -252,6 +264,9 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
         values = getattr(sample, name)
         if values is not None:
             changes[name] = boxes.scale(values, height / old[0], width / old[1])
+    if sample.points is not None:
+        factors = np.array([width / old[1], height / old[0], 1], np.float32)
+        changes["points"] = sample.points * factors
     if sample.masks is not None:
         changes["masks"] = [masks.resize(rle, old, (height, width)) for rle in sample.masks]
     if sample.semantic is not None:

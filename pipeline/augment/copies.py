@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline import sample
 from pipeline.augment.policy import Policy, Settings
-from pipeline.sample import Sample, Shards
+from pipeline.sample import Facts, Sample, Shards
 from pipeline.seeds import seed_of
 
 #: pixels of one part: a file of up to 300 MB
@@ -30,18 +30,19 @@ class Part:
     stored: Shards
     settings: Settings
     classes: int
+    points: Sequence[str]
     keys: Sequence[tuple[int, int]]
     path: Path
 
 
-def make(stored: Shards, count: int, settings: Settings, classes: int, folder: Path) -> None:
+def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: Path) -> None:
     """Write `count` copies of every sample as `copies-*.arrow`, those of the first round first."""
     pixels = np.asarray(stored.column("height"), np.int64) * np.asarray(stored.column("width"), np.int64)
     keys = [(copy, place) for copy in range(count) for place in range(len(stored))]
     numbers = np.cumsum(np.tile(pixels, count)) // PART_PIXELS
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(keys)]
     parts = [
-        Part(stored, settings, classes, keys[start:end], folder / f"copies-{number:05d}.arrow")
+        Part(stored, settings, len(facts.classes), facts.points, keys[start:end], folder / f"copies-{number:05d}.arrow")
         for number, (start, end) in enumerate(itertools.pairwise(cuts))
     ]
     if len(parts) > 1 and count * int(pixels.sum()) >= MANY_PIXELS and (os.cpu_count() or 1) > 1:
@@ -59,7 +60,7 @@ def write(part: Part) -> None:
 
 
 def _changed(part: Part) -> Iterator[Sample]:
-    change, stored = Policy(part.settings, part.classes), part.stored
+    change, stored = Policy(part.settings, part.classes, part.points), part.stored
 
     def other(number: int) -> Sample:
         return stored[number % len(stored)]

@@ -44,8 +44,15 @@ def of_boxes(sample: Sample, changed: NDArray[Any], places: NDArray[Any]) -> dic
 
 
 def _chosen(sample: Sample, places: NDArray[np.int64]) -> dict[str, Any]:
-    values = {name: getattr(sample, name) for name in ("labels", "crowd", "difficult")}
+    values = {name: getattr(sample, name) for name in ("labels", "crowd", "difficult", "points")}
     return {name: value[places] for name, value in values.items() if value is not None}
+
+
+def within(points: NDArray[np.float32], pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """N×K×3 points, of which those outside the image are no longer labelled, at 0."""
+    height, width = pixels.shape[:2]
+    inside = ((points[..., :2] >= 0) & (points[..., :2] <= (width, height))).all(axis=2)
+    return np.where((inside & (points[..., 2] > 0))[..., None], points, np.float32(0))
 
 
 def extent(mask: Shape) -> tuple[int, int, int, int]:

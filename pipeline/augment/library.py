@@ -29,8 +29,10 @@ class Library:
             filter_invalid_bboxes=True,
             min_area=fields.SMALLEST,
         )
+        points = A.KeypointParams(format="xy", remove_invisible=False)  # all, in their order
         # a weight map is interpolated like an image; no transform of colour is in the same list
-        moving: dict[str, Any] = {"bbox_params": boxes, "additional_targets": {"weight": "image"}}
+        moving: dict[str, Any] = {"additional_targets": {"weight": "image"}}
+        moving |= {"bbox_params": boxes, "keypoint_params": points}
         self._compose = A.Compose(list(transforms), **(moving if self._moves else {}))
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
@@ -47,10 +49,15 @@ class Library:
         both = np.concatenate([boxes, none if sample.proposals is None else sample.proposals])
         given: dict[str, Any] = {"image": sample.pixels, "bboxes": both, "places": np.arange(len(both))}
         given |= {"mask": sample.semantic, "weight": sample.weight}
+        given["keypoints"] = none[:, :2] if sample.points is None else sample.points[..., :2].reshape(-1, 2)
         if sample.masks:
             given["masks"] = [mask.astype(np.uint8, order="C") for mask in fields.masks(sample)]
         result = self._compose(**{name: value for name, value in given.items() if value is not None})
         changes: dict[str, Any] = {"image": result["image"]}
+        if sample.points is not None:
+            places = np.asarray(result["keypoints"], np.float32).reshape(*sample.points.shape[:2], 2)
+            points = np.concatenate([places, sample.points[..., 2:]], axis=2)
+            sample = dataclasses.replace(sample, points=fields.within(points, sample.pixels))
         changes |= {field: result[name] for name, field in _MAPS.items() if name in result}
         moved = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
         places = np.asarray(result["places"], np.int64)

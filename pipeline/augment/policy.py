@@ -26,10 +26,10 @@ Other = Callable[[int], Sample]
 class Policy:
     """Transforms built from params.yaml's list; `policy(sample, seed, other)` gives the changed sample.
 
-    classes: the length of soft labels. `other` is needed only where a transform mixes two samples.
+    classes: the length of soft labels · points: names of the points of a thing. `other` is needed only where a transform mixes two samples.
     """
 
-    def __init__(self, settings: Settings, classes: int = 0) -> None:
+    def __init__(self, settings: Settings, classes: int = 0, points: Sequence[str] = ()) -> None:
         self._classes = classes
         self._steps: list[Warp | Library | Mixing] = []
         for kind, group in itertools.groupby(map(_build, settings), _kind):
@@ -37,7 +37,7 @@ class Policy:
             if kind == "mixing":
                 self._steps += built
             else:
-                self._steps.append(Warp(built) if kind == "motion" else Library(built))
+                self._steps.append(Warp(built, points) if kind == "motion" else Library(built))
 
     def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
         """The sample after all transforms, every random number drawn from `seed`."""

@@ -1,6 +1,6 @@
 """The contact sheet: what a policy makes of some images, with all annotations drawn, for a person to judge.
 
-A row an image: as stored, then as training may see it. Boxes carry class names, masks are outlined, a label map
+A row an image: as stored, then as training may see it. Boxes carry class names, masks are outlined, points are dots (hollow ones hidden), a label map
 tints its pixels (ignored ones grey), and below stands the label, or what the label map shows.
 """
 
@@ -20,11 +20,13 @@ from pipeline.seeds import seed_of
 
 ROWS, COLUMNS, SIDE, BAR = 6, 8, 160, 18
 TINT = 0.4
+#: radius of a point
+DOT = 3
 
 
 def sheet(stored: Sequence[Sample], settings: Settings, facts: Facts) -> NDArray[np.uint8]:
     """Evenly chosen images, a row each."""
-    change, tiles = Policy(settings, len(facts.classes)), []
+    change, tiles = Policy(settings, len(facts.classes), facts.points), []
     for place in np.linspace(0, len(stored) - 1, min(ROWS, len(stored))).astype(int):
         original = _enlarged(stored[int(place)])
         side = original.pixels.shape[0]
@@ -61,6 +63,10 @@ def drawn(changed: Sample, facts: Facts) -> NDArray[np.uint8]:
         left, top, right, bottom = (float(value) for value in box)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(label))
         _write(draw, (left, top), _name(facts.classes, label), colour(label))
+    for label, points in zip(labels, () if changed.points is None else changed.points.tolist(), strict=False):
+        for x, y, visibility in (point for point in points if point[2]):
+            at, fill = (x * scale, y * scale), colour(label) if visibility > 1 else None
+            draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else colour(label))
     draw.rectangle((0, SIDE, SIDE, SIDE + BAR), fill=(38, 50, 56))
     draw.text((3, SIDE + 2), _caption(changed, facts), fill="white", font_size=12)
     return np.asarray(canvas)

@@ -101,7 +101,7 @@ def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:
     store.verify(prepared)
     stored, facts, staged = sample.split(prepared, "train"), sample.facts(prepared), policy.staged
     if staged.copies:
-        copies.make(stored, staged.copies, staged.transforms, len(facts.classes), path)
+        copies.make(stored, staged.copies, staged.transforms, facts, path)
     np.save(path / "index.npy", index(stored, staged.copies, balance=staged.balance))
     store.write_json(path / "policy.json", policy.model_dump())
     picture = sheet.sheet(stored, [*staged.transforms, *policy.online], facts)

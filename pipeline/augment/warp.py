@@ -5,6 +5,7 @@ One warp keeps the image sharper than three, and on 32×32 pixels takes a tenth 
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +21,10 @@ _INWARDS, _OUTWARDS = (np.array([[1, 0, half], [0, 1, half], [0, 0, 1]]) for hal
 
 
 class Warp:
-    """Consecutive motions of a policy."""
+    """Consecutive motions of a policy; points: names of the points of a thing."""
 
-    def __init__(self, motions: Sequence[Motion]) -> None:
-        self.motions = tuple(motions)
+    def __init__(self, motions: Sequence[Motion], points: Sequence[str] = ()) -> None:
+        self.motions, self.points = tuple(motions), tuple(points)
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """The sample moved by the product of what is drawn."""
@@ -33,11 +34,21 @@ class Warp:
             if generator.random() < motion.p:
                 drawn = motion.draw(generator, height, width)
                 matrix = drawn if matrix is None else drawn @ matrix
-        return sample if matrix is None else warped(sample, matrix)
+        return sample if matrix is None else warped(sample, matrix, mirrored(self.points))
 
 
-def warped(sample: Sample, matrix: Matrix) -> Sample:
-    """The sample with each point moved by the homography, whose coordinates are those of boxes."""
+def mirrored(points: Sequence[str]) -> list[int]:
+    """Which point is seen as each in a mirror: `left` in a name is `right` there, where there is such a name."""
+    swap = {"left": "right", "right": "left"}
+    seen = [re.sub("left|right", lambda word: swap[word[0]], name) for name in points]
+    return [points.index(name) if name in points else place for place, name in enumerate(seen)]
+
+
+def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample:
+    """The sample with each point moved by the homography, whose coordinates are those of boxes.
+
+    mirror: which point of a thing is seen as each where the homography mirrors; its left is its right then.
+    """
     # OpenCV counts from the centre of the first pixel, half a pixel inside of where boxes begin
     centres = _INWARDS @ matrix @ _OUTWARDS
     changes: dict[str, Any] = {"image": _pixels(sample.pixels, centres, cv2.INTER_LINEAR, 0)}
@@ -47,6 +58,10 @@ def warped(sample: Sample, matrix: Matrix) -> Sample:
         changes["weight"] = _pixels(sample.weight, centres, cv2.INTER_LINEAR, 0)
     if sample.proposals is not None:
         changes["proposals"], _ = _boxes(sample.proposals, matrix, sample.pixels)
+    if sample.points is not None:
+        points = np.concatenate([_moved(sample.points[..., :2], matrix), sample.points[..., 2:]], axis=2)
+        points = points[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else points
+        sample = dataclasses.replace(sample, points=fields.within(points.astype(np.float32), sample.pixels))
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]
@@ -66,11 +81,15 @@ def _pixels(values: NDArray[Any], matrix: Matrix, interpolation: int, outside: i
 
 def _boxes(boxes: NDArray[np.float32], matrix: Matrix, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The boxes around the moved boxes, within the image, and the places of those that are left."""
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).astype(np.float64)
-    points = corners @ matrix[:, :2].T + matrix[:, 2]
-    points = points[..., :2] / points[..., 2:]
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    points = _moved(corners, matrix)
     height, width = pixels.shape[:2]
     around = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, (width, height, width, height))
     sides = around[:, 2:] - around[:, :2]
     places = np.flatnonzero(sides.prod(axis=1) >= fields.SMALLEST)
     return around[places].astype(np.float32), places
+
+
+def _moved(points: NDArray[Any], matrix: Matrix) -> NDArray[np.float64]:
+    moved = points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(moved[..., :2] / moved[..., 2:])

@@ -49,7 +49,7 @@ def published(architecture: str) -> dict[str, Any]:
 def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
     known = facts(root / "data" / "prepared" / job.dataset)
     classes = getattr(known, plugins.constant("tasks", job.task, "CLASSES"))
-    spec = Spec(job.task, len(classes), job.channels, job.size)
+    spec = Spec(job.task, len(classes), job.channels, job.size, len(known.points))
     found = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
     return _entry(found, spec, job.options) | {"modules": [asdict(row) for row in found.modules]}
 

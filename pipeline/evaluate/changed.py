@@ -6,13 +6,14 @@ from typing import Any
 from pipeline.augment.policy import Policy, Settings
 from pipeline.sample import Sample
 from pipeline.seeds import seed_of
+from pipeline.tasks._learner import Settings as LearnerSettings
 
 
 class Changed(Sequence[Sample]):
     """Stored samples, each changed by the transforms: always in the same way, whatever model looks at it."""
 
-    def __init__(self, stored: Sequence[Sample], transforms: Settings, classes: int) -> None:
-        self._stored, self._policy = stored, Policy(transforms, classes)
+    def __init__(self, stored: Sequence[Sample], transforms: Settings, known: LearnerSettings) -> None:
+        self._stored, self._policy = stored, Policy(transforms, len(known.classes), known.points)
 
     def __len__(self) -> int:
         return len(self._stored)

@@ -138,7 +138,7 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
 
-        changed = Changed(stored, policy.online, len(learner.settings.classes))
+        changed = Changed(stored, policy.online, learner.settings)
         tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task)
     for split, table in tables.items():
         pq.write_table(table, path / f"{split.replace(' ', '-')}.parquet")

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The task, the number of classes, the image's channels (1 or 3) and its side in pixels."""
+    """The task, the number of classes, the image's channels (1 or 3), its side in pixels, and the points of a thing."""
 
     task: str
     classes: int
     channels: int
     size: int
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def settings(job: Job, facts: Facts) -> Settings:
         size=job.size,
         mean=mean,
         std=std,
+        points=facts.points,
     )
 
 
@@ -81,7 +82,7 @@ def build(description: dict[str, Any]) -> Learner:
     known = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
     classes = getattr(known, plugins.constant("tasks", task, "CLASSES"))
-    spec = _spec.Spec(task, len(classes), known.channels, known.size)
+    spec = _spec.Spec(task, len(classes), known.channels, known.size, len(known.points))
     network = _spec.build(architecture, spec, description["options"])
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)

@@ -1,23 +1,27 @@
-"""Mask R-CNN: Faster R-CNN that also outlines what it finds.
+"""Mask R-CNN: Faster R-CNN that also outlines what it finds, or says where its key points are (a person's: pose).
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN, ICCV 2017, https://arxiv.org/abs/1703.06870. Published: 35.7 mask mAP on
-COCO with ResNet-101 and a pyramid; torchvision's ResNet-50 has 37.9 box and 34.6 mask mAP.
+COCO with ResNet-101 and a pyramid; torchvision's ResNet-50 has 37.9 box and 34.6 mask mAP. Of key points, with
+ResNet-50: 62.7 keypoint mAP published, 65.0 torchvision's.
 
 Promise: with `backbone: resnet, depth: 50` it is torchvision's maskrcnn_resnet50_fpn: 44,401,393 parameters for 91
-classes with background, 2,646,107 of them in the mask head, its weights load by name and its detections agree.
+classes with background, 2,646,107 of them in the mask head, its weights load by name and its detections agree. For
+the task keypoint_detection it is torchvision's keypointrcnn_resnet50_fpn in the same way: 59,137,258 parameters for 2
+classes with background and 17 points. One heat map a point is learnt with one cell right, by softmax over all cells.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
 
 from pipeline.models import faster_rcnn
 from pipeline.models._spec import Spec
 
-TASKS = ("instance_segmentation",)
+TASKS = ("instance_segmentation", "keypoint_detection")
 PAPER = {
     "input": [3, 800, 800],
     "classes": 90,
@@ -26,7 +30,7 @@ PAPER = {
 }
 STAGES = ()
 
-#: side in cells of what the mask head sees of a detection; its masks have twice as many
+#: side in cells of what a head sees of a detection; masks have twice as many, heat maps of points four times
 CELLS = 14
 
 
@@ -46,10 +50,14 @@ def build(
     detections: int = 100,
     mask_width: int = 256,
     mask_layers: int = 4,
+    keypoint_width: int = 512,
+    keypoint_layers: int = 8,
 ) -> nn.Module:
-    """Images B×C×S×S → a dict an image, with masks N×1×28×28 within the boxes; with targets: losses by name.
+    """Images B×C×S×S → a dict an image; with targets: losses by name.
 
-    mask_width: channels of the mask head · mask_layers: its 3×3 convolutions · the others are those of faster_rcnn.
+    It has masks N×1×28×28 within the boxes or, for keypoint_detection, keypoints N×K×3 (x, y and 1) and keypoints_scores
+    N×K. mask_width: channels of the mask head · mask_layers: its 3×3 convolutions · keypoint_width, keypoint_layers:
+    those of the keypoint head · the others are those of faster_rcnn.
     """
     network: Any = faster_rcnn.build(
         spec,
@@ -66,7 +74,13 @@ def build(
         detections=detections,
     )
     heads = network.roi_heads
-    heads.mask_roi_pool = MultiScaleRoIAlign(heads.box_roi_pool.featmap_names, output_size=CELLS, sampling_ratio=2)
+    pool = MultiScaleRoIAlign(heads.box_roi_pool.featmap_names, output_size=CELLS, sampling_ratio=2)
+    if spec.task == "keypoint_detection":
+        heads.keypoint_roi_pool = pool
+        heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
+        heads.keypoint_predictor = KeypointRCNNPredictor(keypoint_width, spec.points)
+        return network
+    heads.mask_roi_pool = pool
     heads.mask_head = MaskRCNNHeads(network.backbone.out_channels, (mask_width,) * mask_layers, 1)
     heads.mask_predictor = MaskRCNNPredictor(mask_width, mask_width, spec.classes + 1)
     return network
@@ -75,6 +89,10 @@ def build(
 def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
     """What the network computes for an image with the most proposals and detections, all of them the whole image."""
     maps, side = network.backbone(images), images.shape[-1]
-    pooled = faster_rcnn.pool(maps, side, CELLS, network.roi_heads.detections_per_img)
-    masks = network.roi_heads.mask_predictor(network.roi_heads.mask_head(pooled))
-    return faster_rcnn.judged(network, maps, side) | {"masks": [masks]}
+    heads = network.roi_heads
+    pooled = faster_rcnn.pool(maps, side, CELLS, heads.detections_per_img)
+    if heads.has_keypoint():
+        found = {"keypoints": [heads.keypoint_predictor(heads.keypoint_head(pooled))]}
+    else:
+        found = {"masks": [heads.mask_predictor(heads.mask_head(pooled))]}
+    return faster_rcnn.judged(network, maps, side) | found

@@ -23,7 +23,7 @@ from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
 
 THREADS = min(4, os.cpu_count() or 1)
 AT_ONCE = 16
-ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "semantic")
+ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "points", "semantic")
 
 Item = Classes | Sample | Fault
 

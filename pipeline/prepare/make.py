@@ -91,4 +91,5 @@ def _facts(format: str, classes: Classes, entries: list[Entry], findings: Findin
         std=std,
         warnings=tuple(str(fault) for fault in findings.warnings),
         skipped=tuple(str(fault) for fault in findings.faults),
+        points=classes.points,
     )

@@ -31,6 +31,8 @@ def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
         yield from _boxes(sample.boxes, height, width)
     if sample.masks is not None:
         yield from _masks(sample.masks, height, width)
+    if sample.points is not None:
+        yield from _points(sample.points, height, width, classes.points)
     yield from _lengths(sample)
     if sample.labels is not None:
         for place, value in enumerate(sample.labels.tolist()):
@@ -65,7 +67,7 @@ def _label(label: object, names: tuple[str, ...]) -> Iterator[str]:
 
 def _lengths(sample: Sample) -> Iterator[str]:
     """Everything that is listed a box must be as long as the boxes."""
-    given = {name: getattr(sample, name) for name in ("boxes", "labels", "masks", "crowd", "difficult")}
+    given = {name: getattr(sample, name) for name in ("boxes", "labels", "masks", "crowd", "difficult", "points")}
     counts = {name: len(value) for name, value in given.items() if value is not None}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -102,6 +104,21 @@ def _masks(rles: Sequence[bytes], height: int, width: int) -> Iterator[str]:
             continue
         if not pixels:
             yield f"mask {place} covers no pixel. Draw it larger or remove the thing."
+
+
+def _points(points: NDArray[np.float32], height: int, width: int, names: tuple[str, ...]) -> Iterator[str]:
+    if points.ndim != 3 or points.shape[1:] != (len(names), 3) or not names:
+        yield f"points of shape {points.shape}, not N×{len(names)}×3. Give x, y and visibility of each named point."
+        return
+    for place, thing in enumerate(points.tolist()):
+        for name, (x, y, visibility) in zip(names, thing, strict=True):
+            point = f"box {place}: point {name} [{x:g}, {y:g}, {visibility:g}]"
+            if visibility not in {0, 1, 2}:
+                yield f"{point} has none of the visibilities 0, 1 and 2. Correct it."
+            elif not np.isfinite([x, y]).all():
+                yield f"{point} has a coordinate that is no number. Correct it."
+            elif visibility and not (0 <= x <= width and 0 <= y <= height):
+                yield f"{point} lies outside the {width}×{height} image. Correct it, or set its visibility to 0."
 
 
 def _semantic(ids: NDArray[np.uint8], height: int, width: int, names: tuple[str, ...]) -> Iterator[str]:

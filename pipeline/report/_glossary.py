@@ -48,12 +48,15 @@ MEANINGS = {
     "latency": "time from image to answer for one image, at the device named below the table",
     "training": "wall-clock time of the whole training",
 }
+#: prefixes of measures of boxes that are taken of something else
+OTHERS = {"mask_": "outlines", "keypoint_": "the similarity of key points"}
 
 
 def meaning(measure: str) -> str | None:
     """The sentence for a measure: `FID[lenet5]` is looked up as `FID`, `AR300` as `AR`, `mask_AP75` as of outlines."""
     name = measure.split("[")[0]
-    if name.startswith("mask_"):
-        found = meaning(name.removeprefix("mask_"))
-        return found and f"{found}; by outlines in place of boxes"
+    for prefix, what in OTHERS.items():
+        if name.startswith(prefix):
+            found = meaning(name.removeprefix(prefix))
+            return found and f"{found}; by {what} in place of boxes"
     return MEANINGS.get(name) or MEANINGS.get(re.sub(r"^AR\d+$", "AR", name))

@@ -1,5 +1,7 @@
 """Pictures of detections: hits green, false alarms red, what was missed yellow and dashed."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -9,6 +11,7 @@ from pipeline import images
 from pipeline import masks as outlines
 from pipeline.sample import Sample
 from pipeline.tasks import _average_precision as precision
+from pipeline.tasks import _keypoints
 from pipeline.tasks._detection import SHOWN, Found, Truth
 from pipeline.tasks._images import GREEN, RED
 from pipeline.tasks._learner import Settings
@@ -25,10 +28,12 @@ TINT = 0.45
 Colour = tuple[int, int, int]
 
 
-def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool = False) -> NDArray[np.uint8]:
+def boxed(
+    sample: Sample, prediction: Found, settings: Settings, *, masks: bool = False, points: bool = False
+) -> NDArray[np.uint8]:
     """The image, 160 pixels on its longer side, with what is found from a score of 0.5 on and what is not.
 
-    Crowded ones are 256. Without truth all that is found is green.
+    Crowded ones are 256. Without truth all that is found is green. Points are dots, the true ones small and yellow.
     """
     height, width = sample.pixels.shape[:2]
     best = precision.ranked(prediction.scores, prediction.labels)
@@ -36,7 +41,13 @@ def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool 
     truth = Truth.of(sample)
     boxes = found.pixels(height, width)
     shapes = found.outlines(height, width) if masks else []
-    overlap = outlines.iou(shapes, truth.masks, truth.crowd) if masks else geometry.iou(boxes, truth.boxes, truth.crowd)
+    if points:
+        truth = _keypoints.counting(truth)
+        overlap = _keypoints.overlap(found, truth, sample)
+    elif masks:
+        overlap = outlines.iou(shapes, truth.masks, truth.crowd)
+    else:
+        overlap = geometry.iou(boxes, truth.boxes, truth.crowd)
     ignored = np.repeat(truth.ignored[:, None], len(precision.AREAS), axis=1)
     other = np.zeros((len(boxes), len(precision.AREAS)), np.bool_)
     verdict = precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)[:, 0, 0]
@@ -57,7 +68,19 @@ def boxed(sample: Sample, prediction: Found, settings: Settings, *, masks: bool 
         canvas.rectangle(tuple(box), outline=colour, width=line)
         if not crowded:
             _caption(canvas, box, f"{settings.classes[label]} {score:.2f}", colour)
+    if points:
+        _dots(canvas, found.places(height, width), scale, colours, 2 * line)
+        labelled = [] if truth.points is None else [thing[thing[:, 2] > 0] for thing in truth.points]
+        _dots(canvas, labelled, scale, [YELLOW] * len(labelled), line)
     return np.asarray(picture)
+
+
+def _dots(
+    canvas: ImageDraw.ImageDraw, things: Iterable[NDArray[np.float64]], scale: float, colours: list[Colour], radius: int
+) -> None:
+    for points, colour in zip(things, colours, strict=True):
+        for x, y in points[:, :2] * scale:
+            canvas.circle((x, y), radius, fill=colour, outline="black" if radius > 1 else None)
 
 
 def _tinted(pixels: NDArray[np.uint8], shapes: list[bytes], colours: list[Colour]) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
-"""What detection and instance segmentation share: targets, the learner, rows, pictures and answers.
+"""What detection, instance segmentation and keypoint detection share: targets, the learner, rows, pictures and answers.
 
 A detector computes its own losses, as detectors do: `network(images, targets)` in training gives losses by name, and
 `network(images)` a dict an image with `boxes` N×4 (x_min, y_min, x_max, y_max in pixels of the network's input),
-`labels` N, `scores` N and, for outlines, `masks` N×1×M×M (probabilities within each box).
+`labels` N, `scores` N and, for outlines, `masks` N×1×M×M (probabilities within each box), or for key points
+`keypoints` N×K×3 (x, y and 1) with `keypoints_scores` N×K.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,17 +40,24 @@ class Found:
     """What a detector sees in one image.
 
     boxes: N×4 float64, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
-    float16 probabilities within each box, or N RLE in the pixels of the image asked about, or None.
+    float16 probabilities within each box, or N RLE in the pixels of the image asked about, or None · points: N×K×3
+    float64, x and y as fractions like boxes, and how sure it is, or None.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
     masks: NDArray[np.float16] | Sequence[bytes] | None = None
+    points: NDArray[np.float64] | None = None
 
     def pixels(self, height: int, width: int) -> NDArray[np.float64]:
         """N×4 boxes in pixels of a height×width image."""
         return self.boxes * [width, height, width, height]
+
+    def places(self, height: int, width: int) -> NDArray[np.float64]:
+        """N×K×3 points in pixels of a height×width image, each with how sure it is."""
+        assert self.points is not None
+        return self.points * [width, height, 1]
 
     def outlines(self, height: int, width: int) -> list[bytes]:
         """N RLE in pixels of a height×width image."""
@@ -62,7 +70,8 @@ class Found:
         """Some of the detections, in that order."""
         masks = self.masks
         chosen = masks[places] if isinstance(masks, np.ndarray) else masks and [masks[place] for place in places]
-        return Found(self.boxes[places], self.labels[places], self.scores[places], chosen)
+        points = None if self.points is None else self.points[places]
+        return Found(self.boxes[places], self.labels[places], self.scores[places], chosen, points)
 
 
 def pasted(mask: NDArray[np.float16], box: NDArray[np.float64], height: int, width: int) -> bytes:
@@ -119,20 +128,26 @@ def _found(item: dict[str, Tensor], side: int) -> Found:
     values = {name: value.detach().float().cpu().numpy() for name, value in item.items()}
     masks = values["masks"][:, 0].astype(np.float16) if "masks" in values else None
     boxes, scores = (values[name].astype(np.float64) for name in ("boxes", "scores"))
-    return Found(boxes / side, values["labels"].astype(np.int64), scores, masks)
+    points = None
+    if "keypoints" in values:
+        sure = values["keypoints_scores"][..., None]
+        points = np.concatenate([values["keypoints"][..., :2] / side, sure], axis=2).astype(np.float64)
+    return Found(boxes / side, values["labels"].astype(np.int64), scores, masks, points)
 
 
-def collate(samples: Sequence[Sample], settings: Settings, *, masks: bool = False) -> tuple[Tensor, list[Target]]:
-    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N and, if asked for, `masks` N×S×S.
+def collate(
+    samples: Sequence[Sample], settings: Settings, *, masks: bool = False, points: bool = False
+) -> tuple[Tensor, list[Target]]:
+    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N; if asked for, `masks` N×S×S, `keypoints` N×K×3.
 
     `proposals` P×4 too, where the samples have them.
 
     Crowds, what is marked difficult, and boxes without area teach nothing and are left out.
     """
-    return stack(samples, settings.channels), [_target(sample, masks) for sample in samples]
+    return stack(samples, settings.channels), [_target(sample, masks, points) for sample in samples]
 
 
-def _target(sample: Sample, masks: bool) -> Target:
+def _target(sample: Sample, masks: bool, points: bool) -> Target:
     truth = Truth.of(sample)
     wide = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
     kept = np.flatnonzero(wide & ~truth.ignored)
@@ -142,6 +157,9 @@ def _target(sample: Sample, masks: bool) -> Target:
     }
     if sample.proposals is not None:
         target["proposals"] = torch.from_numpy(sample.proposals.astype(np.float32))
+    if points:
+        assert truth.points is not None
+        target["keypoints"] = torch.from_numpy(truth.points[kept].astype(np.float32))
     if masks:
         size = sample.pixels.shape[:2]
         shapes = [outlines.decode(truth.masks[int(place)], *size) for place in kept]
@@ -151,7 +169,7 @@ def _target(sample: Sample, masks: bool) -> Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, and which count."""
+    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, which count, and points N×K×3."""
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
@@ -159,6 +177,7 @@ class Truth:
     crowd: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     masks: Sequence[bytes]
+    points: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, sample: Sample) -> "Truth":
@@ -170,7 +189,8 @@ class Truth:
         masks = sample.masks or ()
         areas = np.array([outlines.area(mask) for mask in masks], np.float64) if masks else geometry.area(boxes)
         labels = np.zeros(0, np.int64) if sample.labels is None else sample.labels
-        return cls(boxes, labels, areas * enlarged(sample), crowd, crowd | difficult, masks)
+        points = None if sample.points is None else sample.points.astype(np.float64)
+        return cls(boxes, labels, areas * enlarged(sample), crowd, crowd | difficult, masks, points)
 
 
 def enlarged(sample: Sample) -> float:

@@ -38,7 +38,8 @@ class Phase:
 class Settings:
     """What a learner knows besides its network: the classes, and how images become numbers.
 
-    class_counts: train samples by class · mean, std: by channel, of pixels in 0..1.
+    class_counts: train samples by class · mean, std: by channel, of pixels in 0..1 ·
+    points: names of the points of a thing.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +49,7 @@ class Settings:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    points: tuple[str, ...] = ()
 
 
 class Learner(nn.Module):

@@ -75,9 +75,10 @@ class Samples(Dataset[Sample]):
         policy: Settings = (),
         seed: int = 0,
         classes: int = 0,
+        points: Sequence[str] = (),
     ) -> None:
         self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
-        self.classes, self.labels = classes, labels
+        self.classes, self.points, self.labels = classes, points, labels
         self._policy: Policy | None = None
         self._drawn: tuple[int, Index] | None = None
 
@@ -87,7 +88,7 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
         if self._policy is None:
-            self._policy = Policy(self.settings, self.classes)
+            self._policy = Policy(self.settings, self.classes, self.points)
         other = functools.partial(self._other, epoch)
         return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
 
@@ -141,7 +142,13 @@ def train_samples(
     derived: folders of the fields that are joined to the samples, by name; copies have none · Where fewer images are
     asked for, copies of the others go too.
     """
-    settings: dict[str, Any] = {"policy": policy, "seed": job.seed, "classes": len(sample.facts(prepared).classes)}
+    known = sample.facts(prepared)
+    settings: dict[str, Any] = {
+        "policy": policy,
+        "seed": job.seed,
+        "classes": len(known.classes),
+        "points": known.points,
+    }
     stored, index = sample.split(prepared, "train"), None
     images = len(stored)
     number = _asked(job, images)

@@ -40,6 +40,21 @@ class _Elastic(BaseDistortion):
         across, down = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
         return {"map_x": field[..., 0] + across, "map_y": field[..., 1] + down}
 
+    def apply_to_keypoints(
+        self, keypoints: NDArray[Any], map_x: NDArray[np.float32], map_y: NDArray[np.float32], **params: Any
+    ) -> NDArray[Any]:
+        """Where each lies now: at the pixel that comes from nearest to it, and -1 where nothing does.
+
+        albumentations' own draws discs, of which one covers another, and drops a point whose disc is lost.
+        """
+        moved = keypoints.astype(np.float64)
+        for point in moved:
+            across, down = point[0] - 0.5 - map_x, point[1] - 0.5 - map_y
+            row, column = np.unravel_index(np.argmin(across**2 + down**2), across.shape)
+            left = across[row, column], down[row, column]
+            point[:2] = (column + 0.5 + left[0], row + 0.5 + left[1]) if max(np.abs(left)) <= 1 else -1
+        return moved
+
     def _field(self, height: int, width: int) -> NDArray[np.float32]:
         """H×W×2 displacements in pixels, in x and y."""
         draw = self.random_generator.standard_normal

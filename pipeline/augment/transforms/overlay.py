@@ -4,7 +4,8 @@ An image with a label of its own keeps it, and the second is blended in faintly 
 https://arxiv.org/abs/1801.02929). Else each object of the second is pasted with its annotation by the toss of a
 coin (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is its
 box. With a label map alone, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
-https://arxiv.org/abs/2007.07936). What is covered is no longer annotated.
+https://arxiv.org/abs/2007.07936). What is covered is no longer annotated,
+but a covered point, whose place is known, which is hidden.
 """
 
 import dataclasses
@@ -46,7 +47,9 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
     above = [above[place] for place in chosen]
     region = np.any(above, axis=0) if above else np.zeros(sample.pixels.shape[:2], bool)
     changes = _pasted(sample, other, region)
-    for name in ("labels", "crowd", "difficult"):
+    if sample.points is not None:
+        sample = dataclasses.replace(sample, points=_covered(sample.points, region))
+    for name in ("labels", "crowd", "difficult", "points"):
         first, second = getattr(sample, name), getattr(other, name)
         if first is not None and second is not None:
             changes[name] = np.concatenate([first, second[chosen]])
@@ -54,6 +57,14 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
     visible = [shape & ~region for shape in below] + above
     kept = fields.of_masks(both, visible)
     return dataclasses.replace(both, **(kept if sample.masks is not None else kept | {"masks": None}))
+
+
+def _covered(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """N×K×3 points, of which the visible within the region are hidden."""
+    height, width = region.shape
+    columns, rows = (np.floor(points[..., axis]).astype(int) for axis in (0, 1))
+    hidden = region[rows.clip(0, height - 1), columns.clip(0, width - 1)] & (points[..., 2] > 1)
+    return np.concatenate([points[..., :2], np.where(hidden, np.float32(1), points[..., 2])[..., None]], axis=2)
 
 
 def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[str, Any]:

@@ -30,10 +30,11 @@ class Picture:
 
 @dataclass(slots=True)
 class Document:
-    """One json file: categories by id as (name, supercategory), annotations by their image's id."""
+    """One json file: categories by id as (name, supercategory), names of their key points, annotations by image id."""
 
     name: PurePosixPath
     categories: dict[Id, tuple[str, str]] = field(default_factory=dict)
+    points: dict[Id, tuple[str, ...]] = field(default_factory=dict)
     pictures: dict[Id, Picture] = field(default_factory=dict)
     annotations: dict[Id, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     faults: list[Fault] = field(default_factory=list)
@@ -94,6 +95,16 @@ def _read_categories(document: Document, entries: list[Entry]) -> None:
             document.accuse(what, f"{document.categories[entry['id']][0]!r} and {name!r} have this id. Renumber one")
         else:
             document.categories[entry["id"]] = (name.strip(), str(entry.get("supercategory")))
+            if names := entry.get("keypoints"):
+                _name_points(document, entry["id"], names)
+
+
+def _name_points(document: Document, category: Id, names: Any) -> None:
+    texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if texts and len(set(names)) == len(names):
+        document.points[category] = tuple(names)
+    else:
+        document.accuse(f"category {category}", f"keypoints {names!r} are no different names. Name each once")
 
 
 def _read_pictures(document: Document, entries: list[Entry]) -> None:
@@ -139,8 +150,11 @@ def _read_annotations(document: Document, entries: list[Entry]) -> None:
         document.faults.append(Fault(str(document.name), count, warning=True))
 
 
-def thing(entry: Entry, label: int, size: tuple[int, int] | None) -> Thing:
-    """The thing of an annotation, with its mask where the image's size is given; ValueError names field and remedy."""
+def thing(entry: Entry, label: int, size: tuple[int, int] | None, points: int = 0) -> Thing:
+    """The thing of an annotation, with its mask where the image's size is given; ValueError names field and remedy.
+
+    points: how many key points a thing has; one that is given none has none that is labelled.
+    """
     crowd: Any = entry.get("iscrowd", 0)
     box: Any = entry.get("bbox")
     if crowd not in (0, 1):
@@ -151,7 +165,20 @@ def thing(entry: Entry, label: int, size: tuple[int, int] | None) -> Thing:
     if width <= 0 or height <= 0:
         raise ValueError(f"bbox {box} has no area: its width and height must exceed 0. Correct or remove it")
     mask = None if size is None else _mask(entry.get("segmentation"), size)
-    return Thing(label, (x, y, x + width, y + height), mask, crowd=bool(crowd))
+    found = _points(entry.get("keypoints"), points) if points else ()
+    return Thing(label, (x, y, x + width, y + height), mask, crowd=bool(crowd), points=found)
+
+
+def _points(values: Any, count: int) -> tuple[float, ...]:
+    if not values:
+        return (0.0,) * 3 * count
+    if not _numbers(values) or len(values) != 3 * count:
+        raise ValueError(
+            f"keypoints {values!r} are not x, y and visibility of {count} points. Give {3 * count} numbers"
+        )
+    if odd := set(values[2::3]) - {0, 1, 2}:
+        raise ValueError(f"keypoints: visibility {min(odd)} is none of 0, 1 and 2. Correct it")
+    return tuple(values)
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> bytes:

@@ -22,6 +22,8 @@ STRIPS = {"train": (0, 384), "val": (384, 512), "test": (512, 640)}
 PARTS = {"train": (0, 1200), "val": (1200, 1400), "test": (1400, 1797)}
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CLASSES = tuple("0123456789")
+#: where a stroke ends
+POINTS = ("top", "bottom", "left", "right")
 LEVELS = 16
 DIGIT_SIDES = 22, 48
 CROP_SIDES = 48, 128
@@ -43,19 +45,26 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A digit in a scene: which of scikit-learn's it is, what it says, its visible pixels, and how many it
-    had before others covered some."""
+    """A digit in a scene: which of scikit-learn's it is, what it says, its visible pixels, how many it had
+    before others covered some, and where its stroke ended before that: row and column by POINTS."""
 
     digit: int
     label: int
     mask: Mask
     whole: int
+    ends: tuple[tuple[int, int], ...]
 
     @property
     def box(self) -> NDArray[np.float32]:
         """x_min, y_min, x_max, y_max of the smallest box around the visible pixels."""
         top, left, bottom, right = _bounds(self.mask)
         return np.array([left, top, right, bottom], np.float32)
+
+    @property
+    def points(self) -> NDArray[np.float32]:
+        """K×3: x and y of the centres of the stroke's ends; 2 where the pixel is visible, 1 where it is covered."""
+        found = [(column + 0.5, row + 0.5, 1 + self.mask[row, column]) for row, column in self.ends]
+        return np.array(found, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ def _scene(
         below = [replace(thing, mask=thing.mask & ~mask) for thing in things]
         if all(100 * int(thing.mask.sum()) >= VISIBLE_PERCENT * thing.whole for thing in below):
             _paint(canvas[place], stroke, rng)
-            things = [*below, Thing(digit, material.labels[digit], mask, int(mask.sum()))]
+            things = [*below, Thing(digit, material.labels[digit], mask, int(mask.sum()), _ends(mask))]
         if len(things) == wanted:
             break
     return Scene(split, number, canvas, things, crop)
@@ -161,6 +170,18 @@ def _bounds(mask: Mask) -> tuple[int, int, int, int]:
     """Top, left, bottom and right of what is True, the last two exclusive."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def _ends(mask: Mask) -> tuple[tuple[int, int], ...]:
+    """Row and column of the highest, lowest, leftmost and rightmost pixel; of several in a line the middle one."""
+    rows, columns = np.nonzero(mask)
+
+    def middle(along: NDArray[np.int64], across: NDArray[np.int64], end: np.int64) -> tuple[int, int]:
+        line = np.sort(across[along == end])
+        return int(end), int(line[len(line) // 2])
+
+    sides = [middle(columns, rows, end)[::-1] for end in (columns.min(), columns.max())]
+    return middle(rows, columns, rows.min()), middle(rows, columns, rows.max()), sides[0], sides[1]
 
 
 def _paint(canvas: Pixels, stroke: Pixels, rng: Rng) -> None:

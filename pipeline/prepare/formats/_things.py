@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from pipeline import images
@@ -26,6 +27,8 @@ class Thing:
     mask: bytes | None = None
     crowd: bool = False
     difficult: bool = False
+    #: x, y and visibility of each point, one after the other
+    points: tuple[float, ...] = ()
 
 
 def sample(
@@ -36,8 +39,12 @@ def sample(
     *,
     split: str | None,
     size: tuple[int, int] | None,
+    points: int = 0,
 ) -> Sample:
-    """The sample of an image file; `fields` are those beside boxes and labels that every image of the dataset has."""
+    """The sample of an image file; `fields` are those beside boxes and labels that every image of the dataset has.
+
+    points: how many each thing has, where they are among the fields.
+    """
     return Sample(
         id=str(name),
         image=root / name,
@@ -49,7 +56,12 @@ def sample(
         masks=[thing.mask for thing in things if thing.mask is not None] if "masks" in fields else None,
         crowd=np.array([thing.crowd for thing in things], np.bool_) if "crowd" in fields else None,
         difficult=np.array([thing.difficult for thing in things], np.bool_) if "difficult" in fields else None,
+        points=_points(things, points) if "points" in fields else None,
     )
+
+
+def _points(things: Sequence[Thing], count: int) -> NDArray[np.float32]:
+    return np.array([thing.points for thing in things], np.float32).reshape(-1, count, 3)
 
 
 def split_of(name: PurePosixPath) -> str | None:

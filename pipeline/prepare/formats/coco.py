@@ -1,4 +1,4 @@
-"""coco: boxes and masks from COCO's instances json, https://cocodataset.org/#format-data.
+"""coco: boxes, masks and key points from COCO's json, https://cocodataset.org/#format-data.
 
 Read as found in the wild: the splits of Roboflow (`train/_annotations.coco.json` beside the images), COCO's own
 layout (`annotations/instances_val2017.json`, images anywhere else), or one json for all. Polygons, compressed and
@@ -33,6 +33,7 @@ def read(
     annotations: str | list[str] | None = None,
     images: str | None = None,
     masks: bool = True,
+    points: bool = True,
     semantic: bool = False,
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
@@ -41,14 +42,16 @@ def read(
     `annotations/instances_*.json`, else all of `annotations/`, else those right in the path. A file or folder name
     with the word train, val, valid or test gives the split.
     images: the folder that `file_name` counts from; if left out, the json's own, else wherever the name is unique.
-    masks: false reads the boxes alone. semantic: true also makes label maps of the masks, with a class `background`
+    masks: false reads no masks, points: false no key points, which are read where annotations have any; all categories
+    that have them must name them alike. COCO's own are in `annotations/person_keypoints_*.json`. semantic: true also makes label maps of the masks, with a class `background`
     first; pixels of several classes count for nothing.
     """
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
     classes, faults = _classes(documents)
-    yield Classes(classes, ("background", *classes) if semantic else ())
+    named = _points(documents) if points else ()
+    yield Classes(classes, ("background", *classes) if semantic else (), named)
     yield from tree.faults
     if not chosen:
         yield Fault(".", "holds no annotation file (*.json). Add it, or name it by the option `annotations`.")
@@ -65,7 +68,7 @@ def read(
     finder = _Finder(tree, images)
     for document in documents:
         yield from document.faults
-        for item in _samples(tree, document, classes, finder, drawn):
+        for item in _samples(tree, document, classes, finder, drawn, len(named)):
             yield replace(item, semantic=_label_map(item)) if semantic and isinstance(item, Sample) else item
     yield from finder.left()
     yield from ignored(
@@ -131,6 +134,25 @@ def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
     return tuple(used), faults
 
 
+def _points(documents: list[Document]) -> tuple[str, ...]:
+    """Names of the key points, where an annotation has some; UserError where categories differ."""
+    entries = (entry for document in documents for entries in document.annotations.values() for entry in entries)
+    if not any(entry.get("keypoints") for entry in entries):
+        return ()
+    found = {
+        names: f"{document.name}: category {id} ({', '.join(names)})"
+        for document in documents
+        for id, names in document.points.items()
+    }
+    if len(found) != 1:
+        told = " and ".join([*found.values()][:2]) or "no category"
+        raise UserError(
+            f"annotations have keypoints, which all categories that have them must name alike; found {told}. "
+            "Name them alike, or set the option `points: false`."
+        )
+    return next(iter(found))
+
+
 class _Finder:
     """Which image file an annotation file means."""
 
@@ -172,10 +194,11 @@ class _Finder:
 
 
 def _samples(
-    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, drawn: bool
+    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, drawn: bool, points: int
 ) -> Iterator[Sample | Fault]:
     labels = {id: classes.index(name) for id, (name, _) in document.categories.items() if name in classes}
     split = split_of(document.name)
+    fields = ["crowd", *(["masks"] if drawn else []), *(["points"] if points else [])]
     for id, picture in document.pictures.items():
         try:
             name = finder.find(document.name, picture.file_name)
@@ -186,9 +209,9 @@ def _samples(
         things, faults = [], []
         for entry in document.annotations.get(id, []):
             try:
-                things.append(thing(entry, labels[entry["category_id"]], size if drawn else None))
+                things.append(thing(entry, labels[entry["category_id"]], size if drawn else None, points))
             except ValueError as error:
                 faults.append(Fault(f"{document.name}: annotation {entry['id']} ({name})", f"{error}."))
         yield from faults
         if not faults and id not in document.barred:
-            yield sample(tree.root, name, things, ("masks", "crowd") if drawn else ("crowd",), split=split, size=size)
+            yield sample(tree.root, name, things, fields, split=split, size=size, points=points)

@@ -34,10 +34,11 @@ def _dataset(name: str, facts: Facts) -> str:
     semantic = ""
     if facts.semantic_classes:
         semantic = f"<p>Classes of the label map: {escape(', '.join(facts.semantic_classes))}.</p>"
+    points = f"<p>Points of a thing: {escape(', '.join(facts.points))}.</p>" if facts.points else ""
     return (
         f"<h3>{escape(name)} <small>format {escape(facts.format)}</small></h3>"
         f'<p>{total:,} images: {counts}.</p><div class="shares">{shares}</div>'
-        f"{_classes(facts)}{semantic}{_notices('Warnings', facts.warnings)}{_notices('Left out', facts.skipped)}"
+        f"{_classes(facts)}{semantic}{points}{_notices('Warnings', facts.warnings)}{_notices('Left out', facts.skipped)}"
     )
 
 
