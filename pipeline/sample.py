@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Names that a format declares: of things (label and labels index them), label-map ids, and the points of a thing."""
+    """Names that a format declares: things (label and labels index them), label-map ids, the points of a thing."""
 
     things: tuple[str, ...] = ()
     semantic: tuple[str, ...] = ()
@@ -87,7 +87,8 @@ class Facts:
     """dataset.json: what stages after prepare know of a dataset without opening its shards.
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
-    has · points: names of the points of a thing · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`).
+    has · points: names of the points of a thing · mean, std: of the train pixels in 0..1, by number of channels
+    (`"1"`, `"3"`).
     """
 
     format: str

@@ -26,7 +26,8 @@ Other = Callable[[int], Sample]
 class Policy:
     """Transforms built from params.yaml's list; `policy(sample, seed, other)` gives the changed sample.
 
-    classes: the length of soft labels · points: names of the points of a thing. `other` is needed only where a transform mixes two samples.
+    classes: the length of soft labels · points: names of the points of a thing. `other` is needed only where a
+    transform mixes two samples.
     """
 
     def __init__(self, settings: Settings, classes: int = 0, points: Sequence[str] = ()) -> None:

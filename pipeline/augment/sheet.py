@@ -1,7 +1,8 @@
 """The contact sheet: what a policy makes of some images, with all annotations drawn, for a person to judge.
 
-A row an image: as stored, then as training may see it. Boxes carry class names, masks are outlined, points are dots (hollow ones hidden), a label map
-tints its pixels (ignored ones grey), and below stands the label, or what the label map shows.
+A row an image: as stored, then as training may see it. Boxes carry class names, masks are outlined, points are dots
+(rings where hidden), a label map tints its pixels (ignored ones grey), and below stands the label, or what the label
+map shows.
 """
 
 import colorsys

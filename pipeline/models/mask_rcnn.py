@@ -55,9 +55,9 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → a dict an image; with targets: losses by name.
 
-    It has masks N×1×28×28 within the boxes or, for keypoint_detection, keypoints N×K×3 (x, y and 1) and keypoints_scores
-    N×K. mask_width: channels of the mask head · mask_layers: its 3×3 convolutions · keypoint_width, keypoint_layers:
-    those of the keypoint head · the others are those of faster_rcnn.
+    It has masks N×1×28×28 within the boxes or, for keypoint_detection, keypoints N×K×3 (x, y and 1) and their
+    keypoints_scores N×K. mask_width, mask_layers: channels and 3×3 convolutions of the mask head · keypoint_width,
+    keypoint_layers: those of the keypoint head · the others are those of faster_rcnn.
     """
     network: Any = faster_rcnn.build(
         spec,

@@ -138,9 +138,9 @@ def _found(item: dict[str, Tensor], side: int) -> Found:
 def collate(
     samples: Sequence[Sample], settings: Settings, *, masks: bool = False, points: bool = False
 ) -> tuple[Tensor, list[Target]]:
-    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N; if asked for, `masks` N×S×S, `keypoints` N×K×3.
+    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N.
 
-    `proposals` P×4 too, where the samples have them.
+    If asked for, `masks` N×S×S and `keypoints` N×K×3 too, and `proposals` P×4 where the samples have them.
 
     Crowds, what is marked difficult, and boxes without area teach nothing and are left out.
     """
@@ -169,7 +169,7 @@ def _target(sample: Sample, masks: bool, points: bool) -> Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, which count, and points N×K×3."""
+    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, which count, points N×K×3."""
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]

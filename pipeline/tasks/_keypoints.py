@@ -36,8 +36,8 @@ def similarity(found: Floats, true: Floats, boxes: Floats, areas: Floats) -> Flo
     found: N×K×2 · true: M×K×3 with visibility · boxes: M×4, areas: M, all in one image's pixels. Of a thing without
     labelled points, the points count that lie beyond its box three times as large.
     """
-    labelled = true[..., 2] > 0
-    known = labelled.any(axis=1)
+    labelled: NDArray[np.bool_] = np.asarray(true[..., 2] > 0)
+    known: NDArray[np.bool_] = np.asarray(labelled.any(axis=1))
     sides = boxes[:, 2:] - boxes[:, :2]
     low, high = boxes[:, None, :2] - sides[:, None], boxes[:, None, 2:] + sides[:, None]
     beyond = np.maximum(low - found[:, None], 0) + np.maximum(found[:, None] - high, 0)

@@ -9,9 +9,10 @@ import pytest
 
 from pipeline import sample
 from pipeline.augment import copies, ray
-from pipeline.sample import Sample, Shards
+from pipeline.sample import Facts, Sample, Shards
 
 POLICY: list[dict[str, dict[str, Any]]] = [{"rotation": {}}, {"noise": {"p": 1.0}}, {"mixup": {}}]
+FACTS = Facts("x", ("a", "b"), (), {}, (), (), {}, {})
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def stored(tmp_path: Path) -> Shards:
 
 def made(stored: Shards, folder: Path, count: int = 2) -> list[tuple[str, bytes, bytes]]:
     folder.mkdir()
-    copies.make(stored, count, POLICY, 2, folder)
+    copies.make(stored, count, POLICY, FACTS, folder)
     return [
         (item.id, item.pixels.tobytes(), np.asarray(item.label).tobytes()) for item in sample.split(folder, "copies")
     ]
@@ -77,4 +78,4 @@ def test_ray_writes_the_same_and_hands_on_errors(
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert made(stored, tmp_path / "parts") == whole
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        copies.make(stored, 2, POLICY, 2, tmp_path / "nowhere")
+        copies.make(stored, 2, POLICY, FACTS, tmp_path / "nowhere")

@@ -31,6 +31,7 @@ FACTS = Facts(
     (),
     {"1": [0.5], "3": [0.5] * 3},
     {"1": [0.25], "3": [0.25] * 3},
+    points=("nose", "tail"),
 )
 SMALL = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
 DETECTOR = {**SMALL, "stages": ["layer2", "layer3"], "width": 8, "head_width": 8, "proposals": 8, "samples": 8}
@@ -40,6 +41,11 @@ JOBS: dict[str, dict[str, Any]] = {
     "segmentation": {"architecture": "unet", "size": 32, "options": {"width": 4, "depth": 2}},
     "detection": {"architecture": "faster_rcnn", "size": 64, "options": DETECTOR},
     "instance_segmentation": {"architecture": "mask_rcnn", "size": 64, "options": {**DETECTOR, "mask_width": 8}},
+    "keypoint_detection": {
+        "architecture": "mask_rcnn",
+        "size": 64,
+        "options": {**DETECTOR, "keypoint_width": 8, "keypoint_layers": 1},
+    },
     "generation": {"architecture": "dcgan", "size": 32, "channels": 1, "options": {"width": 4, "latent": 8}},
 }
 

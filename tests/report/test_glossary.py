@@ -15,7 +15,7 @@ from pipeline.tasks._segmenter import LabelMap
 from pipeline.tasks.generation import Generated
 from pipeline.tasks.localization import Looked
 
-SETTINGS = Settings(("a", "b"), ("ground", "a"), (1, 1), 3, 128, (0.5,) * 3, (0.5,) * 3)
+SETTINGS = Settings(("a", "b"), ("ground", "a"), (1, 1), 3, 128, (0.5,) * 3, (0.5,) * 3, ("tip",))
 PIXELS = np.zeros((128, 128, 3), np.uint8)
 #: one thing of each of COCO's sizes
 BOXES = np.array([[0, 0, 8, 8], [0, 0, 64, 64], [0, 0, 128, 128]], np.float32)
@@ -26,11 +26,12 @@ SAMPLE = Sample(
     boxes=BOXES,
     labels=np.zeros(3, np.int64),
     crowd=np.zeros(3, np.bool_),
+    points=np.ones((3, 1, 3), np.float32),
     masks=[masks.encode(np.pad(np.ones((side, side), np.bool_), (0, 128 - side))) for side in (8, 64, 128)],
     semantic=PIXELS[..., 0],
 )
 SHARES = np.full(2, 0.5, np.float32)
-NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [])
+NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [], np.zeros((0, 1, 3)))
 #: an answer of each task; a new task's goes here
 PREDICTIONS: dict[str, Any] = {
     "classification": SHARES,
@@ -38,6 +39,7 @@ PREDICTIONS: dict[str, Any] = {
     "segmentation": LabelMap(np.zeros((4, 4), np.uint8), 2),
     "detection": NOTHING,
     "instance_segmentation": NOTHING,
+    "keypoint_detection": NOTHING,
     "generation": Generated(PIXELS),
 }
 
@@ -64,6 +66,8 @@ def test_a_metric_of_outlines_says_so_and_an_unknown_one_has_no_meaning() -> Non
     assert meaning("mask_AP75") != meaning("AP75")
     assert meaning("KID[lenet5]") == MEANINGS["KID"]
     assert meaning("mask_nonsense") is None
+    assert str(meaning("keypoint_AR20")).startswith(MEANINGS["AR"])
+    assert "key points" in str(meaning("keypoint_AP[a]"))
     assert meaning("AR300") == MEANINGS["AR"]
     assert meaning("AR_300") is None
     assert meaning("nonsense") is None

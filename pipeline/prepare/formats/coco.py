@@ -43,8 +43,9 @@ def read(
     with the word train, val, valid or test gives the split.
     images: the folder that `file_name` counts from; if left out, the json's own, else wherever the name is unique.
     masks: false reads no masks, points: false no key points, which are read where annotations have any; all categories
-    that have them must name them alike. COCO's own are in `annotations/person_keypoints_*.json`. semantic: true also makes label maps of the masks, with a class `background`
-    first; pixels of several classes count for nothing.
+    that have them must name them alike. COCO's own are in `annotations/person_keypoints_*.json`.
+    semantic: true also makes label maps of the masks, with a class `background` first; pixels of several classes count
+    for nothing.
     """
     tree = scan(path)
     chosen = _chosen(tree, annotations)

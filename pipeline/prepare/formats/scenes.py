@@ -1,4 +1,4 @@
-"""scenes: 1 to 6 digits over a photograph in 128×128 pixels, with boxes, masks, points and a label map, for dense tasks.
+"""scenes: 1 to 6 digits over a photograph in 128×128 pixels, with boxes, masks, points and label map, for dense tasks.
 
 Made from what scikit-learn carries, so no path is read; `_scenes.py` tells the sources and what no two splits share.
 A later digit covers an earlier one: masks are the visible pixels, a box is the smallest one around its mask.

@@ -38,7 +38,8 @@ def _dataset(name: str, facts: Facts) -> str:
     return (
         f"<h3>{escape(name)} <small>format {escape(facts.format)}</small></h3>"
         f'<p>{total:,} images: {counts}.</p><div class="shares">{shares}</div>'
-        f"{_classes(facts)}{semantic}{points}{_notices('Warnings', facts.warnings)}{_notices('Left out', facts.skipped)}"
+        f"{_classes(facts)}{semantic}{points}"
+        f"{_notices('Warnings', facts.warnings)}{_notices('Left out', facts.skipped)}"
     )
 
 

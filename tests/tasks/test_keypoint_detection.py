@@ -1,0 +1,160 @@
+"""Key points are scored as pycocotools scores them, and what has none neither helps nor harms.
+
+`data/coco_keypoints.json` holds images, detections and what pycocotools 2.0.11 made of them: things of two classes with
+COCO's 17 points, a third of these not labelled and a fifth of the things without any, 12 % crowds, scores in eighths and
+sixteenths (so that many are equal), an image without anything in it, and one with more than 20 detections of a class.
+Made by `COCOeval(truth, truth.loadRes(found), "keypoints")`, then `evaluate(); accumulate(); summarize()`; the area of
+a thing was that of its box, `AP[c]` is the mean of `eval["precision"][:, :, c, 0, 0]`.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.sample import Sample
+from pipeline.tasks import _keypoints, detection, keypoint_detection
+from pipeline.tasks._average_precision import RIGHT
+from pipeline.tasks._detection import Detector, Found
+from pipeline.tasks._images import GREEN
+from pipeline.tasks._learner import Settings
+from tests.tasks.test_detection import SIZE, found, sample
+
+GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
+NAMES = ("top", "left", "right")
+SETTINGS = Settings(("0", "1"), (), (1, 1), 3, 32, (0.5,) * 3, (0.25,) * 3, NAMES)
+BOX = [20, 40, 60, 80]
+#: in the box, all visible
+POINTS = np.array([[[40, 41, 2], [22, 60, 2], [58, 70, 2]]], np.float32)
+
+
+def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
+    return dataclasses.replace(sample([{"box": BOX, **marks}]), points=points)
+
+
+def answered(points: NDArray[Any], score: float = 1.0) -> Found:
+    """One detection, its points in pixels."""
+    places = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
+    return found([{"box": BOX, "score": score}], points=places)
+
+
+def verdicts(given: Sample, prediction: Found) -> tuple[list[int], float]:
+    row = keypoint_detection.rows(given, prediction)
+    return np.frombuffer(row["keypoint_verdicts"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
+
+
+def test_scores_are_those_of_pycocotools() -> None:
+    content = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    rows = []
+    for image in content["images"]:
+        height, width = image["size"]
+        there = np.array([item["points"] for item in image["true"]], np.float32).reshape(-1, 17, 3)
+        seen = np.array([item["points"] for item in image["found"]], np.float64).reshape(-1, 17, 2)
+        places = np.concatenate([seen / [width, height], np.ones((len(seen), 17, 1))], axis=2)
+        given = dataclasses.replace(sample(image["true"], (height, width)), points=there)
+        rows.append(keypoint_detection.rows(given, found(image["found"], (height, width), points=places)))
+    table = pa.Table.from_pylist(rows)
+    scores = keypoint_detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))
+    expected = {f"keypoint_{name}": value for name, value in content["scores"].items()}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-9)
+    extra = {name for name in scores if name.startswith("keypoint_")} - set(expected)
+    assert extra == {"keypoint_AR1", "keypoint_AR10"}
+    assert scores["mAP"] == detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))["mAP"]
+
+
+def test_a_worked_case() -> None:
+    """Of three points one is missed by 4 pixels, one not labelled: (e^(-16 / (2 · 1600 · 0.01)) + 1) / 2."""
+    points = POINTS.copy()
+    points[0, 2, 2] = 0
+    moved = points.copy()
+    moved[0, 0, 0] += 4
+    moved[0, 2, :2] = 99
+    overlap = _keypoints.similarity(
+        moved[..., :2].astype(float), points.astype(float), np.array([BOX], float), np.array([1600.0])
+    )
+    assert overlap[0, 0] == pytest.approx((np.exp(-0.5) + 1) / 2, abs=1e-12)
+    right = verdicts(true(points), answered(moved))[0]
+    assert right == [RIGHT] * 7 + [0] * 3  # from 0.50 to 0.80, of 0.803
+
+
+def test_points_decide_and_not_the_box() -> None:
+    assert verdicts(true(), answered(POINTS)) == ([RIGHT] * 10, 0)
+    assert verdicts(true(), answered(POINTS + np.float32(30))) == ([0] * 10, 2)  # the same box; one wrong, one missed
+
+
+def test_what_has_no_labelled_point_neither_helps_nor_harms() -> None:
+    nothing = true(np.zeros_like(POINTS))
+    assert verdicts(nothing, answered(POINTS)) == ([2] * 10, 0)
+    row = keypoint_detection.rows(nothing, answered(POINTS))
+    assert not any(row["keypoint_counted"])
+    assert row["counted"][0]  # its box does
+    hidden = POINTS.copy()
+    hidden[..., 2] = 1
+    assert verdicts(true(hidden), answered(POINTS)) == ([RIGHT] * 10, 0)
+
+
+def test_distance_is_measured_by_the_area_of_what_is_stored() -> None:
+    """An image that prepare scaled down has its points scaled too: its answers are as right as before."""
+    half = dataclasses.replace(true(), size=(2 * SIZE[0], 2 * SIZE[1]))
+    moved = POINTS.copy()
+    moved[0, :, 1] += 2
+    assert verdicts(half, answered(moved))[0] == verdicts(true(), answered(moved))[0]
+
+
+def test_collate_hands_on_the_points_of_what_teaches() -> None:
+    crowded = sample([{"box": [0, 0, 9, 9], "crowd": True}, {"box": BOX, "label": 1}])
+    both = np.concatenate([np.zeros_like(POINTS), POINTS])
+    empty = dataclasses.replace(sample([]), points=np.zeros((0, 3, 3), np.float32))
+    _, (target, nothing) = keypoint_detection.collate([dataclasses.replace(crowded, points=both), empty], SETTINGS)
+    assert target["keypoints"].dtype == torch.float32
+    np.testing.assert_array_equal(target["keypoints"], POINTS)
+    assert nothing["keypoints"].shape == (0, 3, 3)
+    assert "keypoints" not in detection.collate([empty], SETTINGS)[1][0]
+
+
+def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
+    class Network(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+            points = torch.tensor([[[8.0, 16, 1], [0, 32, 1], [4, 4, 1]]])
+            box = {
+                "boxes": torch.tensor([[0.0, 0, 16, 32]]),
+                "labels": torch.tensor([1]),
+                "scores": torch.tensor([0.5]),
+            }
+            return [box | {"keypoints": points, "keypoints_scores": torch.tensor([[3.0, -1, 2]])}]
+
+    (seen,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    np.testing.assert_array_equal(seen.places(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]])
+    assert seen.take(np.array([0, 0])).points.shape == (2, 3, 3)
+
+
+def test_answer_and_back() -> None:
+    asked = Sample("x", np.zeros((*SIZE, 3), np.uint8), label=0)
+    given = answered(POINTS)
+    said = json.loads(json.dumps(keypoint_detection.answer(asked, given, SETTINGS)))
+    assert list(said) == list(keypoint_detection.OUTPUT)
+    assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
+    back = keypoint_detection.prediction(asked, said, SETTINGS)
+    np.testing.assert_allclose(back.points, given.points)
+    none = found([], points=np.zeros((0, 3, 3)))
+    empty = keypoint_detection.answer(asked, none, SETTINGS)
+    assert empty["points"] == []
+    assert keypoint_detection.prediction(asked, empty, SETTINGS).points.shape == (0, 3, 3)
+
+
+def test_pictures_and_figures() -> None:
+    picture = keypoint_detection.draw(true(), answered(POINTS), SETTINGS)
+    x, y = (round(float(value) * 1.6) for value in POINTS[0, 1, :2])
+    assert tuple(picture[y, x + 3]) == GREEN  # a dot, with the true one in its middle
+    assert tuple(picture[y, x]) == (255, 214, 0)
+    asked = Sample("x", np.zeros((*SIZE, 3), np.uint8), label=0)
+    assert (keypoint_detection.draw(asked, answered(POINTS), SETTINGS) == GREEN).all(axis=2).any()
+    table = pa.Table.from_pylist([keypoint_detection.rows(true(), answered(POINTS))])
+    expected = [f"{name}{by}" for name in ("keypoint-precision-recall", "precision-recall") for by in ("", "-by-class")]
+    assert list(keypoint_detection.figures(table, SETTINGS)) == expected
