@@ -1,4 +1,4 @@
-"""Mask R-CNN is torchvision's, and learns outlines that lie where they should."""
+"""Mask R-CNN is torchvision's, learns outlines that lie where they should, and key points."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.models import detection as theirs
 
+from pipeline.count.layers import count
 from pipeline.models import faster_rcnn, mask_rcnn
 from pipeline.models._spec import Spec
 from tests.models.test_faster_rcnn import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
@@ -75,3 +76,84 @@ def test_the_mask_head_is_as_wide_and_deep_as_asked(width: int, layers: int) -> 
     network: Any = mask_rcnn.build(SPEC, **SMALL, mask_width=width, mask_layers=layers)
     assert [layer[0].out_channels for layer in network.roi_heads.mask_head] == [width] * layers
     assert network.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 5
+
+
+POINTS = Spec("keypoint_detection", 4, 3, SIDE, points=3)
+FEW: dict[str, Any] = {**SMALL, "keypoint_width": 8, "keypoint_layers": 2}
+
+
+def with_points(visibility: float = 2) -> list[dict[str, Tensor]]:
+    """The targets with three points each: at a corner of the box, in its middle, and one that is not labelled."""
+    targets = []
+    for target in TARGETS:
+        corners, visible = target["boxes"], torch.full((len(target["boxes"]), 1), visibility)
+        middle = (corners[:, :2] + corners[:, 2:]) / 2
+        points = [torch.cat([place, visible], 1) for place in (corners[:, 2:], middle)]
+        targets.append(target | {"keypoints": torch.stack([*points, torch.zeros(len(corners), 3)], 1)})
+    return targets
+
+
+def test_with_points_weights_have_torchvisions_names_shapes_and_number() -> None:
+    with torch.device("meta"):
+        spec = Spec("keypoint_detection", 1, 3, 800, points=17)
+        ours = mask_rcnn.build(spec, backbone_options={"depth": 50})
+        same_state(ours, theirs.keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None))
+        frozen = mask_rcnn.build(spec, backbone_options={"depth": 50}, frozen_norm=True)
+    published = theirs.KeypointRCNN_ResNet50_FPN_Weights.COCO_V1.value.meta["num_params"]
+    assert sum(value.numel() for value in frozen.parameters()) == published == 59_137_258
+
+
+def test_points_are_torchvisions() -> None:
+    def keypoint_rcnn(backbone: Any, **settings: Any) -> Any:
+        return theirs.KeypointRCNN(backbone, **settings, num_keypoints=3)
+
+    ours, other = pair(mask_rcnn, keypoint_rcnn, POINTS)
+    other.transform.postprocess = lambda found, *_: found
+    shifted = [target | {"labels": target["labels"] + 1} for target in with_points()]
+    torch.manual_seed(1)
+    expected = other.train()(list(images()), shifted)
+    torch.manual_seed(1)
+    losses = ours.train()(images(), with_points())
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+    assert losses["loss_keypoint"] > 1
+    with torch.no_grad():
+        expected, found = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, found, strict=True):
+        assert two["keypoints"].shape == (len(one["boxes"]), 3, 3)
+        assert len(one["boxes"])
+        for name in ("boxes", "keypoints", "keypoints_scores"):
+            torch.testing.assert_close(two[name], one[name])
+
+
+def test_points_have_a_loss_and_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    network = mask_rcnn.build(POINTS, **FEW)
+    losses = network.train()(images(), with_points())
+    assert set(losses) == LOSSES | {"loss_keypoint"}
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("targets", [with_points()[1:] * 2, with_points(0)], ids=["nothing there", "none labelled"])
+def test_a_batch_without_labelled_points_is_learnt_from_too(targets: list[dict[str, Tensor]]) -> None:
+    losses = mask_rcnn.build(POINTS, **FEW).train()(images(), targets)
+    sum(losses.values()).backward()
+    assert float(losses["loss_keypoint"].detach()) == 0
+    assert all(bool(value.detach().isfinite()) for value in losses.values())
+
+
+@pytest.mark.parametrize(("width", "layers"), [(8, 1), (4, 3)])
+def test_the_keypoint_head_is_as_wide_and_deep_as_asked(width: int, layers: int) -> None:
+    network: Any = mask_rcnn.build(POINTS, **SMALL, keypoint_width=width, keypoint_layers=layers)
+    assert [layer.out_channels for layer in network.roi_heads.keypoint_head[::2]] == [width] * layers
+    assert network.roi_heads.keypoint_predictor.out_channels == 3
+    assert not network.roi_heads.has_mask()
+
+
+def test_the_heat_maps_of_all_detections_are_counted() -> None:
+    """Two 3×3 convolutions of 8 channels on 14×14 cells, and 4×4 transposed ones to 3 points, of 100 detections."""
+    with torch.device("meta"):
+        small, more = (mask_rcnn.build(POINTS, **SMALL, keypoint_width=8, keypoint_layers=layers) for layers in (1, 2))
+    first, second = (count(network, 3, SIDE, mask_rcnn.trace).multiply_adds for network in (small, more))
+    assert second - first == 100 * 14 * 14 * 8 * 8 * 9
