@@ -146,7 +146,7 @@ def test_a_batch_without_labelled_points_is_learnt_from_too(targets: list[dict[s
 @pytest.mark.parametrize(("width", "layers"), [(8, 1), (4, 3)])
 def test_the_keypoint_head_is_as_wide_and_deep_as_asked(width: int, layers: int) -> None:
     network: Any = mask_rcnn.build(POINTS, **SMALL, keypoint_width=width, keypoint_layers=layers)
-    assert [layer.out_channels for layer in network.roi_heads.keypoint_head[::2]] == [width] * layers
+    assert [layer.out_channels for layer in list(network.roi_heads.keypoint_head)[::2]] == [width] * layers
     assert network.roi_heads.keypoint_predictor.out_channels == 3
     assert not network.roi_heads.has_mask()
 

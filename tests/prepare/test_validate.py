@@ -15,7 +15,7 @@ from pipeline.prepare.splits import draw
 from pipeline.prepare.validate import misfits
 from pipeline.sample import Classes, Sample, Shards
 
-CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"))
+CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"), ("head", "tail"))
 FULL = masks.encode(np.ones((20, 40), np.bool_))
 GOOD = Sample(
     id="1",
@@ -25,11 +25,16 @@ GOOD = Sample(
     labels=np.array([0, 1]),
     masks=[FULL, FULL],
     semantic=np.full((20, 40), 2, np.uint8),
+    points=np.array([[[40, 20, 2], [99, 99, 0]], [[1, 2, 1], [0, 0, 2]]], np.float32),
 )
 
 
 def boxes(*row: float) -> dict[str, Any]:
     return {"boxes": np.array([row, (1, 2, 3, 4)], np.float32)}
+
+
+def point(*values: float) -> dict[str, Any]:
+    return {"points": np.array([[(1, 2, 1), (0, 0, 0)], [(4, 4, 2), values]], np.float32)}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -57,6 +62,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "mask size": ({"masks": [FULL, b"132"]}, "mask 1: the runs cover 6 pixels, not 40×20"),
     "empty mask": ({"masks": [FULL, masks.encode(np.zeros((20, 40), np.uint8))]}, "mask 1 covers no pixel"),
     "mask count": ({"masks": [FULL]}, "2 labels, 1 masks"),
+    "point outside": (point(41, 2, 1), r"box 1: point tail \[41, 2, 1\] lies outside the 40×20 image"),
+    "point nan": (point(float("nan"), 2, 0), "no number"),
+    "visibility": (point(1, 2, 3), "none of the visibilities"),
+    "visibility nan": (point(1, 2, float("nan")), "none of the visibilities"),
+    "point shape": ({"points": np.zeros((2, 3, 3), np.float32)}, r"\(2, 3, 3\), not N×2×3"),
+    "point count": ({"points": np.zeros((1, 2, 3), np.float32)}, "2 labels, 2 masks, 1 points"),
     "void": ({"semantic": np.full((20, 40), 255, np.uint8)}, "ignore"),
 }
 
@@ -71,6 +82,7 @@ def test_misfits_are_told(name: str) -> None:
 def test_the_good_pass() -> None:
     assert list(misfits(GOOD, CLASSES)) == []
     nothing = replace(GOOD, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), masks=[])
+    nothing = replace(nothing, points=np.zeros((0, 2, 3), np.float32))
     assert list(misfits(nothing, CLASSES)) == []
 
 
@@ -91,6 +103,8 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.boxes is not None
     assert sample.semantic is not None
     assert sample.boxes.tolist() == [[0, 0, 5, 2.5], [2, 1, 4, 3]]
+    assert sample.points is not None
+    assert sample.points.tolist() == [[[10, 5, 2], [24.75, 24.75, 0]], [[0.25, 0.5, 1], [0, 0, 2]]]
     assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
     assert sample.masks is not None
     assert [masks.area(rle, (5, 10)) for rle in sample.masks] == [50, 0]

@@ -2,9 +2,9 @@
 
 `data/coco_keypoints.json` holds images, detections and what pycocotools 2.0.11 made of them: things of two classes
 with COCO's 17 points, a third of these not labelled and a fifth of the things without any, 12 % crowds, scores in
-eighths and sixteenths (so that many are equal), an image without anything in it, and one with more than 20 detections of a class.
-Made by `COCOeval(truth, truth.loadRes(found), "keypoints")`, then `evaluate(); accumulate(); summarize()`; the area of
-a thing was that of its box, `AP[c]` is the mean of `eval["precision"][:, :, c, 0, 0]`.
+eighths and sixteenths (so that many are equal), an image without anything in it, and one with more than 20 detections
+of a class. Made by `COCOeval(truth, truth.loadRes(found), "keypoints")`, then `evaluate(); accumulate(); summarize()`;
+the area of a thing was that of its box, `AP[c]` is the mean of `eval["precision"][:, :, c, 0, 0]`.
 """
 
 import dataclasses
