@@ -147,6 +147,14 @@ def thing(**changes: Any) -> Json:
     return content(annotations=[{**ANNOTATION, **changes}])
 
 
+def pose(keypoints: Any, *names: list[str]) -> Json:
+    """One cat, whose points are named; one list of names a category."""
+    ears = list(names) or [["left_ear", "right_ear"], []]
+    categories = zip(({"id": 1, "name": "cat"}, {"id": 7, "name": "dog"}), ears, strict=True)
+    named = [{**category, **({"keypoints": given} if given else {})} for category, given in categories]
+    return thing(keypoints=keypoints) | {"categories": named}
+
+
 REFUSED: dict[str, tuple[Json | str, str]] = {
     "no json": ("{", r"all\.json: no valid JSON"),
     "key twice": (
@@ -180,6 +188,10 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "polygon's nan": (thing(segmentation=[[1, 2, 3, 4, 5, float("inf")]]), "finite numbers"),
     "run of less than nothing": (thing(segmentation={"counts": [8, -1, 65], "size": [8, 9]}), "no whole number from 0"),
     "run lengths": (thing(segmentation={"counts": "04", "size": [8, 9]}), "cover 4 pixels, not 9×8"),
+    "names of points": (content(categories=[{"id": 1, "name": "cat", "keypoints": ["a", "a"]}]), "no different names"),
+    "few points": (pose([1, 1, 2]), r"annotation 1 \(images/a.png\): keypoints .* 2 points. Give 6 numbers"),
+    "visibility": (pose([1, 1, 2, 3, 3, 4]), "visibility 4 is none of 0, 1 and 2"),
+    "points' nan": (pose([1, 1, 2, 3, float("nan"), 2]), "keypoints .*nan.* are not x, y and visibility"),
     "their size": (thing(segmentation={"counts": "0X2", "size": [9, 8]}), r"size \[9, 8\]"),
 }
 
@@ -193,6 +205,57 @@ def test_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError("\n".join(told))
     assert "images/a.png" not in {sample.id for sample in samples} or name == "no such image"
+
+
+def test_key_points(tmp_path: Path) -> None:
+    """A thing that is given none has none that is labelled; so have those of a category without."""
+    value = pose([2, 1, 2, 5.5, 3, 1])
+    value["annotations"] += [{**ANNOTATION, "id": 2}, {**ANNOTATION, "id": 3, "category_id": 7, "keypoints": [0] * 6}]
+    lay(tmp_path, value)
+    classes, (first, second), _ = listing(tmp_path)
+    assert classes.points == ("left_ear", "right_ear")
+    assert first.points is not None
+    assert first.points.tolist() == [[[2, 1, 2], [5.5, 3, 1]], [[0] * 3] * 2, [[0] * 3] * 2]
+    assert second.points is not None
+    assert second.points.shape == (0, 2, 3)
+    classes, (first, _), _ = listing(tmp_path, points=False)
+    assert (classes.points, first.points) == ((), None)
+    value["annotations"] = value["annotations"][1:2]
+    lay(tmp_path, value)
+    assert listing(tmp_path)[0].points == ()  # names alone are no annotation
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (([], []), "found no category"),
+        ((["a", "b"], ["b", "a"]), r"category 1 \(a, b\) and .*category 7 \(b, a\)"),
+    ],
+)
+def test_categories_must_name_points_alike(names: Any, told: str, tmp_path: Path) -> None:
+    lay(tmp_path, pose([2, 1, 2, 5, 3, 1], *names))
+    with pytest.raises(UserError, match=f"{told}.*points: false"):
+        listing(tmp_path)
+    assert listing(tmp_path, points=False)[1]
+
+
+def test_prepared_points_have_their_names_and_the_size_of_the_image(tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(9)]
+    things = [{**ANNOTATION, "id": number, "image_id": number, "keypoints": [4, 2, 2, 8, 6, 1]} for number in range(9)]
+    lay(tmp_path / "data/raw/mine", pose(None) | {"images": images, "annotations": things})
+    for number in range(9):
+        picture(tmp_path / "data/raw/mine", f"images/{number}.png", 80 + number, 80)
+    settings = Dataset(format="coco", path="data/raw/mine", max_side=40, options={"masks": False})
+    run(Params(datasets={"mine": settings}, jobs={}), tmp_path)
+    path = tmp_path / "data/prepared/mine"
+    known, item = facts(path), split(path, "train")[0]
+    assert (known.points, "points" in known.fields) == (("left_ear", "right_ear"), True)
+    assert item.points is not None
+    assert item.size is not None
+    height, width = item.pixels.shape[:2]
+    expected = np.array([[4, 2, 2], [8, 6, 1]]) * [width / item.size[1], height / item.size[0], 1]
+    np.testing.assert_allclose(item.points[0], expected, rtol=1e-6)
+    assert max(height, width) == 40
 
 
 def test_one_name_in_two_folders(tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def test_boxes_masks_and_label_map_agree() -> None:
             assert mask[:, x_max - 1].any()
 
 
+def test_points_are_the_ends_of_the_whole_stroke() -> None:
+    """A digit's own scene, without those drawn after it, would end where its points are: in centres of pixels."""
+    hidden = 0
+    for scene in some():
+        for thing in scene.things:
+            points, rows, columns = thing.points, *np.nonzero(thing.mask)
+            places = np.floor(points[:, :2]).astype(int)
+            np.testing.assert_array_equal(points[:, :2] - places, 0.5)
+            seen = thing.mask[places[:, 1], places[:, 0]]
+            np.testing.assert_array_equal(points[:, 2], np.where(seen, 2, 1))
+            ends = np.array([places[0, 1], places[1, 1], places[2, 0], places[3, 0]])
+            visible = np.array([rows.min(), rows.max(), columns.min(), columns.max()])
+            assert (ends[[0, 2]] <= visible[[0, 2]]).all()
+            assert (ends[[1, 3]] >= visible[[1, 3]]).all()
+            if thing.mask.sum() == thing.whole:
+                np.testing.assert_array_equal(ends, visible)
+                assert seen.all()
+            hidden += int((~seen).sum())
+    assert hidden > 5, "some are covered"
+
+
 def test_one_to_six_digits_most_of_them_visible() -> None:
     assert {len(scene.things) for scene in some()} == {1, 2, 3, 4, 5, 6}
     things = [thing for scene in some() for thing in scene.things]
@@ -99,9 +120,15 @@ def test_the_bytes_are_the_known_ones() -> None:
     assert hasher.hexdigest()[:16] == "f37659337c468ad7"
 
 
+def test_points_are_stored_with_their_things() -> None:
+    for sample, scene in zip(samples(**FEW), some(), strict=True):
+        assert sample.points is not None
+        np.testing.assert_array_equal(sample.points, [thing.points for thing in scene.things])
+
+
 def test_scenes_have_what_every_dense_task_needs() -> None:
     classes, *_ = scenes.read(None, train=1, val=1, test=1)
-    assert classes == Classes(tuple("0123456789"), ("background", *"0123456789"))
+    assert classes == Classes(tuple("0123456789"), ("background", *"0123456789"), ("top", "bottom", "left", "right"))
     (first, *others) = samples(train=1, val=1, test=1)
     assert [sample.split for sample in (first, *others)] == ["train", "val", "test"]
     assert first.id == "scenes/train/0000"
