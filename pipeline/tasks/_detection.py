@@ -157,8 +157,7 @@ def _target(sample: Sample, masks: bool, points: bool) -> Target:
     }
     if sample.proposals is not None:
         target["proposals"] = torch.from_numpy(sample.proposals.astype(np.float32))
-    if points:
-        assert truth.points is not None
+    if points and truth.points is not None:  # an image only asked about has none
         target["keypoints"] = torch.from_numpy(truth.points[kept].astype(np.float32))
     if masks:
         size = sample.pixels.shape[:2]

@@ -116,6 +116,8 @@ def test_collate_hands_on_the_points_of_what_teaches() -> None:
     np.testing.assert_array_equal(target["keypoints"], POINTS)
     assert nothing["keypoints"].shape == (0, 3, 3)
     assert "keypoints" not in detection.collate([empty], SETTINGS)[1][0]
+    asked = Sample("x", np.zeros((*SIZE, 3), np.uint8))
+    assert "keypoints" not in keypoint_detection.collate([asked], SETTINGS)[1][0]
 
 
 def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
