@@ -22,7 +22,8 @@ def pointed(points: NDArray[Any] = CORNERS, **changes: Any) -> Sample:
     return dataclasses.replace(marked(**changes), points=points.astype(np.float32))
 
 
-def changed(transform: str, seed: int, sample: Sample, other: Sample | None = None, **options: Any) -> Sample:
+def changed(transform: str, seed: int, sample: Sample, other: Sample | None = None, **options: Any) -> Any:
+    """The changed sample; not None are its points."""
     result = Policy([{transform: options}], points=NAMES)(sample, seed, lambda _: other or sample)
     assert result.points is not None
     assert result.points.dtype == np.float32
@@ -101,7 +102,7 @@ def test_points_are_of_those_that_are_left() -> None:
     points = np.array([[[2, 2, 2]], [[25, 25, 2]]], np.float32)
     two = Sample("x", marked().pixels, boxes=boxes, labels=np.array([5, 6]), points=points)
     for name in ("shift", "elastic"):
-        strong = {"limit": 0.4} if name == "shift" else {"std": 12.0}
+        strong: dict[str, Any] = {"limit": 0.4} if name == "shift" else {"std": 12.0}
         counts = set()
         for seed in range(20):
             result = changed(name, seed, two, p=1.0, **strong)

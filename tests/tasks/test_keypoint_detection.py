@@ -133,7 +133,7 @@ def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
 
     (seen,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     np.testing.assert_array_equal(seen.places(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]])
-    assert seen.take(np.array([0, 0])).points.shape == (2, 3, 3)
+    assert seen.take(np.array([0, 0])).places(1, 1).shape == (2, 3, 3)
 
 
 def test_answer_and_back() -> None:
@@ -143,11 +143,11 @@ def test_answer_and_back() -> None:
     assert list(said) == list(keypoint_detection.OUTPUT)
     assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
     back = keypoint_detection.prediction(asked, said, SETTINGS)
-    np.testing.assert_allclose(back.points, given.points)
+    np.testing.assert_allclose(back.places(1, 1), given.places(1, 1))
     none = found([], points=np.zeros((0, 3, 3)))
     empty = keypoint_detection.answer(asked, none, SETTINGS)
     assert empty["points"] == []
-    assert keypoint_detection.prediction(asked, empty, SETTINGS).points.shape == (0, 3, 3)
+    assert keypoint_detection.prediction(asked, empty, SETTINGS).places(1, 1).shape == (0, 3, 3)
 
 
 def test_pictures_and_figures() -> None:
