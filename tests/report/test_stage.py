@@ -10,7 +10,9 @@ from pipeline.params import Params
 from pipeline.report import stage
 from pipeline.report._charts import Axis, Point, frontier, labels
 from pipeline.report.results import read
+from pipeline.report.sections import data
 from pipeline.report.sections.leaderboard import UNSETTLED
+from pipeline.sample import Facts
 from pipeline.store import read_json, write_json
 from tests.report import fabricate
 
@@ -202,3 +204,8 @@ def test_frontier_holds_what_nothing_cheaper_beats() -> None:
     points = [Point(name, x, y, None, None) for name, x, y in (("a", 1, 5), ("b", 2, 4), ("c", 3, 6), ("d", 3, 3))]
     assert [point.name for point in frontier(points, higher_is_better=True)] == ["a", "c"]
     assert [point.name for point in frontier(points, higher_is_better=False)] == ["a", "b", "d"]
+
+
+def test_the_points_of_a_thing_are_named() -> None:
+    facts = Facts("coco", ("person",), (), {"train": 1}, (1,), ("points",), {}, {}, points=("left eye", "<nose>"))
+    assert "Points of a thing: left eye, &lt;nose&gt;." in data._dataset("people", facts)

@@ -160,3 +160,9 @@ def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -
     with pytest.raises(UserError, match="bad failed: the loss is not finite"):
         stage.run_chosen(params, root, [])
     assert support.orders(root, params)["good"].model.is_dir()
+
+
+def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
+    root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
+    with pytest.raises(UserError, match=r"jobs\.a\.dataset: digits has no boxes, labels, points, which keypoint_detec"):
+        stage.orders(params, root)
