@@ -307,10 +307,9 @@ def test_what_does_not_decide_a_result_is_a_setting() -> None:
 
 def test_the_shipped_file_is_valid_with_every_roster(tmp_path: Path) -> None:
     shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    assert read(tmp_path, shipped).selected()
-    assert {job.task for job in read(tmp_path, shipped).jobs.values()} == {
-        job.task for job in read(tmp_path, shipped).selected().values()
-    }
+    every, selected = read(tmp_path, shipped).jobs, read(tmp_path, shipped).selected()
+    tasks = {job.task for job in every.values()} - {job.task for job in selected.values()}
+    assert tasks == {"keypoint_detection"}, "core has all others; mask_rcnn's other head would take four minutes more"
 
 
 def test_reading_imports_nothing_that_takes_seconds() -> None:
