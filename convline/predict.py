@@ -1,7 +1,7 @@
 """`convline predict MODEL PATH…`: what a trained model says of images, as `evaluate` would have shown them to it.
 
-An image is read upright and as RGB and stored at the dataset's `max_side` before it is scaled to the network's size,
-as prepare and evaluate do. Answers are those of the task's served models, boxes and masks in pixels of the image.
+An image is read upright and as RGB, and scaled to the dataset's `max_side` before it is to the network's size, as
+prepare and evaluate do. Answers are those of the task's served models, boxes and masks in pixels of the image.
 """
 
 import argparse
@@ -14,13 +14,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline import images, params, plugins, store
+from pipeline import images, plugins, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.models import _stored
-from pipeline.params import Dataset
-from pipeline.prepare.entries import scaled
-from pipeline.sample import Sample
+from pipeline.sample import Sample, resized
 from pipeline.tasks._learner import Settings
 
 ANSWERS = "predictions.jsonl"
@@ -30,7 +28,7 @@ Given = Iterator[tuple[str, Sample | images.ImageError]]
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Answer every image; the exit code is 1 where one could not be read."""
-    folder, max_side = find(root, arguments.model)
+    folder = find(root, arguments.model)
     given = opened(arguments.paths) if arguments.paths else None
     store.verify(folder)
     learner, description = _stored.load(folder)
@@ -48,12 +46,11 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
             print(f"{name}: {item}", file=sys.stderr)
             _write(lines, {"image": name, "error": str(item)})
             continue
-        stored = scaled(item, max_side)
-        (prediction,) = ask([stored])
+        (prediction,) = ask([item])
         _write(lines, {"image": name, **task.answer(item, prediction, learner.settings)})
         if out is not None:
-            unknown = Sample(stored.id, stored.image)
-            picture = task.draw(unknown, prediction, learner.settings)
+            stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
+            picture = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
             store.write_bytes(out / f"{name}.png", images.encode_png(picture))
     if out is not None:
         lines.close()
@@ -61,11 +58,10 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     return 1 if failed else 0
 
 
-def find(root: Path, name: str) -> tuple[Path, int]:
-    """Where a job's model lies, or a registered model's champion, and the `max_side` of its dataset."""
-    known = params.read(root / params.FILE)
+def find(root: Path, name: str) -> Path:
+    """Where a job's model lies, or a registered model's champion."""
     registered = store.read_json(root / "reports/registered.json", {})
-    folder, job = root / "models" / name, name
+    folder = root / "models" / name
     if not folder.is_dir() and name in registered:
         job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
         places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
@@ -76,8 +72,7 @@ def find(root: Path, name: str) -> tuple[Path, int]:
     elif not folder.is_dir():
         there = {path.name for path in (root / "models").glob("*") if path.is_dir()}
         raise UserError(f"{plugins.unknown('model', name, there | set(registered))} `make repro` trains the roster.")
-    dataset = known.datasets.get(known.jobs[job].dataset) if job in known.jobs else None
-    return folder, (dataset or Dataset(format="none")).max_side
+    return folder
 
 
 def opened(paths: list[Path]) -> Given:

@@ -101,9 +101,18 @@ def _detection(dataset: str, seen: Seen) -> Jobs:
 
 
 def _instance_segmentation(dataset: str, seen: Seen) -> Jobs:
-    """Starts from the detector of the same data."""
+    return {"mask_rcnn": _more(dataset, seen, mask_width=64, mask_layers=2)}
+
+
+def _keypoint_detection(dataset: str, seen: Seen) -> Jobs:
+    head = _more(dataset, seen, keypoint_width=64, keypoint_layers=3)
+    return {"mask_rcnn-points": {"architecture": "mask_rcnn", **head}}
+
+
+def _more(dataset: str, seen: Seen, **head: int) -> dict[str, Any]:
+    """A detector with another head, which starts from the detector of the same data."""
     run = {"epochs": seen.epochs(2000, 15), **_boxes(seen), "pretrained": {"job": f"{dataset}-faster_rcnn"}}
-    return {"mask_rcnn": {**run, "options": {**DETECTOR, **_anchors(seen), "mask_width": 64, "mask_layers": 2}}}
+    return {**run, "options": {**DETECTOR, **_anchors(seen), **head}}
 
 
 def _side(seen: Seen) -> int:
@@ -124,5 +133,6 @@ RECIPES: dict[str, Callable[[str, Seen], Jobs]] = {
     "classification": _classification,
     "detection": _detection,
     "instance_segmentation": _instance_segmentation,
+    "keypoint_detection": _keypoint_detection,
     "segmentation": _segmentation,
 }

@@ -103,6 +103,13 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
 
 
+def bounded(pixels: NDArray[np.uint8], longest: int) -> tuple[int, int]:
+    """The image's height and width, or smaller ones in that proportion of which the longer is `longest`."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool = True) -> NDArray[np.uint8]:
     """Scale to height×width: antialiased bilinear, or nearest for ids."""
     if pixels.shape[:2] == (height, width):

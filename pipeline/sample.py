@@ -87,8 +87,8 @@ class Facts:
     """dataset.json: what stages after prepare know of a dataset without opening its shards.
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
-    has · points: names of the points of a thing · mean, std: of the train pixels in 0..1, by number of channels
-    (`"1"`, `"3"`).
+    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · points: names of the points of
+    a thing · max_side: longer side in pixels that an image is stored at, at most.
     """
 
     format: str
@@ -102,6 +102,7 @@ class Facts:
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    max_side: int = 1024
 
 
 def facts(path: Path) -> Facts:

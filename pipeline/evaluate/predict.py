@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from pipeline import plugins, sample
+from pipeline import images, plugins, sample
 from pipeline.sample import Sample
 from pipeline.tasks._learner import Learner
 
@@ -16,7 +16,7 @@ Predict = Callable[[Sequence[Sample]], Sequence[Any]]
 
 
 def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
-    """A function from stored samples to predictions: scaled to the model's size, batched, without gradient.
+    """A function from samples to predictions: scaled as prepare does, then to the model's size; without gradient.
 
     Derived fields that the model looks at are computed where a sample comes without.
     """
@@ -26,10 +26,12 @@ def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
 
     @torch.inference_mode()
     def predict(samples: Sequence[Sample]) -> Sequence[Any]:
-        whole = [_whole(item, fields) for item in samples]
+        shapes = [images.bounded(item.pixels, settings.max_side) for item in samples]
+        stored = [sample.resized(item, *shape) for item, shape in zip(samples, shapes, strict=True)]
+        whole = [_whole(item, fields) for item in stored]
         scaled = [sample.resized(item, settings.size, settings.size) for item in whole]
-        images, known = module.collate(scaled, settings)
-        predictions: Sequence[Any] = learner.ask(images.to(device), known)
+        batch, known = module.collate(scaled, settings)
+        predictions: Sequence[Any] = learner.ask(batch.to(device), known)
         return predictions
 
     return predict

@@ -50,6 +50,7 @@ def settings(job: Job, facts: Facts) -> Settings:
         mean=mean,
         std=std,
         points=facts.points,
+        max_side=facts.max_side,
     )
 
 

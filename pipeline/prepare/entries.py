@@ -108,19 +108,12 @@ def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], st
     warnings = [Fault(where, f"{outside} boxes reach outside the image and were cut", warning=True)] if outside else []
     sample = replace(sample, size=sample.size or (pixels.shape[0], pixels.shape[1]))
     if max(pixels.shape) > max_side:
-        sample = scaled(sample, max_side)
+        sample = resized(sample, *images.bounded(pixels, max_side))
         if min(sample.pixels.shape[:2]) < MIN_SIDE:
             return Loaded([Fault(where, f"so long and thin that max_side {max_side} leaves a line. Crop it.")])
         if lost := sum(masks.area(rle) == 0 for rle in sample.masks or ()):
             warnings.append(Fault(where, f"{lost} masks are lost at max_side {max_side}", warning=True))
     return Loaded(warnings, _with_entry(sample, where))
-
-
-def scaled(sample: Sample, max_side: int) -> Sample:
-    """The sample at the size that is stored: its longer side at most `max_side`."""
-    height, width = sample.pixels.shape[:2]
-    scale = min(1.0, max_side / max(height, width))
-    return resized(sample, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:

@@ -33,7 +33,7 @@ def make(path: Path, dataset: Dataset, root: Path) -> None:
         for number, rows in enumerate(_shards([entry for entry in entries if entry.split == split])):
             copy_rows(stored, rows, path / f"{split}-{number:05d}.arrow")
     spool.unlink()
-    write_json(path / "dataset.json", asdict(_facts(dataset.format, classes, entries, findings)))
+    write_json(path / "dataset.json", asdict(_facts(dataset, classes, entries, findings)))
 
 
 def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Findings) -> list[Entry]:
@@ -76,12 +76,12 @@ def _shards(entries: list[Entry]) -> Iterator[list[int]]:
     yield rows
 
 
-def _facts(format: str, classes: Classes, entries: list[Entry], findings: Findings) -> Facts:
+def _facts(dataset: Dataset, classes: Classes, entries: list[Entry], findings: Findings) -> Facts:
     counts = Counter(str(entry.split) for entry in entries)
     common = frozenset.intersection(*(entry.fields for entry in entries))
     mean, std = traits.mean_std(entry.moments for entry in entries if entry.split == "train")
     return Facts(
-        format=format,
+        format=dataset.format,
         classes=classes.things,
         semantic_classes=classes.semantic,
         counts={split: counts[split] for split in SPLITS},
@@ -92,4 +92,5 @@ def _facts(format: str, classes: Classes, entries: list[Entry], findings: Findin
         warnings=tuple(str(fault) for fault in findings.warnings),
         skipped=tuple(str(fault) for fault in findings.faults),
         points=classes.points,
+        max_side=dataset.max_side,
     )

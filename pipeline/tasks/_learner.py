@@ -39,7 +39,8 @@ class Settings:
     """What a learner knows besides its network: the classes, and how images become numbers.
 
     class_counts: train samples by class · mean, std: by channel, of pixels in 0..1 ·
-    points: names of the points of a thing.
+    points: names of the points of a thing · max_side: larger images are scaled to it before they are to `size`, as the
+    stored ones were.
     """
 
     classes: tuple[str, ...]
@@ -50,6 +51,7 @@ class Settings:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     points: tuple[str, ...] = ()
+    max_side: int = 1024
 
 
 class Learner(nn.Module):

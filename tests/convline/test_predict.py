@@ -116,8 +116,9 @@ def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
     found = answers(capsys.readouterr().out)
     assert [record["image"] for record in found] == [item.id.removeprefix("test/") for item in stored]
     np.testing.assert_allclose([record["probabilities"] for record in found], expected, rtol=1e-5)
-    direct = predictor(learner, "classification")([sample.Sample("x", images.decode(first), label=0)])
-    assert np.abs(direct[0] - expected[0]).max() > 1e-5  # the control: without max_side it is another image
+    small = sample.resized(sample.Sample("x", images.decode(first), label=0), 8, 8)
+    direct = predictor(learner, "classification")([small])
+    assert np.abs(direct[0] - expected[0]).max() > 1e-5  # the control: scaled at once it is another image
 
 
 def test_boxes_are_in_pixels_of_the_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,8 +80,26 @@ def test_more_images_take_fewer_epochs() -> None:
     assert epochs == [30, 30, 20, 4]
 
 
-def test_the_mask_job_starts_from_the_detector_of_the_same_dataset() -> None:
-    jobs = suggest.jobs("cells", ["detection", "instance_segmentation"], seen())
-    assert jobs["cells-mask_rcnn"]["pretrained"] == {"job": "cells-faster_rcnn"}
+def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
+    jobs = suggest.jobs("cells", ["detection", "instance_segmentation", "keypoint_detection"], seen())
+    heads = ["cells-mask_rcnn", "cells-mask_rcnn-points"]
+    assert [jobs[name]["pretrained"] for name in heads] == [{"job": "cells-faster_rcnn"}] * 2
     known = params.Params.model_validate({"datasets": {"cells": {"format": "coco"}}, "jobs": jobs})
-    assert list(known.selected()) == ["cells-faster_rcnn", "cells-mask_rcnn"]
+    assert list(known.selected()) == ["cells-faster_rcnn", *heads]
+    assert {known.jobs[name].architecture for name in heads} == {"mask_rcnn"}
+
+
+def test_a_job_for_points_learns_a_step() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    points = np.array([[[12, 14, 2], [30, 40, 1]]], np.float32)
+    one = sample.Sample(
+        "a", pixels, boxes=np.array([[8.0, 8, 40, 48]], np.float32), labels=np.zeros(1, np.int64), points=points
+    )
+    level = {"3": [0.5] * 3}
+    facts = Facts("coco", ("a",), (), {}, (1,), (), level, level, points=("top", "end"))
+    (settings,) = suggest.jobs("mine", ["keypoint_detection"], seen()).values()
+    job = Job.model_validate(settings)
+    learner = _stored.build(_stored.describe(job, facts))
+    task = plugins.load("tasks", job.task)
+    losses = learner(*task.collate([sample.resized(one, job.size, job.size)], learner.settings))
+    assert torch.isfinite(losses["loss_keypoint"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluate import predict, speed
 from pipeline.models._stored import build
-from pipeline.sample import Sample
+from pipeline.sample import Sample, resized
 from pipeline.tasks._learner import Learner
 
 SIDE, CLASSES = 8, ("a", "b", "c")
@@ -60,6 +60,14 @@ def test_images_are_scaled_to_the_models_size(learner: Learner) -> None:
     first, *others = predict.predictor(learner, "classification")(plain)
     for other in others:
         np.testing.assert_allclose(other, first, rtol=1e-5)
+
+
+def test_a_large_image_is_first_scaled_as_prepare_stored_it(learner: Learner) -> None:
+    large = Sample("l", np.random.default_rng(1).integers(0, 256, (1536, 1400, 3), dtype=np.uint8), label=0)
+    answer = predict.predictor(learner, "classification")
+    whole, kept, at_once = answer([large, resized(large, 1024, 933), resized(large, SIDE, SIDE)])
+    np.testing.assert_array_equal(whole, kept)
+    assert np.abs(whole - at_once).max() > 1e-6  # the control
 
 
 def test_no_gradient_is_kept(learner: Learner) -> None:

@@ -39,7 +39,7 @@ from pipeline.models import _stored
 from pipeline.params import Job, Params
 from pipeline.register import stage as register_stage
 from pipeline.register import versions
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.train import stage as train_stage
 from tests import support
 
@@ -90,7 +90,8 @@ def every_task(tmp_path_factory: pytest.TempPathFactory) -> Every:
         for source in known[name].sources.values():
             need(source)
 
-    first = {task: next(name for name, job in known.items() if job.core and job.task == task) for task in TASKS}
+    order = sorted(known, key=lambda name: not known[name].core)
+    first = {task: next(name for name in order if known[name].task == task) for task in TASKS}
     for name in first.values():
         need(name)
     root = tmp_path_factory.mktemp("every_task")
@@ -216,8 +217,8 @@ def test_requests_in_threads_do_not_see_each_other(tmp_path: Path) -> None:
     options: dict[str, Any] = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 8}, "width": 16}
     job = Job(task="localization", architecture="cam", dataset="x", size=32, epochs=0, options=options)
     level = {"1": [0.5], "3": [0.5] * 3}
-    known = SimpleNamespace(classes=("a", "b"), semantic_classes=(), class_counts=(1, 1), mean=level, std=level)
-    description = _stored.describe(job, known)  # type: ignore[arg-type]
+    known = Facts("x", ("a", "b"), (), {}, (1, 1), (), level, level)
+    description = _stored.describe(job, known)
     _stored.save(tmp_path, _stored.build(description), description)
     predictor = Predictor()
     predictor.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
