@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
             print(f"{name}: {item}", file=sys.stderr)
             _write(lines, {"image": name, "error": str(item)})
             continue
-        (prediction,) = ask([item])
+        stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
+        (prediction,) = ask([stored])
         _write(lines, {"image": name, **task.answer(item, prediction, learner.settings)})
         if out is not None:
-            stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
             picture = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
             store.write_bytes(out / f"{name}.png", images.encode_png(picture))
     if out is not None:

@@ -110,6 +110,11 @@ def bounded(pixels: NDArray[np.uint8], longest: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def spread(number: int, most: int) -> NDArray[np.int64]:
+    """Places of at most so many among a number of images, evenly from the first to the last."""
+    return np.linspace(0, number - 1, min(most, number)).astype(np.int64)
+
+
 def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool = True) -> NDArray[np.uint8]:
     """Scale to height×width: antialiased bilinear, or nearest for ids."""
     if pixels.shape[:2] == (height, width):

@@ -48,9 +48,11 @@ def _chosen(sample: Sample, places: NDArray[np.int64]) -> dict[str, Any]:
     return {name: value[places] for name, value in values.items() if value is not None}
 
 
-def within(points: NDArray[np.float32], pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """N×K×3 points, of which those outside the image are no longer labelled, at 0."""
-    height, width = pixels.shape[:2]
+def moved(sample: Sample, places: NDArray[Any]) -> NDArray[np.float32]:
+    """The sample's points at N×K×2 new places; those outside the image are no longer labelled, at 0."""
+    assert sample.points is not None
+    points = np.concatenate([places, sample.points[..., 2:]], axis=2).astype(np.float32)
+    height, width = sample.pixels.shape[:2]
     inside = ((points[..., :2] >= 0) & (points[..., :2] <= (width, height))).all(axis=2)
     return np.where((inside & (points[..., 2] > 0))[..., None], points, np.float32(0))
 

@@ -55,9 +55,8 @@ class Library:
         result = self._compose(**{name: value for name, value in given.items() if value is not None})
         changes: dict[str, Any] = {"image": result["image"]}
         if sample.points is not None:
-            places = np.asarray(result["keypoints"], np.float32).reshape(*sample.points.shape[:2], 2)
-            points = np.concatenate([places, sample.points[..., 2:]], axis=2)
-            sample = dataclasses.replace(sample, points=fields.within(points, sample.pixels))
+            points = np.asarray(result["keypoints"], np.float32).reshape(*sample.points.shape[:2], 2)
+            sample = dataclasses.replace(sample, points=fields.moved(sample, points))
         changes |= {field: result[name] for name, field in _MAPS.items() if name in result}
         moved = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
         places = np.asarray(result["places"], np.int64)

@@ -28,7 +28,7 @@ DOT = 3
 def sheet(stored: Sequence[Sample], settings: Settings, facts: Facts) -> NDArray[np.uint8]:
     """Evenly chosen images, a row each."""
     change, tiles = Policy(settings, len(facts.classes), facts.points), []
-    for place in np.linspace(0, len(stored) - 1, min(ROWS, len(stored))).astype(int):
+    for place in images.spread(len(stored), ROWS):
         original = _enlarged(stored[int(place)])
         side = original.pixels.shape[0]
 

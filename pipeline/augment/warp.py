@@ -59,9 +59,9 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
     if sample.proposals is not None:
         changes["proposals"], _ = _boxes(sample.proposals, matrix, sample.pixels)
     if sample.points is not None:
-        points = np.concatenate([_moved(sample.points[..., :2], matrix), sample.points[..., 2:]], axis=2)
+        points = fields.moved(sample, _moved(sample.points[..., :2], matrix))
         points = points[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else points
-        sample = dataclasses.replace(sample, points=fields.within(points.astype(np.float32), sample.pixels))
+        sample = dataclasses.replace(sample, points=points)
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]

@@ -7,11 +7,11 @@ or grow from layer to layer.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from pipeline import plugins, sample
+from pipeline.images import spread
 from pipeline.models import _stored
 from pipeline.params import Job
 from pipeline.seeds import seed_of
@@ -26,7 +26,7 @@ def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
     before: at the weights that the job's seed drew · after: at the stored ones.
     """
     stored = sample.split(prepared, "train")
-    chosen = np.linspace(0, len(stored) - 1, min(IMAGES, len(stored))).astype(int)
+    chosen = spread(len(stored), IMAGES)
     scaled = [sample.resized(stored[int(index)], job.size, job.size) for index in chosen]
     after, description = _stored.load(model)
     with torch.random.fork_rng(devices=[]):

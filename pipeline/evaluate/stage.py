@@ -127,12 +127,13 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     derived = _derived(root, job)
     for split in SPLITS:
         stored = sample.split(prepared, split)
+        whole = joined(stored, split, derived)
         with seeing.watched(learner, job.architecture, len(stored)) as seen:
-            tables[split], predictions = predict.rows(answer, joined(stored, split, derived), job.task)
+            tables[split], predictions = predict.rows(answer, whole, job.task)
     if plan.settings.pictures:
         _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        _save(path, learner.figures(sample.split(prepared, "train"), joined(stored, split, derived)))
+        _save(path, learner.figures(sample.split(prepared, "train"), whole))
         _save(path, _epochs(_stored.snapshots(root / "models" / name)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
@@ -207,7 +208,7 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> t
 def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:
     """Example predictions, and the worst mistakes."""
     count = min(number, len(stored))
-    spread = np.linspace(0, len(stored) - 1, count).astype(int)
+    spread = images.spread(len(stored), number)
     worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
     for name, chosen in (("examples", spread), ("failures", worst)):
         pictures = [task.draw(stored[int(index)], predictions[int(index)], known) for index in chosen]
@@ -224,8 +225,8 @@ def _epochs(pictures: dict[int, Path]) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     drawn = [*pictures.items()]
-    chosen = np.unique(np.linspace(0, len(drawn) - 1, EPOCHS).astype(int))
-    sheets = [(epoch, images.decode(path)) for epoch, path in (drawn[place] for place in chosen)]
+    chosen = [drawn[place] for place in images.spread(len(drawn), EPOCHS)]
+    sheets = [(epoch, images.decode(path)) for epoch, path in chosen]
     lines = -(-len(sheets) // 3)
     height, width = sheets[0][1].shape[:2]
     figure = Figure(figsize=(9, 3 * height / width * lines + 0.4), layout="constrained")

@@ -203,8 +203,7 @@ def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str,
     """One image: each detection's label, score and verdicts, each true one's label and where it counts.
 
     `verdicts` are N×4×10 bytes by area range and overlap of boxes, see `_average_precision`, `voc_verdicts` N, see
-    `_voc`; `mask_verdicts` and `mask_voc_verdicts` are those of outlines. Severity: how many mistakes a person sees:
-    false alarms shown, and things not found.
+    `_voc`; `mask_verdicts` and `mask_voc_verdicts` are those of outlines. Severity: see `mistakes`.
     """
     height, width = sample.pixels.shape[:2]
     truth = Truth.of(sample)
@@ -224,16 +223,21 @@ def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str,
         shapes = found.outlines(height, width)
         areas = np.array([outlines.area(shape) for shape in shapes], np.float64)
         verdicts |= judged("mask_", outlines.iou(shapes, truth.masks, truth.crowd), areas)
-    seen = verdicts["mask_verdicts" if masks else "verdicts"][found.scores >= SHOWN, 0, 0]
-    missed = int((~ignored[:, 0]).sum() - (seen == precision.RIGHT).sum())
     return {
         "labels": found.labels.tolist(),
         "scores": found.scores.tolist(),
         **{name: value.tobytes() for name, value in verdicts.items()},
         "true_labels": truth.labels.tolist(),
         "counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": float(missed + (seen == precision.WRONG).sum()),
+        "severity": mistakes(verdicts["mask_verdicts" if masks else "verdicts"], found, ignored),
     }
+
+
+def mistakes(verdicts: NDArray[np.uint8], found: Found, ignored: NDArray[np.bool_]) -> float:
+    """How many a person sees: false alarms that are shown, and what counts (M×4, by area range) and is not found."""
+    seen = verdicts[found.scores >= SHOWN, 0, 0]
+    missed = (~ignored[:, 0]).sum() - (seen == precision.RIGHT).sum()
+    return float(missed + (seen == precision.WRONG).sum())
 
 
 def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "") -> Scorer:

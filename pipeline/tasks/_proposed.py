@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline import boxes as geometry
+from pipeline.images import spread
 from pipeline.sample import Sample, resized
 from pipeline.tasks._detection import Detector, Truth
 from pipeline.tasks._images import stack
@@ -46,15 +47,13 @@ class Covered(NamedTuple):
 
 def figures(detector: Detector, held_out: Sequence[Sample]) -> dict[str, "Figure"]:
     """By name; none for a network that judges no proposals, or where nothing is to be found."""
-    places = np.unique(np.linspace(0, len(held_out) - 1, min(len(held_out), MOST)).astype(int))
-    images = [held_out[int(place)] for place in places]
-    found = [_covered(*pair) for pair in zip(images, proposed(detector, images), strict=False)]
+    chosen = [held_out[int(place)] for place in spread(len(held_out), MOST)]
+    found = [_covered(*pair) for pair in zip(chosen, proposed(detector, chosen), strict=False)]
     found = [image for image in found if len(image.truth)]
     if not found:
         return {}
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(len(found), SHOWN)).astype(int))
     return {
-        "proposals": pictures([found[int(place)] for place in chosen]),
+        "proposals": pictures([found[place] for place in spread(len(found), SHOWN)]),
         "recall-of-proposals": curve([image.overlaps for image in found]),
     }
 

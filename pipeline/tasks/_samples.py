@@ -39,7 +39,7 @@ def figures(sampler: Any, train: Sequence[Sample], held_out: Sequence[Sample]) -
     found = {
         "interpolation": shown([*pictures_of(walks(sampler))], STEPS),
         "nearest": nearest(sampler, made, known, unseen),
-        "changes": _changes.figure(sampler, unseen[_spread(len(unseen), CHANGED)]),
+        "changes": _changes.figure(sampler, unseen[files.spread(len(unseen), CHANGED)]),
     }
     if sampler.extractor is not None:
         found["anchors"] = anchors(sampler, made, known, unseen)
@@ -140,7 +140,7 @@ def measures(sampler: Any, made: Tensor, known: Tensor, unseen: Tensor) -> dict[
     shuffled = pixels.gather(2, order.expand_as(pixels)).view_as(unseen)
     noise = torch.randint(0, 256, unseen.shape, dtype=torch.uint8, generator=source)
     own, _ = _seen(sampler, unseen)
-    trained, _ = _seen(sampler, known[_spread(len(known), len(unseen))])
+    trained, _ = _seen(sampler, known[files.spread(len(known), len(unseen))])
     sets = {"held-out images": unseen, "samples": made, "shuffled pixels": shuffled, "noise": noise}
     found = {}
     for name, images in sets.items():
@@ -160,13 +160,8 @@ def sure(shares: Floats) -> tuple[float, int]:
 
 def _stacked(sampler: Any, split: Sequence[Sample]) -> Tensor:
     side = sampler.settings.size
-    chosen = [resized(split[int(place)], side, side) for place in _spread(len(split), MOST)]
+    chosen = [resized(split[int(place)], side, side) for place in files.spread(len(split), MOST)]
     return stack(chosen, sampler.settings.channels)
-
-
-def _spread(number: int, most: int) -> NDArray[np.int_]:
-    """At most so many places among a number of them, evenly."""
-    return np.unique(np.linspace(0, number - 1, min(most, number)).astype(int))
 
 
 def _seen(sampler: Any, images: Tensor) -> tuple[Floats, Floats]:

@@ -53,15 +53,12 @@ def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
     found = prediction.take(precision.ranked(prediction.scores, prediction.labels))
     areas = _keypoints.areas(found.places(*sample.pixels.shape[:2])[..., :2]) * _detection.enlarged(sample)
     ignored = truth.ignored[:, None] | precision.outside(truth.areas)
-    overlap = _keypoints.overlap(found, truth, sample)
-    other = precision.outside(areas)
+    overlap, other = _keypoints.overlap(found, truth, sample), precision.outside(areas)
     verdicts = precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)
-    seen = verdicts[found.scores >= _detection.SHOWN, 0, 0]
-    missed = int((~ignored[:, 0]).sum() - (seen == precision.RIGHT).sum())
     return _detection.rows(sample, prediction) | {
         "keypoint_verdicts": verdicts.tobytes(),
         "keypoint_counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": float(missed + (seen == precision.WRONG).sum()),
+        "severity": _detection.mistakes(verdicts, found, ignored),
     }
 
 

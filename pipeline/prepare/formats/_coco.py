@@ -136,7 +136,8 @@ def _read_annotations(document: Document, entries: list[Entry]) -> None:
         what, image, category = f"annotation {entry['id']}", entry.get("image_id"), entry.get("category_id")
         if entry["id"] in owners:
             document.accuse(what, "two annotations have this id. Give each its own", image)
-            document.barred |= {owner for owner in (owners[entry["id"]],) if isinstance(owner, Id)}
+            if isinstance(owner := owners[entry["id"]], Id):
+                document.barred.add(owner)
             continue
         owners[entry["id"]] = image
         if not isinstance(image, Id) or image not in known:
