@@ -16,11 +16,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store
+from pipeline import params, plugins, sample, store, yaml
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -158,13 +155,13 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
-        wanted, found = (YAML(typ="safe", pure=True).load(text) for text in (old, new))
+        wanted, found = (yaml.load(text) for text in (old, new))
         wanted["datasets"][name] = entry
         wanted["jobs"].update(jobs)
         if found != wanted:
             raise UserError(f"{params.FILE}: its form leaves no place for an entry. Add it by hand:\n{_diff(old, new)}")
         params.read(trial)
-    except YAMLError as error:
+    except ValueError as error:
         raise UserError(f"{params.FILE}: its form leaves no place for an entry. Write sections as blocks.") from error
     finally:
         trial.unlink()
@@ -188,8 +185,8 @@ def _first_line(format: str) -> str:
 def _option(text: str) -> tuple[str, Any]:
     """`NAME: VALUE` as YAML has it."""
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
+        value = yaml.load(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict) or len(value) != 1:
         raise UserError(f"--option: {text!r} is not of the form 'NAME: VALUE', as in 'classes: [background, road]'.")

@@ -96,9 +96,9 @@ REFUSED = {
     "header": (JPEG[:20], "image"),
     "16 bit": (encoded(Image.fromarray(np.full((4, 4), 9999, np.uint16))), "8 bits"),
     "float": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "8 bits"),
-    "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
-    "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
-    "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "2 frames"),
+    "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "several frames"),
     "95 MP": (png_header(9_746, 9_746), "more than 50000000"),
     "400 MP": (png_header(20_000, 20_000), "more than 50000000"),
 }

@@ -114,7 +114,7 @@ FAULTS = {
 def test_what_is_not_yaml_or_not_there_names_the_file(tmp_path: Path) -> None:
     (line,) = faults(tmp_path, "jobs: [1\n")
     assert line.startswith("not valid YAML.")
-    assert "line 2" in line
+    assert "Line 2" in line
     assert faults(tmp_path, "") == faults(tmp_path, "- 1") == ["holds no sections. Give at least datasets and jobs."]
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(UserError, match=str(path)):
