@@ -28,6 +28,7 @@ OUTSIDE = frozenset(
         "tracking",
         "train.ledger",
         "train.ray",
+        "train.reads",
     )
 )
 LIBRARIES = ("torch", "torchvision", "albumentations")
