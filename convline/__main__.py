@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
         os.chdir(root)
         code: int = importlib.import_module(f"convline.{arguments.command}").run(arguments, root)
     except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
+        tell(f"\n{error}\n", error=True)
         return 2
     except KeyboardInterrupt:
         return 130

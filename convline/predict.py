@@ -87,7 +87,9 @@ def opened(paths: list[Path]) -> Given:
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in images.SUFFIXES and file.is_file())
         if not path.exists() or (path.is_dir() and not found):
             what = "holds no image" if path.exists() else "no such file or folder"
-            raise UserError(f"{shown(path)}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them.")
+            raise UserError(
+                f"{shown(path)}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them."
+            )
         files += found if path.is_dir() else [path]
     common = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
     return ((str(file.relative_to(common)), _decoded(file)) for file in dict.fromkeys(files))

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from flows._run import RUN
+from pipeline.terminal import tell
 
 TERMINATE_S, KILL_S, POLL_S = 4.0, 2.0, 0.1
 LAST_LINES = 15
@@ -35,7 +36,7 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     try:
         for line in process.stdout:
             if line.strip():
-                print(line.rstrip())
+                tell(line.rstrip())
                 last.append(line.rstrip())
         return process.wait(), "\n".join(last)
     finally:

@@ -20,6 +20,7 @@ import psutil
 
 from pipeline import params, store
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 ROOT = Path(__file__).parent.parent
 QUIET = {
@@ -53,7 +54,7 @@ def stage(name: str, body: Body) -> None:
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
     except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
+        tell(f"\n{error}\n", error=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

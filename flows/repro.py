@@ -17,6 +17,7 @@ from pathlib import Path
 from flows._run import QUIET, ROOT
 from pipeline import params, plugins, store
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
 
@@ -39,15 +40,15 @@ def main() -> int:
             forget_failures(ROOT)
             code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
+        tell(f"\n{error}\n", error=True)
         return 2
     _tell_times(started)
     if code:
         return code
-    print(f"report: {ROOT / 'reports/index.html'}")
+    tell(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+        tell(f"failed: {name}: {reason}", error=True)
     return 1 if failed else 0
 
 
@@ -92,7 +93,7 @@ def _choose(roster: str | list[str]) -> None:
     start, end = written.span() if written else (0, 0)
     changed = text[:start] + line + text[end:]
     if changed != text:
-        print(f"params.yaml: {line.strip()}")
+        tell(f"params.yaml: {line.strip()}")
         params.FILE.write_text(changed, encoding="utf-8")
 
 
@@ -110,7 +111,7 @@ def _tell_times(started: float) -> None:
                 spent["Ray"] = times["ray_s"] - times["train_wall_s"]
                 spent["training"] = times["train_wall_s"]
     spent["DVC and imports"] = total - sum(spent.values())
-    print(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+    tell(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

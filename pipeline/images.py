@@ -41,8 +41,7 @@ def decode(source: Path | bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check(image)
-            if image.format in {"JPEG", "MPO"} and data.count(SCAN) > MAX_SCANS:
-                raise ImageError(f"more than {MAX_SCANS} scans of a JPEG. Save it anew as JPEG or PNG.")
+            _check_scans(image, data)
             image.load()
             return _upright_rgb(image)
     except ImageError:
@@ -81,6 +80,11 @@ def check(image: Image.Image) -> None:
     # is there a second one? To count them would be to read them all
     if getattr(image, "is_animated", False) and image.format not in {"MPO", "JPEG"}:
         raise ImageError("holds several frames or pages. Save the one that counts as its own file.")
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    if image.format in {"JPEG", "MPO"} and data.count(SCAN) > MAX_SCANS:
+        raise ImageError(f"a JPEG of more than {MAX_SCANS} scans. Save it anew as JPEG or PNG.")
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -279,7 +279,7 @@ def test_yaml_is_1_2_as_dvc_reads_it(tmp_path: Path) -> None:
     assert list(read(tmp_path, changed("second:", "no:")).jobs) == ["first", "no"]
     (line,) = faults(tmp_path, changed("lr: 1}", "lr: 1, lr: 2}"))
     assert "duplicate key" in line
-    assert "line 10" in line
+    assert "Line 10" in line
 
 
 def test_the_roster_selects_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
+from pipeline.terminal import tell
 
 SPLITS = ("val", "test")
 SEED = 0
@@ -50,7 +51,7 @@ def run(params: Params, root: Path) -> None:
         store.write_json(root / "metrics" / f"{name}.json", metrics)
         primary = scores["primary"]
         low, high = scores[f"{primary}_low"], scores[f"{primary}_high"]
-        print(f"evaluate: {name:<16} {how:<9} test {primary} {scores[primary]:.4f} [{low:.4f}, {high:.4f}]")
+        tell(f"evaluate: {name:<16} {how:<9} test {primary} {scores[primary]:.4f} [{low:.4f}, {high:.4f}]")
     store.keep_only(root / "evaluations", set(wanted))
     for path in (root / "metrics").glob("*.json"):
         if path.stem not in wanted:

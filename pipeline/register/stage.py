@@ -17,6 +17,7 @@ from pipeline import store, tracking
 from pipeline.evaluate import scoring
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import versions
+from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, ledger
 
@@ -41,7 +42,7 @@ def run(params: Params, root: Path) -> None:
             group = Group(client, root, model, jobs, params.evaluate)
             registered[model] = group.settle(before.get(model, {}))
             news = "as before" if registered[model] == before.get(model) else registered[model]["decision"]["text"]
-            print(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
+            tell(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
         known = {mark for entry in registered.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
             known |= Group(client, root, model, jobs, params.evaluate).record(known)
@@ -155,7 +156,7 @@ class Group:
         kept = self.root / ".work/jobs" / mark / "model"
         folder = next((path for path in [*folders, kept] if store.holds(path, mark)), None)
         if folder is None:
-            print(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
+            tell(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
         run = tracking.run(self.client, self.root, entry["job"], mark, settings)

@@ -13,7 +13,7 @@ from pipeline.params import Params
 from pipeline.report.page import Section, page
 from pipeline.report.results import Results, read
 from pipeline.store import write_bytes
-from pipeline.terminal import laid_out
+from pipeline.terminal import laid_out, tell
 
 KIND = "report.sections"
 
@@ -28,8 +28,8 @@ def run(params: Params, root: Path) -> None:
     write_bytes(root / "reports" / "index.html", laid_out(html).encode())
     for trial in results.trials:
         for verdict in trial.verdicts():
-            print(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
-    print(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
+            tell(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
+    tell(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.terminal import tell
 from pipeline.train.ledger import Ledger, Order
 
 POLL_S = 0.5
@@ -28,13 +29,13 @@ def follow(
                 continue
             if entry.get("not_taken") and order.name not in started:
                 started.add(order.name)
-                print(not_taken(order.name, entry["not_taken"]), flush=True)
+                tell(not_taken(order.name, entry["not_taken"]), flush=True)
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(order.name) and not quiet:
                 continue
             told[order.name], spoke[order.name] = news, time.monotonic()
-            print(line(order.name, entry), flush=True)
+            tell(line(order.name, entry), flush=True)
             if watcher is not None:
                 watcher(order, entry)
         if last:

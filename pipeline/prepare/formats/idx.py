@@ -12,8 +12,9 @@ import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ DIGITS = tuple("0123456789")
 MAGIC = 0x800
 #: of one file: its bytes when unpacked, half a minute of reading; its images, as infinite MNIST has 8 million
 MAX_BYTES, MAX_IMAGES = 4_000_000_000, 10_000_000
-#: of its size when packed; drawings of one line have 20, and from SMALL_BYTES on more is nothing that can be learnt from
+#: of its size when packed: drawings of one line have 20, and what has more teaches nothing; SMALL_BYTES are let pass
 MAX_PACKED, SMALL_BYTES = 100, 100_000_000
 #: bytes that are read at once while a file is checked
 BLOCK = 1 << 20
@@ -141,7 +142,7 @@ def _checked(path: Path, dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
