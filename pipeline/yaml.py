@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import CollectionNode, Node
+from ruamel.yaml.scanner import Scanner
 
 #: characters: a list of 13,000 classes, the longest that is published, has 330,000; more take seconds to read
 MAX_CHARACTERS = 500_000
@@ -23,7 +24,7 @@ def load(text: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters of YAML, more than {MAX_CHARACTERS:,}. Shorten it")
     reader = YAML(typ="safe", pure=True)
-    reader.Composer, reader.max_depth = _Bounded, MAX_DEPTH
+    reader.Scanner, reader.Composer, reader.max_depth = _Scanner, _Composer, MAX_DEPTH
     try:
         return reader.load(text)
     except MaxDepthExceededError as error:
@@ -35,7 +36,18 @@ def load(text: str) -> Any:
         raise ValueError(f"not valid YAML. A value can't be read: {error}. Put it into quotes") from error
 
 
-class _Bounded(Composer):
+class _Scanner(Scanner):
+    """Looks no deeper into brackets than is allowed: it looks ahead, and each bracket takes as long as all before."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 (ruamel's name)
+        """Take up a bracket."""
+        if self.flow_level > MAX_DEPTH:
+            mark = self.reader.get_mark()
+            raise MaxDepthExceededError(None, None, None, mark)
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
+class _Composer(Composer):
     """Knows how much and how deep the values are that aliases repeat."""
 
     def __init__(self, loader: Any = None) -> None:

@@ -88,6 +88,8 @@ def png_header(width: int, height: int) -> bytes:
 
 FRAMES = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
 JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
+#: where the one scan of a JPEG begins
+SCAN = JPEG.index(images.SCAN)
 REFUSED = {
     "empty": (b"", "empty"),
     "html": (b"\n<!DOCTYPE html><html></html>", "HTML"),
@@ -99,6 +101,7 @@ REFUSED = {
     "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "several frames"),
     "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "several frames"),
     "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "scans": (JPEG[:-2] + JPEG[SCAN:-2] * 40 + JPEG[-2:], "a JPEG of more than 32 scans"),
     "95 MP": (png_header(9_746, 9_746), "more than 50000000"),
     "400 MP": (png_header(20_000, 20_000), "more than 50000000"),
 }
