@@ -18,11 +18,11 @@ from PIL import ExifTags, Image, ImageOps
 #: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-#: of one image: larger than any camera's of today; decoded it takes 150 MB, and a second
+#: of one image: a photograph has less, but for the largest sensors; decoded it takes 150 MB, and a second
 MAX_PIXELS = 50_000_000
-#: of one file: as much as the pixels above hold where nothing packs them, and thrice that
+#: of one file: three times what so many pixels take where nothing packs them
 MAX_BYTES = 500_000_000
-#: passes over its pixels that a JPEG may ask for: progressive ones have about ten, and each takes as long as an image
+#: passes over its pixels that a JPEG may ask for, each of which takes time: Pillow's progressive ones have ten
 MAX_SCANS = 32
 SCAN = b"\xff\xda"
 

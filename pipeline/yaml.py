@@ -3,6 +3,7 @@
 YAML 1.2, as DVC reads it. Bounds are checked while the text is read, before values are made of it.
 """
 
+import re
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -11,12 +12,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import CollectionNode, Node
 from ruamel.yaml.scanner import Scanner
 
-#: characters: a list of 13,000 classes, the longest that is published, has 330,000; more take seconds to read
+#: characters, which take some seconds to read: a list of 13,000 classes has about 330,000
 MAX_CHARACTERS = 500_000
 #: lists and mappings within each other: params.yaml has 8
 MAX_DEPTH = 50
 #: values that aliases (`*name`) stand for in all: ten lines can stand for ten thousand millions
 MAX_REPEATED = 100_000
+HALF = re.compile("[\ud800-\udfff]")
 
 
 def load(text: str) -> Any:
@@ -54,6 +56,13 @@ class _Composer(Composer):
         super().__init__(loader)
         self.repeated = 0
         self.measured: dict[int, tuple[int, int]] = {}
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """A value that is no list or mapping."""
+        node = super().compose_scalar_node(anchor)
+        if HALF.search(node.value):  # `"\\ud800"`: no file can hold it
+            raise ComposerError(None, None, "half of a surrogate pair, which is no character", node.start_mark)
+        return node
 
     def return_alias(self, a: Any) -> Any:
         """What an alias stands for."""

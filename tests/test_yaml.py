@@ -22,6 +22,7 @@ REFUSED = {
     "empty number": ("a: !!int ''", "A value can't be read"),
     "object": ("a: !!python/object/apply:os.system [ls]", "Line 1: could not determine a constructor"),
     "key twice": ("a: 1\na: 2", "Line 2: found duplicate key"),
+    "half a pair": ('a: "\\ud800"', "Line 1: half of a surrogate pair, which is no character"),
     "nul": ("a: \0", "special characters are not allowed"),
 }
 

@@ -31,7 +31,7 @@ DIGITS = tuple("0123456789")
 MAGIC = 0x800
 #: of one file: its bytes when unpacked, half a minute of reading; its images, as infinite MNIST has 8 million
 MAX_BYTES, MAX_IMAGES = 4_000_000_000, 10_000_000
-#: of its size when packed: drawings of one line have 20, and what has more teaches nothing; SMALL_BYTES are let pass
+#: times that a packed file may grow: MNIST grows five times, black alone a thousand; SMALL_BYTES are let pass
 MAX_PACKED, SMALL_BYTES = 100, 100_000_000
 #: bytes that are read at once while a file is checked
 BLOCK = 1 << 20
