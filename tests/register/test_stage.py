@@ -14,7 +14,7 @@ from pipeline import store, tracking
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.models import _stored
 from pipeline.params import Params
-from pipeline.register import champion, versions
+from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
 from pipeline.train import stage as train_stage
@@ -124,10 +124,11 @@ def test_a_second_version_of_a_fingerprint_is_taken_back(measured: tuple[Path, P
     root, params = measured
     client = tracking.client(root)
     mark = support.orders(root, params)["weak"].fingerprint
-    first = versions.find(client, MODEL, mark)
+    known = trust.keys(root)
+    first = versions.find(client, known, MODEL, mark)
     assert first is not None
-    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags={FINGERPRINT: mark})
-    left = versions.find(client, MODEL, mark)
+    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags=first.tags)
+    left = versions.find(client, known, MODEL, mark)
     assert left is not None
     assert left.version == first.version
     assert len(found(root)) == 2
