@@ -19,24 +19,19 @@ from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
 from pipeline.train import stage as train_stage
 from tests import support
+from tests.register.conftest import GOOD, WEAK
 
 REPO = Path(__file__).parents[2]
 MODEL = "digits-classification"
-GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
 
 
 @pytest.fixture(scope="module")
-def measured(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
+def measured(trained: tuple[Path, Params], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     """A project with a good and a weak model, registered once."""
     root = tmp_path_factory.mktemp("register")
-    shutil.copytree(digits / "data", root / "data")
-    params = support.write_params(root, {"good": GOOD, "weak": WEAK})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.train.ray.run", support.train_here)
-        train_stage.run(params, root)
-    evaluate_stage.run(params, root)
-    register_stage.run(params, root)
-    return root, params
+    shutil.copytree(trained[0], root, dirs_exist_ok=True)
+    register_stage.run(trained[1], root)
+    return root, trained[1]
 
 
 @pytest.fixture
