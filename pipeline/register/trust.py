@@ -172,7 +172,8 @@ def _own(client: Any, root: Path, version: Any) -> Path | None:
     if place is None or not mark or Path(mark).name != mark:
         return None
     logged = [path.parent for path in place.glob(f"artifacts/*/{store.MANIFEST}") if store.holds(path.parent, mark)]
-    own = [path for path in (*root.glob("models/*"), root / ".work/jobs" / mark / "model") if store.holds(path, mark)]
+    places = [path.parent for path in root.glob(f"models/*/{store.MANIFEST}")] + [root / ".work/jobs" / mark / "model"]
+    own = [path for path in places if store.holds(path, mark)]
     alike = logged and own and store.content_digest(logged[0]) == store.content_digest(own[0])
     return place if alike else None
 
