@@ -65,7 +65,8 @@ def find(root: Path, name: str) -> Path:
     if not folder.is_dir() and name in registered:
         job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
         if not mark:
-            raise UserError(f"the champion of {name} is {registered[name]['decision']['text']}.")
+            reason = registered[name]["decision"]["text"]
+            raise UserError(f"the champion of {name}, {job}, is no model of this project: {reason}.")
         places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
         held = [path for path in places if store.holds(path, mark)]
         if not held:

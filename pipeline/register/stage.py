@@ -212,11 +212,11 @@ class Group:
     def _decide(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """What comes of the first candidate beside another champion, as far as that one's code may run."""
         if not self._trusted(present):
-            return {"text": trust.refused(present, "is not signed with a key of this project")}
+            return {"text": trust.refused(present, "is not signed with a key of this project"), "trusted": False}
         try:
             decision = self._compare(name, version, present)
         except trust.UntrustedError as error:
-            return {"text": str(error)}
+            return {"text": str(error), "trusted": False}
         if not decision["promoted"]:
             self._name(challenger=version)
         elif version.tags.get(PROMOTED) == decision["against"]:
