@@ -64,6 +64,9 @@ def find(root: Path, name: str) -> Path:
     folder = root / "models" / name
     if not folder.is_dir() and name in registered:
         job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
+        if not mark:
+            reason = registered[name]["decision"]["text"]
+            raise UserError(f"the champion of {name}, {job}, is no model of this project: {reason}.")
         places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
         held = [path for path in places if store.holds(path, mark)]
         if not held:

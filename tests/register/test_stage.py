@@ -14,29 +14,24 @@ from pipeline import store, tracking
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.models import _stored
 from pipeline.params import Params
-from pipeline.register import champion, versions
+from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
 from pipeline.train import stage as train_stage
 from tests import support
+from tests.register.conftest import GOOD, WEAK
 
 REPO = Path(__file__).parents[2]
 MODEL = "digits-classification"
-GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
 
 
 @pytest.fixture(scope="module")
-def measured(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
+def measured(trained: tuple[Path, Params], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     """A project with a good and a weak model, registered once."""
     root = tmp_path_factory.mktemp("register")
-    shutil.copytree(digits / "data", root / "data")
-    params = support.write_params(root, {"good": GOOD, "weak": WEAK})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.train.ray.run", support.train_here)
-        train_stage.run(params, root)
-    evaluate_stage.run(params, root)
-    register_stage.run(params, root)
-    return root, params
+    shutil.copytree(trained[0], root, dirs_exist_ok=True)
+    register_stage.run(trained[1], root)
+    return root, trained[1]
 
 
 @pytest.fixture
@@ -124,10 +119,11 @@ def test_a_second_version_of_a_fingerprint_is_taken_back(measured: tuple[Path, P
     root, params = measured
     client = tracking.client(root)
     mark = support.orders(root, params)["weak"].fingerprint
-    first = versions.find(client, MODEL, mark)
+    known = trust.keys(root)
+    first = versions.find(client, known, MODEL, mark)
     assert first is not None
-    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags={FINGERPRINT: mark})
-    left = versions.find(client, MODEL, mark)
+    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags=first.tags)
+    left = versions.find(client, known, MODEL, mark)
     assert left is not None
     assert left.version == first.version
     assert len(found(root)) == 2
