@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
-from pipeline import store, tracking
+from pipeline import addresses, store, tracking
 from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
@@ -57,6 +57,7 @@ def up(root: Path) -> None:
     missing = [make(root) for name, make in makers.items() if name not in running]
     # The server may make MLflow's tables, and so may a stage that starts now: one at a time.
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / tracking.FOLDER)
         running |= _start(missing, root)
     store.write_json(root / ".work/services.json", running)
     if "serve" not in running:
