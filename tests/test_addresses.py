@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,11 @@ def test_addresses_follow_the_folder(
     ]
 
 
-def test_mlflow_finds_and_writes_files_at_the_new_place_alone(moved: Callable[..., Path], made: Path) -> None:
+def test_mlflow_finds_and_writes_files_at_the_new_place_alone(
+    moved: Callable[..., Path], made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())  # a new process
+
     def files() -> set[Path]:
         return set((made / "mlruns/artifacts").rglob("*"))
 
