@@ -19,7 +19,7 @@ help: ## print this list
 
 setup: .venv/.ready ## create .venv from requirements.lock, or mend it where the folder was moved or copied
 # The file names the folder that the environment is for. Scripts find their Python beside them (`relocatable`), also
-# where the folder's name has a blank; what else names the folder (activate, where convline's code is) is made again.
+# where the folder's name has a blank, and convline's code above them; activate names the folder, and is made again.
 ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
 .PHONY: .venv/.ready
 endif
@@ -30,6 +30,7 @@ endif
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
 	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip sync -q --require-hashes requirements.lock
 	@VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip install -q --offline --no-deps -e .
+	@echo ../../../.. > .venv/lib/python*/site-packages/convline.pth
 	@pwd -P > $@
 
 repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report
