@@ -2,7 +2,7 @@
 
 A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
 does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
-into `.work/jobs/` alone, where the next full run finds them.
+into `.work/jobs/` alone, where a full run that has them in its roster finds them.
 """
 
 import shutil
