@@ -23,7 +23,7 @@ from flows._run import QUIET, alive, entries, live_services
 from flows._unattended import unattended
 from pipeline import addresses, params, store, tracking
 from pipeline.errors import UserError
-from pipeline.register import versions
+from pipeline.register import trust, versions
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
@@ -233,9 +233,15 @@ def check_mlflow(root: Path) -> Found:
         model: entry["champion"]["fingerprint"] for model, entry in store.read_json(root / REGISTERED, {}).items()
     }
     champions = versions.champions(client)
+    unsigned = set(trust.unsigned(root, champions))
+    for model in sorted(unsigned):
+        number = champions[model].version
+        what = f"champion of {model}: version {number} is not signed with a key of this project, so its code is not run"
+        yield Finding(what, f"convline trust {model} {number}, if you know where it is from")
     for model, mark in remembered.items():
-        if champions.get(model) != mark:
-            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {champions.get(model, 'none')[:12]}"
+        there = champions[model].tags.get(tracking.FINGERPRINT, "") if model in champions else "none"
+        if there != mark and model not in unsigned:
+            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {there[:12]}"
             yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
 
 

@@ -67,6 +67,8 @@ def find(root: Path, name: str) -> Path:
     if name in entries:
         job, mark = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
         what = f"the champion of {name}, {job},"
+        if not mark:
+            raise UserError(f"{what} is no model of this project: {entries[name]['decision']['text']}.")
     elif name in marks:
         job, mark, what = name, marks[name], f"the registered model of {name}"
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import store, tracking
 from pipeline.evaluate.stage import words
+from pipeline.register.decisions import news
 from pipeline.train.ledger import Ledger
 
 Rows = list[dict[str, Any]]
@@ -60,14 +61,15 @@ def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:
     """A row a registered model: who was champion, who is, and the words and numbers that decided."""
     rows = []
     for model, entry in after.items():
-        decision = entry["decision"] if entry != before.get(model) else {"text": "as before"}
+        told = news(before.get(model), entry)
+        numbers = {} if told == "as before" else entry["decision"]
         rows.append(
             {
                 "model": model,
                 "before": _holder(before.get(model, {}).get("champion")),
                 "champion": _holder(entry["champion"]),
-                **{name: decision.get(name) for name in ("metric", "difference", "low", "high")},
-                "decision": decision["text"],
+                **{name: numbers.get(name) for name in ("metric", "difference", "low", "high")},
+                "decision": told,
             }
         )
     return rows
