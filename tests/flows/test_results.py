@@ -14,7 +14,7 @@ from tests import support
 Project = Callable[..., tuple[Path, Params]]
 OLD = {"job": "a", "fingerprint": "1" * 64}
 NEW = {"job": "b", "fingerprint": "2" * 64}
-NUMBERS = {"metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
+NUMBERS = {"promoted": False, "metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
 
 
 @pytest.mark.usefixtures("here")
