@@ -63,9 +63,9 @@ def _opened(place: Path) -> Iterator[sqlite3.Connection | None]:
         with contextlib.closing(sqlite3.connect(file, timeout=PATIENCE_S, isolation_level=None)) as database:
             yield database if _columns(database, "experiments") else None
     except sqlite3.DatabaseError as error:
-        raise UserError(
-            f"{file}: can't be used as MLflow's database ({error}). Mend it, or put it elsewhere."
-        ) from error
+        sound = isinstance(error, sqlite3.OperationalError)  # another writes, or it may not be written
+        remedy = "Let nothing else write there, and make it writable" if sound else "Mend it or move it away"
+        raise UserError(f"{file}: can't be used as MLflow's database ({error}). {remedy}.") from error
 
 
 def _columns(database: sqlite3.Connection, table: str) -> set[str]:
