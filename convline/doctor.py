@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from flows import services
 from flows._run import QUIET, alive, entries, live_services
 from flows._unattended import unattended
-from pipeline import params, store, tracking
+from pipeline import addresses, params, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
 from pipeline.train import ledger
@@ -112,6 +112,8 @@ def check_services(root: Path) -> Found:
         if not alive(entry["pid"], entry["started"]):
             what = f"{name}: .work/services.json names its process {entry['pid']}, which has ended"
             yield Finding(what, f"make down; its last words are in .work/logs/{name}.log")
+        elif name not in live_services(root):
+            yield Finding(f"{name}: goes on in {entry['work']}, where this project was", "make down && make ui")
         elif not _answers(entry["address"]):
             what = f"{name}: its process {entry['pid']} lives, but nothing answers at {entry['address']}"
             yield Finding(what, f"make down && make ui; its words are in .work/logs/{name}.log")
@@ -150,7 +152,7 @@ def check_jobs(root: Path) -> Found:
             running += 1
         else:
             what = f"job {entry['name']}: its ledger says running (process {entry['pid']}), but nothing trains it"
-            yield Finding(what, "make repro, which takes it up at its last epoch")
+            yield Finding(what, _resume(root, entry["name"], path.parent))
     for name, entry in store.read_json(root / "models/failed.json", {}).items():
         yield Finding(f"job {name} failed: {entry['reason']}", "Change the job or its data, then make repro.")
     models = [path for path in sorted((root / "models").glob("*")) if path.is_dir()]
@@ -160,6 +162,18 @@ def check_jobs(root: Path) -> Found:
         except store.StoreError as error:
             yield Finding(str(error), f"rm -rf {path.relative_to(root)} && make repro")
     yield f"{running} in training, {len(models)} in models/"
+
+
+def _resume(root: Path, job: str, work: Path) -> str:
+    """What takes up an interrupted job: a full run only where its roster has it."""
+    try:
+        known = params.read(root / params.FILE)
+    except UserError:  # told by the check of the settings
+        known = None
+    if known is not None and job not in known.jobs:
+        return f"Put the job back into {params.FILE}, or rm -rf {work.relative_to(root)}"
+    command = "make repro" if known is None or job in known.selected() else f"python -m flows.train {job}"
+    return f"{command}, which takes it up at its last epoch"
 
 
 def check_dvc(root: Path) -> Found:
@@ -196,6 +210,10 @@ def check_mlflow(root: Path) -> Found:
     """Runs and champions in MLflow against ledgers, models/ and registered.json."""
     if not (root / tracking.FOLDER / "mlflow.db").exists():
         yield "no database yet"
+        return
+    for place in addresses.former(root / tracking.FOLDER):
+        what = f"MLflow's addresses are those of {place}, from where this project was moved or copied"
+        yield Finding(what, "make repro, which rewrites them before it begins")
         return
     client = tracking.client(root)
     runs = tracking.statuses(client)

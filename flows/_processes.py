@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from flows._run import RUN
+from flows._run import RUN, environment, ours
 
 TERMINATE_S, KILL_S, POLL_S = 4.0, 2.0, 0.1
 LAST_LINES = 15
@@ -23,8 +23,9 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     """Run a command and print what it prints; its exit code and last lines. However it ends, nothing is left of it."""
     last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
-        command,
+        ours(command),
         cwd=folder,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

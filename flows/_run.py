@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -100,6 +100,17 @@ def _child(flow: Any) -> Any:
         return client.create_flow_run(flow, parent_task_run_id=above.id)
 
 
+def ours(command: Sequence[str]) -> list[str]:
+    """A command of this environment, `python …` or `dvc …`, whatever PATH says: it may name a folder that was moved."""
+    python = {"python": [sys.executable], "dvc": [sys.executable, "-m", "dvc"]}
+    return [*python.get(command[0], command[:1]), *command[1:]]
+
+
+def environment() -> dict[str, str]:
+    """What DVC is started with: quiet, and its stages' `python` is this one."""
+    return {**os.environ, **QUIET, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 def in_flow() -> bool:
     """Whether this code runs in a Prefect flow; where it does not, Prefect is not imported to find out."""
     context = sys.modules.get("prefect.context")
@@ -131,13 +142,37 @@ def ray_environment(token: str) -> dict[str, str]:
 
 
 def live_services(root: Path) -> Entries:
-    """The services that `make ui` started and that are still alive, by name."""
-    return {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    """The services that `make ui` started here and that are still alive, by name.
+
+    Those that were started before the folder was moved are none of them: they write to where it was.
+    """
+    work = str(_work(root))
+    known = {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    return {name: entry for name, entry in known.items() if entry.get("work", work) == work}
 
 
 def entries(root: Path) -> Entries:
-    """What `.work/services.json` says: by service its address, its process, and how to join it."""
-    return store.read_json(root / ".work/services.json", {})
+    """What `.work/services.json` says: by service its address, its process, its folder, and how to join it.
+
+    In a copied project the file names services of the project that it was copied from: these are left out.
+    """
+    known = store.read_json(root / ".work/services.json", {})
+    return {name: entry for name, entry in known.items() if not _of_another(entry, root)}
+
+
+def _of_another(entry: dict[str, Any], root: Path) -> bool:
+    """Whether a living service works in another folder; a folder that is moved takes its processes along."""
+    if entry.get("work", str(_work(root))) == str(_work(root)) or not alive(entry["pid"], entry["started"]):
+        return False
+    try:
+        return _work(Path(psutil.Process(entry["pid"]).cwd())) != _work(root)
+    except psutil.Error:
+        return True
+
+
+def _work(root: Path) -> Path:
+    """Where `.work` lies; that of retrain's worktree is the project's."""
+    return (root / ".work").resolve()
 
 
 def alive(pid: int, started: float) -> bool:

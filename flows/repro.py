@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from flows._run import QUIET, ROOT
+from flows._run import ROOT, environment, ours
 from pipeline import params, plugins, store
 from pipeline.errors import UserError
 
@@ -37,7 +37,7 @@ def main() -> int:
                 _choose(_with(params.read(), chosen.study))
             params.read()
             forget_failures(ROOT)
-            code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
+            code = subprocess.run(ours(["dvc", "repro"]), env=environment(), check=False).returncode
     except UserError as error:
         print(f"\n{error}\n", file=sys.stderr)
         return 2

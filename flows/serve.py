@@ -50,8 +50,8 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """Run what is stale of the pipeline, as `make repro` does.
 
     Args:
-        jobs: Train these jobs alone, and those they start from; the next full run takes the results up.
-            Empty: the whole pipeline, for the roster of params.yaml.
+        jobs: Train these jobs alone, and those they start from, and measure them. The next full run takes up the
+            results of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
         force: Train again what is up to date.
     """
 
@@ -67,7 +67,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
         if jobs:
             trained = train_stage.orders(chosen, ROOT)
             _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
-            return Completed(message="trained; the next full run takes the results up")
+            return Completed(message=f"trained and measured; {_results.outlook(jobs, params.selected())}")
         _tell_jobs(ROOT, _results.marks(ROOT))
         return _verdict(ROOT, "up to date")
 

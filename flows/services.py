@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
-from pipeline import store, tracking
+from flows._run import QUIET, ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
+from pipeline import addresses, store, tracking
 from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
@@ -48,8 +48,10 @@ def up(root: Path) -> None:
     """Start what does not run, wait until it answers, and say where everything is."""
     running = live_services(root)
     dead = {name: entry for name, entry in entries(root).items() if name not in running}
-    for name in dead:
-        print(f"{name} had ended by itself; its last words are in {_keep_log(name, root)}")
+    for name, entry in dead.items():
+        moved = alive(entry["pid"], entry["started"])
+        why = f"went on in {entry['work']}" if moved else "had ended by itself"
+        print(f"{name} {why}; its last words are in {_keep_log(name, root)}")
     _stop(dead)  # what it left
     if "prefect" in dead and "serve" in running:
         _stop({"serve": running.pop("serve")})  # it would go on with a server that is gone
@@ -57,6 +59,7 @@ def up(root: Path) -> None:
     missing = [make(root) for name, make in makers.items() if name not in running]
     # The server may make MLflow's tables, and so may a stage that starts now: one at a time.
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / tracking.FOLDER)
         running |= _start(missing, root)
     store.write_json(root / ".work/services.json", running)
     if "serve" not in running:
@@ -156,7 +159,8 @@ def _start(services: list[Service], root: Path) -> Entries:
             process = _spawn(service, root)
             waiting.append((service, process))
             who = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-            begun[service.name] = {"address": f"http://{HOST}:{service.port}", **service.record, **who}
+            where = {"address": f"http://{HOST}:{service.port}", "work": str((root / ".work").resolve())}
+            begun[service.name] = {**where, **service.record, **who}
         while waiting:
             time.sleep(POLL_S)
             waiting = [pair for pair in waiting if not _answers(*pair, root, late=time.monotonic() > deadline)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import store
+from pipeline import addresses, store
 from pipeline.images import decode
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
@@ -31,11 +31,14 @@ ENVIRONMENT = {
 
 def uri(root: Path) -> str:
     """MLflow's SQLite file, also while a server shows it."""
-    return f"sqlite:///{(root / FOLDER).resolve() / 'mlflow.db'}"
+    return f"sqlite:///{(root / FOLDER).resolve() / addresses.DATABASE}"
 
 
 def client(root: Path) -> Any:
-    """A client on a database that exists: its first use migrates, which two processes must not do at once."""
+    """A client on a database that exists: its first use migrates, which two processes must not do at once.
+
+    Before that its addresses are made right where the project was moved.
+    """
     os.environ.update(ENVIRONMENT)
     import logging
 
@@ -46,6 +49,7 @@ def client(root: Path) -> Any:
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
     return made

@@ -2,7 +2,7 @@
 
 A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
 does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
-into `.work/jobs/` alone, where the next full run finds them.
+into `.work/jobs/` alone, where a full run that has them in its roster finds them.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import plugins, sample, store
+from pipeline import plugins, registered, sample, store
 from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
@@ -171,15 +171,29 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     else:
         print(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
-    for name in store.keep_only(models, set(wanted) - set(failed)):
+    for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
         print(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
-    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), {item.fingerprint for item in wanted.values()})
+    kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
+    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
         print(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
         raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
     return times
+
+
+def _champions(root: Path, wanted: set[str]) -> set[str]:
+    """Jobs out of the roster whose models are champions, after these were put into models/ where they were not."""
+    kept = set()
+    for mark, name in registered.champions(root).items():
+        found = None if name in wanted else registered.folder(root, name, mark)
+        if found is not None:
+            kept.add(name)
+            if found != root / "models" / name:
+                store.copy(found, root / "models" / name)
+            print(f"train: {name} is not in the roster, and stays in models/ as champion")
+    return kept
 
 
 def _check(stale: list[Order]) -> None:

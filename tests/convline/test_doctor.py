@@ -66,6 +66,17 @@ def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: p
     assert "make repro, which takes it up at its last epoch" in out
 
 
+def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
+    support.write_params(root, {"in": {}, "out": {"seed": 1}}, roster=["in"])
+    for name in ("gone", "in", "out"):
+        ledger(root, name, state="running")
+    assert [finding.remedy for finding in found(doctor.check_jobs, root)] == [
+        "Put the job back into params.yaml, or rm -rf .work/jobs/gone",
+        "make repro, which takes it up at its last epoch",
+        "python -m flows.train out, which takes it up at its last epoch",
+    ]
+
+
 def test_a_check_that_breaks_is_told_and_the_others_made(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
