@@ -3,17 +3,18 @@
 Always this machine, also where RAY_ADDRESS names a cluster: the parts are files that DVC takes up here.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from pipeline import cluster
 
 ROOT = Path(__file__).parents[2]
 
 
 def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
     """Call `function` with every part; the first error ends all and is raised as it was."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster.tell()
     import ray
 
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline import cluster
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train.ledger import Ledger, Order, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **cluster.ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -32,6 +33,7 @@ ENVIRONMENT = {
 def run(orders: Sequence[Order], settings: Train, root: Path, times: dict[str, float]) -> None:
     """Train all orders; each one's ledger says how it ended. `times` gains Ray's own seconds."""
     os.environ.update(ENVIRONMENT)
+    cluster.tell()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
@@ -74,7 +76,6 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     if address != "local":  # else the actor that cleans up after a killed run may look for it at another cluster
         variables["RAY_ADDRESS"] = address
     else:  # of its own, on this machine's loopback alone
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     environment = {"env_vars": variables}
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
