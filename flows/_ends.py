@@ -76,6 +76,13 @@ class Watch(threading.Thread):
                 _processes.kill(self.above.mark)
                 os._exit(self.code)
 
+    def unwind(self, number: int, _: Any) -> None:
+        """Leave what the main thread does, once: a second Ctrl-C would cut the tidying up short."""
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        self.begun.wait(2 * LOOK_S)  # what is told comes before anything that unwinding may print
+        sys.exit(128 + number)
+
     def _signal(self) -> int | None:
         """The number of a signal that asks for the end, if one came."""
         ready, _, _ = select.select([self.wakeup], [], [], LOOK_S)
@@ -95,7 +102,7 @@ def watched(told: Callable[[Above], None] = lambda _: None, patience: float = UN
     os.set_blocking(write, False)
     watch = Watch(above, wakeup, lambda: told(above), patience)
     os.environ.update(above.environment())
-    handlers = {number: signal.signal(number, _unwind) for number in SIGNALS}
+    handlers = {number: signal.signal(number, watch.unwind) for number in SIGNALS}
     old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     watch.start()
     try:
@@ -118,13 +125,6 @@ def watched(told: Callable[[Above], None] = lambda _: None, patience: float = UN
         watch.join()
         os.close(write)
         os.close(wakeup)
-
-
-def _unwind(number: int, _: Any) -> None:
-    """Leave what the main thread does, once: the second Ctrl-C of a hasty person would cut the tidying up short."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def hush() -> None:

@@ -1,6 +1,9 @@
 """What every Ray of this project is told: `tell` comes before `import ray`, which reads some of it once."""
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -16,3 +19,12 @@ def tell() -> None:
     os.environ.update(ENVIRONMENT)
     if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in HERE:
         os.environ.update(LOOPBACK)
+
+
+@contextlib.contextmanager
+def own_handler() -> Iterator[None]:
+    """What this process does at SIGTERM stays its own: `ray.init` puts an exit with code 15 in its place."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    with contextlib.suppress(ValueError):  # another thread than the main one; there Ray leaves it alone
+        signal.signal(signal.SIGTERM, handler)

@@ -88,20 +88,20 @@ def read_json(path: Path, default: Any = None) -> Any:
 def folder(path: Path, fingerprint: str) -> Iterator[Path]:
     """A folder to fill: `path` appears, with its manifest, only if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(path) as temporary:
-        yield temporary
+    with temporary(path) as made:
+        yield made
         files = {}
-        for file in sorted(item for item in temporary.rglob("*") if item.is_file()):
+        for file in sorted(item for item in made.rglob("*") if item.is_file()):
             _sync(file)
-            name = file.relative_to(temporary).as_posix()
+            name = file.relative_to(made).as_posix()
             files[name] = {"size": file.stat().st_size, "sha256": file_digest(file)}
-        write_json(temporary / MANIFEST, {"fingerprint": fingerprint, "files": files})
-        temporary.chmod(0o755)
-        replace(temporary, path)
+        write_json(made / MANIFEST, {"fingerprint": fingerprint, "files": files})
+        made.chmod(0o755)
+        replace(made, path)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def temporary(path: Path) -> Iterator[Path]:
     """A folder beside `path` to fill and rename. It is locked, so that `sweep` sees that its maker lives."""
     sweep(path.parent)
     while True:  # until no other process swept it before it was locked
@@ -195,10 +195,10 @@ def copy(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(old, new)
 
-    with _temporary(target) as temporary:
-        temporary.chmod(0o755)
-        shutil.copytree(source, temporary, dirs_exist_ok=True, copy_function=place)
-        replace(temporary, target)
+    with temporary(target) as made:
+        made.chmod(0o755)
+        shutil.copytree(source, made, dirs_exist_ok=True, copy_function=place)
+        replace(made, target)
 
 
 def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:

@@ -225,9 +225,7 @@ def state(folder: Path) -> dict[str, Any]:
     manifests = sorted([*folder.glob("data/prepared/*/manifest.json"), *folder.glob("models/*/manifest.json")])
     files = [*manifests, *sorted((folder / "metrics").iterdir()), folder / "reports/registered.json"]
     lock = YAML(typ="safe", pure=True).load(folder / "dvc.lock")["stages"]
-    hidden = [
-        path for name in ("prepare", "augment", "evaluations", "ray") for path in (folder / ".work" / name).glob("*")
-    ]
+    hidden = [path for name in TEMPORARY for path in (folder / ".work" / name).glob(".*")]
     return {
         "files": {path.relative_to(folder).as_posix(): store.file_digest(path) for path in files},
         "dvc.lock": {
@@ -309,7 +307,7 @@ def lay_out(base: Path, commit: str) -> None:
     params["roster"] = list(EPOCHS)
     params["datasets"] = {"digits": params["datasets"]["digits"]}
     params["jobs"] = {name: {**params["jobs"][name], "epochs": epochs} for name, epochs in EPOCHS.items()}
-    params.pop("studies", None)
+    params["studies"] = {}
     yaml.dump(params, folder / "params.yaml")
 
 

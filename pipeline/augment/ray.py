@@ -18,14 +18,15 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
     import ray
 
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env=environment,
-        _node_ip_address="127.0.0.1",
-    )
+    with cluster.own_handler():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env=environment,
+            _node_ip_address="127.0.0.1",
+        )
     try:
         remote = ray.remote(max_retries=2)(function)
         waiting = [remote.remote(part) for part in parts]

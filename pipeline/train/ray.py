@@ -4,9 +4,7 @@ Starting processes costs seconds of imports, so they are started once. A lane of
 to itself; in a wider lane an error ends the group, which Ray starts again and which resumes.
 """
 
-import hashlib
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster
+from pipeline import cluster, store
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train.ledger import Ledger, Order, claim, held
@@ -78,7 +76,8 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     else:  # of its own, on this machine's loopback alone
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     environment = {"env_vars": variables}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+    with cluster.own_handler():
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
     try:
         resources = ray.cluster_resources()
         yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
@@ -95,29 +94,28 @@ def _fit(
     from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
-    name = hashlib.sha256(f"{time.time_ns()}".encode()).hexdigest()[:12]
+    storage.mkdir(parents=True, exist_ok=True)
     config = {"orders": list(orders), "widths": widths, "settings": settings}
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
-    )
-    try:
-        trainer.fit()
-    except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
-        for order in orders:
-            ledger = Ledger.of(order)
-            if ledger.read()["state"] in ("waiting", "running"):
-                ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
-    finally:
-        shutil.rmtree(storage / name, ignore_errors=True)
+    with store.temporary(storage / "run") as place:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=config,
+            scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
+            run_config=RunConfig(
+                name=place.name,
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
+            for order in orders:
+                ledger = Ledger.of(order)
+                if ledger.read()["state"] in ("waiting", "running"):
+                    ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
 
 
 def _work(config: dict[str, Any]) -> None:
