@@ -198,7 +198,16 @@ def leftovers(run: Run) -> list[str]:
     deadline = time.monotonic() + GONE_S
     while (alive := run.living()) and time.monotonic() < deadline:
         time.sleep(LOOK_S)
-    return [f"lives after {GONE_S:.0f} s: {' '.join(process.cmdline())[:90]}" for process in alive if runs(process)]
+    names = sorted({title(process) for process in alive if runs(process)})
+    return [f"{len(names)} live after {GONE_S:.0f} s: {', '.join(names)}"] if names else []
+
+
+def title(process: psutil.Process) -> str:
+    """A process's name for people: the module that its Python runs, else its program."""
+    with contextlib.suppress(psutil.Error):
+        words = process.cmdline() or [process.name()]
+        return next((word for word in words if word.startswith("flows.")), Path(words[0].split(" ")[0]).name)
+    return "?"
 
 
 def words(kill: Kill, run: Run) -> list[str]:
