@@ -91,15 +91,15 @@ KILLS = (
 class Run:
     """One `make repro` in a session of its own, and all processes that it ever had."""
 
-    def __init__(self, folder: Path) -> None:
-        self.mark, self.log = uuid.uuid4().hex, folder.parent / "output.txt"
+    def __init__(self, folder: Path, log: str) -> None:
+        self.mark, self.log = uuid.uuid4().hex, folder.parent / log
         self.seen: set[psutil.Process] = set()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONVLINE", "MAKE", "RAY"))}
         with self.log.open("wb") as file:
             self.process = psutil.Popen(
                 ["make", "-o", ".venv/.ready", "repro"],
                 cwd=folder,
-                env={**kept, MARK: self.mark},
+                env={**kept, MARK: self.mark, "SHELL": "/bin/sh"},  # which may stay between DVC and a stage
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -176,7 +176,7 @@ def ready(kill: Kill, folder: Path) -> bool:
 
 def disturbed(kill: Kill, folder: Path) -> tuple[Run, list[str]]:
     """A run that was hit, and what is wrong with how it ended."""
-    run, faults = Run(folder), []
+    run, faults = Run(folder, "first.txt"), []
     deadline = time.monotonic() + RUN_S
     target = None
     while target is None or not ready(kill, folder):
@@ -284,14 +284,12 @@ def try_kill(kill: Kill, base: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     restore(base / "states" / kill.stage, folder)
     first, faults = disturbed(kill, folder)
     if not any("was not hit" in fault for fault in faults):
-        (base / "last.txt").write_text(first.output())
-        again = Run(folder)
+        again = Run(folder, "again.txt")
         if kill.at_once:
             faults += leftovers(first)
         faults += words(kill, first)
         ended = again.await_end(RUN_S)
         output = again.output()
-        (base / "again.txt").write_text(output)
         if not ended or again.process.poll() != 0:
             faults.append(f"the next run ended with {again.process.poll()}: {output.strip()[-300:]!r}")
         else:
@@ -299,7 +297,7 @@ def try_kill(kill: Kill, base: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         faults += leftovers(again)
         again.end()
     first.end()
-    said = re.findall(r"^stopped: .*", first.output() if first.log.exists() else "", re.MULTILINE)
+    said = re.findall(r"^stopped: .*", first.output(), re.MULTILINE)
     return {"kill": str(kill), "faults": faults, "said": said, "seconds": round(time.monotonic() - began)}
 
 
@@ -335,10 +333,10 @@ def undisturbed(base: Path) -> dict[str, Any]:
             restore(folder, base / "states" / f".{name}")
             (base / "states" / f".{name}").rename(base / "states" / name)
         if name != STAGES[-1]:
-            with (base / "reference.txt").open("ab") as file:
+            with (base / "before.txt").open("ab") as file:
                 command = ["dvc", "repro", name]
                 subprocess.run(command, cwd=folder, env=environment, stdout=file, stderr=file, check=True)
-    run = Run(folder)
+    run = Run(folder, "reference.txt")
     if not run.await_end(RUN_S) or run.process.poll() != 0:
         raise SystemExit(f"the undisturbed run failed:\n{run.output()[-2000:]}")
     reference = state(folder)
