@@ -68,7 +68,8 @@ class Watch(threading.Thread):
             if number is None and self.above.live():
                 continue
             self.code = 128 + (number or signal.SIGTERM)
-            self.told()
+            with contextlib.suppress(Exception):  # the end does not wait for words about it
+                self.told()
             self.begun.set()
             if number != signal.SIGTERM:  # of it every handler, also Ray's and Prefect's, makes an exception
                 os.kill(os.getpid(), signal.SIGTERM)
