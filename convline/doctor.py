@@ -19,7 +19,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from flows import services
-from flows._run import QUIET, alive, entries, live_services
+from flows._commands import QUIET
+from flows._run import alive, entries, live_services
 from flows._unattended import unattended
 from pipeline import addresses, params, store, tracking
 from pipeline.errors import UserError

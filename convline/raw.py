@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows._run import QUIET
+from flows._commands import QUIET
 from pipeline import store
 from pipeline.errors import UserError
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from flows._run import environment, ours
+from flows._commands import environment, ours
 from pipeline import store, tracking
 from pipeline.errors import UserError
 

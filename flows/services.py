@@ -21,7 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from flows._run import QUIET, ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
+from flows._commands import QUIET
+from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
 from pipeline import addresses, store, tracking
 from pipeline.errors import UserError
 

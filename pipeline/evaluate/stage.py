@@ -52,8 +52,8 @@ def run(params: Params, root: Path) -> None:
         store.write_json(root / "metrics" / f"{name}.json", metrics)
         _tell(name, how, scores)
     store.keep_only(root / "evaluations", set(wanted))
-    for path in (root / "metrics").glob("*.json"):
-        if path.stem not in wanted:
+    for path in (root / "metrics").glob("*"):
+        if path.name not in {f"{name}.json" for name in wanted}:
             path.unlink()
     store.bound(root / KEPT, KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())
