@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store
+from pipeline import params, plugins, sample, store, surroundings
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -38,6 +38,7 @@ SHOWN_CLASSES = 20
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Add a folder to the project; returns the exit code."""
     (source,) = arguments.paths
+    surroundings.check(root, surroundings.BEFORE_ADD)
     before = params.read(root / params.FILE)
     name, path = placed(source, arguments.name, root, before)
     entry = _entry(source, path, arguments)

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import psutil
 
-from pipeline import params, store
+from pipeline import command, disk, params, store
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -39,25 +39,27 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
     _end_with_parent()
     started = time.monotonic()
 
     def work() -> Times:
-        return body(params.read(), ROOT)
+        with disk.plainly():
+            return body(params.read(), ROOT)
 
-    try:
+    def act() -> int:
         with store.locked(ROOT / ".work/stages" / f"{name}.lock", name):
             services = live_services(ROOT)
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    store.write_json(ROOT / ".work/times" / f"{name}.json", {**(times or {}), "stage_s": time.monotonic() - started})
+        times = {**(times or {}), "stage_s": time.monotonic() - started}
+        store.write_json(ROOT / ".work/times" / f"{name}.json", times)
+        return 0
+
+    if code := command.run(act):
+        sys.exit(code)
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from flows._run import QUIET, ROOT
-from pipeline import params, plugins, store
+from pipeline import command, params, plugins, store, surroundings
 from pipeline.errors import UserError
 
 STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
@@ -23,24 +23,27 @@ STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "repor
 
 def main() -> int:
     """Run the graph; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
     parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
     chosen = parser.parse_args()
     os.chdir(ROOT)
+    return command.run(lambda: run(chosen.roster, chosen.study))
+
+
+def run(roster: str | None, study: str | None) -> int:
+    """Run the graph, after these changes of the roster in params.yaml; returns the exit code."""
     started = time.time()
-    try:
-        with lock(ROOT):
-            if chosen.roster:
-                _choose(chosen.roster)
-            if chosen.study:
-                _choose(_with(params.read(), chosen.study))
-            params.read()
-            forget_failures(ROOT)
-            code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
+    surroundings.check(ROOT, surroundings.BEFORE_REPRO)
+    with lock(ROOT):
+        if roster:
+            _choose(roster)
+        if study:
+            _choose(_with(params.read(), study))
+        params.read()
+        forget_failures(ROOT)
+        code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
     _tell_times(started)
     if code:
         return code

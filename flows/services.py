@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
-from pipeline import store, tracking
+from pipeline import command, store, tracking
 from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
@@ -254,19 +254,18 @@ def _runs(process: psutil.Process) -> bool:
 
 def main() -> int:
     """Run `up` or `down`; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Start or stop the services with pages to look at.")
     parser.add_argument("command", choices=["up", "down"])
     act = {"up": up, "down": down}[parser.parse_args().command]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a kill while starting leaves services behind
-    try:
+
+    def alone() -> int:
         with store.locked(ROOT / ".work/services.lock", "`make ui` or `make down`"):
             act(ROOT)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return 0
+
+    return command.run(alone)
 
 
 if __name__ == "__main__":
