@@ -26,7 +26,7 @@ setup: .venv/.ready ## create .venv from requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install -q --offline --no-deps -e .
 	@touch $@
 
-repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report
+repro: setup ## run the pipeline: prepare, count, augment, train, evaluate, register, report
 	@python -m flows.repro
 
 repro-all: setup ## the same with every job; writes `roster: all` into params.yaml

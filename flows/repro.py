@@ -18,7 +18,7 @@ from flows._run import QUIET, ROOT
 from pipeline import command, params, plugins, store, surroundings
 from pipeline.errors import UserError
 
-STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
+STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
 
 
 def main() -> int:

@@ -26,8 +26,8 @@ Look = Callable[[Path], Faults]
 MARKER = b"<<<<<<< "
 #: files that git merges and the pipeline or DVC reads
 MERGED = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvc/config")
-#: seconds that a cluster has to answer, and what Ray calls the places that it finds itself
-PATIENCE_S, FOUND = 10.0, ("local", "auto")
+#: seconds that a cluster has to answer
+PATIENCE_S = 10.0
 #: Ray's sockets lie below its folder by a name of some 70 characters, and a socket's path has at most 107
 LONGEST = 36
 
@@ -70,8 +70,11 @@ def data(root: Path) -> Faults:
 
 def ray(root: Path) -> Faults:
     """A cluster at RAY_ADDRESS that does not answer: Ray itself would try for ever."""
-    address = os.environ.get("RAY_ADDRESS", "")
-    if not address or address in FOUND:
+    address = os.environ.get("RAY_ADDRESS", "local")
+    if address == "auto":  # Ray finds one that runs here, or takes the last that it noted
+        noted = Path(_ray_folder() or "/tmp", "ray/ray_current_cluster")
+        address = noted.read_text(encoding="utf-8").strip() if noted.is_file() else "local"
+    if address in ("", "local"):
         return
     place = urlsplit(address if "://" in address else f"//{address}")
     remedy = "Start that cluster; or unset RAY_ADDRESS, and a run starts a Ray of its own."
@@ -119,9 +122,7 @@ def short_folder() -> Iterator[str | None]:
 
     It is removed in the end.
     """
-    names = ("RAY_TMPDIR", "TMPDIR") if sys.platform == "linux" else ("RAY_TMPDIR",)  # as Ray looks for it
-    asked = next((os.environ[name] for name in names if name in os.environ), "")
-    if len(os.fsencode(asked)) <= LONGEST:
+    if len(os.fsencode(_ray_folder())) <= LONGEST:
         yield None
         return
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -129,3 +130,9 @@ def short_folder() -> Iterator[str | None]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ray_folder() -> str:
+    """The folder that the environment names for Ray's own; empty where it names none."""
+    names = ("RAY_TMPDIR", "TMPDIR") if sys.platform == "linux" else ("RAY_TMPDIR",)
+    return next((os.environ[name] for name in names if name in os.environ), "")

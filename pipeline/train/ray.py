@@ -10,10 +10,11 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pipeline import disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train.ledger import Ledger, Order, claim, held
@@ -76,13 +77,21 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     else:  # of its own, on this machine's loopback alone
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    environment = {"env_vars": variables}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
-    try:
-        resources = ray.cluster_resources()
-        yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    finally:
-        ray.shutdown()
+    surroundings.check(root, (surroundings.ray,))
+    with surroundings.short_folder() if local else nullcontext() as folder:
+        if folder is not None:
+            local["_temp_dir"] = variables["TMPDIR"] = folder
+        environment = {"env_vars": variables}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+        except ConnectionError as error:
+            remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
+            raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
+        try:
+            resources = ray.cluster_resources()
+            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        finally:
+            ray.shutdown()
 
 
 def _fit(
@@ -168,14 +177,23 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
             if ranks.leads:
                 ledger.note(state="failed", final=True, reason=str(error))
         except Exception as error:
-            if ranks.leads:
-                reason = f"{type(error).__name__}: {error}"
-                ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+            if ranks.leads or isinstance(error, UserError):  # which may be one rank's alone, as of its own disk
+                _note_fault(ledger, error)
             if ranks.world > 1:
                 raise
         finally:
             if lock is not None:
                 lock.close()
+
+
+def _note_fault(ledger: Ledger, error: Exception) -> None:
+    """Write why an attempt ended; it is the last one where a person must mend something first."""
+    told = error if isinstance(error, UserError) else disk.refusal(error)
+    if told is not None:
+        ledger.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
+    elif ledger.read()["state"] != "failed":
+        reason = f"{type(error).__name__}: {error}"
+        ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
 
 
 def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | str | None]:
