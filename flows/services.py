@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
-from pipeline import command, store, tracking
+from pipeline import command, database, store, surroundings, tracking
 from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
@@ -95,6 +95,7 @@ def _prefect(root: Path) -> Service:
 def _mlflow(root: Path) -> Service:
     port = _port("MLFLOW_PORT")
     folder = root.resolve() / tracking.FOLDER
+    surroundings.check(root, (database.faults,))
     folder.mkdir(exist_ok=True)
     command = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
     command += ["--backend-store-uri", tracking.uri(root), "--default-artifact-root", (folder / "artifacts").as_uri()]

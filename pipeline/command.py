@@ -56,10 +56,9 @@ def run(act: Callable[[], int]) -> int:
     except UserError as error:
         return _tell(error)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return UNREAD if _hush_all() else INTERRUPTED
     except BrokenPipeError:
-        closed = [_hush(stream) for stream in (sys.stdout, sys.stderr)]
-        if not any(closed):
+        if not _hush_all():
             raise  # it was another pipe
         return UNREAD
 
@@ -80,6 +79,10 @@ def unread(stream: IO[str]) -> bool:
         return any(event & select.POLLERR for _, event in watch.poll(0))
     except (OSError, ValueError):  # a stream without a file, as in tests
         return False
+
+
+def _hush_all() -> bool:
+    return any([_hush(sys.stdout), _hush(sys.stderr)])  # a list: both shall be looked at
 
 
 def _hush(stream: IO[str]) -> bool:

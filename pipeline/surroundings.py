@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline import disk
+from pipeline import database, disk
 from pipeline.errors import UserError
 
 #: what is wrong, and the remedy
@@ -85,7 +85,7 @@ def ray(root: Path) -> Faults:
 
 
 #: what is looked at before the graph runs, and before a folder is added
-BEFORE_REPRO: tuple[Look, ...] = (disk.faults, git, conflicts, data, ray)
+BEFORE_REPRO: tuple[Look, ...] = (disk.faults, git, conflicts, data, database.faults, ray)
 BEFORE_ADD: tuple[Look, ...] = (disk.faults, git, conflicts)
 
 
@@ -122,7 +122,7 @@ def short_folder() -> Iterator[str | None]:
 
     It is removed in the end.
     """
-    if len(os.fsencode(_ray_folder())) <= LONGEST:
+    if not is_long():
         yield None
         return
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -130,6 +130,11 @@ def short_folder() -> Iterator[str | None]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_long() -> bool:
+    """Whether the folder that the environment names for Ray is too long for its sockets."""
+    return len(os.fsencode(_ray_folder())) > LONGEST
 
 
 def _ray_folder() -> str:

@@ -11,7 +11,7 @@ from pipeline.sample import Facts
 def check(params: Params, root: Path) -> None:
     """One UserError with the faults of all selected jobs; of a study's seeds the last stands for all."""
     alike = {store.digest(job.model_dump(exclude={"seed"})): name for name, job in params.selected().items()}
-    faults = {}
+    faults = dict[str, None]()
     for name in alike.values():
         job = params.jobs[name]
         facts = sample.facts(root / "data/prepared" / job.dataset)

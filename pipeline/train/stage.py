@@ -5,6 +5,7 @@ does (it is put back from there); an unfinished one resumes; else it starts. Job
 into `.work/jobs/` alone, where the next full run finds them.
 """
 
+import _thread
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -200,7 +201,14 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
 
     times: dict[str, float] = {}
     ended = threading.Event()
-    follower = threading.Thread(target=follow, args=(stale, ended, watcher), daemon=True)
+
+    def followed() -> None:
+        try:
+            follow(stale, ended, watcher)
+        except BrokenPipeError:  # nobody reads what is said, so nobody wants the rest
+            _thread.interrupt_main()
+
+    follower = threading.Thread(target=followed, daemon=True)
     follower.start()
     try:
         ray.run(stale, params.train, root, times)

@@ -44,6 +44,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with DVC's part left out: it is tested once, below."""
     folder = tmp_path / "project"
     (folder / "data/raw").mkdir(parents=True)
+    (folder / ".git").mkdir()
     (folder / "params.yaml").write_text(PARAMS)
     monkeypatch.setattr(raw, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
     return folder

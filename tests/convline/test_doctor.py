@@ -28,6 +28,7 @@ GONE = {"pid": 1, "started": 1.0}
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     support.write_params(tmp_path, {"linear": {}})
+    (tmp_path / ".git").mkdir()
     (tmp_path / "requirements.lock").write_text(
         "psutil>=1 \\\n    --hash=sha256:0\nnone==1 ; python_version < '3' \\\n"
     )
