@@ -17,6 +17,7 @@ from typing import Any
 from pipeline import disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
+from pipeline.train import reads
 from pipeline.train.ledger import Ledger, Order, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
@@ -123,7 +124,8 @@ def _fit(
         for order in orders:
             ledger = Ledger.of(order)
             if ledger.read()["state"] in ("waiting", "running"):
-                ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
+                reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
+                ledger.note(reason=ledger.read().get("reason") or reason)
     finally:
         shutil.rmtree(storage / name, ignore_errors=True)
 
@@ -138,7 +140,12 @@ def _work(config: dict[str, Any]) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
     context = get_context()
-    _rounds(**config, rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+    try:
+        _rounds(**config, rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+    except Exception as error:
+        if disk.refusal(error) is None or max(config["widths"].values()) > 1:
+            raise
+        # Not even a ledger can be written: there is no use in a new group of processes. The stage meets that disk too.
 
 
 def _rounds(
@@ -170,6 +177,7 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
             continue
         ledger = Ledger.of(order)
         try:
+            _check_reads(order, ranks)
             loop.train(order, ranks)
             if ranks.leads:
                 ledger.note(state="done", reason=None)
@@ -194,6 +202,15 @@ def _note_fault(ledger: Ledger, error: Exception) -> None:
     elif ledger.read()["state"] != "failed":
         reason = f"{type(error).__name__}: {error}"
         ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+
+
+def _check_reads(order: Order, ranks: Any) -> None:
+    """Fail a job on all ranks alike, where any of them would read other data, code or weights than it was made from."""
+    from pipeline.train.loop import JobFailedError
+
+    found = [text for text in ranks.gather(reads.differences(order)) if text is not None]
+    if found:
+        raise JobFailedError("; ".join(dict.fromkeys(found)))
 
 
 def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | str | None]:
