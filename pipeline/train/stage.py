@@ -65,7 +65,8 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     """One job, resolved; `sources` are the orders of the jobs that it starts from, by role."""
     sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
-    checks.check_needs(name, job, sample.facts(prepared))
+    facts = sample.facts(prepared)
+    checks.check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
     derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
     policy = params.policy(job.policy)
