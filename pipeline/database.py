@@ -27,7 +27,7 @@ def faults(root: Path) -> Iterator[tuple[str, str]]:
         return
     except (sqlite3.DatabaseError, ValueError) as error:
         remedy = "Put a copy back, or move it away: `make repro` then makes runs, versions and champions again."
-        yield f"{path}: the database of MLflow is damaged ({error})", remedy
+        yield f"{path}: the database of MLflow is damaged ({' '.join(str(error).split())})", remedy
         return
     known = _chain()
     if revision is None or not known or known.get(revision) == "newest":
