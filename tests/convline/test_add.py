@@ -267,3 +267,16 @@ def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"is not in a git repository, which DVC needs\. Run `git init` there"):
         add.run(told(tmp_path / "pets"), root)
     assert not (root / ".work").exists()
+
+
+@pytest.mark.parametrize(
+    "sections", ["datasets: {}\njobs: {}\n", "datasets:\njobs:  # none yet\n", "jobs: {}\ndatasets:"]
+)
+def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str) -> None:
+    (root / "params.yaml").write_text(f"roster: core\n{sections}")
+    source = tmp_path / "pets"
+    FOLDERS["image_folder"](source)
+    assert add.run(told(source), root) == 0
+    made = params.read(root / "params.yaml")
+    assert list(made.datasets) == ["pets"]
+    assert made.selected()
