@@ -5,20 +5,21 @@ A user's error is shown as one message, without a traceback. How long a stage to
 `.work/times/`, so that `make repro` can say where the time went.
 """
 
-import ctypes
+import contextlib
 import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import psutil
 
-from pipeline import command, disk, params, store
+from flows import _ends, _reached
+from flows._processes import RUN
+from pipeline import cluster, command, disk, params, store
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -30,8 +31,8 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-#: names the flow run that a process works for; all that it starts inherits it, and is found by it
-RUN = "CONVLINE_RUN"
+#: seconds in which what was killed has ended
+ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None
 Body = Callable[[params.Params, Path], Times]
 Entries: TypeAlias = dict[str, dict[str, Any]]
@@ -42,15 +43,19 @@ def stage(name: str, body: Body) -> None:
     command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
-    _end_with_parent()
     started = time.monotonic()
 
     def work() -> Times:
         with disk.plainly():
             return body(params.read(), ROOT)
 
+    def told(above: _ends.Above) -> None:
+        if not above.inherited:  # else flows.repro says it
+            os.write(sys.stderr.fileno(), f"{_reached.stopped(ROOT, 'the next run')}\n".encode())
+        _ends.hush()
+
     def act() -> int:
-        with store.locked(ROOT / ".work/stages" / f"{name}.lock", name):
+        with _ends.watched(told), patiently(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name):
             services = live_services(ROOT)
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
@@ -62,12 +67,22 @@ def stage(name: str, body: Body) -> None:
         sys.exit(code)
 
 
-def _end_with_parent() -> None:
-    """End in order on SIGTERM, and when DVC dies: it leaves its stage running, and a second writer would follow."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+@contextlib.contextmanager
+def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what: str) -> Iterator[None]:
+    """Hold a lock; its last holder may still be ending, so it is asked for again before it is refused."""
+    deadline, said = time.monotonic() + ENDING_S, False
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock())
+                break
+            except UserError:
+                if time.monotonic() > deadline:
+                    raise
+            if not said:
+                print(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
+                said = True
+        yield
 
 
 def _flow(name: str, work: Callable[[], Times]) -> Times:
@@ -128,8 +143,7 @@ def prefect_environment(address: str, root: Path) -> dict[str, str]:
 
 def ray_environment(token: str) -> dict[str, str]:
     """What makes Ray stay on 127.0.0.1, and ask for and present the token of a file."""
-    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # without it Ray takes 127.0.0.1 for the machine's address
-    return {**loopback, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
+    return {**cluster.ENVIRONMENT, **cluster.LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
 
 
 def live_services(root: Path) -> Entries:

@@ -23,7 +23,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import _processes, _results, repro, retrain
-from flows._run import ROOT, RUN, live_services
+from flows._processes import RUN
+from flows._run import ROOT, live_services
 from flows.services import SERVED
 from pipeline import params as parameters
 from pipeline import store

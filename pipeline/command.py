@@ -4,18 +4,22 @@ It says what a person can mend in one message, and ends quietly where nobody rea
 """
 
 import codecs
+import contextlib
 import io
 import locale
 import os
 import select
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from pipeline import disk
 from pipeline.errors import UserError
 
 FAULT, INTERRUPTED, UNREAD = 2, 130, 141
+LOOK_S = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -57,10 +61,28 @@ def run(act: Callable[[], int]) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         return UNREAD if _hush_all() else INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
         if not _hush_all():
-            raise  # it was another pipe
+            raise  # it was another pipe, or another reason to end
         return UNREAD
+
+
+@contextlib.contextmanager
+def ended_unread() -> Iterator[None]:
+    """End this process as SIGTERM does when nobody reads its output any more: those below it write there too."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if unread(sys.stdout):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _tell(error: UserError) -> int:

@@ -48,7 +48,18 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path, lines: int) -> None:
     assert unread(tmp_path, code) == (141, "")
 
 
-def test_another_pipe_is_no_terminal(tmp_path: Path) -> None:
+def test_what_only_waits_for_others_ends_too(tmp_path: Path) -> None:
+    code = (
+        "import signal, subprocess\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "def act():\n"
+        "    with command.ended_unread(): subprocess.run(['sleep', '600'])\n"
+        "sys.exit(command.run(act))\n"
+    )
+    assert unread(tmp_path, code) == (141, "")
+
+
+def test_another_pipe_is_no_terminal() -> None:
     def act() -> int:
         raise BrokenPipeError("of a socket")
 

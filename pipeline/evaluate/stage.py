@@ -52,8 +52,8 @@ def run(params: Params, root: Path) -> None:
         low, high = scores[f"{primary}_low"], scores[f"{primary}_high"]
         print(f"evaluate: {name:<16} {how:<9} test {primary} {scores[primary]:.4f} [{low:.4f}, {high:.4f}]")
     store.keep_only(root / "evaluations", set(wanted))
-    for path in (root / "metrics").glob("*.json"):
-        if path.stem not in wanted:
+    for path in (root / "metrics").glob("*"):
+        if path.name not in {f"{name}.json" for name in wanted}:
             path.unlink()
     store.bound(root / ".work/evaluations", KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())

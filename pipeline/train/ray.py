@@ -4,9 +4,7 @@ Starting processes costs seconds of imports, so they are started once. A lane of
 to itself; in a wider lane an error ends the group, which Ray starts again and which resumes.
 """
 
-import hashlib
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, store, surroundings
+from pipeline import cluster, disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import reads
@@ -22,7 +20,7 @@ from pipeline.train.ledger import Ledger, Order, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **cluster.ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -34,6 +32,7 @@ ENVIRONMENT = {
 def run(orders: Sequence[Order], settings: Train, root: Path, times: dict[str, float]) -> None:
     """Train all orders; each one's ledger says how it ended. `times` gains Ray's own seconds."""
     os.environ.update(ENVIRONMENT)
+    cluster.tell()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
@@ -76,7 +75,6 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     if address != "local":  # else the actor that cleans up after a killed run may look for it at another cluster
         variables["RAY_ADDRESS"] = address
     else:  # of its own, on this machine's loopback alone
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     surroundings.check(root, (surroundings.ray,))
     with surroundings.short_folder() if local else nullcontext() as folder:
@@ -84,7 +82,8 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
             local["_temp_dir"] = variables["TMPDIR"] = folder
         environment = {"env_vars": variables}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+            with cluster.own_handler():
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
         except ConnectionError as error:
             remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
             raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
@@ -104,30 +103,29 @@ def _fit(
     from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
-    name = hashlib.sha256(f"{time.time_ns()}".encode()).hexdigest()[:12]
+    storage.mkdir(parents=True, exist_ok=True)
     config = {"orders": list(orders), "widths": widths, "settings": settings}
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
-    )
-    try:
-        trainer.fit()
-    except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
-        for order in orders:
-            ledger = Ledger.of(order)
-            if ledger.read()["state"] in ("waiting", "running"):
-                reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
-                ledger.note(reason=ledger.read().get("reason") or reason)
-    finally:
-        shutil.rmtree(storage / name, ignore_errors=True)
+    with store.temporary(storage / "run") as place:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=config,
+            scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
+            run_config=RunConfig(
+                name=place.name,
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
+            for order in orders:
+                ledger = Ledger.of(order)
+                if ledger.read()["state"] in ("waiting", "running"):
+                    reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
+                    ledger.note(reason=ledger.read().get("reason") or reason)
 
 
 def _work(config: dict[str, Any]) -> None:
