@@ -84,8 +84,9 @@ def ray(root: Path) -> Faults:
         yield f"RAY_ADDRESS={address}: nothing answers there ({error})", remedy
 
 
-#: what is looked at before the graph runs, and before a folder is added
+#: what is looked at before the graph runs, also in a worktree that brings its own files, and before a folder is added
 BEFORE_REPRO: tuple[Look, ...] = (disk.faults, git, conflicts, data, database.faults, ray)
+BEFORE_RETRAIN: tuple[Look, ...] = (disk.faults, database.faults, ray)
 BEFORE_ADD: tuple[Look, ...] = (disk.faults, git, conflicts)
 
 
