@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store
+from pipeline import params, plugins, sample, store, surroundings
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -38,7 +38,8 @@ SHOWN_CLASSES = 20
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Add a folder to the project; returns the exit code."""
     (source,) = arguments.paths
-    before = params.read(root / params.FILE)
+    surroundings.check(root, surroundings.BEFORE_ADD)
+    before = params.read(root / params.FILE, empty=True)
     name, path = placed(source, arguments.name, root, before)
     entry = _entry(source, path, arguments)
     (root / ".work").mkdir(exist_ok=True)
@@ -159,11 +160,11 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     store.write_bytes(trial, new.encode())
     try:
         wanted, found = (YAML(typ="safe", pure=True).load(text) for text in (old, new))
-        wanted["datasets"][name] = entry
-        wanted["jobs"].update(jobs)
+        wanted["datasets"] = {**(wanted["datasets"] or {}), name: entry}
+        wanted["jobs"] = {**(wanted["jobs"] or {}), **jobs}
         if found != wanted:
             raise UserError(f"{params.FILE}: its form leaves no place for an entry. Add it by hand:\n{_diff(old, new)}")
-        params.read(trial)
+        params.read(trial, empty=not jobs)
     except YAMLError as error:
         raise UserError(f"{params.FILE}: its form leaves no place for an entry. Write sections as blocks.") from error
     finally:

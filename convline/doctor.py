@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 import psutil
 from packaging.requirements import Requirement
 
+from convline import _surroundings
 from flows import services
 from flows._commands import QUIET
 from flows._run import alive, entries, live_services
 from flows._unattended import unattended
-from pipeline import addresses, params, store, tracking
+from pipeline import addresses, database, disk, params, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
 from pipeline.train import ledger
@@ -66,6 +67,9 @@ def _safely(check: Callable[[Path], Found], root: Path) -> Found:
     except UserError as error:
         yield Finding(str(error), "Do as it says, then look again.")
     except Exception as error:  # a doctor must survive what it examines
+        if (told := disk.refusal(error)) is not None:
+            yield Finding(str(told), "Then look again.")
+            return
         what = f"the check ended with {type(error).__name__}: {error}"
         yield Finding(
             what, "If it stays so after `make down`, `make setup` and `make repro`, it is a fault of convline."
@@ -76,6 +80,12 @@ def check_settings(root: Path) -> Found:
     """Whether params.yaml can be read."""
     known = params.read(root / params.FILE)
     yield f"{len(known.datasets)} datasets, {len(known.selected())} of {len(known.jobs)} jobs in the roster"
+
+
+def check_around(root: Path) -> Found:
+    """What the project needs around it."""
+    yield from (Finding(what, remedy) for what, remedy in _surroundings.faults(root))
+    yield from _surroundings.notes()
 
 
 def check_versions(root: Path) -> Found:
@@ -212,11 +222,17 @@ def check_mlflow(root: Path) -> Found:
     if not (root / tracking.FOLDER / "mlflow.db").exists():
         yield "no database yet"
         return
+    damaged = [Finding(what, remedy) for what, remedy in database.faults(root)]
+    if damaged:
+        yield from damaged
+        return
     for place in addresses.former(root / tracking.FOLDER):
         what = f"MLflow's addresses are those of {place}, from where this project was moved or copied"
         yield Finding(what, "make repro, which rewrites them before it begins")
         return
     client = tracking.client(root)
+    for name in sorted(tracking.deleted(client) & _experiments(root)):
+        yield Finding(f"the experiment {name} is deleted in MLflow", "make repro, which restores it with its runs")
     runs = tracking.statuses(client)
     yield f"{len(runs)} runs"
     for mark, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
@@ -246,8 +262,18 @@ def check_mlflow(root: Path) -> Found:
             yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
 
 
+def _experiments(root: Path) -> set[str]:
+    """Names of the experiments that the roster's jobs are of; none where params.yaml is at fault, which is told."""
+    try:
+        selected = params.read(root / params.FILE).selected()
+    except UserError:
+        return set()
+    return {f"{job.dataset}/{job.task}" for job in selected.values()}
+
+
 CHECKS: dict[str, Callable[[Path], Found]] = {
     "settings": check_settings,
+    "around": check_around,
     "versions": check_versions,
     "disk": check_disk,
     "services": check_services,

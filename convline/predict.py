@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def chosen(number: int, seed: int, settings: Settings) -> Given:
     return ((f"{seed}-{at:04d}", Sample(str(at), draw.integers(0, 256, shape, dtype=np.uint8))) for at in range(number))
 
 
-def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
+def _open(out: Path | None) -> tuple[Path | None, TextIO]:
     if out is None:
         return None, sys.stdout
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -119,5 +119,6 @@ def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
     return out, (out / ANSWERS).open("w", encoding="utf-8")
 
 
-def _write(lines: IO[str], record: dict[str, Any]) -> None:
-    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+def _write(lines: TextIO, record: dict[str, Any]) -> None:
+    ascii_only = lines.encoding.lower() != "utf-8"  # a terminal's
+    lines.write(json.dumps(record, ensure_ascii=ascii_only) + "\n")

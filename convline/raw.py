@@ -39,10 +39,16 @@ def take(source: Path, target: Path, root: Path) -> None:
 
 
 def _track(target: Path, root: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target)]
-    done = subprocess.run(command, cwd=root, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "dvc", "add", str(target)]  # with --quiet it would not say why it failed
+    environment = {**os.environ, **QUIET}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
-        raise UserError(f"`dvc add {target}` failed, and nothing was added:\n{done.stderr.strip()}")
+        lines = done.stderr.replace("\r", "\n").splitlines()
+        reasons = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+        reason = "\n".join(reasons) or done.stderr.strip() or f"its exit code is {done.returncode}"
+        raise UserError(f"`dvc add {target}` failed, and nothing was added: {reason}")
 
 
 def _copy(source: Path, target: Path) -> None:

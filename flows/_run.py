@@ -20,7 +20,7 @@ import psutil
 from flows import _ends, _reached
 from flows._commands import QUIET
 from flows._processes import RUN
-from pipeline import cluster, params, store
+from pipeline import cluster, command, disk, params, store
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -33,27 +33,31 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
     started = time.monotonic()
 
     def work() -> Times:
-        return body(params.read(), ROOT)
+        with disk.plainly():
+            return body(params.read(), ROOT)
 
     def told(above: _ends.Above) -> None:
         if not above.inherited:  # else flows.repro says it
             os.write(sys.stderr.fileno(), f"{_reached.stopped(ROOT, 'the next run')}\n".encode())
         _ends.hush()
 
-    try:
+    def act() -> int:
         with _ends.watched(told), patiently(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name):
             services = live_services(ROOT)
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        sys.exit(2)
-    store.write_json(ROOT / ".work/times" / f"{name}.json", {**(times or {}), "stage_s": time.monotonic() - started})
+        times = {**(times or {}), "stage_s": time.monotonic() - started}
+        store.write_json(ROOT / ".work/times" / f"{name}.json", times)
+        return 0
+
+    if code := command.run(act):
+        sys.exit(code)
 
 
 @contextlib.contextmanager

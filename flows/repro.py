@@ -18,35 +18,39 @@ from pathlib import Path
 from flows import _ends, _processes, _reached
 from flows._commands import environment, ours
 from flows._run import ENDING_S, ROOT, patiently
-from pipeline import params, plugins, store
+from pipeline import command, params, plugins, store, surroundings
 from pipeline.errors import UserError
 
-STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
+STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
 #: seconds that those below have to end, before they are ended by force
 BELOW_S = 7.0
 
 
 def main() -> int:
     """Run the graph; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
     parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
     chosen = parser.parse_args()
     os.chdir(ROOT)
+    return command.run(lambda: run(chosen.roster, chosen.study))
+
+
+def run(roster: str | None, study: str | None) -> int:
+    """Run the graph, after these changes of the roster in params.yaml; returns the exit code."""
     started = time.time()
-    try:
-        with _ends.watched(patience=BELOW_S + 2) as above, patiently(lambda: lock(ROOT), "a repro or retrain"):
-            _end_the_last(ROOT, above.mark)
-            if chosen.roster:
-                _choose(chosen.roster)
-            if chosen.study:
-                _choose(_with(params.read(), chosen.study))
-            params.read()
-            forget_failures(ROOT)
-            code = _run_graph(ROOT, above.mark)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
+    surroundings.check(ROOT, surroundings.BEFORE_REPRO)
+    watched = _ends.watched(patience=BELOW_S + 2)
+    with watched as above, command.ended_unread(), patiently(lambda: lock(ROOT), "a repro or retrain"):
+        _end_the_last(ROOT, above.mark)
+        if roster:
+            _choose(roster)
+        if study:
+            _choose(_with(params.read(), study))
+        params.read()
+        forget_failures(ROOT)
+        code = _run_graph(ROOT, above.mark)
     _tell_times(started)
     if code:
         return code

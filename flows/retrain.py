@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from flows._commands import environment, ours
 from pipeline import store, tracking
@@ -17,6 +18,7 @@ from pipeline.errors import UserError
 
 TREE = ".work/retrain"
 DONE = ".work/retrained.json"
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
 
 
 def newest(root: Path) -> str:
@@ -97,13 +99,13 @@ def stale(tree: Path) -> list[str]:
 
 def _ask(folder: Path, *command: str) -> str:
     """What a command prints; nothing where it fails."""
-    done = subprocess.run(ours(command), cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _do(folder: Path, *command: str) -> str:
     """The same; UserError where it fails."""
-    done = subprocess.run(ours(command), cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     if done.returncode:
         raise UserError(f"{folder}: `{' '.join(command)}` failed: {done.stderr.strip()[-1500:]}")
     return done.stdout.strip()

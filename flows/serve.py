@@ -27,7 +27,7 @@ from flows._processes import RUN
 from flows._run import ROOT, live_services
 from flows.services import SERVED
 from pipeline import params as parameters
-from pipeline import store
+from pipeline import store, surroundings
 from pipeline.errors import UserError
 from pipeline.train import stage as train_stage
 
@@ -57,6 +57,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """
 
     def body() -> State:
+        surroundings.check(ROOT, surroundings.BEFORE_REPRO)
         params = parameters.read()
         chosen = params.choose(jobs)
         if not jobs:
@@ -83,6 +84,7 @@ def run_retrain() -> State:
 
 def _retrain() -> State:
     _collapse_late()
+    surroundings.check(ROOT, surroundings.BEFORE_RETRAIN)
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):

@@ -23,7 +23,7 @@ import psutil
 
 from flows._commands import QUIET
 from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
-from pipeline import addresses, store, tracking
+from pipeline import addresses, command, database, store, surroundings, tracking
 from pipeline.errors import UserError
 
 HOST = "127.0.0.1"
@@ -99,6 +99,7 @@ def _prefect(root: Path) -> Service:
 def _mlflow(root: Path) -> Service:
     port = _port("MLFLOW_PORT")
     folder = root.resolve() / tracking.FOLDER
+    surroundings.check(root, (database.faults,))
     folder.mkdir(exist_ok=True)
     command = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
     command += ["--backend-store-uri", tracking.uri(root), "--default-artifact-root", (folder / "artifacts").as_uri()]
@@ -259,19 +260,18 @@ def _runs(process: psutil.Process) -> bool:
 
 def main() -> int:
     """Run `up` or `down`; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Start or stop the services with pages to look at.")
     parser.add_argument("command", choices=["up", "down"])
     act = {"up": up, "down": down}[parser.parse_args().command]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a kill while starting leaves services behind
-    try:
+
+    def alone() -> int:
         with store.locked(ROOT / ".work/services.lock", "`make ui` or `make down`"):
             act(ROOT)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return 0
+
+    return command.run(alone)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ does (it is put back from there); an unfinished one resumes; else it starts. Job
 into `.work/jobs/` alone, where a full run that has them in its roster finds them.
 """
 
+import _thread
 import dataclasses
 import shutil
 import threading
@@ -18,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
-from pipeline.train import reads
+from pipeline.train import checks, reads
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
 
@@ -65,7 +66,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
     facts = sample.facts(prepared)
-    _check_needs(name, job, facts)
+    checks.check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
     derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
     policy = params.policy(job.policy)
@@ -74,7 +75,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
     paths, marks = {role: source.model for role, source in sources.items()}, {}
     if job.pretrained is not None and job.pretrained.file is not None:
-        paths["pretrained"] = _file(name, root / job.pretrained.file)
+        paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
     for role, published in _fetched(job).items():
         paths[role], marks[role] = _published.path(published), _published.digest(published)
@@ -116,33 +117,6 @@ def _fetched(job: Job) -> dict[str, str]:
     """Names of the published files that the job starts from, by role."""
     extractor = job.extractor if job.extractor in _published.EXTRACTORS else None
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
-
-
-def _file(name: str, path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"params.yaml: jobs.{name}.pretrained.file: {path} is not there. Put the weights there.")
-    return path
-
-
-def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
-    for option, needs in (plugins.constant("models", job.architecture, "OPTION_NEEDS") or {}).items():
-        if job.options.get(option) and not set(needs) <= set(facts.fields):
-            raise UserError(
-                f"params.yaml: jobs.{name}.options.{option}: {job.dataset} has no {', '.join(needs)}, which it needs. "
-                "Choose another dataset, or leave it out."
-            )
-    missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
-    if job.sampling == "balanced" and "label" not in facts.fields:
-        raise UserError(f"params.yaml: jobs.{name}.sampling: {job.dataset} has no label to balance. Use shuffled.")
-    if (job.train_images or 0) > facts.counts["train"]:
-        raise UserError(
-            f"params.yaml: jobs.{name}.train_images: {job.dataset} has {facts.counts['train']} of them. Ask for fewer."
-        )
-    if missing:
-        raise UserError(
-            f"params.yaml: jobs.{name}.dataset: {job.dataset} has no {', '.join(missing)}, which {job.task} needs. "
-            "Choose another dataset or task."
-        )
 
 
 def _staged_digest(augmented: Path) -> str:
@@ -197,16 +171,15 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
 
 
 def _check(stale: list[Order]) -> None:
-    """What can be known before any of the jobs begins: that published weights are here, and modules have the names."""
+    """What can be known before any of the jobs begins: that published weights are here, and learners can be built."""
+    from pipeline.train import trial  # brings torch
+
     faults = []
     for item in stale:
         try:
             for published in _fetched(item.job).values():
                 _published.fetch(published)
-            if item.job.freeze or item.job.unfreeze or item.job.layer_decay is not None:
-                from pipeline.train import transfer
-
-                transfer.check(item.job, sample.facts(item.prepared))
+            trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
     if faults:
@@ -265,7 +238,14 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
 
     times: dict[str, float] = {}
     ended = threading.Event()
-    follower = threading.Thread(target=follow, args=(stale, ended, watcher), daemon=True)
+
+    def followed() -> None:
+        try:
+            follow(stale, ended, watcher)
+        except BrokenPipeError:  # nobody reads what is said, so nobody wants the rest
+            _thread.interrupt_main()
+
+    follower = threading.Thread(target=followed, daemon=True)
     follower.start()
     try:
         ray.run(stale, params.train, root, times)
