@@ -26,6 +26,7 @@ from flows._unattended import unattended
 from pipeline import addresses, database, disk, params, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
+from pipeline.terminal import tell
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
@@ -53,11 +54,11 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         told = list(_safely(check, root))
         findings = [item for item in told if isinstance(item, Finding)]
         notes = "; ".join(item for item in told if isinstance(item, str))
-        print(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
+        tell(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
         for item in findings:
-            print(f"  - {item.what}\n    {item.remedy}")
+            tell(f"  - {item.what}\n    {item.remedy}")
         count += len(findings)
-    print(f"\n{count} found" if count else "\nnothing found")
+    tell(f"\n{count} found" if count else "\nnothing found")
     return 1 if count else 0
 
 

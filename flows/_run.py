@@ -22,6 +22,7 @@ from flows._commands import QUIET
 from flows._processes import RUN
 from pipeline import cluster, command, disk, params, store
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 ROOT = Path(__file__).parent.parent
 #: seconds in which what was killed has ended
@@ -73,7 +74,7 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
                 if time.monotonic() > deadline:
                     raise
             if not said:
-                print(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
+                tell(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
                 said = True
         yield
 

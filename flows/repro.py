@@ -20,6 +20,7 @@ from flows._commands import environment, ours
 from flows._run import ENDING_S, ROOT, patiently
 from pipeline import command, params, plugins, store, surroundings
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
 #: seconds that those below have to end, before they are ended by force
@@ -54,10 +55,10 @@ def run(roster: str | None, study: str | None) -> int:
     _tell_times(started)
     if code:
         return code
-    print(f"report: {ROOT / 'reports/index.html'}")
+    tell(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+        tell(f"failed: {name}: {reason}", error=True)
     return 1 if failed else 0
 
 
@@ -75,7 +76,7 @@ def _run_graph(root: Path, mark: str) -> int:
     _processes.kill(mark)
     code = 128 - code if code < 0 else code
     if 128 < code < 128 + signal.NSIG:
-        print(_reached.stopped(root, "make repro"), file=sys.stderr, flush=True)
+        tell(_reached.stopped(root, "make repro"), error=True, flush=True)
         sys.exit(code)
     return code
 
@@ -85,7 +86,7 @@ def _end_the_last(root: Path, mark: str) -> None:
     path = root / ".work/repro.json"
     last = store.read_json(path, {}).get("mark")
     if last is not None and _processes.of(last):
-        print("waiting for the processes of the last run to end", flush=True)
+        tell("waiting for the processes of the last run to end", flush=True)
         _processes.await_end(last, ENDING_S)
         _processes.kill(last)
     store.write_json(path, {"mark": mark})
@@ -132,7 +133,7 @@ def _choose(roster: str | list[str]) -> None:
     start, end = written.span() if written else (0, 0)
     changed = text[:start] + line + text[end:]
     if changed != text:
-        print(f"params.yaml: {line.strip()}")
+        tell(f"params.yaml: {line.strip()}")
         params.FILE.write_text(changed, encoding="utf-8")
 
 
@@ -150,7 +151,7 @@ def _tell_times(started: float) -> None:
                 spent["Ray"] = times["ray_s"] - times["train_wall_s"]
                 spent["training"] = times["train_wall_s"]
     spent["DVC and imports"] = total - sum(spent.values())
-    print(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+    tell(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

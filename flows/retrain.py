@@ -15,6 +15,7 @@ from typing import Any
 from flows._commands import environment, ours
 from pipeline import store, tracking
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 TREE = ".work/retrain"
 DONE = ".work/retrained.json"
@@ -31,7 +32,7 @@ def newest(root: Path) -> str:
     upstream = "@{upstream}"
     if _ask(root, "git", "rev-parse", "--verify", "--quiet", upstream):
         if subprocess.run(["git", "fetch", "--quiet"], cwd=root, check=False).returncode:
-            print("git fetch failed; going on with what is here")
+            tell("git fetch failed; going on with what is here")
         if _ask(root, "git", "merge-base", "HEAD", upstream) == here:
             return _ask(root, "git", "rev-parse", upstream)
     return here

@@ -29,6 +29,7 @@ from flows.services import SERVED
 from pipeline import params as parameters
 from pipeline import store, surroundings
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 
 NIGHTLY = "0 3 * * *"
@@ -88,7 +89,7 @@ def _retrain() -> State:
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):
-        print(f"not committed, so not looked at: {path}")
+        tell(f"not committed, so not looked at: {path}")
     if content == retrain.done(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
     tree = retrain.lay_out(ROOT, commit)
@@ -96,7 +97,7 @@ def _retrain() -> State:
     if not stale:
         retrain.note_done(ROOT, content)
         return _nothing_to_do(f"commit {commit[:8]} changes no stage's inputs")
-    print(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
+    tell(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
     repro.forget_failures(tree)
     before = store.read_json(tree / "reports/registered.json", {})
     code, last = _processes.call(["dvc", "repro"], tree)
@@ -118,7 +119,7 @@ def _verdict(root: Path, good: str) -> State:
 
 
 def _nothing_to_do(why: str) -> State:
-    print(f"nothing to do: {why}")
+    tell(f"nothing to do: {why}")
     return Completed(name="Nothing to do", message=why)
 
 
@@ -147,7 +148,7 @@ def _turn() -> Iterator[None]:
         try:
             held.enter_context(repro.lock(ROOT))
         except UserError:
-            print("another repro or retrain is running; this one waits for it to end")
+            tell("another repro or retrain is running; this one waits for it to end")
             _say(Running(name="Waiting", message="for another repro or retrain to end"))
             held.enter_context(repro.lock(ROOT, wait=True))
             _say(Running(message="its turn has come"))
@@ -172,7 +173,7 @@ def _collapse_late() -> None:
             message = f"was late; {runtime.flow_run.name} does its work"
             client.set_flow_run_state(other.id, Cancelled(message=message), force=True)
     if late:
-        print(f"{len(late)} late retrains are this one")
+        tell(f"{len(late)} late retrains are this one")
 
 
 def _end_orphans(client: SyncPrefectClient) -> None:
@@ -209,7 +210,7 @@ def main() -> None:
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    print(SERVED, flush=True)
+    tell(SERVED, flush=True)
     asyncio.run(runner.start())
 
 

@@ -25,6 +25,7 @@ from flows._commands import QUIET
 from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
 from pipeline import addresses, command, database, store, surroundings, tracking
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 HOST = "127.0.0.1"
 PORTS = {"PREFECT_PORT": 4200, "MLFLOW_PORT": 5000, "RAY_DASHBOARD_PORT": 8265, "RAY_PORT": 6379}
@@ -52,7 +53,7 @@ def up(root: Path) -> None:
     for name, entry in dead.items():
         moved = alive(entry["pid"], entry["started"])
         why = f"went on in {entry['work']}" if moved else "had ended by itself"
-        print(f"{name} {why}; its last words are in {_keep_log(name, root)}")
+        tell(f"{name} {why}; its last words are in {_keep_log(name, root)}")
     _stop(dead)  # what it left
     if "prefect" in dead and "serve" in running:
         _stop({"serve": running.pop("serve")})  # it would go on with a server that is gone
@@ -67,10 +68,10 @@ def up(root: Path) -> None:
         missing.append(_serve(root, running["prefect"]["address"]))
         running |= _start(missing[-1:], root)
         store.write_json(root / ".work/services.json", running)
-    print("started:" if missing else "already up:")
+    tell("started:" if missing else "already up:")
     for name in (*makers, "serve"):
-        print(f"  {name:8}{running[name]['address']}")
-    print(f"Ray's page asks once for the token in {running['ray']['token']}")
+        tell(f"  {name:8}{running[name]['address']}")
+    tell(f"Ray's page asks once for the token in {running['ray']['token']}")
 
 
 def down(root: Path) -> None:
@@ -80,9 +81,9 @@ def down(root: Path) -> None:
     stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
-        print(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
+        tell(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
     if not stopped:
-        print("nothing was running")
+        tell("nothing was running")
 
 
 def _prefect(root: Path) -> Service:

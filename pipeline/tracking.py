@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline import addresses, database, store, surroundings
 from pipeline.images import decode
+from pipeline.terminal import tell
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
@@ -189,7 +190,7 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     if found is not None:
         if found.lifecycle_stage == "deleted":
             made.restore_experiment(found.experiment_id)
-            print(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
+            tell(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
         return str(found.experiment_id)
     place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs

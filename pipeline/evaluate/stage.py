@@ -21,6 +21,7 @@ from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
+from pipeline.terminal import tell
 from pipeline.train.ledger import Order
 
 SPLITS = ("val", "test")
@@ -79,7 +80,7 @@ def run_chosen(params: Params, root: Path, orders: Sequence[Order]) -> None:
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
-    print(f"evaluate: {name:<16} {how:<9} {words(scores)}")
+    tell(f"evaluate: {name:<16} {how:<9} {words(scores)}")
 
 
 def words(scores: dict[str, Any]) -> str:

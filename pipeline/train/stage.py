@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.terminal import tell
 from pipeline.train import checks, reads
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
@@ -139,19 +140,19 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     for item in stale:
         reopen(item)
     if stale:
-        print(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
+        tell(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
-        print(f"train: nothing to do, {len(wanted)} jobs are up to date")
+        tell(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
     for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
-        print(f"train: {name} is no longer in models/")
+        tell(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
     kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
-        print(f"train: {name} failed: {entry['reason']}")
+        tell(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
         raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
     return times
@@ -166,7 +167,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
             kept.add(name)
             if found != root / "models" / name:
                 store.copy(found, root / "models" / name)
-            print(f"train: {name} is not in the roster, and stays in models/ as champion")
+            tell(f"train: {name} is not in the roster, and stays in models/ as champion")
     return kept
 
 
@@ -200,7 +201,7 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     done = {name for name, item in wanted.items() if any(store.holds(path, item.fingerprint) for path in places[name])}
     stale = [item for name, item in wanted.items() if name in anew or name not in done]
     _check(stale)
-    print(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
+    tell(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
     for item in stale:
         reopen(item)
     times = _train(stale, params, root, watcher) if stale else {}
