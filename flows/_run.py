@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 import psutil
 
+from flows import _secrets
 from pipeline import params, store
 from pipeline.errors import UserError
 
@@ -120,8 +121,9 @@ def _join(services: Entries) -> None:
 
 
 def prefect_environment(address: str, root: Path) -> dict[str, str]:
-    """What tells Prefect its server and its folder."""
-    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect")}
+    """What tells Prefect its server, the secret that this asks for, and its folder; the user's key is not for it."""
+    secret = {"PREFECT_API_AUTH_STRING": _secrets.kept_prefect(root), "PREFECT_API_KEY": ""}
+    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect"), **secret}
 
 
 def ray_environment(token: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ def test_only_runs_whose_lock_is_free(tmp_path: Path, monkeypatch: pytest.Monkey
         yield SimpleNamespace(read_flow_runs=lambda flow_run_filter: runs)
 
     monkeypatch.setattr(orchestration, "get_client", client)
-    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"):
         monkeypatch.setenv(name, "")
     locks = tmp_path / ".work/stages"
     with store.locked(locks / "prepare.lock", "prepare"):
