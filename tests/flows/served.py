@@ -22,6 +22,10 @@ from pipeline import store
 REPO = Path(__file__).parents[2]
 BIN = REPO / ".venv/bin"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+SHOWN = (
+    *("Pending", "Paused", "Suspended", "Running", "Retrying", "Completed"),
+    *("Cancelled", "Cancelling", "Crashed", "Failed", "TimedOut"),
+)
 needs_environment = pytest.mark.skipif(not (BIN / "dvc").exists(), reason="needs the environment of `make setup`")
 
 
@@ -53,6 +57,12 @@ class Server:
 
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/flow_runs/{run}")["state"])
+
+    def shown(self, name: str) -> list[dict[str, Any]]:
+        """A deployment's runs as its page lists them: by the names of states that Prefect itself gives."""
+        states = {"operator": "and_", "name": {"any_": list(SHOWN)}}
+        asked = {"deployments": {"name": {"any_": [name]}}, "flow_runs": {"state": states}, "sort": "START_TIME_DESC"}
+        return list(self.call("POST", "/flow_runs/filter", asked))
 
     def end(self, run: str) -> dict[str, Any]:
         return wait(lambda: self.state(run) if self.state(run)["type"] in ENDED else None)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from flows import repro
 from pipeline import store
 from pipeline.errors import UserError
+from pipeline.train.ledger import held
 from tests.flows.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
@@ -100,6 +102,41 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
 @pytest.mark.slow
 @needs_environment
+def test_a_suspended_repro_runs_nothing_and_resumes(server: Server) -> None:
+    run = server.start("repro", jobs=["lenet5"], force=True)
+
+    def in_training() -> bool | None:
+        assert server.state(run)["type"] not in ENDED
+        tasks = [server.tasks(child["id"]) for child in server.below(run)]
+        return True if any(task.get("lenet5") == "RUNNING" for task in tasks) else None
+
+    wait(in_training)
+    until = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    details = {"pause_timeout": until, "pause_reschedule": True}
+    page_sends = {"state": {"type": "PAUSED", "name": "Suspended", "state_details": details}}
+    assert server.call("POST", f"/flow_runs/{run}/set_state", page_sends)["status"] == "ACCEPT"
+
+    wait(lambda: True if server.state(run)["message"] == "is being suspended" else None, 60)
+
+    def suspended() -> bool | None:
+        assert server.state(run)["type"] in ("RUNNING", "PAUSED")
+        return True if server.state(run)["name"] == "Suspended" else None
+
+    wait(suspended, 120)
+    ledgers = [
+        store.read_json(path)["name"] for path in server.folder.glob(".work/jobs/*/ledger.json") if held(path.parent)
+    ]
+    assert ledgers == []
+    assert [one["state"]["type"] for one in server.below(run)] == ["CANCELLED"]
+    wait(lambda: True if of(run) == [] else None, 60)  # the flow's own process is the last
+    assert server.state(run)["name"] == "Suspended"
+
+    server.call("POST", f"/flow_runs/{run}/resume", {})
+    assert server.end(run)["type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+@needs_environment
 def test_a_full_repro_takes_them_up_and_retrain_then_has_nothing_to_do(server: Server) -> None:
     run = server.start("repro")
     assert server.end(run)["type"] == "COMPLETED"
@@ -113,8 +150,38 @@ def test_a_full_repro_takes_them_up_and_retrain_then_has_nothing_to_do(server: S
         [BIN / "dvc", "status", "--json"], cwd=server.folder, capture_output=True, text=True, check=True
     )
     assert json.loads(status.stdout) == {"register": ["always changed"]}
-    state = server.end(server.start("retrain"))
-    assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to do")
+    again = server.start("retrain")
+    state = server.end(again)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed")  # Prefect's pages hide other names
+    assert state["message"].startswith("nothing to do: commit")
+    assert again in [one["id"] for one in server.shown("retrain")]
+
+
+@pytest.mark.slow
+@needs_environment
+def test_a_schedule_begins_its_runs(server: Server) -> None:
+    """Three runs of a minutely cron, which find nothing to do after a full repro."""
+    deployment = server.deployment("retrain")
+    assert [one["active"] for one in deployment["schedules"]] == [False]
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    server.call("PATCH", schedule, {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}})
+
+    def fired() -> list[dict[str, Any]] | None:
+        begun = [one for one in server.shown("retrain") if one["auto_scheduled"]]
+        assert {one["state"]["type"] for one in begun} <= {"PENDING", "RUNNING", "COMPLETED", "CANCELLED"}
+        done = [one for one in begun if one["state"]["type"] == "COMPLETED"]
+        return done if len(done) >= 3 else None
+
+    try:
+        for one in wait(fired):
+            print(one["name"], one["expected_start_time"], one["state"]["name"], one["state"]["message"])
+        doctor = [BIN / "python", "-m", "convline", "doctor"]
+        told = subprocess.run(doctor, cwd=server.folder, capture_output=True, text=True, check=False).stdout
+        assert "\nprefect   fine" in told
+    finally:
+        server.call("PATCH", schedule, {"active": False})
+    log = (server.folder / ".work/logs/prefect.log").read_text(errors="replace")
+    assert " ERROR " not in log, log[-4000:]
 
 
 @pytest.mark.slow
