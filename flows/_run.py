@@ -72,14 +72,17 @@ def _end_with_parent() -> None:
 def _flow(name: str, work: Callable[[], Times]) -> Times:
     """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
     os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
-    from prefect import flow
+    from prefect import flow, runtime
     from prefect.flow_engine import run_flow
     from prefect.states import Failed
+
+    from flows._suspend import Stage
 
     @flow(name=name, flow_run_name=name, log_prints=True)
     def run() -> Any:
         try:
-            return work()
+            with Stage(UUID(str(runtime.flow_run.id))):
+                return work()
         except UserError as error:  # a state, not an exception: Prefect would print its traceback
             return Failed(message=str(error), data=error)
 

@@ -1,7 +1,10 @@
 """A suspended run ends what it started before it is said to be suspended; a cancel is left to Prefect."""
 
 import contextlib
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +36,13 @@ class Server:
     def end(self) -> None:
         self.told.append("end")
         self.ended.set()
+
+    def shows(self, *names: str) -> bool:
+        """Wait until these states were set."""
+        deadline = time.monotonic() + 60
+        while self.told != list(names) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.told == list(names)
 
 
 def begin(monkeypatch: pytest.MonkeyPatch, state: Any) -> tuple[Server, _suspend.Suspendable]:
@@ -82,3 +92,24 @@ def test_a_cancel_meanwhile_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert "Suspended" not in server.told
+
+
+def test_a_stage_can_not_be_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.states import Paused
+
+    server, _ = begin(monkeypatch, Paused())
+    with _suspend.Stage(uuid4()):
+        assert server.shows("Running")
+    assert "can't be paused" in server.state.message
+
+
+def test_a_cancelled_stage_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.states import Cancelling
+
+    signals: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda process, number: signals.append(number))
+    server, _ = begin(monkeypatch, Cancelling())
+    with _suspend.Stage(uuid4()) as stage:
+        stage._thread.join(60)
+    assert signals == [signal.SIGTERM]
+    assert server.told == ["Running"]
