@@ -7,6 +7,7 @@ is a finding itself.
 import argparse
 import http.client
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from convline import _surroundings
 from flows import services
 from flows._commands import QUIET
 from flows._run import alive, entries, live_services
-from flows._unattended import unattended
+from flows._unattended import idle_schedules, unattended
 from pipeline import addresses, database, disk, params, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
@@ -30,7 +31,8 @@ from pipeline.terminal import tell
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
-SHOWN = 5
+SHOWN, LINE = 5, 300
+ERROR = re.compile(r"\bERROR\b")
 LOCK, RWLOCK, REGISTERED = "requirements.lock", ".dvc/tmp/rwlock", "reports/registered.json"
 
 
@@ -133,11 +135,26 @@ def check_services(root: Path) -> Found:
             yield f"{name} up at {entry['address']}"
     if not known:
         yield "none was started"
+    yield from _errors(root)
     for name, variable in {"prefect": "PREFECT_PORT", "mlflow": "MLFLOW_PORT", "ray": "RAY_DASHBOARD_PORT"}.items():
         port = int(os.environ.get(variable, services.PORTS[variable]))
         with socket.socket() as probe:
             if name not in known and probe.connect_ex((services.HOST, port)) == 0:
                 yield f"port {port} is another program's: for {name} take `make ui {variable}={port + 1}`"
+
+
+def _errors(root: Path) -> Found:
+    """Lines of the services' logs that say ERROR; each start of a service begins its log anew."""
+    for path in sorted((root / ".work/logs").glob("*.log")):
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            told = [line for line in lines if ERROR.search(line)]
+        if told:
+            last = "".join(
+                sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in told[-1].strip()
+            )
+            what = f"{path.stem}: {len(told)} lines of {path.relative_to(root)} say ERROR, the last one: {last[:LINE]}"
+            remedy = f"Read the lines around it. make down && rm {path.relative_to(root)} && make ui begins anew."
+            yield Finding(what, remedy)
 
 
 def _answers(address: str) -> bool:
@@ -208,7 +225,7 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
 
 
 def check_prefect(root: Path) -> Found:
-    """Flow runs without a process; only its server knows them."""
+    """Flow runs without a process, and schedules without a run; only its server knows them."""
     server = live_services(root).get("prefect")
     if server is None:
         yield "not looked at: its server is down"
@@ -216,6 +233,9 @@ def check_prefect(root: Path) -> Found:
     for name in unattended(root, server["address"]):
         what = f"flow run {name}: Prefect shows it running, but no process runs this stage"
         yield Finding(what, f"Cancel or delete it at {server['address']}/runs, then make repro.")
+    for name in idle_schedules(root, server["address"]):
+        what = f"schedule of {name}: it is on, but Prefect has planned no run of it"
+        yield Finding(what, "Look again in a minute; if it stays so, make down && make ui.")
 
 
 def check_mlflow(root: Path) -> Found:

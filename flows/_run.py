@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import psutil
 
-from flows import _ends, _reached
+from flows import _ends, _reached, _secrets
 from flows._commands import QUIET
 from flows._processes import RUN
 from pipeline import cluster, command, disk, params, store
@@ -82,14 +82,17 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
 def _flow(name: str, work: Callable[[], Times]) -> Times:
     """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
     os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
-    from prefect import flow
+    from prefect import flow, runtime
     from prefect.flow_engine import run_flow
     from prefect.states import Failed
+
+    from flows._suspend import Stage
 
     @flow(name=name, flow_run_name=name, log_prints=True)
     def run() -> Any:
         try:
-            return work()
+            with Stage(UUID(str(runtime.flow_run.id))):
+                return work()
         except UserError as error:  # a state, not an exception: Prefect would print its traceback
             return Failed(message=str(error), data=error)
 
@@ -131,8 +134,9 @@ def _join(services: Entries) -> None:
 
 
 def prefect_environment(address: str, root: Path) -> dict[str, str]:
-    """What tells Prefect its server and its folder."""
-    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect")}
+    """What tells Prefect its server, the secret that this asks for, and its folder; the user's key is not for it."""
+    secret = {"PREFECT_API_AUTH_STRING": _secrets.kept_prefect(root), "PREFECT_API_KEY": ""}
+    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect"), **secret}
 
 
 def ray_environment(token: str) -> dict[str, str]:

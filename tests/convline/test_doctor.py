@@ -231,9 +231,25 @@ def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
     monkeypatch.setattr(doctor, "unattended", lambda root, address: ["train"])
-    (finding,) = found(doctor.check_prefect, root)
-    assert finding.what.startswith("flow run train: Prefect shows it running")
-    assert "http://here/runs" in finding.remedy
+    monkeypatch.setattr(doctor, "idle_schedules", lambda root, address: ["retrain"])
+    run, schedule = found(doctor.check_prefect, root)
+    assert run.what.startswith("flow run train: Prefect shows it running")
+    assert "http://here/runs" in run.remedy
+    assert schedule.what.startswith("schedule of retrain: it is on, but")
+
+
+def test_errors_in_the_logs_of_services(root: Path) -> None:
+    logs = root / ".work/logs"
+    logs.mkdir(parents=True)
+    (logs / "mlflow.log").write_text("INFO: all is well, no ERRORS\n")
+    assert not found(doctor.check_services, root)
+    lines = ["12:01 | ERROR | prefect: one", "12:02 | INFO | two", "12:03 | ERROR | \x1b[2Jthree\x07"]
+    (logs / "prefect.log").write_bytes("\n".join(lines).encode() + b"\xff\n")
+    (finding,) = found(doctor.check_services, root)
+    assert finding.what.startswith("prefect: 2 lines of .work/logs/prefect.log say ERROR, the last one: 12:03")
+    assert "\\x1b[2Jthree\\x07" in finding.what
+    assert finding.what.isprintable()
+    assert "make down" in finding.remedy
 
 
 @pytest.fixture(scope="module")
