@@ -5,25 +5,19 @@ is a finding itself.
 """
 
 import argparse
-import http.client
 import os
-import re
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 from packaging.requirements import Requirement
 
 from convline import _surroundings
-from flows import services
+from convline._findings import Finding, Found
+from convline._services import check_prefect, check_services
 from flows._commands import QUIET
-from flows._run import alive, entries, live_services
-from flows._unattended import idle_schedules, unattended
 from pipeline import addresses, database, disk, params, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
@@ -31,21 +25,8 @@ from pipeline.terminal import tell
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
-SHOWN, LINE = 5, 300
-ERROR = re.compile(r"\bERROR\b")
+SHOWN = 5
 LOCK, RWLOCK, REGISTERED = "requirements.lock", ".dvc/tmp/rwlock", "reports/registered.json"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong, and what to do about it."""
-
-    what: str
-    remedy: str
-
-
-#: findings, and notes as plain text
-Found = Iterator[Finding | str]
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -119,57 +100,6 @@ def check_disk(root: Path) -> Found:
         yield Finding(f"less than {FREE_BYTES / 1e9:.0f} GB free", remedy)
 
 
-def check_services(root: Path) -> Found:
-    """What services.json says against what lives and answers, and the ports that others have."""
-    known = entries(root)
-    for name, entry in known.items():
-        if not alive(entry["pid"], entry["started"]):
-            what = f"{name}: .work/services.json names its process {entry['pid']}, which has ended"
-            yield Finding(what, f"make down; its last words are in .work/logs/{name}.log")
-        elif name not in live_services(root):
-            yield Finding(f"{name}: goes on in {entry['work']}, where this project was", "make down && make ui")
-        elif not _answers(entry["address"]):
-            what = f"{name}: its process {entry['pid']} lives, but nothing answers at {entry['address']}"
-            yield Finding(what, f"make down && make ui; its words are in .work/logs/{name}.log")
-        else:
-            yield f"{name} up at {entry['address']}"
-    if not known:
-        yield "none was started"
-    yield from _errors(root)
-    for name, variable in {"prefect": "PREFECT_PORT", "mlflow": "MLFLOW_PORT", "ray": "RAY_DASHBOARD_PORT"}.items():
-        port = int(os.environ.get(variable, services.PORTS[variable]))
-        with socket.socket() as probe:
-            if name not in known and probe.connect_ex((services.HOST, port)) == 0:
-                yield f"port {port} is another program's: for {name} take `make ui {variable}={port + 1}`"
-
-
-def _errors(root: Path) -> Found:
-    """Lines of the services' logs that say ERROR; each start of a service begins its log anew."""
-    for path in sorted((root / ".work/logs").glob("*.log")):
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            told = [line for line in lines if ERROR.search(line)]
-        if told:
-            last = "".join(
-                sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in told[-1].strip()
-            )
-            what = f"{path.stem}: {len(told)} lines of {path.relative_to(root)} say ERROR, the last one: {last[:LINE]}"
-            remedy = f"Read the lines around it. make down && rm {path.relative_to(root)} && make ui begins anew."
-            yield Finding(what, remedy)
-
-
-def _answers(address: str) -> bool:
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5)
-    try:
-        connection.request("GET", "/")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
-
-
 def check_jobs(root: Path) -> Found:
     """Ledgers that say running where nothing trains, and models that are not as they were written."""
     running = 0
@@ -222,20 +152,6 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
         return "dvc" in words and Path(process.cwd()).is_relative_to(root)
     except psutil.Error:
         return False
-
-
-def check_prefect(root: Path) -> Found:
-    """Flow runs without a process, and schedules without a run; only its server knows them."""
-    server = live_services(root).get("prefect")
-    if server is None:
-        yield "not looked at: its server is down"
-        return
-    for name in unattended(root, server["address"]):
-        what = f"flow run {name}: Prefect shows it running, but no process runs this stage"
-        yield Finding(what, f"Cancel or delete it at {server['address']}/runs, then make repro.")
-    for name in idle_schedules(root, server["address"]):
-        what = f"schedule of {name}: it is on, but Prefect has planned no run of it"
-        yield Finding(what, "Look again in a minute; if it stays so, make down && make ui.")
 
 
 def check_mlflow(root: Path) -> Found:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from convline import doctor
+from convline import _services, doctor
 from flows import services
 from pipeline import store, tracking
 from tests import support
@@ -230,8 +230,8 @@ def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch
     assert "its server is down" in notes(doctor.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
-    monkeypatch.setattr(doctor, "unattended", lambda root, address: ["train"])
-    monkeypatch.setattr(doctor, "idle_schedules", lambda root, address: ["retrain"])
+    monkeypatch.setattr(_services, "unattended", lambda root, address: ["train"])
+    monkeypatch.setattr(_services, "idle_schedules", lambda root, address: ["retrain"])
     run, schedule = found(doctor.check_prefect, root)
     assert run.what.startswith("flow run train: Prefect shows it running")
     assert "http://here/runs" in run.remedy
