@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store, yaml
+from pipeline import params, plugins, sample, store, surroundings, yaml
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -36,7 +36,8 @@ SHOWN_CLASSES = 20
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Add a folder to the project; returns the exit code."""
     (source,) = arguments.paths
-    before = params.read(root / params.FILE)
+    surroundings.check(root, surroundings.BEFORE_ADD)
+    before = params.read(root / params.FILE, empty=True)
     name, path = placed(source, arguments.name, root, before)
     entry = _entry(source, path, arguments)
     (root / ".work").mkdir(exist_ok=True)
@@ -160,11 +161,11 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     store.write_bytes(trial, new.encode())
     try:
         wanted, found = (yaml.load(text) for text in (old, new))
-        wanted["datasets"][name] = entry
-        wanted["jobs"].update(jobs)
+        wanted["datasets"] = {**(wanted["datasets"] or {}), name: entry}
+        wanted["jobs"] = {**(wanted["jobs"] or {}), **jobs}
         if found != wanted:
             raise UserError(f"{params.FILE}: its form leaves no place for an entry. Add it by hand:\n{_diff(old, new)}")
-        params.read(trial)
+        params.read(trial, empty=not jobs)
     except ValueError as error:
         raise UserError(f"{params.FILE}: its form leaves no place for an entry. Write sections as blocks.") from error
     finally:

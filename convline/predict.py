@@ -10,12 +10,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, store
+from pipeline import images, plugins, registered, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.models import _stored
@@ -64,20 +64,26 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def find(root: Path, name: str) -> Path:
-    """Where a job's model lies, or a registered model's champion."""
-    registered = store.read_json(root / "reports/registered.json", {})
-    folder = root / "models" / name
-    if not folder.is_dir() and name in registered:
-        job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
-        places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
-        held = [path for path in places if store.holds(path, mark)]
-        if not held:
-            raise UserError(f"the champion of {name}, {job}, is not at hand. `make repro`, or `dvc pull` it.")
-        folder = held[0]
-    elif not folder.is_dir():
-        there = {path.name for path in (root / "models").glob("*") if path.is_dir()}
-        raise UserError(f"{plugins.unknown('model', name, there | set(registered))} `make repro` trains the roster.")
-    return folder
+    """Where the model of a job lies, or the champion of a registered model, whatever is in the roster now."""
+    folder, entries = root / "models" / name, registered.entries(root)
+    if folder.is_dir():
+        return folder
+    marks = registered.jobs(root)
+    if name in entries:
+        job, mark = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
+        what = f"the champion of {name}, {job},"
+        if not mark:
+            raise UserError(f"{what} is no model of this project: {entries[name]['decision']['text']}.")
+    elif name in marks:
+        job, mark, what = name, marks[name], f"the registered model of {name}"
+    else:
+        there = {path.name for path in (root / "models").glob("*") if path.is_dir()} | set(entries) | set(marks)
+        raise UserError(f"{plugins.unknown('model', name, there)} `make repro` trains the roster.")
+    found = registered.folder(root, job, mark)
+    if found is None:
+        remedy = f"`dvc pull` it, or put {job} into the roster and `make repro`, which trains it again."
+        raise UserError(f"{what} is neither in models/ nor in .work/ or mlruns/. {remedy}")
+    return found
 
 
 def opened(paths: list[Path]) -> Given:
@@ -111,7 +117,7 @@ def chosen(number: int, seed: int, settings: Settings) -> Given:
     return ((f"{seed}-{at:04d}", Sample(str(at), draw.integers(0, 256, shape, dtype=np.uint8))) for at in range(number))
 
 
-def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
+def _open(out: Path | None) -> tuple[Path | None, TextIO]:
     if out is None:
         return None, sys.stdout
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -131,5 +137,5 @@ def _keep(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:
     return {} if fits else {"picture": str(path.relative_to(out))}
 
 
-def _write(lines: IO[str], record: dict[str, Any]) -> None:
-    lines.write(json_line(record) + "\n")
+def _write(lines: TextIO, record: dict[str, Any]) -> None:
+    lines.write(json_line(record, ascii_only=lines.encoding.lower() != "utf-8") + "\n")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows._run import QUIET
+from flows._commands import QUIET
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.terminal import shown, unfit
@@ -51,10 +51,16 @@ def _kept(name: str) -> bool:
 
 
 def _track(target: Path, root: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(target)]
-    done = subprocess.run(command, cwd=root, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "dvc", "add", str(target)]  # with --quiet it would not say why it failed
+    environment = {**os.environ, **QUIET}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
-        raise UserError(f"`dvc add {target}` failed, and nothing was added:\n{done.stderr.strip()}")
+        lines = done.stderr.replace("\r", "\n").splitlines()
+        reasons = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+        reason = "\n".join(reasons) or done.stderr.strip() or f"its exit code is {done.returncode}"
+        raise UserError(f"`dvc add {target}` failed, and nothing was added: {reason}")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -214,8 +214,8 @@ class Params(Strict):
         return self.augmentation.get(name) or Policy()
 
 
-def read(path: Path = FILE) -> Params:
-    """Read and check params.yaml; one UserError lists every fault with its place and remedy."""
+def read(path: Path = FILE, *, empty: bool = False) -> Params:
+    """Read and check params.yaml; one UserError lists every fault. `empty`: that no job is selected is none."""
     try:
         value = yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
@@ -228,10 +228,10 @@ def read(path: Path = FILE) -> Params:
         raise UserError(f"{path}: {error}.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
-    value = studies.expanded(value)
+    value = studies.expanded({key: {} if part is None and key != "roster" else part for key, part in value.items()})
     try:
         params = Params.model_validate(value)
-        faults = list(crosscheck.all_faults(params, value))
+        faults = list(crosscheck.all_faults(params, value, empty=empty))
     except ValidationError as error:
         faults = _faults(value, error.errors())
     if faults:

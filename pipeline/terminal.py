@@ -41,9 +41,9 @@ def unfit(name: str) -> str | None:
     return f"its name holds {what} ({_escape(found)})"
 
 
-def json_line(value: Any) -> str:
-    """A JSON value on one line, with what can't be seen as JSON's own escapes."""
-    return ANY.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+def json_line(value: Any, *, ascii_only: bool = False) -> str:
+    """A JSON value on one line, with what can't be seen, or all that is not ASCII, as JSON's own escapes."""
+    return ANY.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=ascii_only))
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -46,6 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with DVC's part left out: it is tested once, below."""
     folder = tmp_path / "project"
     (folder / "data/raw").mkdir(parents=True)
+    (folder / ".git").mkdir()
     (folder / "params.yaml").write_text(PARAMS)
     monkeypatch.setattr(raw, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
     return folder
@@ -307,3 +308,30 @@ def test_dvc_takes_it(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "path: pets" in (root / "data/raw/pets.dvc").read_text()
     assert (root / "data/raw/.gitignore").read_text() == "/pets\n"
     assert list((root / ".dvc/cache").rglob("*.dir"))
+
+
+def test_the_reason_of_dvc_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    with pytest.raises(UserError, match=r"failed, and nothing was added: you are not inside of a DVC repository"):
+        raw._track(tmp_path / "pets", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["pets"]
+
+
+def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> None:
+    (root / ".git").rmdir()
+    with pytest.raises(UserError, match=r"is not in a git repository, which DVC needs\. Run `git init` there"):
+        add.run(told(tmp_path / "pets"), root)
+    assert not (root / ".work").exists()
+
+
+@pytest.mark.parametrize(
+    "sections", ["datasets: {}\njobs: {}\n", "datasets:\njobs:  # none yet\n", "jobs: {}\ndatasets:"]
+)
+def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str) -> None:
+    (root / "params.yaml").write_text(f"roster: core\n{sections}")
+    source = tmp_path / "pets"
+    FOLDERS["image_folder"](source)
+    assert add.run(told(source), root) == 0
+    made = params.read(root / "params.yaml")
+    assert list(made.datasets) == ["pets"]
+    assert made.selected()

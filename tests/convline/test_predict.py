@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def test_a_registered_model_answers_by_its_champion(
     one, two = answers(capsys.readouterr().out)
     assert one == two
     champion("earlier")  # its job was trained anew: the champion's own model lies among earlier work
-    with pytest.raises(UserError, match="champion of digits-classification, classification, is not at hand"):
+    with pytest.raises(UserError, match="champion of digits-classification, classification, is neither"):
         predict.run(told("digits-classification", picture), root)
     kept = root / ".work/jobs/earlier/model"
     job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
@@ -222,3 +223,24 @@ def test_a_registered_model_answers_by_its_champion(
         _stored.save(path, _stored.build(description), description)
     assert predict.run(told("digits-classification", picture), root) == 0
     assert answers(capsys.readouterr().out)[0] != two
+
+
+def test_registered_models_out_of_the_roster_answer_by_both_names(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The champion lies among earlier work or in MLflow's copy, another version only there."""
+    picture = folders.picture(tmp_path / "one.png", 1)
+    marks = {"mark-gone": "gone", "mark-second": "second"}
+    entry = {"champion": {"job": "gone", "fingerprint": "mark-gone"}, "models": marks}
+    store.write_json(tmp_path / "reports/registered.json", {"digits-classification": entry})
+    for name, mark in (("gone", "mark-gone"), ("second", "mark-second")):
+        place = tmp_path / "mlruns/artifacts/digits/classification/models/m-1/artifacts/artifacts" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(root / "models/classification", place)
+        value = store.manifest(place)
+        store.write_json(place / store.MANIFEST, {**value, "fingerprint": mark})
+    for name in ("digits-classification", "gone", "second"):
+        assert predict.run(told(name, picture), tmp_path) == 0
+    assert len({json.dumps(answer) for answer in answers(capsys.readouterr().out)}) == 1
+    with pytest.raises(UserError, match="gone"):
+        predict.run(told("gon", picture), tmp_path)

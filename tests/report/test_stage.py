@@ -172,6 +172,16 @@ def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: P
     assert "lenet5" in Page(_page(root, params)).text
 
 
+def test_a_champion_out_of_the_roster_is_shown_with_its_score(root: Path, params: Params) -> None:
+    entry = read_json(root / "reports/registered.json")["digits-classification"]
+    gone = {"champion": {"job": "<gone>", "fingerprint": "f"}, "score": "top1 0.9 [0.8, 1.0] on test"}
+    write_json(root / "reports/registered.json", {"digits-classification": entry, "other-classification": gone})
+    stage.run(params, root)
+    text = Page((root / "reports/index.html").read_text()).text
+    assert text.count("not in the roster now; last measured: top1 0.9 [0.8, 1.0] on test") == 1
+    assert "<gone>" in text
+
+
 def test_a_champion_of_other_settings_is_called_earlier(root: Path, params: Params) -> None:
     assert read(root, params).roles("plain") == ["champion"]
     fabricate.champion(root, "plain", params.jobs["plain"], "lenet5")
