@@ -71,9 +71,7 @@ def links(root: Path) -> Faults:
     """A folder for raw images that lies elsewhere by a link, which DVC does not follow."""
     for name in ("data", "data/raw"):
         if (root / name).is_symlink():
-            remedy = (
-                "Mount that disk there (`mount --bind`), or put only DVC's cache there: `dvc cache dir FOLDER`."
-            )
+            remedy = "Mount that disk there (`mount --bind`), or put only DVC's cache there: `dvc cache dir FOLDER`."
             yield f"{name}: is a link, and DVC adds nothing behind links", remedy
 
 
