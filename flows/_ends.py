@@ -68,7 +68,8 @@ class Watch(threading.Thread):
             if number is None and self.above.live():
                 continue
             self.code = 128 + (number or signal.SIGTERM)
-            self.told()
+            with contextlib.suppress(Exception):  # the end does not wait for words about it
+                self.told()
             self.begun.set()
             if number != signal.SIGTERM:  # of it every handler, also Ray's and Prefect's, makes an exception
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -136,9 +137,9 @@ def hush() -> None:
 
 
 def _starts(process: psutil.Process) -> bool:
-    """Whether this is make or dvc, which may stand in the command line behind its interpreter."""
+    """Whether this is make or dvc, which may stand in the command line behind its interpreter and `-m`."""
     with contextlib.suppress(psutil.Error):
-        return any(Path(word).name in STARTERS for word in process.cmdline()[:2])
+        return any(Path(word).name in STARTERS for word in process.cmdline()[:3])
     return False
 
 

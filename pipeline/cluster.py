@@ -3,14 +3,17 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's own is 15: anything else on the machine would come first
 }
-#: without it Ray takes 127.0.0.1 for the machine's address, and listens on all of them
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on all of the machine's addresses
+    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else on the one that its name stands for
+}
 HERE = ("local", "127.0.0.1", "localhost")
 
 

@@ -17,6 +17,7 @@ from typing import IO
 
 from pipeline import disk
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 FAULT, INTERRUPTED, UNREAD = 2, 130, 141
 LOOK_S = 0.1
@@ -87,7 +88,7 @@ def ended_unread() -> Iterator[None]:
 
 def _tell(error: UserError) -> int:
     try:
-        print(f"\n{error}\n", file=sys.stderr, flush=True)
+        tell(f"\n{error}\n", error=True, flush=True)
     except BrokenPipeError:
         _hush(sys.stderr)
     return FAULT

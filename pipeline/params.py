@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pipeline import crosscheck, plugins, studies
+from pipeline import crosscheck, plugins, studies, yaml
 from pipeline.errors import UserError
 from pipeline.models import _published
 
@@ -219,13 +217,15 @@ class Params(Strict):
 def read(path: Path = FILE, *, empty: bool = False) -> Params:
     """Read and check params.yaml; one UserError lists every fault. `empty`: that no job is selected is none."""
     try:
-        value = YAML(typ="safe", pure=True).load(path)
+        value = yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"{path}: can't be read ({error}). Give a text file.") from error
-    except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML. {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML: no UTF-8 text. Save it as UTF-8.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
     value = studies.expanded({key: {} if part is None and key != "roster" else part for key, part in value.items()})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import disk
+from pipeline.terminal import tell
 from pipeline.train.ledger import Ledger, Order
 
 Watcher = Callable[[Order, dict[str, Any]], None]
@@ -28,13 +29,13 @@ def follow(orders: Sequence[Order], ended: threading.Event, watcher: Watcher | N
                 continue
             if entry.get("not_taken") and order.name not in started:
                 started.add(order.name)
-                print(not_taken(order.name, entry["not_taken"]), flush=True)
+                tell(not_taken(order.name, entry["not_taken"]), flush=True)
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(order.name) and not quiet:
                 continue
             told[order.name], spoke[order.name] = news, time.monotonic()
-            print(line(order.name, entry), flush=True)
+            tell(line(order.name, entry), flush=True)
             if watcher is not None:
                 watcher = _handed(watcher, order, entry)
         if last:
@@ -47,7 +48,7 @@ def _handed(watcher: Watcher, order: Order, entry: dict[str, Any]) -> Watcher | 
         watcher(order, entry)
     except Exception as error:
         reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        print(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True)
+        tell(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True)
         return None
     return watcher
 

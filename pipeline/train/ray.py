@@ -98,9 +98,13 @@ def _fit(
     orders: Sequence[Order], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
 ) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
+    class OwnGroup(TorchConfig):  # type: ignore[misc]
+        """Torch without Ray's process group, which would listen on all addresses."""
+
+        backend_cls = Backend
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
     storage.mkdir(parents=True, exist_ok=True)
@@ -110,7 +114,7 @@ def _fit(
             _work,
             train_loop_config=config,
             scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
+            torch_config=OwnGroup(),
             run_config=RunConfig(
                 name=place.name,
                 storage_path=str(storage),
@@ -132,14 +136,24 @@ def _work(config: dict[str, Any]) -> None:
     """In every worker: learn its place, then train."""
     import torch
     from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
     from ray.train.torch import get_device
+    from ray.util import get_node_ip_address
+
+    from pipeline.train import group
+    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
     device = str(get_device())
     if device == "cpu":
         torch.set_num_threads(1)
     context = get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    if max(config["widths"].values()) > 1:
+        backend = "gloo" if device == "cpu" else "nccl"
+        own = get_node_ip_address()
+        group.join(rank, world, own, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        _rounds(**config, rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+        _rounds(**config, rank=rank, world=world, device=device)
     except Exception as error:
         if disk.refusal(error) is None or max(config["widths"].values()) > 1:
             raise

@@ -2,7 +2,7 @@
 
 A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
 does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
-into `.work/jobs/` alone, where the next full run finds them.
+into `.work/jobs/` alone, where a full run that has them in its roster finds them.
 """
 
 import _thread
@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, sample, store
+from pipeline import disk, plugins, registered, sample, store
 from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.terminal import tell
 from pipeline.train import checks, reads
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
@@ -139,21 +140,35 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     for item in stale:
         reopen(item)
     if stale:
-        print(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
+        tell(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
-        print(f"train: nothing to do, {len(wanted)} jobs are up to date")
+        tell(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
-    for name in store.keep_only(models, set(wanted) - set(failed)):
-        print(f"train: {name} is no longer in models/")
+    for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
+        tell(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
-    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), {item.fingerprint for item in wanted.values()})
+    kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
+    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
-        print(f"train: {name} failed: {entry['reason']}")
+        tell(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
         raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
     return times
+
+
+def _champions(root: Path, wanted: set[str]) -> set[str]:
+    """Jobs out of the roster whose models are champions, after these were put into models/ where they were not."""
+    kept = set()
+    for mark, name in registered.champions(root).items():
+        found = None if name in wanted else registered.folder(root, name, mark)
+        if found is not None:
+            kept.add(name)
+            if found != root / "models" / name:
+                store.copy(found, root / "models" / name)
+            tell(f"train: {name} is not in the roster, and stays in models/ as champion")
+    return kept
 
 
 def _check(stale: list[Order]) -> None:
@@ -186,7 +201,7 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     done = {name for name, item in wanted.items() if any(store.holds(path, item.fingerprint) for path in places[name])}
     stale = [item for name, item in wanted.items() if name in anew or name not in done]
     _check(stale)
-    print(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
+    tell(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
     for item in stale:
         reopen(item)
     times = _train(stale, params, root, watcher) if stale else {}

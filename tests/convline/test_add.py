@@ -1,6 +1,8 @@
 """A folder of each format becomes a dataset and jobs that `prepare` accepts; what fails leaves all as it was."""
 
 import argparse
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -203,6 +205,59 @@ def test_options_are_read_and_checked(root: Path, tmp_path: Path) -> None:
         add.run(told(source, format="vok"), root)
     add.run(told(source, option=["first_pixel: 0"]), root)
     assert params.read(root / "params.yaml").datasets["cells"].options == {"first_pixel": 0}
+
+
+ODD = {
+    "folder": (b"train/k\xe4fer", r"train/k\xe4fer: its name holds bytes that are no UTF-8 (\xe4). Rename it."),
+    "file": (b"train/cat/\xdf.png", r"train/cat/\xdf.png: its name holds bytes that are no UTF-8 (\xdf). Rename it."),
+    "escape": (
+        b"train/cat/\x1b[2J.png",
+        r"train/cat/\x1b[2J.png: its name holds control characters (\x1b). Rename it.",
+    ),
+    "line": (b"train/a\n0 faults", r"train/a\x0a0 faults: its name holds control characters (\x0a). Rename it."),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out(
+    name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    odd = source / os.fsdecode(ODD[name][0])
+    if odd.suffix:
+        folders.picture(source / "new.png", 900).rename(odd)
+    else:
+        odd.mkdir()
+        folders.picture(odd / "new.png", 900)
+    with pytest.raises(UserError, match="1 fault, listed above"):
+        add.run(told(source), root)
+    assert ODD[name][1] in capsys.readouterr().out
+    assert add.run(told(source, on_bad="skip"), root) == 0
+    known = params.read(root / "params.yaml")
+    prepare.run(known, root)
+    kept = facts(root / "data/prepared/pets")
+    assert (kept.classes, sum(kept.counts.values())) == (("cat", "dog"), 10)
+    taken = [path.name for path in (root / "data/raw/pets").rglob("*")]
+    assert all(text.encode(errors="ignore").decode() == text for text in taken)  # DVC takes no others
+
+
+def test_classes_whose_names_are_no_text_are_refused(root: Path, tmp_path: Path) -> None:
+    for number, (name, shown) in enumerate(
+        {"\ud800": r"\ud800", "\x1b[2J\n0": r"\x1b[2J\x0a0", "\u202e": r"\u202e"}.items()
+    ):
+        source = tmp_path / f"coco{number}"
+        folders.coco(source)
+        for path in source.glob("*/*.json"):
+            path.write_text(path.read_text().replace('"cat"', json.dumps(f"cat{name}")))
+        with pytest.raises(UserError) as refused:
+            add.run(told(source, on_bad="skip"), root)
+        assert f"class cat{shown}: its name holds" in str(refused.value)
+        assert "Rename it where it is given." in str(refused.value)
+    odd = tmp_path / "a\x1b[2J"
+    folders.image_folder(odd)
+    with pytest.raises(UserError, match=r"a\\x1b\[2J: its name holds control characters"):
+        add.run(told(odd), root)
 
 
 def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from convline import doctor
+from convline import _services, doctor
 from flows import services
 from pipeline import store, tracking
 from tests import support
@@ -66,6 +66,17 @@ def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: p
     assert "\n2 found\n" in out
     assert "datasets: missing" in out
     assert "make repro, which takes it up at its last epoch" in out
+
+
+def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
+    support.write_params(root, {"in": {}, "out": {"seed": 1}}, roster=["in"])
+    for name in ("gone", "in", "out"):
+        ledger(root, name, state="running")
+    assert [finding.remedy for finding in found(doctor.check_jobs, root)] == [
+        "Put the job back into params.yaml, or rm -rf .work/jobs/gone",
+        "make repro, which takes it up at its last epoch",
+        "python -m flows.train out, which takes it up at its last epoch",
+    ]
 
 
 def test_a_check_that_breaks_is_told_and_the_others_made(
@@ -219,10 +230,26 @@ def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch
     assert "its server is down" in notes(doctor.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
-    monkeypatch.setattr(doctor, "unattended", lambda root, address: ["train"])
-    (finding,) = found(doctor.check_prefect, root)
-    assert finding.what.startswith("flow run train: Prefect shows it running")
-    assert "http://here/runs" in finding.remedy
+    monkeypatch.setattr(_services, "unattended", lambda root, address: ["train"])
+    monkeypatch.setattr(_services, "idle_schedules", lambda root, address: ["retrain"])
+    run, schedule = found(doctor.check_prefect, root)
+    assert run.what.startswith("flow run train: Prefect shows it running")
+    assert "http://here/runs" in run.remedy
+    assert schedule.what.startswith("schedule of retrain: it is on, but")
+
+
+def test_errors_in_the_logs_of_services(root: Path) -> None:
+    logs = root / ".work/logs"
+    logs.mkdir(parents=True)
+    (logs / "mlflow.log").write_text("INFO: all is well, no ERRORS\n")
+    assert not found(doctor.check_services, root)
+    lines = ["12:01 | ERROR | prefect: one", "12:02 | INFO | two", "12:03 | ERROR | \x1b[2Jthree\x07"]
+    (logs / "prefect.log").write_bytes("\n".join(lines).encode() + b"\xff\n")
+    (finding,) = found(doctor.check_services, root)
+    assert finding.what.startswith("prefect: 2 lines of .work/logs/prefect.log say ERROR, the last one: 12:03")
+    assert "\\x1b[2Jthree\\x07" in finding.what
+    assert finding.what.isprintable()
+    assert "make down" in finding.remedy
 
 
 @pytest.fixture(scope="module")
