@@ -155,9 +155,14 @@ def short_folder() -> Iterator[str | None]:
         yield None
         return
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    before = {name: os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR")}
+    os.environ.update(dict.fromkeys(before, folder))  # Ray's own processes look there too
     try:
         yield folder
     finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
         shutil.rmtree(folder, ignore_errors=True)
 
 
