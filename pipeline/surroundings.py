@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from configparser import ConfigParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
@@ -55,6 +56,25 @@ def conflicts(root: Path) -> Faults:
                     break
 
 
+def sections(root: Path) -> Faults:
+    """Sections of params.yaml that dvc.yaml names: DVC wants them written, also where they hold nothing."""
+    graph, written = _yaml(root / "dvc.yaml"), _yaml(root / "params.yaml")
+    if isinstance(graph, dict) and isinstance(written, dict):
+        named = {name: None for stage in graph.get("stages", {}).values() for name in stage.get("params", [])}
+        missing = [str(name) for name in named if name not in written]
+        if missing:
+            remedy = f"Write them, empty: {' and '.join(f'`{name}: {{}}`' for name in missing)}."
+            yield f"params.yaml: has no {' and no '.join(missing)}, which DVC looks for", remedy
+
+
+def links(root: Path) -> Faults:
+    """A folder for raw images that lies elsewhere by a link, which DVC does not follow."""
+    for name in ("data", "data/raw"):
+        if (root / name).is_symlink():
+            remedy = "Mount that disk there (`mount --bind`), or put only DVC's cache there: `dvc cache dir FOLDER`."
+            yield f"{name}: is a link, and DVC adds nothing behind links", remedy
+
+
 def data(root: Path) -> Faults:
     """Images that a .dvc file names, and that are not here, as after `git clone`."""
     for note in _notes(root):
@@ -85,9 +105,9 @@ def ray(root: Path) -> Faults:
 
 
 #: what is looked at before the graph runs, also in a worktree that brings its own files, and before a folder is added
-BEFORE_REPRO: tuple[Look, ...] = (disk.faults, git, conflicts, data, database.faults, ray)
+BEFORE_REPRO: tuple[Look, ...] = (disk.faults, git, conflicts, sections, data, database.faults, ray)
 BEFORE_RETRAIN: tuple[Look, ...] = (disk.faults, database.faults, ray)
-BEFORE_ADD: tuple[Look, ...] = (disk.faults, git, conflicts)
+BEFORE_ADD: tuple[Look, ...] = (disk.faults, git, conflicts, links)
 
 
 def check(root: Path, looks: Sequence[Look]) -> None:
@@ -109,12 +129,20 @@ def _notes(root: Path) -> list[Path]:
 def _outputs(note: Path) -> list[tuple[Path, str]]:
     """What a .dvc file names, with its digest; nothing where it can't be read, which DVC says better."""
     try:
-        value = YAML(typ="safe", pure=True).load(note)
+        value = _yaml(note)
         return [
             (note.parent / value.get("wdir", ".") / each["path"], str(each.get("md5", ""))) for each in value["outs"]
         ]
-    except (OSError, UnicodeDecodeError, YAMLError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         return []
+
+
+def _yaml(path: Path) -> Any:
+    """What a file holds; None where it can't be read, which its reader says better."""
+    try:
+        return YAML(typ="safe", pure=True).load(path)
+    except (OSError, UnicodeDecodeError, YAMLError):
+        return None
 
 
 @contextlib.contextmanager
@@ -127,9 +155,14 @@ def short_folder() -> Iterator[str | None]:
         yield None
         return
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    before = {name: os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR")}
+    os.environ.update(dict.fromkeys(before, folder))  # Ray's own processes look there too
     try:
         yield folder
     finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
         shutil.rmtree(folder, ignore_errors=True)
 
 

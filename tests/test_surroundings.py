@@ -54,6 +54,24 @@ def test_a_file_that_is_half_merged(root: Path, name: str, remedy: str) -> None:
     assert remedy in told
 
 
+def test_a_section_that_dvc_looks_for(root: Path) -> None:
+    (root / "dvc.yaml").write_text("stages:\n  a: {params: [jobs, studies]}\n  b: {params: [jobs, train]}\n")
+    assert not [*surroundings.sections(root)]
+    (root / "params.yaml").write_text("jobs: {}\n")
+    ((what, remedy),) = surroundings.sections(root)
+    assert what == "params.yaml: has no studies and no train, which DVC looks for"
+    assert "`studies: {}` and `train: {}`" in remedy
+
+
+def test_raw_images_behind_a_link(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert not [*surroundings.links(root)]
+    (root / "data/raw").rename(tmp_path_factory.mktemp("other") / "raw")
+    (root / "data/raw").symlink_to(tmp_path_factory.getbasetemp())
+    ((what, remedy),) = surroundings.links(root)
+    assert what == "data/raw: is a link, and DVC adds nothing behind links"
+    assert "dvc cache dir" in remedy
+
+
 def test_images_that_were_not_brought(root: Path) -> None:
     assert not [*surroundings.data(root)]
     (root / "data/raw/pets").rmdir()

@@ -66,6 +66,7 @@ def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
 @contextmanager
 def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     """Join the cluster at RAY_ADDRESS, or start one for this run; gives CPUs and GPUs."""
+    surroundings.check(root, (surroundings.ray,))
     import ray
 
     os.environ.setdefault("PYTHONPATH", str(root))
@@ -76,7 +77,6 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         variables["RAY_ADDRESS"] = address
     else:  # of its own, on this machine's loopback alone
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    surroundings.check(root, (surroundings.ray,))
     with surroundings.short_folder() if local else nullcontext() as folder:
         if folder is not None:
             local["_temp_dir"] = variables["TMPDIR"] = folder

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import plugins, registered, sample, store
+from pipeline import disk, plugins, registered, sample, store
 from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
@@ -263,5 +263,8 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
 def _failure(item: Order) -> dict[str, Any]:
     """Why a job has no model, and whether trying again may help."""
     entry = Ledger.of(item).read()
-    reason = entry.get("reason") or f"not trained (its state is {entry['state']}); run again to resume"
+    reason = entry.get("reason")
+    if not reason and (left := disk.free(item.work)) < disk.LEAST_BYTES:  # not even the reason could be written there
+        reason = f"{item.work}: the disk is full ({left:,} bytes free). Make room, {disk.RESUMES}"
+    reason = reason or f"not trained (its state is {entry['state']}); run again to resume"
     return {"reason": reason, "again": not entry.get("final", False)}

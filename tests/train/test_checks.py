@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import plugins, store
+from pipeline import disk, plugins, store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.train import checks, loop, ray, stage
@@ -104,3 +104,11 @@ def test_what_may_pass_is_tried_again(project: Project, monkeypatch: pytest.Monk
     entry = Ledger.of(order).read()
     assert (entry["state"], entry["attempts"]) == ("failed", 3)
     assert entry["reason"] == "gave up after 3 attempts: RuntimeError: the weather"
+
+
+def test_a_disk_too_full_for_a_reason_is_named_as_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, params = project({"a": {}})
+    order = support.orders(root, params)["a"]
+    assert "run again to resume" in stage._failure(order)["reason"]
+    monkeypatch.setattr(disk, "free", lambda path: 4096)
+    assert "the disk is full (4,096 bytes free). Make room" in stage._failure(order)["reason"]
