@@ -81,7 +81,8 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
     try:
         resources = ray.cluster_resources()
-        yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        with cluster.attended():
+            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     finally:
         ray.shutdown()
 
