@@ -137,9 +137,9 @@ def hush() -> None:
 
 
 def _starts(process: psutil.Process) -> bool:
-    """Whether this is make or dvc, which may stand in the command line behind its interpreter."""
+    """Whether this is make or dvc, which may stand in the command line behind its interpreter and `-m`."""
     with contextlib.suppress(psutil.Error):
-        return any(Path(word).name in STARTERS for word in process.cmdline()[:2])
+        return any(Path(word).name in STARTERS for word in process.cmdline()[:3])
     return False
 
 

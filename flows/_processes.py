@@ -14,6 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from flows._commands import environment, ours
+from pipeline.terminal import tell
+
 #: names the flow run that a process works for; all that it starts inherits it
 RUN = "CONVLINE_RUN"
 #: names the processes of the run that are above a process
@@ -26,19 +29,20 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     """Run a command and print what it prints; its exit code and last lines. However it ends, nothing is left of it."""
     last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
-        command,
+        ours(command),
         cwd=folder,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     assert process.stdout is not None
     try:
         for line in process.stdout:
             if line.strip():
-                print(line.rstrip())
+                tell(line.rstrip())
                 last.append(line.rstrip())
         return process.wait(), "\n".join(last)
     finally:
@@ -84,8 +88,8 @@ def of(mark: str) -> list[psutil.Process]:
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            environment = process.environ()
-            marks = [environment.get(RUN), *environment.get(ABOVE, "").split()]
+            known = process.environ()
+            marks = [known.get(RUN), *known.get(ABOVE, "").split()]
             if mark in marks and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 members.append(process)
     return members

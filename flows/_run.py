@@ -17,20 +17,14 @@ from uuid import UUID, uuid4
 
 import psutil
 
-from flows import _ends, _reached
+from flows import _ends, _reached, _secrets
+from flows._commands import QUIET
 from flows._processes import RUN
-from pipeline import cluster, params, store
+from pipeline import cluster, command, disk, params, store
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 ROOT = Path(__file__).parent.parent
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 #: seconds in which what was killed has ended
 ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None
@@ -40,27 +34,31 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
     started = time.monotonic()
 
     def work() -> Times:
-        return body(params.read(), ROOT)
+        with disk.plainly():
+            return body(params.read(), ROOT)
 
     def told(above: _ends.Above) -> None:
         if not above.inherited:  # else flows.repro says it
             os.write(sys.stderr.fileno(), f"{_reached.stopped(ROOT, 'the next run')}\n".encode())
         _ends.hush()
 
-    try:
+    def act() -> int:
         with _ends.watched(told), patiently(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name):
             services = live_services(ROOT)
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        sys.exit(2)
-    store.write_json(ROOT / ".work/times" / f"{name}.json", {**(times or {}), "stage_s": time.monotonic() - started})
+        times = {**(times or {}), "stage_s": time.monotonic() - started}
+        store.write_json(ROOT / ".work/times" / f"{name}.json", times)
+        return 0
+
+    if code := command.run(act):
+        sys.exit(code)
 
 
 @contextlib.contextmanager
@@ -76,7 +74,7 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
                 if time.monotonic() > deadline:
                     raise
             if not said:
-                print(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
+                tell(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
                 said = True
         yield
 
@@ -84,14 +82,17 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
 def _flow(name: str, work: Callable[[], Times]) -> Times:
     """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
     os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
-    from prefect import flow
+    from prefect import flow, runtime
     from prefect.flow_engine import run_flow
     from prefect.states import Failed
+
+    from flows._suspend import Stage
 
     @flow(name=name, flow_run_name=name, log_prints=True)
     def run() -> Any:
         try:
-            return work()
+            with Stage(UUID(str(runtime.flow_run.id))):
+                return work()
         except UserError as error:  # a state, not an exception: Prefect would print its traceback
             return Failed(message=str(error), data=error)
 
@@ -133,8 +134,9 @@ def _join(services: Entries) -> None:
 
 
 def prefect_environment(address: str, root: Path) -> dict[str, str]:
-    """What tells Prefect its server and its folder."""
-    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect")}
+    """What tells Prefect its server, the secret that this asks for, and its folder; the user's key is not for it."""
+    secret = {"PREFECT_API_AUTH_STRING": _secrets.kept_prefect(root), "PREFECT_API_KEY": ""}
+    return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect"), **secret}
 
 
 def ray_environment(token: str) -> dict[str, str]:
@@ -143,13 +145,37 @@ def ray_environment(token: str) -> dict[str, str]:
 
 
 def live_services(root: Path) -> Entries:
-    """The services that `make ui` started and that are still alive, by name."""
-    return {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    """The services that `make ui` started here and that are still alive, by name.
+
+    Those that were started before the folder was moved are none of them: they write to where it was.
+    """
+    work = str(_work(root))
+    known = {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    return {name: entry for name, entry in known.items() if entry.get("work", work) == work}
 
 
 def entries(root: Path) -> Entries:
-    """What `.work/services.json` says: by service its address, its process, and how to join it."""
-    return store.read_json(root / ".work/services.json", {})
+    """What `.work/services.json` says: by service its address, its process, its folder, and how to join it.
+
+    In a copied project the file names services of the project that it was copied from: these are left out.
+    """
+    known = store.read_json(root / ".work/services.json", {})
+    return {name: entry for name, entry in known.items() if not _of_another(entry, root)}
+
+
+def _of_another(entry: dict[str, Any], root: Path) -> bool:
+    """Whether a living service works in another folder; a folder that is moved takes its processes along."""
+    if entry.get("work", str(_work(root))) == str(_work(root)) or not alive(entry["pid"], entry["started"]):
+        return False
+    try:
+        return _work(Path(psutil.Process(entry["pid"]).cwd())) != _work(root)
+    except psutil.Error:
+        return True
+
+
+def _work(root: Path) -> Path:
+    """Where `.work` lies; that of retrain's worktree is the project's."""
+    return (root / ".work").resolve()
 
 
 def alive(pid: int, started: float) -> bool:

@@ -63,8 +63,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise StoreError(f"{path}: could not write {len(data)} bytes ({error.strerror}; {free} bytes free).") from error
+        error.filename = str(path)  # a full disk's error names none
+        raise
     _sync(path.parent)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster
+from pipeline import cluster, surroundings
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,23 +18,25 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
     import ray
 
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
-    with cluster.own_handler():
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env=environment,
-            _node_ip_address="127.0.0.1",
-        )
-    try:
-        with cluster.attended():
-            remote = ray.remote(max_retries=2)(function)
-            waiting = [remote.remote(part) for part in parts]
-            while waiting:
-                done, waiting = ray.wait(waiting)
-                ray.get(done)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    finally:
-        ray.shutdown()
+    with surroundings.short_folder() as folder:
+        with cluster.own_handler():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env=environment,
+                _node_ip_address="127.0.0.1",
+                **({"_temp_dir": folder} if folder else {}),
+            )
+        try:
+            with cluster.attended():
+                remote = ray.remote(max_retries=2)(function)
+                waiting = [remote.remote(part) for part in parts]
+                while waiting:
+                    done, waiting = ray.wait(waiting)
+                    ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        finally:
+            ray.shutdown()

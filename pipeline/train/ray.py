@@ -8,11 +8,11 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, store
+from pipeline import cluster, disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import reads
@@ -76,15 +76,23 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         variables["RAY_ADDRESS"] = address
     else:  # of its own, on this machine's loopback alone
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    environment = {"env_vars": variables}
-    with cluster.own_handler():
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
-    try:
-        resources = ray.cluster_resources()
-        with cluster.attended():
-            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    finally:
-        ray.shutdown()
+    surroundings.check(root, (surroundings.ray,))
+    with surroundings.short_folder() if local else nullcontext() as folder:
+        if folder is not None:
+            local["_temp_dir"] = variables["TMPDIR"] = folder
+        environment = {"env_vars": variables}
+        try:
+            with cluster.own_handler():
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+        except ConnectionError as error:
+            remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
+            raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
+        try:
+            resources = ray.cluster_resources()
+            with cluster.attended():
+                yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        finally:
+            ray.shutdown()
 
 
 def _fit(
@@ -121,7 +129,8 @@ def _fit(
             for order in orders:
                 ledger = Ledger.of(order)
                 if ledger.read()["state"] in ("waiting", "running"):
-                    ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
+                    reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
+                    ledger.note(reason=ledger.read().get("reason") or reason)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -144,7 +153,12 @@ def _work(config: dict[str, Any]) -> None:
         backend = "gloo" if device == "cpu" else "nccl"
         own = get_node_ip_address()
         group.join(rank, world, own, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
-    _rounds(**config, rank=rank, world=world, device=device)
+    try:
+        _rounds(**config, rank=rank, world=world, device=device)
+    except Exception as error:
+        if disk.refusal(error) is None or max(config["widths"].values()) > 1:
+            raise
+        # Not even a ledger can be written: there is no use in a new group of processes. The stage meets that disk too.
 
 
 def _rounds(
@@ -184,14 +198,23 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
             if ranks.leads:
                 ledger.note(state="failed", final=True, reason=str(error))
         except Exception as error:
-            if ranks.leads:
-                reason = f"{type(error).__name__}: {error}"
-                ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+            if ranks.leads or isinstance(error, UserError):  # which may be one rank's alone, as of its own disk
+                _note_fault(ledger, error)
             if ranks.world > 1:
                 raise
         finally:
             if lock is not None:
                 lock.close()
+
+
+def _note_fault(ledger: Ledger, error: Exception) -> None:
+    """Write why an attempt ended; it is the last one where a person must mend something first."""
+    told = error if isinstance(error, UserError) else disk.refusal(error)
+    if told is not None:
+        ledger.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
+    elif ledger.read()["state"] != "failed":
+        reason = f"{type(error).__name__}: {error}"
+        ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
 
 
 def _check_reads(order: Order, ranks: Any) -> None:
