@@ -102,7 +102,7 @@ def _fit(
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    class OwnGroup(TorchConfig):  # type: ignore[misc]
+    class OwnGroup(TorchConfig):
         """Torch without Ray's process group, which would listen on all addresses."""
 
         backend_cls = Backend
