@@ -4,7 +4,10 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+
+import psutil
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -14,6 +17,8 @@ LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on all of the machine's addresses
     "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else on the one that its name stands for
 }
+#: without these a driver waits for a minute, then dies with a stack of C++
+HEADS, LOOK_S = ("gcs_server", "raylet"), 0.25
 HERE = ("local", "127.0.0.1", "localhost")
 
 
@@ -31,3 +36,28 @@ def own_handler() -> Iterator[None]:
     yield
     with contextlib.suppress(ValueError):  # another thread than the main one; there Ray leaves it alone
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def attended() -> Iterator[None]:
+    """While the block runs, this process is told to end when one of the heads has that its own Ray began."""
+    heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
+    over = threading.Event()
+
+    def attend() -> None:
+        while not over.wait(LOOK_S):
+            for name, process in heads.items():
+                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                    print(
+                        f"\nRay's {name} has ended; was it killed? The next run resumes.", file=sys.stderr, flush=True
+                    )
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+    attending = threading.Thread(target=attend, name="attend", daemon=True)
+    attending.start()
+    try:
+        yield
+    finally:
+        over.set()
+        attending.join()

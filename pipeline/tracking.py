@@ -52,9 +52,23 @@ def client(root: Path) -> Any:
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
         addresses.mend(root / FOLDER)
+        _make_tables(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
     return made
+
+
+def _make_tables(folder: Path) -> None:
+    """MLflow's file, whole or not at all: half of its migrations, which a kill leaves, fail in every later run."""
+    import mlflow
+
+    file, trial = folder / addresses.DATABASE, folder / f".{addresses.DATABASE}.new"
+    if file.exists():
+        return
+    for left in folder.glob(f"{trial.name}*"):
+        left.unlink()
+    mlflow.MlflowClient(f"sqlite:///{trial.resolve()}").search_experiments(max_results=1)
+    os.replace(trial, file)
 
 
 @dataclasses.dataclass(frozen=True)

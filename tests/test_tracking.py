@@ -138,3 +138,10 @@ def test_a_deleted_experiment_comes_back(root: Path, capsys: pytest.CaptureFixtu
     assert tracking.experiment(client, root, "pets", "classification") == number
     assert "had been deleted, with its runs; they are restored" in capsys.readouterr().out
     assert not tracking.deleted(client)
+
+
+def test_tables_that_a_kill_left_half_made_are_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns/.mlflow.db.new").write_bytes(b"half")
+    assert tracking.client(tmp_path).search_experiments()
+    assert not (tmp_path / "mlruns/.mlflow.db.new-journal").exists()

@@ -30,11 +30,12 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
                 **({"_temp_dir": folder} if folder else {}),
             )
         try:
-            remote = ray.remote(max_retries=2)(function)
-            waiting = [remote.remote(part) for part in parts]
-            while waiting:
-                done, waiting = ray.wait(waiting)
-                ray.get(done)
+            with cluster.attended():
+                remote = ray.remote(max_retries=2)(function)
+                waiting = [remote.remote(part) for part in parts]
+                while waiting:
+                    done, waiting = ray.wait(waiting)
+                    ray.get(done)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         finally:

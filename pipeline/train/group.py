@@ -25,14 +25,13 @@ def join(
         backend: Torch's name of what carries tensors.
         timeout: How long a member is waited for.
     """
+    make: Any = dist.TCPStore  # type: ignore[attr-defined]
     store, place = None, None
     if rank == 0:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listening = socket.create_server((address, 0), family=family, backlog=world)
         place = (address, listening.getsockname()[1])
-        store = dist.TCPStore(
-            *place, world, True, timeout, wait_for_workers=False, master_listen_fd=listening.detach(), use_libuv=True
-        )
+        store = make(*place, world, True, timeout, wait_for_workers=False, master_listen_fd=listening.detach())
     place = share(place)
-    store = store or dist.TCPStore(*place, world, False, timeout)
+    store = store or make(*place, world, False, timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)

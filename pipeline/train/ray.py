@@ -89,7 +89,8 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
             raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
         try:
             resources = ray.cluster_resources()
-            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+            with cluster.attended():
+                yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
         finally:
             ray.shutdown()
 
@@ -101,7 +102,7 @@ def _fit(
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    class OwnGroup(TorchConfig):  # type: ignore[misc]
+    class OwnGroup(TorchConfig):
         """Torch without Ray's process group, which would listen on all addresses."""
 
         backend_cls = Backend

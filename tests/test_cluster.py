@@ -1,0 +1,48 @@
+"""What a process does about its Ray: on the loopback where that is here, and ended where its heads have ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import cluster
+
+REPO = Path(__file__).parents[1]
+#: a process with a child of a head's name, and with a handler that another library would replace
+DRIVER = """
+import os, signal, subprocess, sys, time
+from pipeline import cluster
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+with cluster.own_handler():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+head = subprocess.Popen([sys.argv[1], "99"])
+while not (name := open(f"/proc/{head.pid}/comm").read().strip()) == "raylet":
+    time.sleep(0.01)
+with cluster.attended():
+    head.kill()
+    time.sleep(99)
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "value"), [(None, "0"), ("local", "0"), ("127.0.0.1:6379", "0"), ("ray.example:6379", None)]
+)
+def test_a_ray_of_this_machine_stays_on_the_loopback(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, value: str | None
+) -> None:
+    monkeypatch.setattr(os, "environ", {} if address is None else {"RAY_ADDRESS": address})
+    cluster.tell()
+    assert os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == value
+    assert cluster.ENVIRONMENT.items() <= os.environ.items()
+
+
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="names a process as Linux does")
+def test_a_driver_whose_head_has_ended_ends_in_its_own_way(tmp_path: Path) -> None:
+    (tmp_path / "raylet").symlink_to("/bin/sleep")
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "raylet")]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == "\nRay's raylet has ended; was it killed? The next run resumes.\n"
+    assert done.returncode == 128 + signal.SIGTERM
