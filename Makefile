@@ -33,7 +33,7 @@ endif
 	@echo ../../../.. > .venv/lib/python*/site-packages/convline.pth
 	@pwd -P > $@
 
-repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report
+repro: setup ## run the pipeline: prepare, count, augment, train, evaluate, register, report
 	@python -m flows.repro
 
 repro-all: setup ## the same with every job; writes `roster: all` into params.yaml

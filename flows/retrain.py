@@ -10,13 +10,16 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from flows._run import environment, ours
+from flows._commands import environment, ours
 from pipeline import store, tracking
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 TREE = ".work/retrain"
 DONE = ".work/retrained.json"
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
 
 
 def newest(root: Path) -> str:
@@ -29,7 +32,7 @@ def newest(root: Path) -> str:
     upstream = "@{upstream}"
     if _ask(root, "git", "rev-parse", "--verify", "--quiet", upstream):
         if subprocess.run(["git", "fetch", "--quiet"], cwd=root, check=False).returncode:
-            print("git fetch failed; going on with what is here")
+            tell("git fetch failed; going on with what is here")
         if _ask(root, "git", "merge-base", "HEAD", upstream) == here:
             return _ask(root, "git", "rev-parse", upstream)
     return here
@@ -97,13 +100,13 @@ def stale(tree: Path) -> list[str]:
 
 def _ask(folder: Path, *command: str) -> str:
     """What a command prints; nothing where it fails."""
-    done = subprocess.run(ours(command), cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _do(folder: Path, *command: str) -> str:
     """The same; UserError where it fails."""
-    done = subprocess.run(ours(command), cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     if done.returncode:
         raise UserError(f"{folder}: `{' '.join(command)}` failed: {done.stderr.strip()[-1500:]}")
     return done.stdout.strip()

@@ -18,6 +18,7 @@ from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
+from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import Order
 
@@ -38,7 +39,7 @@ def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> 
         times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
     orders = train_stage.orders(chosen, root)
     evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
-    print(f"train: {outlook(names, params.selected())}")
+    tell(f"train: {outlook(names, params.selected())}")
     return times
 
 

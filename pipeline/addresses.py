@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 DATABASE = "mlflow.db"
 PLACE = "convline_place"
@@ -38,7 +39,7 @@ def mend(folder: Path) -> None:
         database.execute("BEGIN IMMEDIATE")  # nobody else writes from here on
         for old in _former(database, place):
             _rewrite(database, old, place)
-            print(f"MLflow: {old} is {place} now; its addresses are rewritten")
+            tell(f"MLflow: {old} is {place} now; its addresses are rewritten")
         database.execute(f"CREATE TABLE IF NOT EXISTS {PLACE} (folder TEXT NOT NULL)")
         database.execute(f"DELETE FROM {PLACE}")
         database.execute(f"INSERT INTO {PLACE} VALUES (?)", (place.as_uri(),))

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import addresses, store
+from pipeline import addresses, database, store, surroundings
 from pipeline.images import decode
+from pipeline.terminal import tell
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
@@ -46,6 +47,7 @@ def client(root: Path) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    surroundings.check(root, (database.faults,))
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
@@ -186,10 +188,20 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     name = f"{dataset}/{task}"
     found = made.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage == "deleted":
+            made.restore_experiment(found.experiment_id)
+            tell(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
         return str(found.experiment_id)
     place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
     return str(made.create_experiment(name, artifact_location=place, tags=kind))
+
+
+def deleted(made: Any) -> set[str]:
+    """Names of experiments that were deleted in MLflow, and that it keeps."""
+    from mlflow.entities import ViewType
+
+    return {found.name for found in made.search_experiments(view_type=ViewType.DELETED_ONLY)}
 
 
 def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:

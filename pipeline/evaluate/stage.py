@@ -21,6 +21,7 @@ from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
+from pipeline.terminal import tell
 from pipeline.train.ledger import Order
 
 SPLITS = ("val", "test")
@@ -52,8 +53,8 @@ def run(params: Params, root: Path) -> None:
         store.write_json(root / "metrics" / f"{name}.json", metrics)
         _tell(name, how, scores)
     store.keep_only(root / "evaluations", set(wanted))
-    for path in (root / "metrics").glob("*.json"):
-        if path.stem not in wanted:
+    for path in (root / "metrics").glob("*"):
+        if path.name not in {f"{name}.json" for name in wanted}:
             path.unlink()
     store.bound(root / KEPT, KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())
@@ -79,7 +80,7 @@ def run_chosen(params: Params, root: Path, orders: Sequence[Order]) -> None:
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
-    print(f"evaluate: {name:<16} {how:<9} {words(scores)}")
+    tell(f"evaluate: {name:<16} {how:<9} {words(scores)}")
 
 
 def words(scores: dict[str, Any]) -> str:

@@ -31,5 +31,5 @@ def news(before: dict[str, Any] | None, entry: dict[str, Any]) -> str:
     decision, same = entry["decision"], before.get("champion") == entry["champion"]
     if decision == ALREADY:
         return "as before" if same else "is the best on val" if before else "the first: there was none before"
-    as_before = same and before.get("decision") == decision and "promoted" in decision
+    as_before = same and before.get("decision") == decision and decision.get("trusted", True)
     return "as before" if as_before else str(decision["text"])

@@ -19,6 +19,7 @@ from pipeline.evaluate.stage import words
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
+from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, ledger
 
@@ -42,13 +43,13 @@ def run(params: Params, root: Path) -> None:
             group = Group(client, root, known, model, jobs, params.evaluate)
             entries[model] = group.settle(before.get(model, {}))
             news = decisions.news(before.get(model), entries[model])
-            print(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
+            tell(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
         ours = {model for model, version in versions.champions(client).items() if trust.signed(known, version)}
         for model in sorted((ours | set(before)) - set(groups)):
             kept = Group(client, root, known, model, {}, params.evaluate).keep(before.get(model, {}))
             if kept is not None:
                 entries[model], name = kept, kept["champion"]["job"]
-                print(f"register: {model}: champion {name}, as before; no job of the roster competes")
+                tell(f"register: {model}: champion {name}, as before; no job of the roster competes")
         marks = {mark for entry in entries.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
             marks |= Group(client, root, known, model, jobs, params.evaluate).record(marks)
@@ -207,7 +208,7 @@ class Group:
         names = [name for name, known in self.marks.items() if known == mark]
         folder = registered.folder(self.root, names[0] if names else entry["job"], mark)
         if folder is None:
-            print(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
+            tell(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
         run = tracking.run(self.client, self.root, entry["job"], mark, settings)
@@ -235,11 +236,11 @@ class Group:
     def _decide(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """What comes of the first candidate beside another champion, as far as that one's code may run."""
         if not self._trusted(present):
-            return {"text": trust.refused(present, "is not signed with a key of this project")}
+            return {"text": trust.refused(present, "is not signed with a key of this project"), "trusted": False}
         try:
             decision = self._compare(name, version, present)
         except trust.UntrustedError as error:
-            return {"text": str(error)}
+            return {"text": str(error), "trusted": False}
         if not decision["promoted"]:
             self._name(challenger=version)
         elif version.tags.get(PROMOTED) == decision["against"]:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from convline import predict
-from pipeline import images, params, plugins, sample, store
+from pipeline import images, params, plugins, sample, store, terminal
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor, rows
 from pipeline.models import _stored
@@ -162,6 +163,25 @@ def test_a_bad_image_is_named_and_the_others_answered(
     assert "error" in bad
     assert "probabilities" in fine
     assert err.startswith("bad.png: damaged image")
+
+
+def test_long_and_odd_names_are_answered_and_shown(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "given"
+    names = [f"{'x' * 248}.png", "\x1b[2J\n0.png", os.fsdecode(b"stra\xdfe.png")]
+    for seed, name in enumerate(names):
+        folders.picture(given / "plain.png", seed).rename(given / name)
+    (given / "torn\n\x1b.png").write_bytes(b"torn")
+    assert predict.run(told("classification", given, out=tmp_path / "out"), root) == 1
+    assert "torn\\x0a\\x1b.png: not an image" in capsys.readouterr().err
+    text = (tmp_path / "out/predictions.jsonl").read_text(encoding="utf-8")
+    assert terminal.ANY.search(text.replace("\n", "")) is None
+    found = {record["image"]: record for record in answers(text)}
+    assert found.keys() == {*names, "torn\n\x1b.png"}
+    for name in names:
+        assert images.decode(tmp_path / "out" / found[name].get("picture", f"{name}.png")).std() > 0
+    assert [name for name in names if "picture" in found[name]] == names[:1]
 
 
 def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:

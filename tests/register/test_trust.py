@@ -100,7 +100,9 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     assert [item.what for item in found] == [
         f"champion of {MODEL}: version {number} is not signed with a key of this project, so its code is not run"
     ]
-    with pytest.raises(UserError, match=f"the champion of {MODEL} is version {number} is not signed"):
+    with pytest.raises(
+        UserError, match=f"champion of {MODEL}, version {number}, is no model of this project: .* not signed"
+    ):
         predict.find(root, MODEL)
 
 

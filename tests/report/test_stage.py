@@ -114,6 +114,12 @@ def test_data_is_escaped(root: Path, params: Params) -> None:
     assert "&lt;script&gt;alert(1)" in source
 
 
+def test_what_a_terminal_would_obey_and_what_is_no_text_is_an_escape(root: Path, params: Params) -> None:
+    fabricate.failed(root, "broken", "\x1b[2Jthe\x00 loss\u202e\nwas nan")
+    source = _page(root, params)
+    assert "\\x1b[2Jthe\\x00 loss\\u202e\nwas nan" in source
+
+
 def test_equal_inputs_give_equal_bytes(root: Path, params: Params) -> None:
     assert _page(root, params) == _page(root, params)
 
