@@ -27,6 +27,7 @@ OUTSIDE = frozenset(
         "tracking",
         "train.ledger",
         "train.ray",
+        "train.reads",
     )
 )
 LIBRARIES = ("torch", "torchvision", "albumentations")

@@ -1,4 +1,9 @@
-"""Fixtures that several folders share."""
+"""Fixtures that several folders share; one thread for all arithmetic, here and in every process that a test starts."""
+
+import os
+
+# Before anything imports torch: sums of several threads differ in their last bits, from each other and from one's.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 from collections.abc import Callable
 from pathlib import Path

@@ -78,12 +78,20 @@ def build(
     if spec.task == "keypoint_detection":
         heads.keypoint_roi_pool = pool
         heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
-        heads.keypoint_predictor = KeypointRCNNPredictor(keypoint_width, spec.points)
+        heads.keypoint_predictor = _Points(keypoint_width, spec.points)
         return network
     heads.mask_roi_pool = pool
     heads.mask_head = MaskRCNNHeads(network.backbone.out_channels, (mask_width,) * mask_layers, 1)
     heads.mask_predictor = MaskRCNNPredictor(mask_width, mask_width, spec.classes + 1)
     return network
+
+
+class _Points(KeypointRCNNPredictor):
+    """Maps of points in the order of memory that torchvision's loss wants, which on CUDA is not the network's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features N×C×14×14 → logits N×K×56×56."""
+        return super().forward(x).contiguous()
 
 
 def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:

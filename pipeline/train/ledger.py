@@ -23,7 +23,8 @@ State = Literal["waiting", "running", "done", "failed"]
 class Order:
     """A job to train: its settings, where its data lies, where its work goes, models it starts from by role.
 
-    derived: folders of the derived fields that its samples get, by name.
+    derived: folders of the derived fields that its samples get, by name · modules: the code that decides its result ·
+    reads: digests of all that its training reads (pipeline/train/reads.py).
     """
 
     name: str
@@ -35,6 +36,8 @@ class Order:
     work: Path
     sources: dict[str, Path] = field(default_factory=dict)
     derived: dict[str, Path] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    reads: dict[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> Path:

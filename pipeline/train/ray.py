@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.params import Train
+from pipeline.train import reads
 from pipeline.train.ledger import Ledger, Order, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
@@ -161,6 +162,7 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
             continue
         ledger = Ledger.of(order)
         try:
+            _check_reads(order, ranks)
             loop.train(order, ranks)
             if ranks.leads:
                 ledger.note(state="done", reason=None)
@@ -176,6 +178,15 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
         finally:
             if lock is not None:
                 lock.close()
+
+
+def _check_reads(order: Order, ranks: Any) -> None:
+    """Fail a job on all ranks alike, where any of them would read other data, code or weights than it was made from."""
+    from pipeline.train.loop import JobFailedError
+
+    found = [text for text in ranks.gather(reads.differences(order)) if text is not None]
+    if found:
+        raise JobFailedError("; ".join(dict.fromkeys(found)))
 
 
 def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | str | None]:

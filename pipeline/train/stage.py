@@ -5,6 +5,7 @@ does (it is put back from there); an unfinished one resumes; else it starts. Job
 into `.work/jobs/` alone, where the next full run finds them.
 """
 
+import dataclasses
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.train import reads
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
 
@@ -77,16 +79,37 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     for role, published in _fetched(job).items():
         paths[role], marks[role] = _published.path(published), _published.digest(published)
     marks |= {role: source.fingerprint for role, source in sources.items()}
+    undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
     mark = fingerprint(
         modules,
-        job=job.model_dump(exclude=set(UNDECISIVE | {"dataset", "augmentation", "pretrained", "extractor"})),
+        job=job.model_dump(exclude=set(undecisive | {"dataset", "augmentation", "pretrained", "extractor"})),
         sources=marks,
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
-    return Order(name, mark, job, policy.online, prepared, augmented, root / ".work/jobs" / mark, paths, derived)
+    work = root / ".work/jobs" / mark
+    made = Order(name, mark, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
+    return dataclasses.replace(made, reads=reads.digests(made) | marks)
+
+
+def _workers_decide(job: Job, facts: sample.Facts) -> bool:
+    """Whether the job's number of processes decides its result: it is set, and each process normalises its own part.
+
+    `auto`, and a number that nobody wrote, leave a finished job as it is on a machine with another number.
+    """
+    if "workers" not in job.model_fields_set or job.workers == "auto":
+        return False
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from pipeline.models import _stored
+
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights
+        network = _stored.build(_stored.describe(job, facts)).network
+    synchronised = torch.nn.SyncBatchNorm
+    return any(isinstance(part, _BatchNorm) and not isinstance(part, synchronised) for part in network.modules())
 
 
 def _fetched(job: Job) -> dict[str, str]:

@@ -19,7 +19,6 @@ WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 8, 11
 
 
 def _start(rank: int, meeting: str, orders: list[Order]) -> None:
-    torch.set_num_threads(1)
     for kind, name in (("tasks", "classification"), ("models", "linear")):  # that takes time, and not the same on both
         plugins.load(kind, name)
     ranks.COLLECTIVE_TIMEOUT = datetime.timedelta(seconds=TIMEOUT_S)

@@ -144,7 +144,7 @@ def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> No
     loop.train(whole, Ranks())
     script = (
         "import pickle, sys; from pipeline.train import loop; from pipeline.train.ranks import Ranks;"
-        "import torch; torch.set_num_threads(1); loop.train(pickle.load(sys.stdin.buffer), Ranks())"
+        "loop.train(pickle.load(sys.stdin.buffer), Ranks())"
     )
     import pickle
 

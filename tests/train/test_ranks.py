@@ -72,7 +72,6 @@ def watch(order: Order, ranks: Ranks) -> dict[str, Any]:
 
 
 def _start(rank: int, folder: str, together: dict[str, Order], apart: dict[str, Order]) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     ranks = lane(rank, WORLD, WORLD)
     assert ranks is not None

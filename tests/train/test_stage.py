@@ -166,3 +166,21 @@ def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Pr
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
     with pytest.raises(UserError, match=r"jobs\.a\.dataset: digits has no boxes, labels, points, which keypoint_detec"):
         stage.orders(params, root)
+
+
+RESNET = {"architecture": "resnet", "options": {"depth": 20, "width": 4}, "size": 16}
+
+
+@pytest.mark.parametrize(("settings", "decides"), [(RESNET, True), ({}, False)])
+def test_a_set_number_of_processes_decides_where_batches_are_normalised(
+    project: Project, settings: dict[str, object], decides: bool
+) -> None:
+    """Each process normalises its part of a batch by itself, so two make other weights than one."""
+    root, params = project({"a": settings})
+    job = params.jobs["a"]
+    variants = {value: job.model_copy(update={"workers": value}) for value in (1, 2, "auto")}
+    marks = {value: stage.order("a", variant, params, root).fingerprint for value, variant in variants.items()}
+    left_out = stage.order("a", job, params, root).fingerprint
+    assert marks["auto"] == left_out, "a number that nobody set makes nothing stale"
+    assert (len({left_out, marks[1], marks[2]}) == 3) is decides
+    assert (len({left_out, marks[1], marks[2]}) == 1) is not decides

@@ -100,7 +100,6 @@ def test_interrupted_it_ends_with_the_same_bytes(project: Project) -> None:
 
 
 def _start(rank: int, meeting: str, item: Order, folder: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     trainer = loop.Trainer(item, Ranks(rank, 2, (0, 1), dist.new_group([0, 1])))
     torch.save(states(trainer, 3), f"{folder}/states{rank}.pt")

@@ -1,0 +1,110 @@
+"""A rank that would read another copy of the project does not train: no wrong model gets the right fingerprint."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from pipeline import fingerprint, store
+from pipeline.params import Params, Train
+from pipeline.train import ray, reads
+from pipeline.train.ledger import Ledger, Order
+from pipeline.train.ranks import Ranks
+from tests import support
+
+Project = Callable[..., tuple[Path, Params]]
+WORLD, STALE = 2, 1
+
+
+def another_copy(folder: Path, target: Path) -> Path:
+    """A whole stored folder with other content, as an old copy of the project has it."""
+    with store.folder(target, "old") as path:
+        for name in store.manifest(folder)["files"]:
+            shutil.copy(folder / name, path)
+        (path / "more").write_text("x")
+    return target
+
+
+def ordered(project: Project, **job: Any) -> Order:
+    root, params = project({"a": {"augmentation": "light", **job}})
+    return support.orders(root, params)["a"]
+
+
+def test_the_maker_reads_what_it_ordered(project: Project) -> None:
+    order = ordered(project)
+    assert set(order.reads) >= {"code", "images"}
+    assert reads.differences(order) is None
+
+
+@pytest.mark.parametrize("what", ["images", "staged copies"])
+def test_another_copy_of_the_data_fails_the_job_once_and_trains_nothing(
+    project: Project, tmp_path: Path, what: str
+) -> None:
+    order = ordered(project)
+    if what == "images":
+        order = dataclasses.replace(order, prepared=another_copy(order.prepared, tmp_path / "old"))
+    else:
+        assert order.augmented is not None
+        order = dataclasses.replace(order, augmented=another_copy(order.augmented, tmp_path / "old"))
+    ray._train_all([order], Ranks(), Train())
+    entry = Ledger.of(order).read()
+    assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
+    assert f"the {what} that it reads differ from what the job was made from" in entry["reason"]
+    assert "Share the folder" in entry["reason"]
+    assert not order.model.exists()
+
+
+def test_other_code_fails_the_job(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = ordered(project)
+    shutil.copytree(fingerprint.ROOT / "pipeline", tmp_path / "old/pipeline")
+    loop = tmp_path / "old/pipeline/train/loop.py"
+    loop.write_text(loop.read_text() + "\nCHANGED = 1\n")
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "old")
+    assert "the code that it reads differ" in str(reads.differences(order))
+
+
+def test_bytes_that_are_not_those_of_the_manifest_fail_the_job(project: Project, tmp_path: Path) -> None:
+    order = ordered(project)
+    torn = tmp_path / "torn"
+    shutil.copytree(order.prepared, torn)
+    shard = next(torn.glob("train*.arrow"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert "its bytes are not those that were written" in str(
+        reads.differences(dataclasses.replace(order, prepared=torn))
+    )
+
+
+def test_weights_to_start_from_are_compared(project: Project) -> None:
+    root, params = project({"a": {"epochs": 0}, "b": {"pretrained": {"job": "a"}}})
+    orders = support.orders(root, params)
+    ray._train_all(list(orders.values()), Ranks(), Train())
+    assert {Ledger.of(order).read()["state"] for order in orders.values()} == {"done"}
+    other = dataclasses.replace(orders["b"], reads=orders["b"].reads | {"pretrained": "0" * 64})
+    assert "the pretrained that it reads differ" in str(reads.differences(other))
+
+
+def _start(rank: int, meeting: str, order: Order, old: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
+    if rank == STALE:  # the leader hands its order round, so what lies at its paths is what differs on a node
+        folders = reads._folders
+        reads._folders = lambda order: {**folders(order), "images": old}
+    ray._rounds([order], {order.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
+    dist.destroy_process_group()
+
+
+def test_one_rank_with_an_old_copy_fails_the_job_on_both(project: Project, tmp_path: Path) -> None:
+    order = ordered(project, workers=2)
+    old = another_copy(order.prepared, tmp_path / "old")
+    arguments = (str(tmp_path / "meeting"), order, old)
+    torch.multiprocessing.spawn(_start, args=arguments, nprocs=WORLD)  # type: ignore[attr-defined]
+    entry = Ledger.of(order).read()
+    assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
+    assert "differ from what the job was made from" in entry["reason"]
+    assert not order.model.exists()
