@@ -220,7 +220,8 @@ class Group:
         if not decision["promoted"]:
             self._name(challenger=version)
         elif version.tags.get(PROMOTED) == decision["against"]:
-            decision = {**decision, "text": f"{name} was the champion already, and was taken back by hand"}
+            text = f"{name} was the champion already, and was taken back by hand"
+            decision = {**decision, "text": text, "promoted": False}
         else:  # the champion last: until it is named, the next run takes the decision up again
             self._name(challenger=version, previous=present, champion=version)
             self._note_promoted(version, decision)
