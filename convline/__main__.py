@@ -9,25 +9,25 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline import command
 from pipeline.errors import UserError
 
 
 def main() -> int:
     """Run a command from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     arguments = _parser().parse_args()
-    try:
+
+    def act() -> int:
         arguments.paths = [Path(path).absolute() for path in arguments.paths]
         if getattr(arguments, "out", None) is not None:
             arguments.out = Path(arguments.out).absolute()
         root = project(Path.cwd())
         os.chdir(root)
         code: int = importlib.import_module(f"convline.{arguments.command}").run(arguments, root)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return code
+        return code
+
+    return command.run(act)
 
 
 def project(start: Path) -> Path:

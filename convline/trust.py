@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.register import trust
+from pipeline.terminal import tell
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -17,5 +18,5 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     if not (root / tracking.FOLDER / "mlflow.db").exists():
         raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. `make repro` makes it.")
     trust.trust(tracking.client(root), root, arguments.model, arguments.version)
-    print(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
+    tell(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
     return 0

@@ -1,6 +1,7 @@
-"""Flow runs that Prefect shows as running though the process behind them is gone: a killed one can't say so."""
+"""What Prefect can't say by itself: that a run's process is gone, or that a schedule which is on begins nothing."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flows._run import prefect_environment
@@ -19,3 +20,22 @@ def unattended(root: Path, address: str) -> list[str]:
         names = sorted(found.name for found in client.read_flow_runs(flow_run_filter=running))
     locks = {name: root / ".work/stages" / f"{name}.lock" for name in names}
     return [name for name in names if locks[name].exists() and not store.held(locks[name])]
+
+
+def idle_schedules(root: Path, address: str) -> list[str]:
+    """Names of deployments with a schedule that is on, of which no run is to come."""
+    os.environ.update(prefect_environment(address, root))
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
+    from prefect.client.schemas.filters import FlowRunFilterExpectedStartTime as Start
+
+    to_come = FlowRunFilter(expected_start_time=Start(after_=datetime.now(UTC)))
+    idle = []
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            if not deployment.paused and any(schedule.active for schedule in deployment.schedules):
+                this = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+                runs = client.read_flow_runs(deployment_filter=this, flow_run_filter=to_come, limit=200)
+                if not any(run.auto_scheduled for run in runs):
+                    idle.append(deployment.name)
+    return sorted(idle)

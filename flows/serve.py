@@ -19,15 +19,18 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, Pause
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import _processes, _results, repro, retrain
-from flows._run import ROOT, RUN, live_services
+from flows._processes import RUN
+from flows._run import ROOT, live_services
+from flows._suspend import Suspendable
 from flows.services import SERVED
 from pipeline import params as parameters
-from pipeline import store
+from pipeline import store, surroundings
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 
 NIGHTLY = "0 3 * * *"
@@ -36,12 +39,17 @@ LIMIT, QUERY_S = 3, 2.0
 
 def end_all(flow: Any, flow_run: Any, state: Any) -> None:
     """After a cancel or a crash: nothing that the run started lives on, nor is it said to."""
-    _processes.end(str(flow_run.id))
-    below = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[flow_run.id]))
+    _end_below(flow_run.id, flow_run.name)
+
+
+def _end_below(run: UUID, name: str) -> None:
+    _processes.end(str(run))
+    below = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
         for child in client.read_flow_runs(flow_run_filter=below):
-            if child.state is not None and not (child.state.is_completed() or child.state.is_failed()):
-                ended = Cancelled(message=f"with {flow_run.name}; the next run resumes")
+            state = child.state
+            if state is not None and not (state.is_completed() or state.is_failed() or state.is_cancelled()):
+                ended = Cancelled(message=f"with {name}; the next run resumes")
                 client.set_flow_run_state(child.id, ended, force=True)
 
 
@@ -50,12 +58,13 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """Run what is stale of the pipeline, as `make repro` does.
 
     Args:
-        jobs: Train these jobs alone, and those they start from; the next full run takes the results up.
-            Empty: the whole pipeline, for the roster of params.yaml.
+        jobs: Train these jobs alone, and those they start from, and measure them. The next full run takes up the
+            results of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
         force: Train again what is up to date.
     """
 
     def body() -> State:
+        surroundings.check(ROOT, surroundings.BEFORE_REPRO)
         params = parameters.read()
         chosen = params.choose(jobs)
         if not jobs:
@@ -67,7 +76,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
         if jobs:
             trained = train_stage.orders(chosen, ROOT)
             _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
-            return Completed(message="trained; the next full run takes the results up")
+            return Completed(message=f"trained and measured; {_results.outlook(jobs, params.selected())}")
         _tell_jobs(ROOT, _results.marks(ROOT))
         return _verdict(ROOT, "up to date")
 
@@ -82,10 +91,11 @@ def run_retrain() -> State:
 
 def _retrain() -> State:
     _collapse_late()
+    surroundings.check(ROOT, surroundings.BEFORE_RETRAIN)
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):
-        print(f"not committed, so not looked at: {path}")
+        tell(f"not committed, so not looked at: {path}")
     if content == retrain.done(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
     tree = retrain.lay_out(ROOT, commit)
@@ -93,7 +103,7 @@ def _retrain() -> State:
     if not stale:
         retrain.note_done(ROOT, content)
         return _nothing_to_do(f"commit {commit[:8]} changes no stage's inputs")
-    print(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
+    tell(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
     repro.forget_failures(tree)
     before = store.read_json(tree / "reports/registered.json", {})
     code, last = _processes.call(["dvc", "repro"], tree)
@@ -115,8 +125,8 @@ def _verdict(root: Path, good: str) -> State:
 
 
 def _nothing_to_do(why: str) -> State:
-    print(f"nothing to do: {why}")
-    return Completed(name="Nothing to do", message=why)
+    tell(f"nothing to do: {why}")
+    return Completed(message=f"nothing to do: {why}")
 
 
 def _tell_jobs(root: Path, marks: dict[str, str]) -> None:
@@ -129,8 +139,9 @@ def _tell_jobs(root: Path, marks: dict[str, str]) -> None:
 def _alone(body: Callable[[], State]) -> State:
     """Run a body while no other repro or retrain does, here or in a terminal; a user's error is one message."""
     os.chdir(ROOT)
-    os.environ[RUN] = str(runtime.flow_run.id)
-    with _turn():
+    run, name = UUID(str(runtime.flow_run.id)), str(runtime.flow_run.name)
+    os.environ[RUN] = str(run)
+    with Suspendable(run, lambda: _end_below(run, name)) as suspendable, _turn(suspendable):
         try:
             return body()
         except UserError as error:
@@ -138,17 +149,28 @@ def _alone(body: Callable[[], State]) -> State:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """Hold the lock of repro; while another has it, the run's state is Waiting."""
+def _turn(suspendable: Suspendable) -> Iterator[None]:
+    """Hold the lock of repro; while another has it, the run says that it waits. (Prefect's pages hide other names.)"""
     with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(repro.lock(ROOT))
-        except UserError:
-            print("another repro or retrain is running; this one waits for it to end")
-            _say(Running(name="Waiting", message="for another repro or retrain to end"))
-            held.enter_context(repro.lock(ROOT, wait=True))
+        waits = False
+        while not _takes(held):
+            if suspendable.asked is not None:
+                raise Pause
+            if not waits:
+                tell("another repro or retrain is running; this one waits for it to end")
+                _say(Running(message="waits for another repro or retrain to end"))
+                waits = True
+        if waits:
             _say(Running(message="its turn has come"))
         yield
+
+
+def _takes(held: contextlib.ExitStack) -> bool:
+    try:
+        held.enter_context(repro.lock(ROOT))
+    except UserError:
+        return False
+    return True
 
 
 def _say(state: State) -> None:
@@ -169,7 +191,7 @@ def _collapse_late() -> None:
             message = f"was late; {runtime.flow_run.name} does its work"
             client.set_flow_run_state(other.id, Cancelled(message=message), force=True)
     if late:
-        print(f"{len(late)} late retrains are this one")
+        tell(f"{len(late)} late retrains are this one")
 
 
 def _end_orphans(client: SyncPrefectClient) -> None:
@@ -206,7 +228,7 @@ def main() -> None:
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    print(SERVED, flush=True)
+    tell(SERVED, flush=True)
     asyncio.run(runner.start())
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import store
+from pipeline import addresses, database, store, surroundings
 from pipeline.images import decode
+from pipeline.terminal import tell
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
@@ -31,11 +32,14 @@ ENVIRONMENT = {
 
 def uri(root: Path) -> str:
     """MLflow's SQLite file, also while a server shows it."""
-    return f"sqlite:///{(root / FOLDER).resolve() / 'mlflow.db'}"
+    return f"sqlite:///{(root / FOLDER).resolve() / addresses.DATABASE}"
 
 
 def client(root: Path) -> Any:
-    """A client on a database that exists: its first use migrates, which two processes must not do at once."""
+    """A client on a database that exists: its first use migrates, which two processes must not do at once.
+
+    Before that its addresses are made right where the project was moved.
+    """
     os.environ.update(ENVIRONMENT)
     import logging
 
@@ -43,9 +47,11 @@ def client(root: Path) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    surroundings.check(root, (database.faults,))
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
     return made
@@ -182,10 +188,20 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     name = f"{dataset}/{task}"
     found = made.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage == "deleted":
+            made.restore_experiment(found.experiment_id)
+            tell(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
         return str(found.experiment_id)
     place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
     return str(made.create_experiment(name, artifact_location=place, tags=kind))
+
+
+def deleted(made: Any) -> set[str]:
+    """Names of experiments that were deleted in MLflow, and that it keeps."""
+    from mlflow.entities import ViewType
+
+    return {found.name for found in made.search_experiments(view_type=ViewType.DELETED_ONLY)}
 
 
 def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:

@@ -128,3 +128,13 @@ def test_pictures_of_a_training_are_logged_by_epoch_and_once(root: Path, tmp_pat
     run.log_snapshots(pictures)
     names = [item.path for item in client.list_artifacts(run.run_id, "images") if item.path.endswith(".png")]
     assert sorted(int(name.split("+step+")[1].split("+")[0]) for name in names) == [1, 2, 12]
+
+
+def test_a_deleted_experiment_comes_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = tracking.client(root)
+    number = tracking.experiment(client, root, "pets", "classification")
+    client.delete_experiment(number)
+    assert tracking.deleted(client) == {"pets/classification"}
+    assert tracking.experiment(client, root, "pets", "classification") == number
+    assert "had been deleted, with its runs; they are restored" in capsys.readouterr().out
+    assert not tracking.deleted(client)

@@ -3,8 +3,8 @@
 What a study compares has a run but no version: it answers a question and is no candidate.
 
 Always run and cheap: what MLflow holds is found by fingerprint, and what a lost store lacks is made again
-from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerprints and aliases alone, so
-it is the same on every machine.
+from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerprints, aliases and scores
+alone, so it is the same on every machine. What is registered stays in it when its jobs leave the roster.
 """
 
 import tempfile
@@ -13,19 +13,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline import store, tracking
+from pipeline import registered, store, tracking
 from pipeline.evaluate import scoring
+from pipeline.evaluate.stage import words
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
+from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, ledger
 
 
 def run(params: Params, root: Path) -> None:
     """Bring MLflow up to date with what was trained and measured."""
-    reports = root / "reports/registered.json"
-    before = store.read_json(reports, {})
+    before = registered.entries(root)
     client = tracking.client(root)
     groups: dict[str, dict[str, Job]] = {}
     compared: dict[str, dict[str, Job]] = {}
@@ -33,20 +34,26 @@ def run(params: Params, root: Path) -> None:
         if (root / "metrics" / f"{name}.json").exists():
             kind = groups if params.study(name) is None else compared
             kind.setdefault(f"{job.dataset}-{job.task}", {})[name] = job
-    registered = {}
+    entries: dict[str, dict[str, Any]] = {}
     with store.locked(root / ".work/register.lock", "register", wait=True):
         known = trust.keys(root)
         trust.begin(client, root, known)
         tracking.end_orphans(client, lambda mark: ledger.held(root / ".work/jobs" / mark))
         for model, jobs in sorted(groups.items()):
             group = Group(client, root, known, model, jobs, params.evaluate)
-            registered[model] = group.settle(before.get(model, {}))
-            news = decisions.news(before.get(model), registered[model])
-            print(f"register: {model}: champion {registered[model]['champion']['job']}, {news}")
-        marks = {mark for entry in registered.values() for mark in entry["models"]}
+            entries[model] = group.settle(before.get(model, {}))
+            news = decisions.news(before.get(model), entries[model])
+            tell(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
+        ours = {model for model, version in versions.champions(client).items() if trust.signed(known, version)}
+        for model in sorted((ours | set(before)) - set(groups)):
+            kept = Group(client, root, known, model, {}, params.evaluate).keep(before.get(model, {}))
+            if kept is not None:
+                entries[model], name = kept, kept["champion"]["job"]
+                tell(f"register: {model}: champion {name}, as before; no job of the roster competes")
+        marks = {mark for entry in entries.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
             marks |= Group(client, root, known, model, jobs, params.evaluate).record(marks)
-    store.write_json(reports, registered)
+    store.write_json(root / registered.FILE, entries)
 
 
 class Group:
@@ -58,9 +65,8 @@ class Group:
         self.client, self.root, self.known, self.model, self.jobs = client, root, known, model, jobs
         self.metrics = {name: store.read_json(root / "metrics" / f"{name}.json") for name in jobs}
         self.marks = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
-        job = next(iter(jobs.values()))
-        self.dataset, self.task = job.dataset, job.task
-        self.asked = scoring.arguments(settings, job.task)
+        self.dataset, _, self.task = model.rpartition("-")
+        self.asked = scoring.arguments(settings, self.task)
 
     def settle(self, before: dict[str, Any]) -> dict[str, Any]:
         """Runs, versions and aliases; returns this model's part of registered.json."""
@@ -76,10 +82,29 @@ class Group:
             decision = self._last(present, before)
         else:
             decision = self._decide(first, best, present)
-        aliases = {alias: self._entry(alias) for alias in ("champion", "challenger", "previous")}
+        aliases = {alias: self._entry(alias) for alias in registered.ROLES}
         models = {mark: name for name, mark in self.marks.items()}
         told = {key: value for key, value in (decision or decisions.ALREADY).items() if key != "against"}
-        return {**aliases, "models": models, "decision": told}
+        return {**aliases, "models": models, "decision": told, "score": self._score(before)}
+
+    def keep(self, before: dict[str, Any]) -> dict[str, Any] | None:
+        """This model's part where none of its jobs is in the roster: as it was; None where its champion is lost."""
+        if self._alias("champion") is None and self._from_before(before) is None:
+            return None
+        aliases = {alias: self._entry(alias) for alias in registered.ROLES}
+        models = {holder["fingerprint"]: holder["job"] for holder in aliases.values() if holder}
+        rest = {"models": models, "decision": decisions.ALREADY} | before
+        return {**rest, **aliases, "score": self._score(before)}
+
+    def _score(self, before: dict[str, Any]) -> str:
+        """The champion's score as it was last measured, which may be before its job left the roster."""
+        version = self._alias("champion")
+        mark = version.tags.get(FINGERPRINT)
+        for name in (name for name, known in self.marks.items() if known == mark):
+            return words(self.metrics[name])
+        if "score" in before and (before.get("champion") or {}).get("fingerprint") == mark:
+            return str(before["score"])
+        return str(version.description or "not known") if self._trusted(version) else "not known"
 
     def record(self, known: set[str]) -> set[str]:
         """Runs alone, of what is not `known` under another name; returns the fingerprints."""
@@ -180,11 +205,10 @@ class Group:
         if entry is None or not entry["fingerprint"]:
             return None
         mark = entry["fingerprint"]
-        folders = [self.root / "models" / name for name, known in self.marks.items() if known == mark]
-        kept = self.root / ".work/jobs" / mark / "model"
-        folder = next((path for path in [*folders, kept] if store.holds(path, mark)), None)
+        names = [name for name, known in self.marks.items() if known == mark]
+        folder = registered.folder(self.root, names[0] if names else entry["job"], mark)
         if folder is None:
-            print(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
+            tell(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
         run = tracking.run(self.client, self.root, entry["job"], mark, settings)

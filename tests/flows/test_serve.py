@@ -1,27 +1,18 @@
 """The deployments: what the form asks, and, slowly, what its answers do, through the API that the UI calls."""
 
 import json
-import os
-import shutil
-import socket
 import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from flows import repro, services
+from flows import repro
 from pipeline import store
 from pipeline.errors import UserError
-
-REPO = Path(__file__).parents[2]
-BIN = REPO / ".venv/bin"
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-needs_environment = pytest.mark.skipif(not (BIN / "dvc").exists(), reason="needs the environment of `make setup`")
+from pipeline.train.ledger import held
+from tests.flows.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
 def test_what_a_repro_runs() -> None:
@@ -77,89 +68,6 @@ def test_an_ended_job_ends_its_task_run() -> None:
     assert "after 2.5 epochs; the next run resumes" in _jobs.end({"state": "running", "epoch": 2.5}).message
 
 
-class Server:
-    """A clone with its services on free ports, and the calls that the UI makes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.address = store.read_json(folder / ".work/services.json")["prefect"]["address"]
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.address}/api{path}", data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read() or "null")
-
-    def start(self, name: str, **parameters: Any) -> str:
-        found = self.call("GET", f"/deployments/name/{name}/{name}")
-        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters, "enforce_parameter_schema": True}
-        return str(self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"])
-
-    def state(self, run: str) -> dict[str, Any]:
-        return dict(self.call("GET", f"/flow_runs/{run}")["state"])
-
-    def end(self, run: str) -> dict[str, Any]:
-        return wait(lambda: self.state(run) if self.state(run)["type"] in ENDED else None)
-
-    def below(self, run: str) -> list[dict[str, Any]]:
-        return list(self.call("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}))
-
-    def tasks(self, run: str) -> dict[str, str]:
-        found = self.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        return {one["name"]: one["state"]["type"] for one in found}
-
-    def table(self, run: str, key: str) -> list[dict[str, Any]]:
-        found = self.call("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        return list(json.loads(next(one["data"] for one in found if one["key"] == key)))
-
-
-def wait(ask: Callable[[], Any], limit_s: float = 900.0) -> Any:
-    deadline = time.monotonic() + limit_s
-    while (answer := ask()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    return answer
-
-
-def of(run: str) -> list[int]:
-    """Processes with the run in their environment, under whatever name."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(run in value for value in process.environ().values()):
-                found.append(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("served")
-    listed = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
-    for name in listed:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPO / name, folder / name)
-    text = (folder / "params.yaml").read_text()
-    for old, new in (("roster: core", "roster: [linear, lenet5]"), ("epochs: 20", "epochs: 2")):
-        assert old in text
-        text = text.replace(old, new, 1)
-    (folder / "params.yaml").write_text(text)
-    commit = "git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm served"
-    subprocess.run(commit, shell=True, cwd=folder, check=True)
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    for name in services.PORTS:
-        with socket.create_server((services.HOST, 0)) as free:
-            environment[name] = str(free.getsockname()[1])
-    ui = [str(BIN / "python"), "-m", "flows.services"]
-    subprocess.run([*ui, "up"], cwd=folder, env=environment, check=True)
-    try:
-        yield Server(folder)
-    finally:
-        subprocess.run([*ui, "down"], cwd=folder, env=environment, check=True)
-
-
 @pytest.mark.slow
 @needs_environment
 def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -> None:
@@ -176,8 +84,7 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
     assert server.tasks(child["id"])["lenet5"] == "RUNNING"
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     server.call("POST", f"/flow_runs/{run}/set_state", cancelling)
-    time.sleep(10)
-    assert of(run) == []
+    wait(lambda: True if of(run) == [] else None, 60)
     assert server.end(run)["type"] == "CANCELLED"
     assert [one["state"]["type"] for one in server.below(run)] == ["CANCELLED"]
 
@@ -195,6 +102,41 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
 @pytest.mark.slow
 @needs_environment
+def test_a_suspended_repro_runs_nothing_and_resumes(server: Server) -> None:
+    run = server.start("repro", jobs=["lenet5"], force=True)
+
+    def in_training() -> bool | None:
+        assert server.state(run)["type"] not in ENDED
+        tasks = [server.tasks(child["id"]) for child in server.below(run)]
+        return True if any(task.get("lenet5") == "RUNNING" for task in tasks) else None
+
+    wait(in_training)
+    until = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    details = {"pause_timeout": until, "pause_reschedule": True}
+    page_sends = {"state": {"type": "PAUSED", "name": "Suspended", "state_details": details}}
+    assert server.call("POST", f"/flow_runs/{run}/set_state", page_sends)["status"] == "ACCEPT"
+
+    wait(lambda: True if server.state(run)["message"] == "is being suspended" else None, 60)
+
+    def suspended() -> bool | None:
+        assert server.state(run)["type"] in ("RUNNING", "PAUSED")
+        return True if server.state(run)["name"] == "Suspended" else None
+
+    wait(suspended, 120)
+    ledgers = [
+        store.read_json(path)["name"] for path in server.folder.glob(".work/jobs/*/ledger.json") if held(path.parent)
+    ]
+    assert ledgers == []
+    assert [one["state"]["type"] for one in server.below(run)] == ["CANCELLED"]
+    wait(lambda: True if of(run) == [] else None, 60)  # the flow's own process is the last
+    assert server.state(run)["name"] == "Suspended"
+
+    server.call("POST", f"/flow_runs/{run}/resume", {})
+    assert server.end(run)["type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+@needs_environment
 def test_a_full_repro_takes_them_up_and_retrain_then_has_nothing_to_do(server: Server) -> None:
     run = server.start("repro")
     assert server.end(run)["type"] == "COMPLETED"
@@ -208,8 +150,38 @@ def test_a_full_repro_takes_them_up_and_retrain_then_has_nothing_to_do(server: S
         [BIN / "dvc", "status", "--json"], cwd=server.folder, capture_output=True, text=True, check=True
     )
     assert json.loads(status.stdout) == {"register": ["always changed"]}
-    state = server.end(server.start("retrain"))
-    assert (state["type"], state["name"]) == ("COMPLETED", "Nothing to do")
+    again = server.start("retrain")
+    state = server.end(again)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed")  # Prefect's pages hide other names
+    assert state["message"].startswith("nothing to do: commit")
+    assert again in [one["id"] for one in server.shown("retrain")]
+
+
+@pytest.mark.slow
+@needs_environment
+def test_a_schedule_begins_its_runs(server: Server) -> None:
+    """Three runs of a minutely cron, which find nothing to do after a full repro."""
+    deployment = server.deployment("retrain")
+    assert [one["active"] for one in deployment["schedules"]] == [False]
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    server.call("PATCH", schedule, {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}})
+
+    def fired() -> list[dict[str, Any]] | None:
+        begun = [one for one in server.shown("retrain") if one["auto_scheduled"]]
+        assert {one["state"]["type"] for one in begun} <= {"PENDING", "RUNNING", "COMPLETED", "CANCELLED"}
+        done = [one for one in begun if one["state"]["type"] == "COMPLETED"]
+        return done if len(done) >= 3 else None
+
+    try:
+        for one in wait(fired):
+            print(one["name"], one["expected_start_time"], one["state"]["name"], one["state"]["message"])
+        doctor = [BIN / "python", "-m", "convline", "doctor"]
+        told = subprocess.run(doctor, cwd=server.folder, capture_output=True, text=True, check=False).stdout
+        assert "\nprefect   fine" in told
+    finally:
+        server.call("PATCH", schedule, {"active": False})
+    log = (server.folder / ".work/logs/prefect.log").read_text(errors="replace")
+    assert " ERROR " not in log, log[-4000:]
 
 
 @pytest.mark.slow

@@ -156,3 +156,29 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     monkeypatch.setattr(champion, "rows", lambda *arguments: asked.append(arguments))
     assert settle({"alike": {**GOOD, "epochs": 9}}) == alike
     assert asked == [], "the same pair is judged once"
+
+
+def test_what_left_the_roster_stays_registered(measured: tuple[Path, Params], tmp_path: Path) -> None:
+    shutil.copytree(measured[0], tmp_path, dirs_exist_ok=True)
+    root, before = tmp_path, registered(measured[0])
+    score = evaluate_stage.words(store.read_json(root / "metrics/good.json"))
+    narrow = support.write_params(root, {"good": GOOD, "weak": WEAK}, roster=["weak"])
+    train_stage.run(narrow, root)
+    evaluate_stage.run(narrow, root)
+    register_stage.run(narrow, root)
+    assert not (root / "metrics/good.json").exists()
+    assert registered(root)["champion"] == before["champion"]
+    assert registered(root)["score"] == before["score"] == score
+    assert store.holds(root / "models/good", before["champion"]["fingerprint"])
+
+    (root / "metrics/weak.json").unlink()  # as where no job of this dataset and task is in the roster
+    register_stage.run(narrow, root)
+    kept = registered(root)
+    assert (kept["champion"], kept["score"]) == (before["champion"], score)
+    shutil.rmtree(root / "mlruns")
+    register_stage.run(narrow, root)
+    assert registered(root) == kept
+    assert tracking.client(root).get_model_version_by_alias(MODEL, "champion").tags[FINGERPRINT] in kept["models"]
+    (root / "reports/registered.json").unlink()
+    register_stage.run(narrow, root)
+    assert registered(root)["champion"] == before["champion"]
