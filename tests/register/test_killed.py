@@ -146,9 +146,10 @@ def state(root: Path) -> dict[str, Any]:
     known = trust.keys(root, make=False)
     for version in client.search_model_versions(f"name = '{MODEL}'"):
         tags = {key: value for key, value in version.tags.items() if key != trust.SIGNATURE}
-        digest = trust.digest(trust.local(root, client.get_model_version_download_uri(MODEL, version.version)) or root)
+        place = trust.local(root, client.get_model_version_download_uri(MODEL, version.version))
+        assert place is not None, "a version without files"
         aliases = sorted(client.get_model_version(MODEL, version.version).aliases)
-        whole = trust.signed(known, version) == digest
+        whole = trust.signed(known, version) == trust.digest(place)
         versions.setdefault(tags[FINGERPRINT], []).append([tags, version.description, aliases, whole])
     files = (path.relative_to(root / "mlruns") for path in (root / "mlruns/artifacts").rglob("*") if path.is_file())
     listed = Counter(f"{path.parts[-2]}/{path.name}" for path in files)
