@@ -49,7 +49,9 @@ def run(params: Params, root: Path) -> None:
             kept = Group(client, root, known, model, {}, params.evaluate).keep(before.get(model, {}))
             if kept is not None:
                 entries[model], name = kept, kept["champion"]["job"]
-                tell(f"register: {model}: champion {name}, as before; no job of the roster competes")
+                decision = kept["decision"]
+                news = "as before" if decision.get("trusted", True) else decision["text"]
+                tell(f"register: {model}: champion {name}, {news}; no job of the roster competes")
         marks = {mark for entry in entries.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
             marks |= Group(client, root, known, model, jobs, params.evaluate).record(marks)
@@ -92,19 +94,28 @@ class Group:
         if self._alias("champion") is None and self._from_before(before) is None:
             return None
         aliases = {alias: self._entry(alias) for alias in registered.ROLES}
-        models = {holder["fingerprint"]: holder["job"] for holder in aliases.values() if holder}
+        models = {
+            holder["fingerprint"]: holder["job"] for holder in aliases.values() if holder and holder["fingerprint"]
+        }
         rest = {"models": models, "decision": decisions.ALREADY} | before
+        present = self._alias("champion")
+        if not self._trusted(present):
+            rest["decision"] = self._refused(present)
+        elif not rest["decision"].get("trusted", True):  # it has been signed since
+            rest["decision"] = decisions.ALREADY
         return {**rest, **aliases, "score": self._score(before)}
 
     def _score(self, before: dict[str, Any]) -> str:
         """The champion's score as it was last measured, which may be before its job left the roster."""
         version = self._alias("champion")
+        if not self._trusted(version):
+            return "not known"
         mark = version.tags.get(FINGERPRINT)
         for name in (name for name, known in self.marks.items() if known == mark):
             return words(self.metrics[name])
         if "score" in before and (before.get("champion") or {}).get("fingerprint") == mark:
             return str(before["score"])
-        return str(version.description or "not known") if self._trusted(version) else "not known"
+        return str(version.description or "not known")
 
     def record(self, known: set[str]) -> set[str]:
         """Runs alone, of what is not `known` under another name; returns the fingerprints."""
@@ -183,6 +194,9 @@ class Group:
     def _trusted(self, version: Any) -> bool:
         return trust.signed(self.known, version) is not None
 
+    def _refused(self, version: Any) -> dict[str, Any]:
+        return {"text": trust.refused(version, "is not signed with a key of this project"), "trusted": False}
+
     def _entry(self, alias: str) -> dict[str, str] | None:
         """Who holds an alias; of a version that nobody signed, its number, as its tags may say anything."""
         from mlflow.exceptions import MlflowException
@@ -236,7 +250,7 @@ class Group:
     def _decide(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """What comes of the first candidate beside another champion, as far as that one's code may run."""
         if not self._trusted(present):
-            return {"text": trust.refused(present, "is not signed with a key of this project"), "trusted": False}
+            return self._refused(present)
         try:
             decision = self._compare(name, version, present)
         except trust.UntrustedError as error:
@@ -244,7 +258,8 @@ class Group:
         if not decision["promoted"]:
             self._name(challenger=version)
         elif version.tags.get(PROMOTED) == decision["against"]:
-            decision = {**decision, "text": f"{name} was the champion already, and was taken back by hand"}
+            text = f"{name} was the champion already, and was taken back by hand"
+            decision = {**decision, "text": text, "promoted": False}
         else:  # the champion last: until it is named, the next run takes the decision up again
             self._name(challenger=version, previous=present, champion=version)
             self._note_promoted(version, decision)

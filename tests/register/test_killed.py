@@ -127,7 +127,9 @@ def state(root: Path) -> dict[str, Any]:
     """What the registry holds, without numbers and times that differ from one registration to another."""
     client = tracking.client(root)
     (experiment,) = (found for found in client.search_experiments() if found.name != "Default")
-    runs, models, versions = {}, {}, {}
+    runs: dict[str, Any] = {}
+    models: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     names = {}
     for run in client.search_runs([experiment.experiment_id]):
         mark = names[run.info.run_id] = run.data.tags[FINGERPRINT]
@@ -144,9 +146,10 @@ def state(root: Path) -> dict[str, Any]:
     known = trust.keys(root, make=False)
     for version in client.search_model_versions(f"name = '{MODEL}'"):
         tags = {key: value for key, value in version.tags.items() if key != trust.SIGNATURE}
-        files = trust.digest(trust.local(root, client.get_model_version_download_uri(MODEL, version.version)) or root)
+        place = trust.local(root, client.get_model_version_download_uri(MODEL, version.version))
+        assert place is not None, "a version without files"
         aliases = sorted(client.get_model_version(MODEL, version.version).aliases)
-        whole = trust.signed(known, version) == files
+        whole = trust.signed(known, version) == trust.digest(place)
         versions.setdefault(tags[FINGERPRINT], []).append([tags, version.description, aliases, whole])
     files = (path.relative_to(root / "mlruns") for path in (root / "mlruns/artifacts").rglob("*") if path.is_file())
     listed = Counter(f"{path.parts[-2]}/{path.name}" for path in files)
