@@ -17,16 +17,23 @@ UV := 0.13.9
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/.ready ## create .venv from requirements.lock
+setup: .venv/.ready ## create .venv from requirements.lock, or mend it where the folder was moved or copied
+# The file names the folder that the environment is for. Scripts find their Python beside them (`relocatable`), also
+# where the folder's name has a blank, and convline's code above them; activate names the folder, and is made again.
+ifneq ($(shell cat .venv/.ready 2>/dev/null),$(CURDIR))
+.PHONY: .venv/.ready
+endif
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convline needs Python 3.11+; set PYTHON=python3.11 (found %d.%d)" % sys.version_info[:2])'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@[[ -x $(BIN)/python ]] && grep -qsx 'relocatable = true' .venv/pyvenv.cfg || rm -rf .venv
+	@[[ "$$(cat $@ 2>/dev/null)" == "$$(pwd -P)" ]] || { $(PYTHON) -m venv .venv && echo 'relocatable = true' >> .venv/pyvenv.cfg; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
-	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install -q --offline --no-deps -e .
-	@touch $@
+	@UV_COMPILE_BYTECODE=1 VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip install -q --offline --no-deps -e .
+	@echo ../../../.. > .venv/lib/python*/site-packages/convline.pth
+	@pwd -P > $@
 
-repro: setup ## run the pipeline: prepare, augment, count, train, evaluate, register, report
+repro: setup ## run the pipeline: prepare, count, augment, train, evaluate, register, report
 	@python -m flows.repro
 
 repro-all: setup ## the same with every job; writes `roster: all` into params.yaml

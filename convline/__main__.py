@@ -1,4 +1,4 @@
-"""`convline add`, `convline predict`, `convline doctor`: from any folder of the project.
+"""`convline add`, `convline predict`, `convline doctor`, `convline trust`: from any folder of the project.
 
 Only the words are read here: a command's code, and the libraries it needs, are imported when it runs.
 """
@@ -9,25 +9,25 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline import command
 from pipeline.errors import UserError
 
 
 def main() -> int:
     """Run a command from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     arguments = _parser().parse_args()
-    try:
+
+    def act() -> int:
         arguments.paths = [Path(path).absolute() for path in arguments.paths]
         if getattr(arguments, "out", None) is not None:
             arguments.out = Path(arguments.out).absolute()
         root = project(Path.cwd())
         os.chdir(root)
         code: int = importlib.import_module(f"convline.{arguments.command}").run(arguments, root)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return code
+        return code
+
+    return command.run(act)
 
 
 def project(start: Path) -> Path:
@@ -40,10 +40,11 @@ def project(start: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="convline", description="Add images, ask models, find what is wrong.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="add | predict | doctor")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="add | predict | doctor | trust")
     _add(commands.add_parser("add", help="recognise a folder of images, and put it and first jobs into params.yaml"))
     _predict(commands.add_parser("predict", help="ask a trained model about images"))
     _doctor(commands.add_parser("doctor", help="say what is wrong with the project, and what to do about it"))
+    _trust(commands.add_parser("trust", help="sign a registered model of others, so that its code may run here"))
     return parser
 
 
@@ -75,6 +76,16 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = "Look for what is wrong; the exit code is 1 where anything is. Nothing is changed."
+    parser.set_defaults(paths=[])
+
+
+def _trust(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Sign a version of a registered model with the project's key, whoever made it: its code may run here from then "
+        "on. Do so only if you know where it is from."
+    )
+    parser.add_argument("model", help="the registered model: digits-classification, …")
+    parser.add_argument("version", help="the number of its version")
     parser.set_defaults(paths=[])
 
 

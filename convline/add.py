@@ -16,11 +16,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store
+from pipeline import params, plugins, sample, store, surroundings, yaml
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -28,6 +25,7 @@ from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
 from pipeline.prepare.formats._files import Tree, scan
 from pipeline.prepare.make import make
+from pipeline.terminal import shown, tell, unfit
 
 KIND = "prepare.formats"
 RAW = "data/raw"
@@ -38,7 +36,8 @@ SHOWN_CLASSES = 20
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Add a folder to the project; returns the exit code."""
     (source,) = arguments.paths
-    before = params.read(root / params.FILE)
+    surroundings.check(root, surroundings.BEFORE_ADD)
+    before = params.read(root / params.FILE, empty=True)
     name, path = placed(source, arguments.name, root, before)
     entry = _entry(source, path, arguments)
     (root / ".work").mkdir(exist_ok=True)
@@ -52,27 +51,30 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
             entry["on_bad"] = "skip"
         possible = suggest.tasks(facts)
         jobs = suggest.jobs(name, possible, suggest.Seen.of(facts, sample.split(Path(made), "train")))
-        print(f"  tasks: {', '.join(possible)}; first jobs: {', '.join(jobs) or 'none'}\n")
+        tell(f"  tasks: {', '.join(possible)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} is there already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
         new = written(old, name, entry, jobs, root)
-        print(_diff(old, new))
+        tell(_diff(old, new))
         if arguments.dry_run:
-            print("nothing was written or copied")
+            tell("nothing was written or copied")
             return 0
-        raw.take(source, root / path, root)
+        whole = raw.take(source, root / path, root)
         store.write_bytes(root / params.FILE, new.encode())
-        _keep(Path(made), Dataset.model_validate(entry), root)
-    print(f"{path} is in DVC, and {params.FILE} names it")
+        if whole:
+            _keep(Path(made), Dataset.model_validate(entry), root)
+    tell(f"{path} is in DVC, and {params.FILE} names it")
     if isinstance(before.roster, list):
-        print(f"the roster is a list: add {', '.join(jobs)} to it, so that they run")
-    print(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
+        tell(f"the roster is a list: add {', '.join(jobs)} to it, so that they run")
+    tell(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
     return 0
 
 
 def placed(source: Path, wanted: str | None, root: Path, before: params.Params) -> tuple[str, str]:
     """The dataset's name, and its path from the project's root; UserError where either is taken or can't be."""
+    if why := unfit(str(source)):
+        raise UserError(f"{shown(source)}: {why}. Rename it, or the folder above it that holds them.")
     if not source.is_dir():
         what = "not a folder; unpack an archive first" if source.exists() else "no such folder"
         raise UserError(f"{source}: {what}. Give the folder that holds the files.")
@@ -91,7 +93,7 @@ def placed(source: Path, wanted: str | None, root: Path, before: params.Params) 
         raise UserError(f"{params.FILE}: datasets.{name} is there already. Give another name by --name.")
     if not inside and (root / path).exists():
         raise UserError(f"{root / path}: is there already. Give another name by --name, or add that folder itself.")
-    print(f"{source}" + ("" if inside else f" (to be copied to {path})"))
+    tell(f"{source}" + ("" if inside else f" (to be copied to {path})"))
     return name, str(path)
 
 
@@ -103,9 +105,9 @@ def _entry(source: Path, path: str, arguments: argparse.Namespace) -> dict[str, 
     for option in options:
         if option not in known:
             raise UserError(f"--option: {plugins.unknown(f'option of {format}', option, known)}")
-    print(f"  {_first_line(format)}")
+    tell(f"  {_first_line(format)}")
     for option, value in options.items():
-        print(f"  option {option}: {value}")
+        tell(f"  option {option}: {value}")
     return {"format": format, "path": path} | ({"options": options} if options else {})
 
 
@@ -158,13 +160,13 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
-        wanted, found = (YAML(typ="safe", pure=True).load(text) for text in (old, new))
-        wanted["datasets"][name] = entry
-        wanted["jobs"].update(jobs)
+        wanted, found = (yaml.load(text) for text in (old, new))
+        wanted["datasets"] = {**(wanted["datasets"] or {}), name: entry}
+        wanted["jobs"] = {**(wanted["jobs"] or {}), **jobs}
         if found != wanted:
             raise UserError(f"{params.FILE}: its form leaves no place for an entry. Add it by hand:\n{_diff(old, new)}")
-        params.read(trial)
-    except YAMLError as error:
+        params.read(trial, empty=not jobs)
+    except ValueError as error:
         raise UserError(f"{params.FILE}: its form leaves no place for an entry. Write sections as blocks.") from error
     finally:
         trial.unlink()
@@ -188,8 +190,8 @@ def _first_line(format: str) -> str:
 def _option(text: str) -> tuple[str, Any]:
     """`NAME: VALUE` as YAML has it."""
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
+        value = yaml.load(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict) or len(value) != 1:
         raise UserError(f"--option: {text!r} is not of the form 'NAME: VALUE', as in 'classes: [background, road]'.")
@@ -202,21 +204,21 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     shards = [sample.split(made, split) for split in sample.SPLITS]
     sizes = sorted({tuple(size) for shard in shards for size in shard.column("size")}, key=math.prod)
     ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-    print(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
+    tell(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
     names = facts.classes or facts.semantic_classes
     more = ", …" if len(names) > SHOWN_CLASSES else ""
-    print(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
+    tell(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
-        print(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
+        tell(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
     found = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
     suffixes = Counter({suffix: count for suffix, count in found.items() if suffix.lower() in SUFFIXES})
     if len(suffixes) > 1:
-        print(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
+        tell(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
     for what, notes in (("warnings", facts.warnings), ("faults", facts.skipped)):
         if notes:
-            print(f"  {what}: {len(notes):,}")
-            print("\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else ""))
+            tell(f"  {what}: {len(notes):,}")
+            tell("\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else ""))
 
 
 def _refusal(facts: sample.Facts, source: Path) -> str:

@@ -5,44 +5,28 @@ is a finding itself.
 """
 
 import argparse
-import http.client
 import os
-import re
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 from packaging.requirements import Requirement
 
-from flows import services
-from flows._run import QUIET, alive, entries, live_services
-from flows._unattended import idle_schedules, unattended
-from pipeline import params, store, tracking
+from convline import _surroundings
+from convline._findings import Finding, Found
+from convline._services import check_prefect, check_services
+from flows._commands import QUIET
+from pipeline import addresses, database, disk, params, store, tracking
 from pipeline.errors import UserError
-from pipeline.register import versions
+from pipeline.register import trust, versions
+from pipeline.terminal import tell
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
-SHOWN, LINE = 5, 300
-ERROR = re.compile(r"\bERROR\b")
+SHOWN = 5
 LOCK, RWLOCK, REGISTERED = "requirements.lock", ".dvc/tmp/rwlock", "reports/registered.json"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong, and what to do about it."""
-
-    what: str
-    remedy: str
-
-
-#: findings, and notes as plain text
-Found = Iterator[Finding | str]
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -53,11 +37,11 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         told = list(_safely(check, root))
         findings = [item for item in told if isinstance(item, Finding)]
         notes = "; ".join(item for item in told if isinstance(item, str))
-        print(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
+        tell(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
         for item in findings:
-            print(f"  - {item.what}\n    {item.remedy}")
+            tell(f"  - {item.what}\n    {item.remedy}")
         count += len(findings)
-    print(f"\n{count} found" if count else "\nnothing found")
+    tell(f"\n{count} found" if count else "\nnothing found")
     return 1 if count else 0
 
 
@@ -67,6 +51,9 @@ def _safely(check: Callable[[Path], Found], root: Path) -> Found:
     except UserError as error:
         yield Finding(str(error), "Do as it says, then look again.")
     except Exception as error:  # a doctor must survive what it examines
+        if (told := disk.refusal(error)) is not None:
+            yield Finding(str(told), "Then look again.")
+            return
         what = f"the check ended with {type(error).__name__}: {error}"
         yield Finding(
             what, "If it stays so after `make down`, `make setup` and `make repro`, it is a fault of convline."
@@ -77,6 +64,12 @@ def check_settings(root: Path) -> Found:
     """Whether params.yaml can be read."""
     known = params.read(root / params.FILE)
     yield f"{len(known.datasets)} datasets, {len(known.selected())} of {len(known.jobs)} jobs in the roster"
+
+
+def check_around(root: Path) -> Found:
+    """What the project needs around it."""
+    yield from (Finding(what, remedy) for what, remedy in _surroundings.faults(root))
+    yield from _surroundings.notes()
 
 
 def check_versions(root: Path) -> Found:
@@ -107,55 +100,6 @@ def check_disk(root: Path) -> Found:
         yield Finding(f"less than {FREE_BYTES / 1e9:.0f} GB free", remedy)
 
 
-def check_services(root: Path) -> Found:
-    """What services.json says against what lives and answers, and the ports that others have."""
-    known = entries(root)
-    for name, entry in known.items():
-        if not alive(entry["pid"], entry["started"]):
-            what = f"{name}: .work/services.json names its process {entry['pid']}, which has ended"
-            yield Finding(what, f"make down; its last words are in .work/logs/{name}.log")
-        elif not _answers(entry["address"]):
-            what = f"{name}: its process {entry['pid']} lives, but nothing answers at {entry['address']}"
-            yield Finding(what, f"make down && make ui; its words are in .work/logs/{name}.log")
-        else:
-            yield f"{name} up at {entry['address']}"
-    if not known:
-        yield "none was started"
-    yield from _errors(root)
-    for name, variable in {"prefect": "PREFECT_PORT", "mlflow": "MLFLOW_PORT", "ray": "RAY_DASHBOARD_PORT"}.items():
-        port = int(os.environ.get(variable, services.PORTS[variable]))
-        with socket.socket() as probe:
-            if name not in known and probe.connect_ex((services.HOST, port)) == 0:
-                yield f"port {port} is another program's: for {name} take `make ui {variable}={port + 1}`"
-
-
-def _errors(root: Path) -> Found:
-    """Lines of the services' logs that say ERROR; each start of a service begins its log anew."""
-    for path in sorted((root / ".work/logs").glob("*.log")):
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            told = [line for line in lines if ERROR.search(line)]
-        if told:
-            last = "".join(
-                sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in told[-1].strip()
-            )
-            what = f"{path.stem}: {len(told)} lines of {path.relative_to(root)} say ERROR, the last one: {last[:LINE]}"
-            remedy = f"Read the lines around it. make down && rm {path.relative_to(root)} && make ui begins anew."
-            yield Finding(what, remedy)
-
-
-def _answers(address: str) -> bool:
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5)
-    try:
-        connection.request("GET", "/")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
-
-
 def check_jobs(root: Path) -> Found:
     """Ledgers that say running where nothing trains, and models that are not as they were written."""
     running = 0
@@ -167,7 +111,7 @@ def check_jobs(root: Path) -> Found:
             running += 1
         else:
             what = f"job {entry['name']}: its ledger says running (process {entry['pid']}), but nothing trains it"
-            yield Finding(what, "make repro, which takes it up at its last epoch")
+            yield Finding(what, _resume(root, entry["name"], path.parent))
     for name, entry in store.read_json(root / "models/failed.json", {}).items():
         yield Finding(f"job {name} failed: {entry['reason']}", "Change the job or its data, then make repro.")
     models = [path for path in sorted((root / "models").glob("*")) if path.is_dir()]
@@ -177,6 +121,18 @@ def check_jobs(root: Path) -> Found:
         except store.StoreError as error:
             yield Finding(str(error), f"rm -rf {path.relative_to(root)} && make repro")
     yield f"{running} in training, {len(models)} in models/"
+
+
+def _resume(root: Path, job: str, work: Path) -> str:
+    """What takes up an interrupted job: a full run only where its roster has it."""
+    try:
+        known = params.read(root / params.FILE)
+    except UserError:  # told by the check of the settings
+        known = None
+    if known is not None and job not in known.jobs:
+        return f"Put the job back into {params.FILE}, or rm -rf {work.relative_to(root)}"
+    command = "make repro" if known is None or job in known.selected() else f"python -m flows.train {job}"
+    return f"{command}, which takes it up at its last epoch"
 
 
 def check_dvc(root: Path) -> Found:
@@ -198,26 +154,22 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
         return False
 
 
-def check_prefect(root: Path) -> Found:
-    """Flow runs without a process, and schedules without a run; only its server knows them."""
-    server = live_services(root).get("prefect")
-    if server is None:
-        yield "not looked at: its server is down"
-        return
-    for name in unattended(root, server["address"]):
-        what = f"flow run {name}: Prefect shows it running, but no process runs this stage"
-        yield Finding(what, f"Cancel or delete it at {server['address']}/runs, then make repro.")
-    for name in idle_schedules(root, server["address"]):
-        what = f"schedule of {name}: it is on, but Prefect has planned no run of it"
-        yield Finding(what, "Look again in a minute; if it stays so, make down && make ui.")
-
-
 def check_mlflow(root: Path) -> Found:
     """Runs and champions in MLflow against ledgers, models/ and registered.json."""
     if not (root / tracking.FOLDER / "mlflow.db").exists():
         yield "no database yet"
         return
+    damaged = [Finding(what, remedy) for what, remedy in database.faults(root)]
+    if damaged:
+        yield from damaged
+        return
+    for place in addresses.former(root / tracking.FOLDER):
+        what = f"MLflow's addresses are those of {place}, from where this project was moved or copied"
+        yield Finding(what, "make repro, which rewrites them before it begins")
+        return
     client = tracking.client(root)
+    for name in sorted(tracking.deleted(client) & _experiments(root)):
+        yield Finding(f"the experiment {name} is deleted in MLflow", "make repro, which restores it with its runs")
     runs = tracking.statuses(client)
     yield f"{len(runs)} runs"
     for mark, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
@@ -235,14 +187,30 @@ def check_mlflow(root: Path) -> Found:
         model: entry["champion"]["fingerprint"] for model, entry in store.read_json(root / REGISTERED, {}).items()
     }
     champions = versions.champions(client)
+    unsigned = set(trust.unsigned(root, champions))
+    for model in sorted(unsigned):
+        number = champions[model].version
+        what = f"champion of {model}: version {number} is not signed with a key of this project, so its code is not run"
+        yield Finding(what, f"convline trust {model} {number}, if you know where it is from")
     for model, mark in remembered.items():
-        if champions.get(model) != mark:
-            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {champions.get(model, 'none')[:12]}"
+        there = champions[model].tags.get(tracking.FINGERPRINT, "") if model in champions else "none"
+        if there != mark and model not in unsigned:
+            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {there[:12]}"
             yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
+
+
+def _experiments(root: Path) -> set[str]:
+    """Names of the experiments that the roster's jobs are of; none where params.yaml is at fault, which is told."""
+    try:
+        selected = params.read(root / params.FILE).selected()
+    except UserError:
+        return set()
+    return {f"{job.dataset}/{job.task}" for job in selected.values()}
 
 
 CHECKS: dict[str, Callable[[Path], Found]] = {
     "settings": check_settings,
+    "around": check_around,
     "versions": check_versions,
     "disk": check_disk,
     "services": check_services,

@@ -19,12 +19,19 @@ WIDE, LONG = 1 << 16, 100
 
 def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: bool = False) -> str:
     """The text of a params.yaml with one entry more in a section; `short` puts it on one line, without a gap before."""
-    node = next((value for key, value in YAML(pure=True).compose(text).value if key.value == section), None)
+    keys = {key.value: (key, value) for key, value in YAML(pure=True).compose(text).value}
+    key, node = keys.get(section, (None, None))
     if node is None:
         raise UserError(f"{FILE}: no section {section!r}. Add `{section}:` with an entry of your own first.")
+    if not node.value:
+        lines = [f"{_flow(name)}: {_flow(entry)}"] if short else [f"{_flow(name)}:", *_block(entry, "  ")]
+        start, end = node.start_mark.index, node.end_mark.index
+        if start == end:  # nothing is written there, and the mark is at what follows
+            start = end = text.index(":", key.end_mark.index) + 1
+        return text[:start].rstrip(" ") + "".join(f"\n  {line}" for line in lines) + text[end:]
     if node.flow_style:
         at = node.end_mark.index - 1
-        return f"{text[:at]}{', ' if node.value else ''}{_flow({name: entry})[1:-1]}{text[at:]}"
+        return f"{text[:at]}, {_flow({name: entry})[1:-1]}{text[at:]}"
     last = _last_line(node)
     lines = text.splitlines(keepends=True)
     before, after = lines[: last + 1], lines[last + 1 :]

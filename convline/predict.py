@@ -5,23 +5,27 @@ prepare and evaluate do. Answers are those of the task's served models, boxes an
 """
 
 import argparse
-import json
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline import images, plugins, store
+from pipeline import images, plugins, registered, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.models import _stored
 from pipeline.sample import Sample, resized
 from pipeline.tasks._learner import Settings
+from pipeline.terminal import json_line, shown, tell
 
 ANSWERS = "predictions.jsonl"
+#: bytes of a picture's name: file systems take 255, and while it is written it has ten more
+MAX_NAME = 240
 #: the name of an image, and the image or the reason why there is none
 Given = Iterator[tuple[str, Sample | images.ImageError]]
 
@@ -43,36 +47,43 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         told += 1
         if isinstance(item, images.ImageError):
             failed += 1
-            print(f"{name}: {item}", file=sys.stderr)
+            tell(shown(f"{name}: {item}"), error=True)
             _write(lines, {"image": name, "error": str(item)})
             continue
         stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
         (prediction,) = ask([stored])
-        _write(lines, {"image": name, **task.answer(item, prediction, learner.settings)})
+        answer = {"image": name, **task.answer(item, prediction, learner.settings)}
         if out is not None:
-            picture = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
-            store.write_bytes(out / f"{name}.png", images.encode_png(picture))
+            drawn = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
+            answer |= _keep(out, name, drawn)
+        _write(lines, answer)
     if out is not None:
         lines.close()
-        print(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
+        tell(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
     return 1 if failed else 0
 
 
 def find(root: Path, name: str) -> Path:
-    """Where a job's model lies, or a registered model's champion."""
-    registered = store.read_json(root / "reports/registered.json", {})
-    folder = root / "models" / name
-    if not folder.is_dir() and name in registered:
-        job, mark = registered[name]["champion"]["job"], registered[name]["champion"]["fingerprint"]
-        places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
-        held = [path for path in places if store.holds(path, mark)]
-        if not held:
-            raise UserError(f"the champion of {name}, {job}, is not at hand. `make repro`, or `dvc pull` it.")
-        folder = held[0]
-    elif not folder.is_dir():
-        there = {path.name for path in (root / "models").glob("*") if path.is_dir()}
-        raise UserError(f"{plugins.unknown('model', name, there | set(registered))} `make repro` trains the roster.")
-    return folder
+    """Where the model of a job lies, or the champion of a registered model, whatever is in the roster now."""
+    folder, entries = root / "models" / name, registered.entries(root)
+    if folder.is_dir():
+        return folder
+    marks = registered.jobs(root)
+    if name in entries:
+        job, mark = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
+        what = f"the champion of {name}, {job},"
+        if not mark:
+            raise UserError(f"{what} is no model of this project: {entries[name]['decision']['text']}.")
+    elif name in marks:
+        job, mark, what = name, marks[name], f"the registered model of {name}"
+    else:
+        there = {path.name for path in (root / "models").glob("*") if path.is_dir()} | set(entries) | set(marks)
+        raise UserError(f"{plugins.unknown('model', name, there)} `make repro` trains the roster.")
+    found = registered.folder(root, job, mark)
+    if found is None:
+        remedy = f"`dvc pull` it, or put {job} into the roster and `make repro`, which trains it again."
+        raise UserError(f"{what} is neither in models/ nor in .work/ or mlruns/. {remedy}")
+    return found
 
 
 def opened(paths: list[Path]) -> Given:
@@ -82,7 +93,9 @@ def opened(paths: list[Path]) -> Given:
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in images.SUFFIXES and file.is_file())
         if not path.exists() or (path.is_dir() and not found):
             what = "holds no image" if path.exists() else "no such file or folder"
-            raise UserError(f"{path}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them.")
+            raise UserError(
+                f"{shown(path)}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them."
+            )
         files += found if path.is_dir() else [path]
     common = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
     return ((str(file.relative_to(common)), _decoded(file)) for file in dict.fromkeys(files))
@@ -104,7 +117,7 @@ def chosen(number: int, seed: int, settings: Settings) -> Given:
     return ((f"{seed}-{at:04d}", Sample(str(at), draw.integers(0, 256, shape, dtype=np.uint8))) for at in range(number))
 
 
-def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
+def _open(out: Path | None) -> tuple[Path | None, TextIO]:
     if out is None:
         return None, sys.stdout
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -113,5 +126,16 @@ def _open(out: Path | None) -> tuple[Path | None, IO[str]]:
     return out, (out / ANSWERS).open("w", encoding="utf-8")
 
 
-def _write(lines: IO[str], record: dict[str, Any]) -> None:
-    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+def _keep(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:
+    """Write an image's picture under its name, or a shortened one, which the answer then tells."""
+    path = out / f"{name}.png"
+    fits = len(os.fsencode(path.name)) <= MAX_NAME
+    if not fits:
+        start = os.fsencode(path.name)[: MAX_NAME // 2].decode(errors="ignore")
+        path = path.with_name(f"{start}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.png")
+    store.write_bytes(path, images.encode_png(drawn))
+    return {} if fits else {"picture": str(path.relative_to(out))}
+
+
+def _write(lines: TextIO, record: dict[str, Any]) -> None:
+    lines.write(json_line(record, ascii_only=lines.encoding.lower() != "utf-8") + "\n")

@@ -4,6 +4,7 @@ import contextvars
 import queue
 from typing import Any
 
+from pipeline.terminal import tell
 from pipeline.train.follow import line
 from pipeline.train.ledger import Order
 
@@ -42,7 +43,7 @@ def _begin(name: str, news: queue.SimpleQueue[Entry | None]) -> Any:
         entry: Entry = {"state": "waiting"}
         while (told := news.get()) is not None:
             entry = told
-            print(line(name, entry))
+            tell(line(name, entry))
             if entry["state"] in ("done", "failed"):
                 break
         return end(entry)

@@ -1,6 +1,7 @@
-"""The processes of a flow run: all that it starts carries its number in the environment, and ends with it.
+"""The processes of a run: all that it starts carries its mark in the environment, is found by it, and ends with it.
 
-Prefect's cancel ends the process of the flow alone; DVC, the stages and what Ray starts would stay.
+A run from the UI is marked by its number in Prefect, whose cancel ends the process of the flow alone; and each process
+of `make repro` by its own number and start (flows/_ends.py).
 """
 
 import collections
@@ -13,8 +14,13 @@ from pathlib import Path
 
 import psutil
 
-from flows._run import RUN
+from flows._commands import environment, ours
+from pipeline.terminal import tell
 
+#: names the flow run that a process works for; all that it starts inherits it
+RUN = "CONVLINE_RUN"
+#: names the processes of the run that are above a process
+ABOVE = "CONVLINE_ABOVE"
 TERMINATE_S, KILL_S, POLL_S = 4.0, 2.0, 0.1
 LAST_LINES = 15
 
@@ -23,19 +29,20 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     """Run a command and print what it prints; its exit code and last lines. However it ends, nothing is left of it."""
     last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
-        command,
+        ours(command),
         cwd=folder,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     assert process.stdout is not None
     try:
         for line in process.stdout:
             if line.strip():
-                print(line.rstrip())
+                tell(line.rstrip())
                 last.append(line.rstrip())
         return process.wait(), "\n".join(last)
     finally:
@@ -43,27 +50,46 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
         process.wait()
 
 
-def end(run: str) -> int:
-    """End the processes of a flow run politely, then by force; returns how many there were."""
-    found = set(_of(run))
-    for signal, patience in (("terminate", TERMINATE_S), ("kill", KILL_S)):
-        deadline = time.monotonic() + patience
-        told: set[psutil.Process] = set()
-        while (alive := _of(run)) and time.monotonic() < deadline:
-            for process in set(alive) - told:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    getattr(process, signal)()
-            told |= set(alive)
-            time.sleep(POLL_S)
-        found |= told
-    return len(found)
+def end(mark: str) -> int:
+    """End the processes of a run politely, then by force; returns how many there were."""
+    return len(_signal(mark, "terminate", TERMINATE_S) | kill(mark))
 
 
-def _of(run: str) -> list[psutil.Process]:
-    """Living processes that were started with this run in their environment, other than this one."""
+def kill(mark: str) -> set[psutil.Process]:
+    """End the processes of a run by force; returns them."""
+    return _signal(mark, "kill", KILL_S)
+
+
+def await_end(mark: str, patience: float) -> bool:
+    """Whether the processes of a run end by themselves within these seconds."""
+    deadline = time.monotonic() + patience
+    while of(mark):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _signal(mark: str, signal: str, patience: float) -> set[psutil.Process]:
+    """Signal each process of a run once, also those that come up meanwhile, until all have ended."""
+    deadline = time.monotonic() + patience
+    told: set[psutil.Process] = set()
+    while (alive := of(mark)) and time.monotonic() < deadline:
+        for process in set(alive) - told:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(process, signal)()
+        told |= set(alive)
+        time.sleep(POLL_S)
+    return told
+
+
+def of(mark: str) -> list[psutil.Process]:
+    """Living processes that were started with this mark in their environment, other than this one."""
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(RUN) == run and process.pid != os.getpid():
+            known = process.environ()
+            marks = [known.get(RUN), *known.get(ABOVE, "").split()]
+            if mark in marks and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 members.append(process)
     return members

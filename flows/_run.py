@@ -5,34 +5,28 @@ A user's error is shown as one message, without a traceback. How long a stage to
 `.work/times/`, so that `make repro` can say where the time went.
 """
 
-import ctypes
+import contextlib
 import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import psutil
 
-from flows import _secrets
-from pipeline import params, store
+from flows import _ends, _reached, _secrets
+from flows._commands import QUIET
+from flows._processes import RUN
+from pipeline import cluster, command, disk, params, store
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 ROOT = Path(__file__).parent.parent
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-#: names the flow run that a process works for; all that it starts inherits it, and is found by it
-RUN = "CONVLINE_RUN"
+#: seconds in which what was killed has ended
+ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None
 Body = Callable[[params.Params, Path], Times]
 Entries: TypeAlias = dict[str, dict[str, Any]]
@@ -40,33 +34,49 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
+    command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
-    _end_with_parent()
     started = time.monotonic()
 
     def work() -> Times:
-        return body(params.read(), ROOT)
+        with disk.plainly():
+            return body(params.read(), ROOT)
 
-    try:
-        with store.locked(ROOT / ".work/stages" / f"{name}.lock", name):
+    def told(above: _ends.Above) -> None:
+        if not above.inherited:  # else flows.repro says it
+            os.write(sys.stderr.fileno(), f"{_reached.stopped(ROOT, 'the next run')}\n".encode())
+        _ends.hush()
+
+    def act() -> int:
+        with _ends.watched(told), patiently(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name):
             services = live_services(ROOT)
             _join(services)
             times = _flow(name, work) if "prefect" in services else work()
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    store.write_json(ROOT / ".work/times" / f"{name}.json", {**(times or {}), "stage_s": time.monotonic() - started})
+        times = {**(times or {}), "stage_s": time.monotonic() - started}
+        store.write_json(ROOT / ".work/times" / f"{name}.json", times)
+        return 0
+
+    if code := command.run(act):
+        sys.exit(code)
 
 
-def _end_with_parent() -> None:
-    """End in order on SIGTERM, and when DVC dies: it leaves its stage running, and a second writer would follow."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+@contextlib.contextmanager
+def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what: str) -> Iterator[None]:
+    """Hold a lock; its last holder may still be ending, so it is asked for again before it is refused."""
+    deadline, said = time.monotonic() + ENDING_S, False
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock())
+                break
+            except UserError:
+                if time.monotonic() > deadline:
+                    raise
+            if not said:
+                tell(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
+                said = True
+        yield
 
 
 def _flow(name: str, work: Callable[[], Times]) -> Times:
@@ -131,18 +141,41 @@ def prefect_environment(address: str, root: Path) -> dict[str, str]:
 
 def ray_environment(token: str) -> dict[str, str]:
     """What makes Ray stay on 127.0.0.1, and ask for and present the token of a file."""
-    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # without it Ray takes 127.0.0.1 for the machine's address
-    return {**loopback, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
+    return {**cluster.ENVIRONMENT, **cluster.LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
 
 
 def live_services(root: Path) -> Entries:
-    """The services that `make ui` started and that are still alive, by name."""
-    return {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    """The services that `make ui` started here and that are still alive, by name.
+
+    Those that were started before the folder was moved are none of them: they write to where it was.
+    """
+    work = str(_work(root))
+    known = {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    return {name: entry for name, entry in known.items() if entry.get("work", work) == work}
 
 
 def entries(root: Path) -> Entries:
-    """What `.work/services.json` says: by service its address, its process, and how to join it."""
-    return store.read_json(root / ".work/services.json", {})
+    """What `.work/services.json` says: by service its address, its process, its folder, and how to join it.
+
+    In a copied project the file names services of the project that it was copied from: these are left out.
+    """
+    known = store.read_json(root / ".work/services.json", {})
+    return {name: entry for name, entry in known.items() if not _of_another(entry, root)}
+
+
+def _of_another(entry: dict[str, Any], root: Path) -> bool:
+    """Whether a living service works in another folder; a folder that is moved takes its processes along."""
+    if entry.get("work", str(_work(root))) == str(_work(root)) or not alive(entry["pid"], entry["started"]):
+        return False
+    try:
+        return _work(Path(psutil.Process(entry["pid"]).cwd())) != _work(root)
+    except psutil.Error:
+        return True
+
+
+def _work(root: Path) -> Path:
+    """Where `.work` lies; that of retrain's worktree is the project's."""
+    return (root / ".work").resolve()
 
 
 def alive(pid: int, started: float) -> bool:

@@ -8,47 +8,88 @@ Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that ro
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from flows._run import QUIET, ROOT
-from pipeline import params, plugins, store
+from flows import _ends, _processes, _reached
+from flows._commands import environment, ours
+from flows._run import ENDING_S, ROOT, patiently
+from pipeline import command, params, plugins, store, surroundings
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
-STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
+STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
+#: seconds that those below have to end, before they are ended by force
+BELOW_S = 7.0
 
 
 def main() -> int:
     """Run the graph; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
     parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
     chosen = parser.parse_args()
     os.chdir(ROOT)
+    return command.run(lambda: run(chosen.roster, chosen.study))
+
+
+def run(roster: str | None, study: str | None) -> int:
+    """Run the graph, after these changes of the roster in params.yaml; returns the exit code."""
     started = time.time()
-    try:
-        with lock(ROOT):
-            if chosen.roster:
-                _choose(chosen.roster)
-            if chosen.study:
-                _choose(_with(params.read(), chosen.study))
-            params.read()
-            forget_failures(ROOT)
-            code = subprocess.run(["dvc", "repro"], env={**os.environ, **QUIET}, check=False).returncode
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
+    surroundings.check(ROOT, surroundings.BEFORE_REPRO)
+    watched = _ends.watched(patience=BELOW_S + 2)
+    with watched as above, command.ended_unread(), patiently(lambda: lock(ROOT), "a repro or retrain"):
+        _end_the_last(ROOT, above.mark)
+        if roster:
+            _choose(roster)
+        if study:
+            _choose(_with(params.read(), study))
+        params.read()
+        forget_failures(ROOT)
+        code = _run_graph(ROOT, above.mark)
     _tell_times(started)
     if code:
         return code
-    print(f"report: {ROOT / 'reports/index.html'}")
+    tell(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+        tell(f"failed: {name}: {reason}", error=True)
     return 1 if failed else 0
+
+
+def _run_graph(root: Path, mark: str) -> int:
+    """Run DVC; its exit code. Where it or this process is stopped, all that it started ends, and one line says so."""
+    process = subprocess.Popen(ours(["python", "-m", "flows._dvc", "repro"]), env=environment())
+    try:
+        code = process.wait()
+    except SystemExit as stop:
+        code = int(str(stop.code))
+    if code == 0:
+        return 0
+    process.terminate()
+    _processes.await_end(mark, BELOW_S)
+    _processes.kill(mark)
+    code = 128 - code if code < 0 else code
+    if 128 < code < 128 + signal.NSIG:
+        tell(_reached.stopped(root, "make repro"), error=True, flush=True)
+        sys.exit(code)
+    return code
+
+
+def _end_the_last(root: Path, mark: str) -> None:
+    """Wait for what a repro left that was killed: it ends by itself, and by force after a while; then note this one."""
+    path = root / ".work/repro.json"
+    last = store.read_json(path, {}).get("mark")
+    if last is not None and _processes.of(last):
+        tell("waiting for the processes of the last run to end", flush=True)
+        _processes.await_end(last, ENDING_S)
+        _processes.kill(last)
+    store.write_json(path, {"mark": mark})
 
 
 def commands(jobs: list[str], roster: list[str], *, force: bool) -> list[list[str]]:
@@ -92,7 +133,7 @@ def _choose(roster: str | list[str]) -> None:
     start, end = written.span() if written else (0, 0)
     changed = text[:start] + line + text[end:]
     if changed != text:
-        print(f"params.yaml: {line.strip()}")
+        tell(f"params.yaml: {line.strip()}")
         params.FILE.write_text(changed, encoding="utf-8")
 
 
@@ -110,7 +151,7 @@ def _tell_times(started: float) -> None:
                 spent["Ray"] = times["ray_s"] - times["train_wall_s"]
                 spent["training"] = times["train_wall_s"]
     spent["DVC and imports"] = total - sum(spent.values())
-    print(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+    tell(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

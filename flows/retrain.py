@@ -10,12 +10,16 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+from flows._commands import environment, ours
 from pipeline import store, tracking
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 TREE = ".work/retrain"
 DONE = ".work/retrained.json"
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
 
 
 def newest(root: Path) -> str:
@@ -28,7 +32,7 @@ def newest(root: Path) -> str:
     upstream = "@{upstream}"
     if _ask(root, "git", "rev-parse", "--verify", "--quiet", upstream):
         if subprocess.run(["git", "fetch", "--quiet"], cwd=root, check=False).returncode:
-            print("git fetch failed; going on with what is here")
+            tell("git fetch failed; going on with what is here")
         if _ask(root, "git", "merge-base", "HEAD", upstream) == here:
             return _ask(root, "git", "rev-parse", upstream)
     return here
@@ -60,16 +64,18 @@ def lay_out(root: Path, commit: str) -> Path:
     """The worktree at this commit, with its images, and with the results of its dvc.lock as far as they are here."""
     tree = root.resolve() / TREE
     kept = [path.read_bytes() for path in (tree / "dvc.lock", root / "dvc.lock") if path.is_file()]
-    if (tree / ".git").exists():
+    if (tree / ".git").exists() and _repository(tree) == _repository(root):
         _do(tree, "git", "checkout", "--quiet", "--force", "--detach", commit)
-    else:
+    else:  # there is none; or it is that of another place, from which this project was moved or copied
         shutil.rmtree(tree, ignore_errors=True)
         _do(root, "git", "worktree", "prune")
         _do(root, "git", "worktree", "add", "--quiet", "--detach", str(tree), commit)
     for shared in (".work", tracking.FOLDER):
         (root / shared).mkdir(exist_ok=True)
-        if not (tree / shared).is_symlink():
-            (tree / shared).symlink_to((root / shared).resolve())
+        link, target = tree / shared, os.path.relpath(root.resolve() / shared, tree)  # it moves with the project
+        if not link.is_symlink() or link.readlink() != Path(target):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
     if kept and not _ask(tree, "git", "ls-files", "dvc.lock"):
         store.write_bytes(tree / "dvc.lock", kept[0])
     own = root / ".dvc/config.local"  # where a remote's secrets are
@@ -81,6 +87,11 @@ def lay_out(root: Path, commit: str) -> Path:
     return tree
 
 
+def _repository(folder: Path) -> Path:
+    """The git folder that a tree is of."""
+    return (folder / _ask(folder, "git", "rev-parse", "--git-common-dir")).resolve()
+
+
 def stale(tree: Path) -> list[str]:
     """Stages whose inputs or outputs changed since they were run; register, which always runs, is none of them."""
     found = json.loads(_do(tree, "dvc", "status", "--json"))
@@ -89,13 +100,13 @@ def stale(tree: Path) -> list[str]:
 
 def _ask(folder: Path, *command: str) -> str:
     """What a command prints; nothing where it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _do(folder: Path, *command: str) -> str:
     """The same; UserError where it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(ours(command), cwd=folder, capture_output=True, check=False, env=_environment(), **TEXT)
     if done.returncode:
         raise UserError(f"{folder}: `{' '.join(command)}` failed: {done.stderr.strip()[-1500:]}")
     return done.stdout.strip()
@@ -103,4 +114,4 @@ def _do(folder: Path, *command: str) -> str:
 
 def _environment() -> dict[str, str]:
     """Without what git gives to hooks: it would point at another repository."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {name: value for name, value in environment().items() if not name.startswith("GIT_")}

@@ -24,12 +24,14 @@ from prefect.exceptions import ObjectNotFound, Pause
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import _processes, _results, repro, retrain
-from flows._run import ROOT, RUN, live_services
+from flows._processes import RUN
+from flows._run import ROOT, live_services
 from flows._suspend import Suspendable
 from flows.services import SERVED
 from pipeline import params as parameters
-from pipeline import store
+from pipeline import store, surroundings
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import held
 
@@ -64,12 +66,13 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """Run what is stale of the pipeline, as `make repro` does.
 
     Args:
-        jobs: Train these jobs alone, and those they start from; the next full run takes the results up.
-            Empty: the whole pipeline, for the roster of params.yaml.
+        jobs: Train these jobs alone, and those they start from, and measure them. The next full run takes up the
+            results of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
         force: Train again what is up to date.
     """
 
     def body() -> State:
+        surroundings.check(ROOT, surroundings.BEFORE_REPRO)
         params = parameters.read()
         chosen = params.choose(jobs)
         if not jobs:
@@ -81,7 +84,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
         if jobs:
             trained = train_stage.orders(chosen, ROOT)
             _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
-            return Completed(message="trained; the next full run takes the results up")
+            return Completed(message=f"trained and measured; {_results.outlook(jobs, params.selected())}")
         _tell_jobs(ROOT, _results.marks(ROOT))
         return _verdict(ROOT, "up to date")
 
@@ -96,10 +99,11 @@ def run_retrain() -> State:
 
 def _retrain() -> State:
     _collapse_late()
+    surroundings.check(ROOT, surroundings.BEFORE_RETRAIN)
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):
-        print(f"not committed, so not looked at: {path}")
+        tell(f"not committed, so not looked at: {path}")
     if content == retrain.done(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
     tree = retrain.lay_out(ROOT, commit)
@@ -107,7 +111,7 @@ def _retrain() -> State:
     if not stale:
         retrain.note_done(ROOT, content)
         return _nothing_to_do(f"commit {commit[:8]} changes no stage's inputs")
-    print(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
+    tell(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
     repro.forget_failures(tree)
     before = store.read_json(tree / "reports/registered.json", {})
     code, last = _processes.call(["dvc", "repro"], tree)
@@ -129,7 +133,7 @@ def _verdict(root: Path, good: str) -> State:
 
 
 def _nothing_to_do(why: str) -> State:
-    print(f"nothing to do: {why}")
+    tell(f"nothing to do: {why}")
     return Completed(message=f"nothing to do: {why}")
 
 
@@ -161,7 +165,7 @@ def _turn(suspendable: Suspendable) -> Iterator[None]:
             if suspendable.asked is not None:
                 raise Pause
             if not waits:
-                print("another repro or retrain is running; this one waits for it to end")
+                tell("another repro or retrain is running; this one waits for it to end")
                 _say(Running(message="waits for another repro or retrain to end"))
                 waits = True
         if waits:
@@ -195,7 +199,7 @@ def _collapse_late() -> None:
             message = f"was late; {runtime.flow_run.name} does its work"
             client.set_flow_run_state(other.id, Cancelled(message=message), force=True)
     if late:
-        print(f"{len(late)} late retrains are this one")
+        tell(f"{len(late)} late retrains are this one")
 
 
 def _end_orphans(client: SyncPrefectClient) -> None:
@@ -232,7 +236,7 @@ def main() -> None:
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    print(SERVED, flush=True)
+    tell(SERVED, flush=True)
     asyncio.run(runner.start())
 
 

@@ -21,9 +21,11 @@ from pathlib import Path
 import psutil
 
 from flows import _secrets
-from flows._run import QUIET, ROOT, Entries, entries, live_services, prefect_environment, ray_environment
-from pipeline import store, tracking
+from flows._commands import QUIET
+from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
+from pipeline import addresses, command, database, store, surroundings, tracking
 from pipeline.errors import UserError
+from pipeline.terminal import tell
 
 HOST = "127.0.0.1"
 PORTS = {"PREFECT_PORT": 4200, "MLFLOW_PORT": 5000, "RAY_DASHBOARD_PORT": 8265, "RAY_PORT": 6379}
@@ -50,8 +52,10 @@ def up(root: Path) -> None:
     """Start what does not run, wait until it answers, and say where everything is."""
     running = live_services(root)
     dead = {name: entry for name, entry in entries(root).items() if name not in running}
-    for name in dead:
-        print(f"{name} had ended by itself; its last words are in {_keep_log(name, root)}")
+    for name, entry in dead.items():
+        moved = alive(entry["pid"], entry["started"])
+        why = f"went on in {entry['work']}" if moved else "had ended by itself"
+        tell(f"{name} {why}; its last words are in {_keep_log(name, root)}")
     _stop(dead)  # what it left
     if "prefect" in dead and "serve" in running:
         _stop({"serve": running.pop("serve")})  # it would go on with a server that is gone
@@ -59,19 +63,20 @@ def up(root: Path) -> None:
     missing = [make(root) for name, make in makers.items() if name not in running]
     # The server may make MLflow's tables, and so may a stage that starts now: one at a time.
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / tracking.FOLDER)
         running |= _start(missing, root)
     store.write_json(root / ".work/services.json", running)
     if "serve" not in running:
         missing.append(_serve(root, running["prefect"]["address"]))
         running |= _start(missing[-1:], root)
         store.write_json(root / ".work/services.json", running)
-    print("started:" if missing else "already up:")
+    tell("started:" if missing else "already up:")
     for name in (*makers, "serve"):
-        print(f"  {name:8}{running[name]['address']}")
-    print("Their pages ask once who you are:")
-    print(f"  prefect asks for the text in {root / _secrets.PREFECT}")
-    print(f"  mlflow  asks for the user {_secrets.USER} and the admin_password in {root / _secrets.MLFLOW}")
-    print(f"  ray     asks for the token in {root / _secrets.RAY}")
+        tell(f"  {name:8}{running[name]['address']}")
+    tell("Their pages ask once who you are:")
+    tell(f"  prefect asks for the text in {root / _secrets.PREFECT}")
+    tell(f"  mlflow  asks for the user {_secrets.USER} and the admin_password in {root / _secrets.MLFLOW}")
+    tell(f"  ray     asks for the token in {root / _secrets.RAY}")
 
 
 def down(root: Path) -> None:
@@ -81,9 +86,9 @@ def down(root: Path) -> None:
     stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
-        print(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
+        tell(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
     if not stopped:
-        print("nothing was running")
+        tell("nothing was running")
 
 
 def _prefect(root: Path) -> Service:
@@ -101,6 +106,7 @@ def _prefect(root: Path) -> Service:
 def _mlflow(root: Path) -> Service:
     port = _port("MLFLOW_PORT")
     folder = root.resolve() / tracking.FOLDER
+    surroundings.check(root, (database.faults,))
     folder.mkdir(exist_ok=True)
     command = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
     command += ["--backend-store-uri", tracking.uri(root), "--default-artifact-root", (folder / "artifacts").as_uri()]
@@ -155,7 +161,8 @@ def _start(services: list[Service], root: Path) -> Entries:
             process = _spawn(service, root)
             waiting.append((service, process))
             who = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-            begun[service.name] = {"address": f"http://{HOST}:{service.port}", **service.record, **who}
+            where = {"address": f"http://{HOST}:{service.port}", "work": str((root / ".work").resolve())}
+            begun[service.name] = {**where, **service.record, **who}
         while waiting:
             time.sleep(POLL_S)
             waiting = [pair for pair in waiting if not _answers(*pair, root, late=time.monotonic() > deadline)]
@@ -254,19 +261,18 @@ def _runs(process: psutil.Process) -> bool:
 
 def main() -> int:
     """Run `up` or `down`; returns the exit code."""
+    command.settle()
     parser = argparse.ArgumentParser(description="Start or stop the services with pages to look at.")
     parser.add_argument("command", choices=["up", "down"])
     act = {"up": up, "down": down}[parser.parse_args().command]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a kill while starting leaves services behind
-    try:
+
+    def alone() -> int:
         with store.locked(ROOT / ".work/services.lock", "`make ui` or `make down`"):
             act(ROOT)
-    except UserError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return 0
+
+    return command.run(alone)
 
 
 if __name__ == "__main__":

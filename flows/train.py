@@ -1,7 +1,8 @@
 """Every stale job, trained at once on Ray → models/. Curves appear in MLflow while it runs.
 
-`python -m flows.train JOB… [--force]` trains these jobs, and those they start from, into `.work/jobs/` alone:
-models/ and dvc.lock stay as they are, and the next `make repro` takes the results up.
+`python -m flows.train JOB… [--force]` trains these jobs, and those they start from, into `.work/jobs/` alone, and
+measures them: models/, evaluations/ and dvc.lock stay as they are. The next `make repro` takes up the results of those
+that are in the roster.
 """
 
 import argparse
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from flows._jobs import JobRuns
+from flows._results import outlook
 from flows._run import in_flow, stage
 from pipeline import store, tracking
 from pipeline.augment import stage as augment_stage
+from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
+from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import Order
 
@@ -26,13 +30,17 @@ def run(params: Params, root: Path) -> dict[str, float]:
 
 
 def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> dict[str, float]:
-    """Train these jobs only; `force` also where that was done before."""
+    """Train and measure these jobs only; `force` trains also where that was done before."""
     chosen = params.choose(names)
     both = params.model_copy(update={"roster": [*params.selected(), *chosen.selected()]})
     prepare_stage.run(params, root)
     augment_stage.run(both, root)
     with contextlib.closing(Watchers(root)) as watchers:
-        return train_stage.run_chosen(chosen, root, names if force else [], watchers)
+        times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
+    orders = train_stage.orders(chosen, root)
+    evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
+    tell(f"train: {outlook(names, params.selected())}")
+    return times
 
 
 class Watchers:
@@ -89,7 +97,7 @@ class Curves:
 def main() -> None:
     """The stage, or the jobs that were named."""
     parser = argparse.ArgumentParser(description="Train every stale job, or chosen ones.")
-    parser.add_argument("jobs", nargs="*", help="train these alone, into .work/jobs/")
+    parser.add_argument("jobs", nargs="*", help="train and measure these alone, into .work/")
     parser.add_argument("--force", action="store_true", help="also where these were trained before")
     asked = parser.parse_args()
     if asked.jobs:

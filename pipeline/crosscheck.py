@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 Faults = Iterator[tuple[str, str]]
 
 
-def all_faults(params: "Params", value: dict[str, Any]) -> Faults:
-    """Faults of content in a file without faults of form."""
+def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Faults:
+    """Faults of content in a file without faults of form; `empty`: that no job is selected is none."""
     yield from faults(params, value)
-    if not params.selected():
+    if not params.jobs and not empty:
+        yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."
+    elif not params.selected() and not empty:
         hint = "Give a job `core: true`, or set roster to all or a list of jobs."
         yield "roster", f"{params.roster} selects no job. {hint}"
 

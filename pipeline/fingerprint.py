@@ -24,6 +24,7 @@ OUTSIDE = frozenset(
         "params",
         "plugins",
         "store",
+        "terminal",
         "tracking",
         "train.ledger",
         "train.ray",

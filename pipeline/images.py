@@ -5,6 +5,7 @@ An image is refused, with a remedy, rather than shown wrongly.
 """
 
 import base64
+import contextlib
 import io
 import stat
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 #: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+#: of one image: larger than any camera's of today; decoded it takes 150 MB, and a second
 MAX_PIXELS = 50_000_000
+#: of one file: as much as the pixels above hold where nothing packs them, and thrice that
 MAX_BYTES = 500_000_000
+#: passes over its pixels that a JPEG may ask for: progressive ones have about ten, and each takes as long as an image
+MAX_SCANS = 32
+SCAN = b"\xff\xda"
 
 
 class ImageError(Exception):
@@ -34,7 +40,8 @@ def decode(source: Path | bytes) -> NDArray[np.uint8]:
         raise ImageError("this looks like HTML or XML, not an image. Fetch it again or remove it.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check(image)
+            check(image)
+            _check_scans(image, data)
             image.load()
             return _upright_rgb(image)
     except ImageError:
@@ -61,7 +68,8 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"can't be read ({error.strerror}). Check its permissions.") from error
 
 
-def _check(image: Image.Image) -> None:
+def check(image: Image.Image) -> None:
+    """ImageError by its header alone, before pixels are made, for an image that can't be used."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}×{height} is more than {MAX_PIXELS} pixels. Scale it down.")
@@ -69,20 +77,25 @@ def _check(image: Image.Image) -> None:
         raise ImageError("has no pixels. Remove it.")
     if image.mode in {"I", "F"} or image.mode.startswith("I;"):
         raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. Convert it to 8 bits.")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in {"MPO", "JPEG"}:
-        raise ImageError(f"holds {frames} frames or pages. Save the one that counts as its own file.")
+    # is there a second one? To count them would be to read them all
+    if getattr(image, "is_animated", False) and image.format not in {"MPO", "JPEG"}:
+        raise ImageError("holds several frames or pages. Save the one that counts as its own file.")
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    if image.format in {"JPEG", "MPO"} and data.count(SCAN) > MAX_SCANS:
+        raise ImageError(f"a JPEG of more than {MAX_SCANS} scans. Save it anew as JPEG or PNG.")
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    try:
-        upright = ImageOps.exif_transpose(image) or image
-    except Exception:  # damaged EXIF says nothing about the pixels: take them as they are stored
-        upright = image
+    upright = image
+    with contextlib.suppress(Exception):  # damaged EXIF says nothing about the pixels: take them as they are stored
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else exif_transpose would make a copy
+            upright = ImageOps.exif_transpose(image)
     if upright.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    return np.asarray(upright.convert("RGB"), np.uint8)
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"), np.uint8)
 
 
 def decode_stored(data: Any, *, grey: bool = False) -> NDArray[np.uint8]:
@@ -121,6 +134,12 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool =
         return pixels
     method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(pixels).resize((width, height), method), np.uint8)
+
+
+def nearest(old: int, new: int) -> NDArray[np.int32]:
+    """Which of `old` pixels in a row each of `new` ones takes, where `resize` is not smooth."""
+    places = Image.fromarray(np.arange(old, dtype=np.int32)[None])
+    return np.asarray(places.resize((new, 1), Image.Resampling.NEAREST), np.int32)[0]
 
 
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ Counts = NDArray[np.int64]
 MAX_GROUPS = 7
 #: a pixel's side in steps of the rasteriser's grid
 STEPS = 5
+#: steps along the outline of one polygon, which take 80 bytes each: it may be 800,000 pixels long
+MAX_STEPS = 4_000_000
 
 
 def encode(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> bytes:
@@ -39,9 +41,18 @@ def decode(rle: bytes, height: int, width: int) -> Mask:
 
 def from_counts(counts: Sequence[int], height: int, width: int) -> Mask:
     """The H×W mask of an uncompressed RLE: its runs as plain numbers."""
+    return decode(encode_counts(counts, height, width), height, width)
+
+
+def encode_counts(counts: Sequence[int], height: int, width: int) -> bytes:
+    """The RLE of an uncompressed one: its runs as plain numbers, of which some may be empty."""
     if not all(isinstance(count, int) and 0 <= count <= height * width for count in counts):
         raise ValueError("a run is no whole number from 0 to the mask's pixels")
-    return _painted(np.asarray(counts, np.int64), height, width)
+    runs = np.asarray(counts, np.int64)
+    _check(runs, height, width)
+    places, often = np.unique(np.cumsum(runs)[:-1], return_counts=True)
+    turns = places[(often % 2 == 1) & (places < height * width)]
+    return _packed(np.diff(turns, prepend=0, append=height * width))
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Mask:
@@ -77,7 +88,11 @@ def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int
 
 def resize(rle: bytes, size: tuple[int, int], new: tuple[int, int]) -> bytes:
     """The RLE of a mask scaled from height×width `size` to `new`, each pixel from the nearest, as a label map is."""
-    return encode(images.resize(decode(rle, *size).view(np.uint8), *new, smooth=False))
+    counts = _unpacked(rle)
+    _check(counts, *size)
+    rows, columns = map(images.nearest, size, new)
+    run = np.searchsorted(np.cumsum(counts), columns[:, None].astype(np.int64) * size[0] + rows, side="right")
+    return encode((run % 2 == 1).T)
 
 
 def area(rle: bytes, size: tuple[int, int] | None = None) -> int:
@@ -185,6 +200,8 @@ def _outline(corners: NDArray[np.float64]) -> tuple[Counts, Counts]:
     beside = np.where(flat, delta[:, 1], delta[:, 0])
     slope = beside / np.where(along, along, 1)
     steps = np.abs(along)
+    if steps.sum() > MAX_STEPS:
+        raise ValueError(f"an outline is longer than {MAX_STEPS // STEPS:,} pixels")
     # edges are walked in their own direction, but measured from the end with the smaller coordinate
     origin = start + np.where(along < 0, 1, 0)[:, None] * delta
     edge = np.repeat(np.arange(len(steps)), steps + 1)

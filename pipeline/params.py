@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pipeline import crosscheck, plugins, studies
+from pipeline import crosscheck, plugins, studies, yaml
 from pipeline.errors import UserError
 from pipeline.models import _published
 
@@ -216,22 +214,24 @@ class Params(Strict):
         return self.augmentation.get(name) or Policy()
 
 
-def read(path: Path = FILE) -> Params:
-    """Read and check params.yaml; one UserError lists every fault with its place and remedy."""
+def read(path: Path = FILE, *, empty: bool = False) -> Params:
+    """Read and check params.yaml; one UserError lists every fault. `empty`: that no job is selected is none."""
     try:
-        value = YAML(typ="safe", pure=True).load(path)
+        value = yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"{path}: can't be read ({error}). Give a text file.") from error
-    except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML. {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML: no UTF-8 text. Save it as UTF-8.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
-    value = studies.expanded(value)
+    value = studies.expanded({key: {} if part is None and key != "roster" else part for key, part in value.items()})
     try:
         params = Params.model_validate(value)
-        faults = list(crosscheck.all_faults(params, value))
+        faults = list(crosscheck.all_faults(params, value, empty=empty))
     except ValidationError as error:
         faults = _faults(value, error.errors())
     if faults:

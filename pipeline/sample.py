@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline import boxes, images, masks
 from pipeline.store import StoreError, read_json
+from pipeline.terminal import shown
 
 RAW_LIMIT_BYTES = 1_000_000
 IGNORE = 255
@@ -79,7 +80,7 @@ class Fault:
     warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}"
+        return shown(f"{self.where}: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from typing import IO, Any
 from pipeline.errors import UserError
 
 MANIFEST = "manifest.json"
+#: names of what is being written
+TEMPORARY = ".*.*"
 #: seconds in which a lock is asked for again: another process's look at it takes an instant
 LOOK = 0.5
 
@@ -44,11 +46,8 @@ def file_digest(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with _opened(path) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -64,8 +63,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise StoreError(f"{path}: could not write {len(data)} bytes ({error.strerror}; {free} bytes free).") from error
+        error.filename = str(path)  # a full disk's error names none
+        raise
     _sync(path.parent)
 
 
@@ -89,19 +88,56 @@ def read_json(path: Path, default: Any = None) -> Any:
 def folder(path: Path, fingerprint: str) -> Iterator[Path]:
     """A folder to fill: `path` appears, with its manifest, only if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
+    with temporary(path) as made:
+        yield made
         files = {}
-        for file in sorted(item for item in temporary.rglob("*") if item.is_file()):
+        for file in sorted(item for item in made.rglob("*") if item.is_file()):
             _sync(file)
-            name = file.relative_to(temporary).as_posix()
+            name = file.relative_to(made).as_posix()
             files[name] = {"size": file.stat().st_size, "sha256": file_digest(file)}
-        write_json(temporary / MANIFEST, {"fingerprint": fingerprint, "files": files})
-        temporary.chmod(0o755)
-        replace(temporary, path)
+        write_json(made / MANIFEST, {"fingerprint": fingerprint, "files": files})
+        made.chmod(0o755)
+        replace(made, path)
+
+
+@contextlib.contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to fill and rename. It is locked, so that `sweep` sees that its maker lives."""
+    sweep(path.parent)
+    while True:  # until no other process swept it before it was locked
+        made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            descriptor = os.open(made, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        with contextlib.suppress(OSError):  # of a file system without locks on folders; there nothing is swept
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if made.exists():
+            break
+        os.close(descriptor)
+    try:
+        yield made
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the temporary folders that dead processes left here."""
+    for path in parent.glob(TEMPORARY):
+        with contextlib.suppress(OSError), _opened(path) as descriptor:
+            if path.is_dir():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def replace(source: Path, target: Path) -> None:
@@ -152,8 +188,6 @@ def holds(path: Path, fingerprint: str) -> bool:
 
 def copy(source: Path, target: Path) -> None:
     """Put a stored folder in a second place, by hard links where the file system allows."""
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    temporary.chmod(0o755)
 
     def place(old: str, new: str) -> None:
         try:
@@ -161,11 +195,10 @@ def copy(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(old, new)
 
-    try:
-        shutil.copytree(source, temporary, dirs_exist_ok=True, copy_function=place)
-        replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with temporary(target) as made:
+        made.chmod(0o755)
+        shutil.copytree(source, made, dirs_exist_ok=True, copy_function=place)
+        replace(made, target)
 
 
 def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
@@ -174,6 +207,7 @@ def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
     Returns `kept` (nothing to do), `restored` (put back from earlier work) or `made`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(kept)
     kept = kept / fingerprint
     if holds(target, fingerprint):
         if not kept.exists():
@@ -191,7 +225,10 @@ def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
 
 
 def keep_only(parent: Path, wanted: set[str]) -> list[str]:
-    """Remove the folders of what is no longer asked for; returns their names."""
+    """Remove the folders of what is no longer asked for, and what dead processes left; returns the folders' names."""
+    for path in parent.glob(TEMPORARY):
+        if path.is_file():
+            path.unlink()
     gone = [path for path in parent.glob("*") if path.is_dir() and path.name not in wanted] if parent.is_dir() else []
     for path in gone:
         shutil.rmtree(path)

@@ -1,21 +1,26 @@
 """MLflow runs: one a fingerprint, found again by it, so that a retry or a resume never makes a second one.
 
 Metric names are the same for every architecture, because that is what makes runs comparable. Everything is
-logged through the stateless client, by one process, and each step once.
+logged through the stateless client, by one process, and each step once. A process can be killed between any two
+statements, so each function compares what it wants with what is stored, and writes the difference.
 """
 
 import dataclasses
 import os
 import re
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import store
+from pipeline import addresses, database, store, surroundings
 from pipeline.images import decode
+from pipeline.terminal import tell
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
+LOSS, PICTURES = "train/loss", "pictures"
 #: the step in the name that MLflow gives an image
 STEP = re.compile(r"\+step\+(\d+)\+")
 ENVIRONMENT = {
@@ -27,11 +32,14 @@ ENVIRONMENT = {
 
 def uri(root: Path) -> str:
     """MLflow's SQLite file, also while a server shows it."""
-    return f"sqlite:///{(root / FOLDER).resolve() / 'mlflow.db'}"
+    return f"sqlite:///{(root / FOLDER).resolve() / addresses.DATABASE}"
 
 
 def client(root: Path) -> Any:
-    """A client on a database that exists: its first use migrates, which two processes must not do at once."""
+    """A client on a database that exists: its first use migrates, which two processes must not do at once.
+
+    Before that its addresses are made right where the project was moved.
+    """
     os.environ.update(ENVIRONMENT)
     import logging
 
@@ -39,9 +47,11 @@ def client(root: Path) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    surroundings.check(root, (database.faults,))
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
+        addresses.mend(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
     return made
@@ -54,30 +64,60 @@ class Run:
     client: Any
     run_id: str
 
+    def stored(self) -> Any:
+        """The run as MLflow holds it."""
+        return self.client.get_run(self.run_id)
+
     def tags(self) -> dict[str, str]:
         """The run's tags."""
-        return dict(self.client.get_run(self.run_id).data.tags)
+        return dict(self.stored().data.tags)
+
+    def log_params(self, settings: dict[str, Any], stored: dict[str, str]) -> None:
+        """Settings as parameters, those that are not `stored` yet."""
+        from mlflow.entities import Param
+
+        wanted = {key: str(value)[:6000] for key, value in flat(settings).items()}
+        params = [Param(key, value) for key, value in wanted.items() if key not in stored]
+        for start in range(0, len(params), 100):
+            self.client.log_batch(self.run_id, params=params[start : start + 100])
 
     def log_history(self, history: Sequence[dict[str, float]]) -> None:
-        """Learning curves by epoch; epochs that are there already are not logged again."""
+        """Learning curves by epoch; epochs that are there already are not logged again.
+
+        An epoch's loss is the last of its metrics to be logged, so an epoch that has it is there as a whole.
+        """
         from mlflow.entities import Metric
 
-        logged = self.client.get_metric_history(self.run_id, "train/loss")
+        logged = self.client.get_metric_history(self.run_id, LOSS)
         last = max((metric.step for metric in logged), default=0)
         metrics = []
         for row in history:
             epoch = int(row["epoch"])
             if epoch > last:
-                names = [name for name in row if name not in ("epoch", "step")]
+                names = sorted((name for name in row if name not in ("epoch", "step")), key=LOSS.__eq__)
                 metrics += [Metric(metric_name(name), float(row[name]), epoch * 1000, epoch) for name in names]
         for start in range(0, len(metrics), 1000):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + 1000])
 
-    def log_totals(self, totals: dict[str, float | None]) -> None:
-        """Final numbers, at step 0; what is not a number is left out."""
+    def log_totals(self, totals: dict[str, float | None], model_id: str | None = None) -> None:
+        """Final numbers, at step 0, of the run or of its logged model; what is not a number is left out.
+
+        MLflow shows the latest of one step: a number that has changed gets the present time, where others have none.
+        """
         from mlflow.entities import Metric
 
-        metrics = [Metric(metric_name(name), float(value), 0, 0) for name, value in totals.items() if value is not None]
+        if model_id is None:
+            stored = self.stored().data.metrics
+        else:
+            logged = sorted(self.client.get_logged_model(model_id).metrics or [], key=lambda metric: metric.timestamp)
+            stored = {metric.key: metric.value for metric in logged}
+        now = round(time.time() * 1000)
+        wanted = {metric_name(name): float(value) for name, value in totals.items() if value is not None}
+        metrics = [
+            Metric(name, value, now if name in stored else 0, 0, model_id=model_id)
+            for name, value in wanted.items()
+            if stored.get(name) != value
+        ]
         for start in range(0, len(metrics), 1000):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + 1000])
 
@@ -90,18 +130,26 @@ class Run:
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
         self.client.log_inputs(self.run_id, datasets=inputs)
 
-    def log_pictures(self, folder: Path) -> None:
-        """Every PNG of a folder, as artifacts."""
+    def log_pictures(self, folder: Path, *, anew: bool) -> None:
+        """Every PNG of a folder, as artifacts; unless `anew`, those that are there in full are left as they are."""
+        there = (
+            {} if anew else {item.path: item.file_size for item in self.client.list_artifacts(self.run_id, PICTURES)}
+        )
         for path in sorted(folder.glob("*.png")):
-            self.client.log_artifact(self.run_id, str(path), "pictures")
+            if there.get(f"{PICTURES}/{path.name}") != path.stat().st_size:
+                self.client.log_artifact(self.run_id, str(path), PICTURES)
 
     def log_snapshots(self, pictures: dict[int, Path]) -> None:
         """Pictures of a training as images by step; epochs that are there already are not logged again."""
+        from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
+
         found = [STEP.search(item.path) for item in self.client.list_artifacts(self.run_id, "images")]
-        there = {int(match[1]) for match in found if match}
+        files = Counter(int(match[1]) for match in found if match)
         for epoch, path in pictures.items():
-            if epoch not in there:
+            if files[epoch] < 2:  # the image, and the small one that the page shows
                 self.client.log_image(self.run_id, decode(path), key="snapshot", step=epoch, timestamp=epoch * 1000)
+        if pictures and MLFLOW_LOGGED_IMAGES not in self.tags():  # it is set after the files
+            self.client.set_tag(self.run_id, MLFLOW_LOGGED_IMAGES, True)
 
     def begin(self) -> None:
         """Say RUNNING again, where a resumed job's run had been ended."""
@@ -140,30 +188,37 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     name = f"{dataset}/{task}"
     found = made.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage == "deleted":
+            made.restore_experiment(found.experiment_id)
+            tell(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
         return str(found.experiment_id)
     place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
     return str(made.create_experiment(name, artifact_location=place, tags=kind))
 
 
+def deleted(made: Any) -> set[str]:
+    """Names of experiments that were deleted in MLflow, and that it keeps."""
+    from mlflow.entities import ViewType
+
+    return {found.name for found in made.search_experiments(view_type=ViewType.DELETED_ONLY)}
+
+
 def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:
-    """The run of a fingerprint, begun if it is new; named after the job."""
+    """The run of a fingerprint, begun if it is new; named after the job, and with all its parameters."""
     number = experiment(made, root, settings["dataset"], settings["task"])
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
         found = made.search_runs([number], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
         if found:
-            run_id = found[0].info.run_id
-            if found[0].info.run_name != name:
-                made.update_run(run_id, name=name)
-            return Run(made, run_id)
-        tags = {FINGERPRINT: fingerprint, "task": settings["task"], "architecture": settings["architecture"]}
-        run_id = made.create_run(number, run_name=name, tags=tags).info.run_id
-    from mlflow.entities import Param
-
-    params = [Param(key, str(value)[:6000]) for key, value in flat(settings).items()]
-    for start in range(0, len(params), 100):
-        made.log_batch(run_id, params=params[start : start + 100])
-    return Run(made, run_id)
+            (stored,) = found
+            if stored.info.run_name != name:
+                made.update_run(stored.info.run_id, name=name)
+        else:
+            tags = {FINGERPRINT: fingerprint, "task": settings["task"], "architecture": settings["architecture"]}
+            stored = made.create_run(number, run_name=name, tags=tags)
+    begun = Run(made, stored.info.run_id)
+    begun.log_params(settings, stored.data.params)
+    return begun
 
 
 def page(made: Any, fingerprint: str) -> str | None:

@@ -203,6 +203,17 @@ def test_nothing_happens_on_import() -> None:
     assert not strays
 
 
+def test_all_that_is_printed_passes_by_the_one_function_that_escapes_it() -> None:
+    strays = [
+        f"{place(path)}:{node.lineno}: take pipeline.terminal.tell"
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.stdout.write", "sys.stderr.write"}
+        if place(path) != "pipeline/terminal.py"
+    ]
+    assert not strays
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
@@ -232,7 +243,7 @@ def test_the_lock_holds_no_address_and_every_hash() -> None:
 
 
 def test_telemetry_is_off_wherever_a_stage_starts() -> None:
-    from flows._run import QUIET
+    from flows._commands import QUIET
 
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name, value in QUIET.items():

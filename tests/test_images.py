@@ -88,6 +88,8 @@ def png_header(width: int, height: int) -> bytes:
 
 FRAMES = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
 JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
+#: where the one scan of a JPEG begins
+SCAN = JPEG.index(images.SCAN)
 REFUSED = {
     "empty": (b"", "empty"),
     "html": (b"\n<!DOCTYPE html><html></html>", "HTML"),
@@ -96,9 +98,10 @@ REFUSED = {
     "header": (JPEG[:20], "image"),
     "16 bit": (encoded(Image.fromarray(np.full((4, 4), 9999, np.uint16))), "8 bits"),
     "float": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "8 bits"),
-    "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
-    "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "2 frames"),
-    "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "2 frames"),
+    "gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "tiff": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "apng": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "several frames"),
+    "scans": (JPEG[:-2] + JPEG[SCAN:-2] * 40 + JPEG[-2:], "a JPEG of more than 32 scans"),
     "95 MP": (png_header(9_746, 9_746), "more than 50000000"),
     "400 MP": (png_header(20_000, 20_000), "more than 50000000"),
 }

@@ -128,3 +128,29 @@ def test_scaling_takes_the_nearest_pixel() -> None:
         nearest = images.resize(mask.astype(np.uint8), height, width, smooth=False)
         scaled = masks.decode(masks.resize(masks.encode(mask), mask.shape, (height, width)), height, width)
         np.testing.assert_array_equal(scaled, nearest)
+
+
+def test_plain_runs_become_the_rle_of_their_mask_without_it() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = (int(side) for side in draw.integers(1, 30, 2))
+        ends = np.sort(draw.integers(0, height * width + 1, draw.integers(1, 9)))
+        counts = np.diff(ends, prepend=0, append=height * width).tolist()  # some are 0
+        drawn = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
+        assert masks.encode_counts(counts, height, width) == masks.encode(drawn)
+
+
+def test_a_scaled_mask_is_that_of_its_scaled_pixels() -> None:
+    draw = np.random.default_rng(1)
+    for _ in range(200):
+        height, width, new_height, new_width = (int(side) for side in draw.integers(1, 70, 4))
+        mask = draw.random((height, width)) < draw.choice([0.02, 0.5, 0.98])
+        scaled = images.resize(mask.view(np.uint8), new_height, new_width, smooth=False)
+        found = masks.resize(masks.encode(mask), (height, width), (new_height, new_width))
+        assert found == masks.encode(scaled)
+
+
+def test_an_outline_has_a_bound() -> None:
+    comb = [value for at in range(200) for value in (at % 2 * 7000, at)]
+    with pytest.raises(ValueError, match="an outline is longer than 800,000 pixels"):
+        masks.encode_polygons([comb], 7000, 7000)

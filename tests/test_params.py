@@ -114,7 +114,7 @@ FAULTS = {
 def test_what_is_not_yaml_or_not_there_names_the_file(tmp_path: Path) -> None:
     (line,) = faults(tmp_path, "jobs: [1\n")
     assert line.startswith("not valid YAML.")
-    assert "line 2" in line
+    assert "Line 2" in line
     assert faults(tmp_path, "") == faults(tmp_path, "- 1") == ["holds no sections. Give at least datasets and jobs."]
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(UserError, match=str(path)):
@@ -279,7 +279,7 @@ def test_yaml_is_1_2_as_dvc_reads_it(tmp_path: Path) -> None:
     assert list(read(tmp_path, changed("second:", "no:")).jobs) == ["first", "no"]
     (line,) = faults(tmp_path, changed("lr: 1}", "lr: 1, lr: 2}"))
     assert "duplicate key" in line
-    assert "line 10" in line
+    assert "Line 10" in line
 
 
 def test_the_roster_selects_in_the_order_of_the_file(tmp_path: Path) -> None:

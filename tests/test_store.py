@@ -166,6 +166,41 @@ def test_lock_refuses_a_second_holder_and_dies_with_its_process(tmp_path: Path) 
         pass
 
 
+DIE_FILLING = """
+import os, sys
+from pathlib import Path
+from pipeline import store
+with store.folder(Path(sys.argv[1]), "f1") as temporary:
+    (temporary / "half").touch()
+    os._exit(9)
+"""
+
+
+def test_what_a_dead_process_was_filling_is_swept_by_the_next_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    target, kept = tmp_path / "target/a", tmp_path / "kept"
+    stored(target)
+    stored(kept / "f1")
+    root = Path(store.__file__).parents[1]
+    command = [sys.executable, "-c", DIE_FILLING, str(kept / "f2")]
+    assert subprocess.run(command, check=False, cwd=root).returncode == 9
+    (left,) = kept.glob(".f2.*")
+    with store.folder(kept / "f3", "f3") as living:
+        (living / "a").touch()
+        assert not left.exists()
+        assert subprocess.run(command, check=False, cwd=root).returncode == 9
+        assert store.settle(target, "f1", kept, fill) == "kept"
+        assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == [living.name]
+    assert store.holds(kept / "f3", "f3")
+
+
+def test_keep_only_removes_what_a_dead_process_was_writing(tmp_path: Path) -> None:
+    stored(tmp_path / "it")
+    (tmp_path / ".failed.json.abc").touch()
+    (tmp_path / "failed.json").touch()
+    assert store.keep_only(tmp_path, {"it"}) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failed.json", "it"]
+
+
 LOOK_ON = """
 import sys, time
 from pathlib import Path

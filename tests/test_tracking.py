@@ -38,6 +38,29 @@ def test_a_run_is_found_again_and_epochs_are_logged_once(root: Path) -> None:
     assert other.run_id != first.run_id
 
 
+def test_what_a_killed_process_did_not_log_is_logged_by_the_next(root: Path) -> None:
+    client = tracking.client(root)
+    number = tracking.experiment(client, root, "digits", "classification")
+    run_id = client.create_run(number, tags={tracking.FINGERPRINT: "9" * 64}).info.run_id
+    client.log_param(run_id, "lr", "0.1")
+    again = tracking.run(client, root, "job", "9" * 64, SETTINGS)
+    assert again.run_id == run_id
+    assert again.stored().data.params == {key: str(value) for key, value in tracking.flat(SETTINGS).items()}
+    client.log_metric(run_id, "val/top1", 0.5, step=1, timestamp=1000)  # of an epoch, but not its loss
+    again.log_history(rows(2))
+    for name in ("train/loss", "val/top1"):
+        assert [metric.step for metric in client.get_metric_history(run_id, name)] == [1, 2]
+
+
+def test_a_number_that_has_changed_is_the_one_that_is_shown(root: Path) -> None:
+    client = tracking.client(root)
+    run = tracking.run(client, root, "job", "8" * 64, SETTINGS)
+    for value in (0.9, 0.8, 0.8):
+        run.log_totals({"top1": value, "none": None})
+    assert run.stored().data.metrics == {"top1": 0.8}
+    assert len(client.get_metric_history(run.run_id, "top1")) == 2
+
+
 def test_artifacts_have_an_absolute_place(root: Path) -> None:
     client = tracking.client(root)
     number = tracking.experiment(client, root, "digits", "classification")
@@ -105,3 +128,13 @@ def test_pictures_of_a_training_are_logged_by_epoch_and_once(root: Path, tmp_pat
     run.log_snapshots(pictures)
     names = [item.path for item in client.list_artifacts(run.run_id, "images") if item.path.endswith(".png")]
     assert sorted(int(name.split("+step+")[1].split("+")[0]) for name in names) == [1, 2, 12]
+
+
+def test_a_deleted_experiment_comes_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = tracking.client(root)
+    number = tracking.experiment(client, root, "pets", "classification")
+    client.delete_experiment(number)
+    assert tracking.deleted(client) == {"pets/classification"}
+    assert tracking.experiment(client, root, "pets", "classification") == number
+    assert "had been deleted, with its runs; they are restored" in capsys.readouterr().out
+    assert not tracking.deleted(client)

@@ -23,6 +23,7 @@ from pipeline.fingerprint import code
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
+from pipeline.terminal import tell
 
 Options = dict[str, Any]
 KEEP_BYTES = 10_000_000_000
@@ -41,15 +42,15 @@ def run(params: Params, root: Path) -> None:
         make = functools.partial(_stage, policy=policy, prepared=prepared)
         how = store.settle(target / f"{dataset}-{name}", mark, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
-        print(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
+        tell(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
     derived = {(job.dataset, name) for job in jobs for name in asked_by(job)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
         mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
         make = functools.partial(_derive, name=name, options=options, prepared=prepared)
-        print(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
+        tell(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
     if not marks:
-        print("augment: nothing to do, no job names an augmentation")
+        tell("augment: nothing to do, no job names an augmentation")
     store.keep_only(target, set(marks))
     store.bound(work, KEEP_BYTES, set(marks.values()))
 

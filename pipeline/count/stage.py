@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.models._spec import Spec, build
 from pipeline.params import Job, Params
 from pipeline.sample import facts
+from pipeline.terminal import tell
 
 
 def run(params: Params, root: Path) -> None:
@@ -27,7 +28,7 @@ def run(params: Params, root: Path) -> None:
             report[job.architecture] = {"paper": published(job.architecture), "jobs": {}}
         report[job.architecture]["jobs"][name] = _job(name, job, root)
         found = report[job.architecture]["jobs"][name]
-        print(f"count: {name:<16} {found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds")
+        tell(f"count: {name:<16} {found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds")
     store.write_json(root / "reports" / "parameters.json", report)
 
 

@@ -5,6 +5,7 @@ scores in each resample of the test images. Candidates are ranked on val; test i
 with the champion. A study's jobs are also measured on the changed test images that it names, and have no pictures.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,50 +14,98 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import images, plugins, sample, statistics, store
+from pipeline import plugins, sample, statistics, store
 from pipeline.augment.derived import needed_by
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
+from pipeline.terminal import tell
+from pipeline.train.ledger import Order
 
 SPLITS = ("val", "test")
 SEED = 0
 KEEP_BYTES = 2_000_000_000
+#: earlier evaluations, by fingerprint
+KEPT = ".work/evaluations"
 #: what extractors made of real images, for the next model that they measure
 FEATURES = ".work/features"
-TILE = 256
-#: pictures of a training side by side
-EPOCHS = 6
 
 
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
     wanted = {name: job for name, job in params.selected().items() if (root / "models" / name).is_dir()}
     plans = {name: _plan(params, name) for name in wanted}
-    marks = {name: _fingerprint(root, name, job, plans[name]) for name, job in wanted.items()}
+    models = {name: Model(root / "models" / name, _extractor(root, job)) for name, job in wanted.items()}
+    marks = {name: _fingerprint(root, models[name], job, plans[name]) for name, job in wanted.items()}
     for name, job in wanted.items():
         target = root / "evaluations" / name
 
         def make(path: Path, name: str = name, job: Job = job) -> None:
-            _evaluate(path, root, name, job, plans[name])
+            _evaluate(path, root, models[name], job, plans[name])
 
-        how = store.settle(target, marks[name], root / ".work/evaluations", make)
+        how = store.settle(target, marks[name], root / KEPT, make)
         if params.study(name) is None:
             _measure_speed(root, name, job, marks[name])
         scores = store.read_json(target / "scores.json")
         metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset, **scores}
         store.write_json(root / "metrics" / f"{name}.json", metrics)
-        primary = scores["primary"]
-        low, high = scores[f"{primary}_low"], scores[f"{primary}_high"]
-        print(f"evaluate: {name:<16} {how:<9} test {primary} {scores[primary]:.4f} [{low:.4f}, {high:.4f}]")
+        _tell(name, how, scores)
     store.keep_only(root / "evaluations", set(wanted))
-    for path in (root / "metrics").glob("*.json"):
-        if path.stem not in wanted:
+    for path in (root / "metrics").glob("*"):
+        if path.name not in {f"{name}.json" for name in wanted}:
             path.unlink()
-    store.bound(root / ".work/evaluations", KEEP_BYTES, set(marks.values()))
+    store.bound(root / KEPT, KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())
+
+
+def run_chosen(params: Params, root: Path, orders: Sequence[Order]) -> None:
+    """Measure jobs that were chosen, into `.work/` alone: a full run that has them in its roster finds the rows there.
+
+    The scores go to each job's `scores.json` in `.work/jobs/`.
+    """
+    for order in orders:
+        there = order.model if order.model.is_dir() else root / "models" / order.name
+        model, plan = Model(there, _extractor(root, order.job, order.sources)), _plan(params, order.name)
+        mark = _fingerprint(root, model, order.job, plan)
+        kept, how = root / KEPT / mark, "kept"
+        if not store.holds(kept, mark):
+            how = "made"
+            with store.folder(kept, mark) as path:
+                _evaluate(path, root, model, order.job, plan)
+        scores = store.read_json(kept / "scores.json")
+        store.write_json(order.work / "scores.json", scores)
+        _tell(order.name, how, scores)
+
+
+def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
+    tell(f"evaluate: {name:<16} {how:<9} {words(scores)}")
+
+
+def words(scores: dict[str, Any]) -> str:
+    """`test top1 0.9883 [0.9738, 0.9971]`"""
+    primary = scores["primary"]
+    value, low, high = (scores[primary + end] for end in ("", "_low", "_high"))
+    return f"test {primary} {value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where the model lies that is measured, and the one that measures it, with a digest of that."""
+
+    folder: Path
+    extractor: tuple[Path, str] | None
+
+
+def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) -> tuple[Path, str] | None:
+    """The model that measures a job's; `sources` say where it lies if it is not in models/."""
+    if job.extractor is None:
+        return None
+    own = (sources or {}).get("extractor")
+    if own is not None and own.is_dir():
+        return own, store.content_digest(own)
+    return _published.extractor(root, job.extractor)
 
 
 @dataclass(frozen=True)
@@ -82,20 +131,20 @@ def _plan(params: Params, name: str) -> Plan:
     return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients, asked)
 
 
-def _fingerprint(root: Path, name: str, job: Job, plan: Plan) -> str:
+def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
     modules = ["evaluate.stage", f"tasks.{job.task}", f"models.{job.architecture}"]
     modules += [f"augment.transforms.{transform}" for transform in plan.transforms]
     derived = _derived(root, job)
     modules += [f"augment.derived.{field}" for field in derived]
     return store.digest(
         {
-            "model": store.content_digest(root / "models" / name),
+            "model": store.content_digest(model.folder),
             "dataset": store.content_digest(root / "data/prepared" / job.dataset),
             "settings": plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
             "derived": {field: store.content_digest(folder) for field, folder in derived.items()},
             "under": {name: policy.online for name, policy in plan.under.items()},
             "gradients": plan.gradients and job.seed,
-            "extractor": job.extractor and _published.extractor(root, job.extractor)[1],
+            "extractor": model.extractor and model.extractor[1],
             "code": code([f"pipeline.{name}" for name in modules]),
         }
     )
@@ -106,15 +155,15 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
     return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in needed_by(job.architecture)}
 
 
-def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
-    from pipeline.evaluate import gradients, predict, seeing
+def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+    from pipeline.evaluate import gradients, pictures, predict, seeing
     from pipeline.models import _stored
 
-    store.verify(root / "models" / name)
+    store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
-    learner, _ = _stored.load(root / "models" / name)
-    if job.extractor is not None:
-        source, digest = _published.extractor(root, job.extractor)
+    learner, _ = _stored.load(model.folder)
+    if model.extractor is not None:
+        source, digest = model.extractor
         extractor, description = _stored.load(source)
         modules = [f"pipeline.tasks.{job.task}"]
         if description:  # none of a published file
@@ -131,10 +180,10 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
         with seeing.watched(learner, job.architecture, len(stored)) as seen:
             tables[split], predictions = predict.rows(answer, whole, job.task)
     if plan.settings.pictures:
-        _draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
-        _save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        _save(path, learner.figures(sample.split(prepared, "train"), whole))
-        _save(path, _epochs(_stored.snapshots(root / "models" / name)))
+        pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
+        pictures.save(path, task.figures(tables["test"], learner.settings, **plan.asked))
+        pictures.save(path, learner.figures(sample.split(prepared, "train"), whole))
+        pictures.save(path, pictures.epochs(_stored.snapshots(model.folder)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
@@ -147,10 +196,10 @@ def _evaluate(path: Path, root: Path, name: str, job: Job, plan: Plan) -> None:
     store.write_json(path / "scores.json", scores)
     pq.write_table(pa.table(drawn), path / "draws.parquet")
     if plan.gradients:
-        store.write_json(path / "gradients.json", gradients.measure(root / "models" / name, job, prepared))
+        store.write_json(path / "gradients.json", gradients.measure(model.folder, job, prepared))
     protocol = {
         "dataset": store.content_digest(prepared),
-        "model": store.content_digest(root / "models" / name),
+        "model": store.content_digest(model.folder),
         "images": {split: len(table) for split, table in tables.items()},
         "size": learner.settings.size,
         "intervals": f"95 % percentile bootstrap over groups, {plan.settings.resamples} resamples, seed {SEED}",
@@ -203,41 +252,3 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> t
         scores[f"{metric}_low"] = None if low is None else round(min(low, value), 6)
         scores[f"{metric}_high"] = None if high is None else round(max(high, value), 6)
     return scores, {name: values for name, values in drawn.items() if "[" not in name or name == primary}
-
-
-def _draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:
-    """Example predictions, and the worst mistakes."""
-    count = min(number, len(stored))
-    spread = images.spread(len(stored), number)
-    worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
-    for name, chosen in (("examples", spread), ("failures", worst)):
-        pictures = [task.draw(stored[int(index)], predictions[int(index)], known) for index in chosen]
-        if pictures:
-            side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
-            sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
-            store.write_bytes(path / f"{name}.png", images.encode_png(sheet))
-
-
-def _epochs(pictures: dict[int, Path]) -> dict[str, Any]:
-    """What a learner showed while it was trained: a few pictures side by side, from the first epoch to the last."""
-    if not pictures:
-        return {}
-    from matplotlib.figure import Figure
-
-    drawn = [*pictures.items()]
-    chosen = [drawn[place] for place in images.spread(len(drawn), EPOCHS)]
-    sheets = [(epoch, images.decode(path)) for epoch, path in chosen]
-    lines = -(-len(sheets) // 3)
-    height, width = sheets[0][1].shape[:2]
-    figure = Figure(figsize=(9, 3 * height / width * lines + 0.4), layout="constrained")
-    for axes, (epoch, sheet) in zip(figure.subplots(lines, 3, squeeze=False).flat, sheets, strict=False):
-        axes.imshow(sheet)
-        axes.set_title(f"epoch {epoch}", fontsize=8)
-    for axes in figure.axes:
-        axes.set_axis_off()
-    return {"epochs": figure}
-
-
-def _save(path: Path, figures: dict[str, Any]) -> None:
-    for name, figure in figures.items():
-        figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

@@ -5,6 +5,7 @@ An entry holds all that later checks and sums need, so that no image is opened t
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from pipeline import images, masks
 from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
-from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits
+from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
 from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
 
 THREADS = min(4, os.cpu_count() or 1)
-AT_ONCE = 16
+#: items in memory at once: an image of the largest size takes 150 MB, and its label map 50
+AT_ONCE = 2 * THREADS
 ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "points", "semantic")
 
 Item = Classes | Sample | Fault
@@ -63,6 +65,7 @@ def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings
     classes = next(items)
     if not isinstance(classes, Classes):
         raise TypeError(f"a format yields its Classes first, not {classes!r}")
+    findings.blockers += misnamed(classes)
     places: dict[str, str] = {}
     entries: list[Entry] = []
 
@@ -86,8 +89,10 @@ def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings
 
 def _on_threads(load: Callable[[Item], Loaded], items: Iterator[Item]) -> Iterator[Loaded]:
     with ThreadPoolExecutor(THREADS) as pool:
-        while some := list(islice(items, AT_ONCE)):
-            yield from pool.map(load, some)
+        waiting = deque(pool.submit(load, item) for item in islice(items, AT_ONCE))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(load, item) for item in islice(items, 1))
 
 
 def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], str]) -> Loaded:

@@ -14,6 +14,7 @@ from pipeline.params import Dataset, Params
 from pipeline.prepare.formats._files import checked, contents
 from pipeline.prepare.make import make
 from pipeline.sample import SPLITS, Facts, facts
+from pipeline.terminal import tell
 
 LIBRARIES = ("numpy", "pillow", "pyarrow", "ruamel.yaml", "scikit-learn")
 KEEP_BYTES = 20_000_000_000
@@ -39,7 +40,7 @@ def run(params: Params, root: Path) -> None:
 def _settle(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
     mark = fingerprint(dataset, root)
     outcome = store.settle(prepared / name, mark, work, lambda path: make(path, dataset, root))
-    print(summary(name, outcome, facts(prepared / name)))
+    tell(summary(name, outcome, facts(prepared / name)))
     return mark
 
 

@@ -1,16 +1,20 @@
-"""Model versions: exactly one a fingerprint, whatever is retried or raced."""
+"""Model versions: exactly one a fingerprint, signed, whatever is retried, raced or killed."""
 
 import contextlib
 import io
+import shutil
+import tempfile
 import warnings
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from pipeline import plugins
+from pipeline import plugins, store
+from pipeline.register import trust
 from pipeline.tracking import FINGERPRINT, Run
 
 ROOT = Path(__file__).parent.parent
+NAME = "model"
 #: what the logged code imports
 REQUIREMENTS = (
     "mlflow",
@@ -27,61 +31,125 @@ REQUIREMENTS = (
 )
 
 
-def find(client: Any, model: str, fingerprint: str) -> Any | None:
-    """The version of a fingerprint: the first one, and none beside it."""
+def find(client: Any, known: list[bytes], model: str, fingerprint: str) -> Any | None:
+    """The version of a fingerprint that a known key has signed: the first one, and none beside it.
+
+    What others call by this fingerprint is neither taken for ours nor touched.
+    """
     found = client.search_model_versions(f"name = '{model}' and tags.`{FINGERPRINT}` = '{fingerprint}'")
-    first, *later = sorted(found, key=lambda version: int(version.version)) or [None]
+    ours = [version for version in found if trust.signed(known, version) is not None]
+    first, *later = sorted(ours, key=lambda version: int(version.version)) or [None]
     for version in later:
         client.delete_model_version(model, version.version)
     return first
 
 
-def champions(client: Any) -> dict[str, str]:
-    """The fingerprint of each registered model's champion."""
-    found = {}
-    for model in client.search_registered_models():
-        if "champion" in model.aliases:
-            version = client.get_model_version(model.name, model.aliases["champion"])
-            found[model.name] = version.tags[FINGERPRINT]
-    return found
+def champions(client: Any) -> dict[str, Any]:
+    """The champion of each registered model that has one."""
+    return {
+        model.name: client.get_model_version(model.name, model.aliases["champion"])
+        for model in client.search_registered_models()
+        if "champion" in model.aliases
+    }
 
 
-def ensure(run: Run, model: str, fingerprint: str, folder: Path, task: str) -> Any:
-    """The fingerprint's version, logged and registered now if there is none."""
+def ensure(run: Run, known: list[bytes], model: str, folder: Path, what: dict[str, str], root: Path) -> Any:
+    """The version of a model's folder, logged, signed and registered now if there is none.
+
+    Args:
+        run: the run that trained the model.
+        known: the keys whose signatures count; the first signs.
+        model: what the registered model is called.
+        folder: the stored model, with its manifest.
+        what: the model's `task`, and the `words` that describe the version.
+        root: the project.
+    """
+    fingerprint = str(store.manifest(folder)["fingerprint"])
+    version = find(run.client, known, model, fingerprint)
+    _remove_strays(run, root)
+    if version is None:
+        logged, files = _log(run, folder, what["task"])
+        tags = {FINGERPRINT: fingerprint, trust.SIGNATURE: trust.sign(known[0], model, fingerprint, files)}
+        _create_registered(run.client, model)
+        source, words = f"models:/{logged}", what["words"]
+        run.client.create_model_version(model, source, run.run_id, tags, description=words, model_id=logged)
+        version = find(run.client, known, model, fingerprint)
+    elif version.description is None:
+        run.client.update_model_version(model, version.version, what["words"])
+    _link(run, logged_id(version))
+    return version
+
+
+def logged_id(version: Any) -> str | None:
+    """The logged model that a version was made of, as far as it names one."""
+    scheme, _, rest = str(version.source).partition(":/")
+    return rest if scheme == "models" and "/" not in rest else None
+
+
+def _create_registered(client: Any, model: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(model)
+    except MlflowException:
+        client.create_registered_model(model)
+
+
+def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
+    """Log a stored model with today's code: its number, and the digest of its files as they were written here."""
     import mlflow
 
-    version = find(run.client, model, fingerprint)
-    if version is not None:
-        return version
-    with contextlib.redirect_stderr(io.StringIO()):  # MLflow's own account of each step; errors still raise
-        uri = _logged(run) or _log(run, folder, task)
-        mlflow.register_model(uri, model, tags={FINGERPRINT: fingerprint})
-    return find(run.client, model, fingerprint)
-
-
-def _logged(run: Run) -> str | None:
-    """The model that an earlier attempt logged to this run, if it is whole."""
-    outputs = run.client.get_run(run.run_id).outputs
-    for output in outputs.model_outputs if outputs else []:
-        if run.client.get_logged_model(output.model_id).status == "READY":
-            return f"models:/{output.model_id}"
-    return None
-
-
-def _log(run: Run, folder: Path, task: str) -> str:
-    import mlflow
-
-    with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
+    stored = run.stored()
+    client, number = run.client, stored.info.experiment_id
+    logged = client.create_logged_model(number, NAME, source_run_id=run.run_id, params=stored.data.params)
+    description = mlflow.models.Model(
+        artifact_path=logged.artifact_location,
+        run_id=run.run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+    )
+    with (
+        tempfile.TemporaryDirectory() as place,
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),  # MLflow's own account of each step; errors still raise
+    ):
         warnings.simplefilter("ignore")
-        info = mlflow.pyfunc.log_model(
-            name="model",
+        mlflow.pyfunc.save_model(
+            path=f"{place}/{NAME}",
+            mlflow_model=description,
             python_model=str(ROOT / "register" / "predictor.py"),
             artifacts={"model": str(folder)},
             code_paths=[str(ROOT)],
             signature=_signature(plugins.constant("tasks", task, "OUTPUT")),
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         )
-    return str(info.model_uri)
+        files = trust.digest(Path(place, NAME))
+        client.log_model_artifacts(logged.model_id, f"{place}/{NAME}")
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_id), files
+
+
+def _link(run: Run, logged: str | None) -> None:
+    """Name the logged model as what the run has made, where that is not said yet."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = run.stored().outputs
+    there = {output.model_id for output in outputs.model_outputs} if outputs else set()
+    if logged is not None and logged not in there:
+        run.client.log_outputs(run.run_id, [LoggedModelOutput(logged, 0)])
+
+
+def _remove_strays(run: Run, root: Path) -> None:
+    """Remove logged models of a run that no version names: a process was killed before it had registered them."""
+    sources = [found.source for found in run.client.search_model_versions(f"run_id = '{run.run_id}'")]
+    number = run.stored().info.experiment_id
+    for found in run.client.search_logged_models([number], f"source_run_id = '{run.run_id}'"):
+        named = any(found.model_id in str(source) for source in sources)
+        if found.name == NAME and not named:
+            place = trust.local(root, found.artifact_location)
+            if place is not None and place.parent.name == found.model_id:
+                shutil.rmtree(place.parent)
+            run.client.delete_logged_model(found.model_id)
 
 
 def _signature(output: dict[str, str]) -> Any:

@@ -1,7 +1,8 @@
 """The report stage: all that the other stages left → `reports/index.html`, one page that stands alone.
 
 Sections are the files of `pipeline/report/sections/`, shown by their ORDER; one that returns nothing is left out.
-Equal inputs give equal bytes.
+Equal inputs give equal bytes. What can't be seen in a text from files or data is written as an escape, whoever put it
+there.
 """
 
 from html import escape
@@ -12,6 +13,7 @@ from pipeline.params import Params
 from pipeline.report.page import Section, page
 from pipeline.report.results import Results, read
 from pipeline.store import write_bytes
+from pipeline.terminal import laid_out, tell
 
 KIND = "report.sections"
 
@@ -23,11 +25,11 @@ def run(params: Params, root: Path) -> None:
     ordered = sorted(modules, key=lambda name: modules[name].ORDER)
     sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
     html = page(_lead(results), [section for section in sections if section.html])
-    write_bytes(root / "reports" / "index.html", html.encode())
+    write_bytes(root / "reports" / "index.html", laid_out(html).encode())
     for trial in results.trials:
         for verdict in trial.verdicts():
-            print(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
-    print(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
+            tell(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
+    tell(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:

@@ -5,17 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline import disk
+from pipeline.terminal import tell
 from pipeline.train.ledger import Ledger, Order
 
+Watcher = Callable[[Order, dict[str, Any]], None]
 POLL_S = 0.5
 QUIET_S = 15.0
 #: names of weights in one line
 SHOWN = 6
 
 
-def follow(
-    orders: Sequence[Order], ended: threading.Event, watcher: Callable[[Order, dict[str, Any]], None] | None
-) -> None:
+def follow(orders: Sequence[Order], ended: threading.Event, watcher: Watcher | None) -> None:
     """Print what changes until `ended`, and hand each change to the watcher (curves in MLflow)."""
     told: dict[str, tuple[Any, ...]] = {}
     started: set[str] = set()
@@ -28,17 +29,28 @@ def follow(
                 continue
             if entry.get("not_taken") and order.name not in started:
                 started.add(order.name)
-                print(not_taken(order.name, entry["not_taken"]), flush=True)
+                tell(not_taken(order.name, entry["not_taken"]), flush=True)
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(order.name) and not quiet:
                 continue
             told[order.name], spoke[order.name] = news, time.monotonic()
-            print(line(order.name, entry), flush=True)
+            tell(line(order.name, entry), flush=True)
             if watcher is not None:
-                watcher(order, entry)
+                watcher = _handed(watcher, order, entry)
         if last:
             return
+
+
+def _handed(watcher: Watcher, order: Order, entry: dict[str, Any]) -> Watcher | None:
+    """Hand news on; a watcher that fails is left out from then on, since register draws the curves once more."""
+    try:
+        watcher(order, entry)
+    except Exception as error:
+        reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        tell(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True)
+        return None
+    return watcher
 
 
 def not_taken(name: str, left: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The processes that train one job together: a lane. Alone, every operation is the identity.
 
-Only this module speaks to torch.distributed. With one phase gradients are averaged by DDP, which overlaps
+Only this module and group.py speak to torch.distributed. With one phase gradients are averaged by DDP, which overlaps
 them with the backward pass; with more phases by one all-reduce over the phase's own gradients, because two
 phases inside one DDP wrapper fail.
 

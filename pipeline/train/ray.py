@@ -4,16 +4,15 @@ Starting processes costs seconds of imports, so they are started once. A lane of
 to itself; in a wider lane an error ends the group, which Ray starts again and which resumes.
 """
 
-import hashlib
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pipeline import cluster, disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import reads
@@ -21,7 +20,7 @@ from pipeline.train.ledger import Ledger, Order, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **cluster.ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -33,6 +32,7 @@ ENVIRONMENT = {
 def run(orders: Sequence[Order], settings: Train, root: Path, times: dict[str, float]) -> None:
     """Train all orders; each one's ledger says how it ended. `times` gains Ray's own seconds."""
     os.environ.update(ENVIRONMENT)
+    cluster.tell()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
@@ -75,62 +75,89 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     if address != "local":  # else the actor that cleans up after a killed run may look for it at another cluster
         variables["RAY_ADDRESS"] = address
     else:  # of its own, on this machine's loopback alone
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    environment = {"env_vars": variables}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
-    try:
-        resources = ray.cluster_resources()
-        yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    finally:
-        ray.shutdown()
+    surroundings.check(root, (surroundings.ray,))
+    with surroundings.short_folder() if local else nullcontext() as folder:
+        if folder is not None:
+            local["_temp_dir"] = variables["TMPDIR"] = folder
+        environment = {"env_vars": variables}
+        try:
+            with cluster.own_handler():
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
+        except ConnectionError as error:
+            remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
+            raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
+        try:
+            resources = ray.cluster_resources()
+            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        finally:
+            ray.shutdown()
 
 
 def _fit(
     orders: Sequence[Order], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
 ) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
+    class OwnGroup(TorchConfig):  # type: ignore[misc]
+        """Torch without Ray's process group, which would listen on all addresses."""
+
+        backend_cls = Backend
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
-    name = hashlib.sha256(f"{time.time_ns()}".encode()).hexdigest()[:12]
+    storage.mkdir(parents=True, exist_ok=True)
     config = {"orders": list(orders), "widths": widths, "settings": settings}
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT.seconds),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
-    )
-    try:
-        trainer.fit()
-    except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
-        for order in orders:
-            ledger = Ledger.of(order)
-            if ledger.read()["state"] in ("waiting", "running"):
-                ledger.note(reason=ledger.read().get("reason") or " ".join(str(error).split())[:500])
-    finally:
-        shutil.rmtree(storage / name, ignore_errors=True)
+    with store.temporary(storage / "run") as place:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=config,
+            scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
+            torch_config=OwnGroup(),
+            run_config=RunConfig(
+                name=place.name,
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
+            for order in orders:
+                ledger = Ledger.of(order)
+                if ledger.read()["state"] in ("waiting", "running"):
+                    reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
+                    ledger.note(reason=ledger.read().get("reason") or reason)
 
 
 def _work(config: dict[str, Any]) -> None:
     """In every worker: learn its place, then train."""
     import torch
     from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
     from ray.train.torch import get_device
+    from ray.util import get_node_ip_address
+
+    from pipeline.train import group
+    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
     device = str(get_device())
     if device == "cpu":
         torch.set_num_threads(1)
     context = get_context()
-    _rounds(**config, rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+    rank, world = context.get_world_rank(), context.get_world_size()
+    if max(config["widths"].values()) > 1:
+        backend = "gloo" if device == "cpu" else "nccl"
+        own = get_node_ip_address()
+        group.join(rank, world, own, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
+    try:
+        _rounds(**config, rank=rank, world=world, device=device)
+    except Exception as error:
+        if disk.refusal(error) is None or max(config["widths"].values()) > 1:
+            raise
+        # Not even a ledger can be written: there is no use in a new group of processes. The stage meets that disk too.
 
 
 def _rounds(
@@ -170,14 +197,23 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
             if ranks.leads:
                 ledger.note(state="failed", final=True, reason=str(error))
         except Exception as error:
-            if ranks.leads:
-                reason = f"{type(error).__name__}: {error}"
-                ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+            if ranks.leads or isinstance(error, UserError):  # which may be one rank's alone, as of its own disk
+                _note_fault(ledger, error)
             if ranks.world > 1:
                 raise
         finally:
             if lock is not None:
                 lock.close()
+
+
+def _note_fault(ledger: Ledger, error: Exception) -> None:
+    """Write why an attempt ended; it is the last one where a person must mend something first."""
+    told = error if isinstance(error, UserError) else disk.refusal(error)
+    if told is not None:
+        ledger.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
+    elif ledger.read()["state"] != "failed":
+        reason = f"{type(error).__name__}: {error}"
+        ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
 
 
 def _check_reads(order: Order, ranks: Any) -> None:

@@ -2,9 +2,10 @@
 
 A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
 does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
-into `.work/jobs/` alone, where the next full run finds them.
+into `.work/jobs/` alone, where a full run that has them in its roster finds them.
 """
 
+import _thread
 import dataclasses
 import shutil
 import threading
@@ -12,13 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import plugins, sample, store
+from pipeline import plugins, registered, sample, store
 from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
-from pipeline.train import reads
+from pipeline.terminal import tell
+from pipeline.train import checks, reads
 from pipeline.train.follow import follow
 from pipeline.train.ledger import Ledger, Order, reopen
 
@@ -65,7 +67,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
     facts = sample.facts(prepared)
-    _check_needs(name, job, facts)
+    checks.check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
     derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
     policy = params.policy(job.policy)
@@ -74,7 +76,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
     paths, marks = {role: source.model for role, source in sources.items()}, {}
     if job.pretrained is not None and job.pretrained.file is not None:
-        paths["pretrained"] = _file(name, root / job.pretrained.file)
+        paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
     for role, published in _fetched(job).items():
         paths[role], marks[role] = _published.path(published), _published.digest(published)
@@ -118,33 +120,6 @@ def _fetched(job: Job) -> dict[str, str]:
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
-def _file(name: str, path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"params.yaml: jobs.{name}.pretrained.file: {path} is not there. Put the weights there.")
-    return path
-
-
-def _check_needs(name: str, job: Job, facts: sample.Facts) -> None:
-    for option, needs in (plugins.constant("models", job.architecture, "OPTION_NEEDS") or {}).items():
-        if job.options.get(option) and not set(needs) <= set(facts.fields):
-            raise UserError(
-                f"params.yaml: jobs.{name}.options.{option}: {job.dataset} has no {', '.join(needs)}, which it needs. "
-                "Choose another dataset, or leave it out."
-            )
-    missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
-    if job.sampling == "balanced" and "label" not in facts.fields:
-        raise UserError(f"params.yaml: jobs.{name}.sampling: {job.dataset} has no label to balance. Use shuffled.")
-    if (job.train_images or 0) > facts.counts["train"]:
-        raise UserError(
-            f"params.yaml: jobs.{name}.train_images: {job.dataset} has {facts.counts['train']} of them. Ask for fewer."
-        )
-    if missing:
-        raise UserError(
-            f"params.yaml: jobs.{name}.dataset: {job.dataset} has no {', '.join(missing)}, which {job.task} needs. "
-            "Choose another dataset or task."
-        )
-
-
 def _staged_digest(augmented: Path) -> str:
     """Digest of what training reads of a staged folder; its pictures are for people."""
     files = store.manifest(augmented)["files"]
@@ -165,34 +140,47 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     for item in stale:
         reopen(item)
     if stale:
-        print(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
+        tell(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
-        print(f"train: nothing to do, {len(wanted)} jobs are up to date")
+        tell(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
-    for name in store.keep_only(models, set(wanted) - set(failed)):
-        print(f"train: {name} is no longer in models/")
+    for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
+        tell(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
-    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), {item.fingerprint for item in wanted.values()})
+    kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
+    store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
-        print(f"train: {name} failed: {entry['reason']}")
+        tell(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
         raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
     return times
 
 
+def _champions(root: Path, wanted: set[str]) -> set[str]:
+    """Jobs out of the roster whose models are champions, after these were put into models/ where they were not."""
+    kept = set()
+    for mark, name in registered.champions(root).items():
+        found = None if name in wanted else registered.folder(root, name, mark)
+        if found is not None:
+            kept.add(name)
+            if found != root / "models" / name:
+                store.copy(found, root / "models" / name)
+            tell(f"train: {name} is not in the roster, and stays in models/ as champion")
+    return kept
+
+
 def _check(stale: list[Order]) -> None:
-    """What can be known before any of the jobs begins: that published weights are here, and modules have the names."""
+    """What can be known before any of the jobs begins: that published weights are here, and learners can be built."""
+    from pipeline.train import trial  # brings torch
+
     faults = []
     for item in stale:
         try:
             for published in _fetched(item.job).values():
                 _published.fetch(published)
-            if item.job.freeze or item.job.unfreeze or item.job.layer_decay is not None:
-                from pipeline.train import transfer
-
-                transfer.check(item.job, sample.facts(item.prepared))
+            trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
     if faults:
@@ -213,7 +201,7 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     done = {name for name, item in wanted.items() if any(store.holds(path, item.fingerprint) for path in places[name])}
     stale = [item for name, item in wanted.items() if name in anew or name not in done]
     _check(stale)
-    print(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
+    tell(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
     for item in stale:
         reopen(item)
     times = _train(stale, params, root, watcher) if stale else {}
@@ -251,7 +239,14 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
 
     times: dict[str, float] = {}
     ended = threading.Event()
-    follower = threading.Thread(target=follow, args=(stale, ended, watcher), daemon=True)
+
+    def followed() -> None:
+        try:
+            follow(stale, ended, watcher)
+        except BrokenPipeError:  # nobody reads what is said, so nobody wants the rest
+            _thread.interrupt_main()
+
+    follower = threading.Thread(target=followed, daemon=True)
     follower.start()
     try:
         ray.run(stale, params.train, root, times)

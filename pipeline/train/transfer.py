@@ -8,13 +8,12 @@ Fine-tuning for Text Classification, ACL 2018, https://arxiv.org/abs/1801.06146.
 import difflib
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.models import _spec, _stored
+from pipeline.models import _spec
 from pipeline.params import Job
-from pipeline.sample import Facts
+from pipeline.tasks._learner import Learner
 
 
 def frozen(name: str, job: Job, epoch: int) -> bool:
@@ -69,10 +68,10 @@ def _stages(network: nn.Module) -> tuple[str, Sequence[str]]:
     raise UserError("layer_decay: the architecture has no STAGES, nor a backbone that has. Leave it out.")
 
 
-def check(job: Job, facts: Facts) -> None:
+def check(job: Job, learner: Learner) -> None:
     """UserError where a setting names no module, leaves nothing to learn, or meets a network that can't follow it."""
-    with torch.device("meta"):
-        learner = _stored.build(_stored.describe(job, facts))
+    if not (job.freeze or job.unfreeze or job.layer_decay is not None):
+        return
     network, phases = learner.network, learner.phases
     known = [name for name, module in network.named_modules() if name and any(True for _ in module.parameters())]
     for setting, names in (("freeze", job.freeze), ("unfreeze", list(job.unfreeze))):

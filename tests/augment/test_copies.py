@@ -10,6 +10,7 @@ import pytest
 from pipeline import sample
 from pipeline.augment import copies, ray
 from pipeline.sample import Facts, Sample, Shards
+from tests import surveys
 
 POLICY: list[dict[str, dict[str, Any]]] = [{"rotation": {}}, {"noise": {"p": 1.0}}, {"mixup": {}}]
 FACTS = Facts("x", ("a", "b"), (), {}, (), (), {}, {})
@@ -76,6 +77,9 @@ def test_ray_writes_the_same_and_hands_on_errors(
     monkeypatch.setattr(copies, "PART_PIXELS", 600)
     monkeypatch.setattr(copies, "MANY_PIXELS", 1000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert made(stored, tmp_path / "parts") == whole
+    with surveys.surveyed() as survey:
+        assert made(stored, tmp_path / "parts") == whole
+    assert survey.open_doors() == {}
+    assert {"gcs_server", "raylet"} <= survey.listening.keys()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         copies.make(stored, 2, POLICY, FACTS, tmp_path / "nowhere")

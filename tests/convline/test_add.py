@@ -1,6 +1,8 @@
 """A folder of each format becomes a dataset and jobs that `prepare` accepts; what fails leaves all as it was."""
 
 import argparse
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with DVC's part left out: it is tested once, below."""
     folder = tmp_path / "project"
     (folder / "data/raw").mkdir(parents=True)
+    (folder / ".git").mkdir()
     (folder / "params.yaml").write_text(PARAMS)
     monkeypatch.setattr(raw, "_track", lambda target, root: target.with_name(f"{target.name}.dvc").touch())
     return folder
@@ -204,6 +207,59 @@ def test_options_are_read_and_checked(root: Path, tmp_path: Path) -> None:
     assert params.read(root / "params.yaml").datasets["cells"].options == {"first_pixel": 0}
 
 
+ODD = {
+    "folder": (b"train/k\xe4fer", r"train/k\xe4fer: its name holds bytes that are no UTF-8 (\xe4). Rename it."),
+    "file": (b"train/cat/\xdf.png", r"train/cat/\xdf.png: its name holds bytes that are no UTF-8 (\xdf). Rename it."),
+    "escape": (
+        b"train/cat/\x1b[2J.png",
+        r"train/cat/\x1b[2J.png: its name holds control characters (\x1b). Rename it.",
+    ),
+    "line": (b"train/a\n0 faults", r"train/a\x0a0 faults: its name holds control characters (\x0a). Rename it."),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out(
+    name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    odd = source / os.fsdecode(ODD[name][0])
+    if odd.suffix:
+        folders.picture(source / "new.png", 900).rename(odd)
+    else:
+        odd.mkdir()
+        folders.picture(odd / "new.png", 900)
+    with pytest.raises(UserError, match="1 fault, listed above"):
+        add.run(told(source), root)
+    assert ODD[name][1] in capsys.readouterr().out
+    assert add.run(told(source, on_bad="skip"), root) == 0
+    known = params.read(root / "params.yaml")
+    prepare.run(known, root)
+    kept = facts(root / "data/prepared/pets")
+    assert (kept.classes, sum(kept.counts.values())) == (("cat", "dog"), 10)
+    taken = [path.name for path in (root / "data/raw/pets").rglob("*")]
+    assert all(text.encode(errors="ignore").decode() == text for text in taken)  # DVC takes no others
+
+
+def test_classes_whose_names_are_no_text_are_refused(root: Path, tmp_path: Path) -> None:
+    for number, (name, shown) in enumerate(
+        {"\ud800": r"\ud800", "\x1b[2J\n0": r"\x1b[2J\x0a0", "\u202e": r"\u202e"}.items()
+    ):
+        source = tmp_path / f"coco{number}"
+        folders.coco(source)
+        for path in source.glob("*/*.json"):
+            path.write_text(path.read_text().replace('"cat"', json.dumps(f"cat{name}")))
+        with pytest.raises(UserError) as refused:
+            add.run(told(source, on_bad="skip"), root)
+        assert f"class cat{shown}: its name holds" in str(refused.value)
+        assert "Rename it where it is given." in str(refused.value)
+    odd = tmp_path / "a\x1b[2J"
+    folders.image_folder(odd)
+    with pytest.raises(UserError, match=r"a\\x1b\[2J: its name holds control characters"):
+        add.run(told(odd), root)
+
+
 def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
     archive = tmp_path / "pets.zip"
     archive.touch()
@@ -252,3 +308,30 @@ def test_dvc_takes_it(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "path: pets" in (root / "data/raw/pets.dvc").read_text()
     assert (root / "data/raw/.gitignore").read_text() == "/pets\n"
     assert list((root / ".dvc/cache").rglob("*.dir"))
+
+
+def test_the_reason_of_dvc_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    with pytest.raises(UserError, match=r"failed, and nothing was added: you are not inside of a DVC repository"):
+        raw._track(tmp_path / "pets", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["pets"]
+
+
+def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> None:
+    (root / ".git").rmdir()
+    with pytest.raises(UserError, match=r"is not in a git repository, which DVC needs\. Run `git init` there"):
+        add.run(told(tmp_path / "pets"), root)
+    assert not (root / ".work").exists()
+
+
+@pytest.mark.parametrize(
+    "sections", ["datasets: {}\njobs: {}\n", "datasets:\njobs:  # none yet\n", "jobs: {}\ndatasets:"]
+)
+def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str) -> None:
+    (root / "params.yaml").write_text(f"roster: core\n{sections}")
+    source = tmp_path / "pets"
+    FOLDERS["image_folder"](source)
+    assert add.run(told(source), root) == 0
+    made = params.read(root / "params.yaml")
+    assert list(made.datasets) == ["pets"]
+    assert made.selected()

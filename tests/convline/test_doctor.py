@@ -1,6 +1,7 @@
 """Each thing that can be wrong is found, with its remedy; a sound project gives nothing, and nothing is changed."""
 
 import argparse
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from convline import doctor
+from convline import _services, doctor
 from flows import services
 from pipeline import store, tracking
 from tests import support
@@ -28,6 +29,7 @@ GONE = {"pid": 1, "started": 1.0}
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     support.write_params(tmp_path, {"linear": {}})
+    (tmp_path / ".git").mkdir()
     (tmp_path / "requirements.lock").write_text(
         "psutil>=1 \\\n    --hash=sha256:0\nnone==1 ; python_version < '3' \\\n"
     )
@@ -66,6 +68,17 @@ def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: p
     assert "make repro, which takes it up at its last epoch" in out
 
 
+def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
+    support.write_params(root, {"in": {}, "out": {"seed": 1}}, roster=["in"])
+    for name in ("gone", "in", "out"):
+        ledger(root, name, state="running")
+    assert [finding.remedy for finding in found(doctor.check_jobs, root)] == [
+        "Put the job back into params.yaml, or rm -rf .work/jobs/gone",
+        "make repro, which takes it up at its last epoch",
+        "python -m flows.train out, which takes it up at its last epoch",
+    ]
+
+
 def test_a_check_that_breaks_is_told_and_the_others_made(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +91,35 @@ def test_a_check_that_breaks_is_told_and_the_others_made(
     out = capsys.readouterr().out
     assert "the check ended with RuntimeError: database disk image is malformed" in out
     assert "second    fine" in out
+
+
+def test_what_lies_around(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / ".git").rmdir()
+    (root / "dvc.lock").write_text("<<<<<<< HEAD\n")
+    (root / "data/raw").mkdir(parents=True)
+    (root / "data/raw/pets.dvc").write_text("outs:\n- path: pets\n")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "x" * 60)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    findings = found(doctor.check_around, root)
+    assert [item.remedy.split("`")[1] for item in findings[:3]] == [
+        "git init",
+        "git checkout --ours dvc.lock",
+        "dvc pull data/raw/pets.dvc",
+    ]
+    assert findings[3].what.startswith("RAY_ADDRESS=127.0.0.1:9: nothing answers there")
+    assert "TMPDIR is too long" in notes(doctor.check_around, root)
+    assert "https_proxy set" in notes(doctor.check_around, root)
+
+
+def test_a_disk_that_refuses_is_told_plainly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(root: Path) -> doctor.Found:
+        yield "so far"
+        raise OSError(errno.EROFS, "Read-only file system", str(root / ".work/mlflow.lock"))
+
+    _, finding = doctor._safely(refused, root)
+    assert isinstance(finding, doctor.Finding)
+    assert "mounted read-only" in finding.what
 
 
 def test_packages_that_are_not_those_of_the_lock(root: Path) -> None:
@@ -188,8 +230,8 @@ def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch
     assert "its server is down" in notes(doctor.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
-    monkeypatch.setattr(doctor, "unattended", lambda root, address: ["train"])
-    monkeypatch.setattr(doctor, "idle_schedules", lambda root, address: ["retrain"])
+    monkeypatch.setattr(_services, "unattended", lambda root, address: ["train"])
+    monkeypatch.setattr(_services, "idle_schedules", lambda root, address: ["retrain"])
     run, schedule = found(doctor.check_prefect, root)
     assert run.what.startswith("flow run train: Prefect shows it running")
     assert "http://here/runs" in run.remedy
@@ -264,3 +306,21 @@ def test_a_ledger_that_is_no_json_is_a_finding(root: Path, capsys: pytest.Captur
     (work / "ledger.json").write_text(json.dumps({"state": "running"})[:-3])
     assert doctor.run(argparse.Namespace(), root) == 1
     assert "ledger.json: damaged JSON" in capsys.readouterr().out
+
+
+def test_an_experiment_that_was_deleted(tracked: tuple[Path, Any]) -> None:
+    root, client = tracked
+    support.write_params(root, {"linear": {}})
+    number = tracking.experiment(client, root, "digits", "classification")
+    client.delete_experiment(number)
+    told = [finding for finding in found(doctor.check_mlflow, root) if "deleted" in finding.what]
+    assert [finding.what for finding in told] == ["the experiment digits/classification is deleted in MLflow"]
+    assert "make repro, which restores it" in told[0].remedy
+    client.restore_experiment(number)
+
+
+def test_a_damaged_database(root: Path) -> None:
+    (root / "mlruns").mkdir()
+    (root / "mlruns/mlflow.db").write_bytes(b"no database" * 1000)
+    (finding,) = found(doctor.check_mlflow, root)
+    assert "the database of MLflow is damaged" in finding.what

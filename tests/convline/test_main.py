@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "prefect", "pyarrow", "mlflow", "ray", "numpy", "pydantic", "ruamel", "PIL", "dvc")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["add", "--help"], ["predict", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["add", "--help"], ["predict", "--help"], ["doctor", "--help"], ["trust", "--help"]]
+)
 def test_help_imports_no_library(words: list[str]) -> None:
     """Imports are seconds; the start of Python and argparse is hundredths of one."""
     code = (

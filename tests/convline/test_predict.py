@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from convline import predict
-from pipeline import images, params, plugins, sample, store
+from pipeline import images, params, plugins, sample, store, terminal
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor, rows
 from pipeline.models import _stored
@@ -163,6 +165,25 @@ def test_a_bad_image_is_named_and_the_others_answered(
     assert err.startswith("bad.png: damaged image")
 
 
+def test_long_and_odd_names_are_answered_and_shown(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "given"
+    names = [f"{'x' * 248}.png", "\x1b[2J\n0.png", os.fsdecode(b"stra\xdfe.png")]
+    for seed, name in enumerate(names):
+        folders.picture(given / "plain.png", seed).rename(given / name)
+    (given / "torn\n\x1b.png").write_bytes(b"torn")
+    assert predict.run(told("classification", given, out=tmp_path / "out"), root) == 1
+    assert "torn\\x0a\\x1b.png: not an image" in capsys.readouterr().err
+    text = (tmp_path / "out/predictions.jsonl").read_text(encoding="utf-8")
+    assert terminal.ANY.search(text.replace("\n", "")) is None
+    found = {record["image"]: record for record in answers(text)}
+    assert found.keys() == {*names, "torn\n\x1b.png"}
+    for name in names:
+        assert images.decode(tmp_path / "out" / found[name].get("picture", f"{name}.png")).std() > 0
+    assert [name for name in names if "picture" in found[name]] == names[:1]
+
+
 def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:
     picture = folders.picture(tmp_path / "one.png", 1)
     (tmp_path / "empty").mkdir()
@@ -192,7 +213,7 @@ def test_a_registered_model_answers_by_its_champion(
     one, two = answers(capsys.readouterr().out)
     assert one == two
     champion("earlier")  # its job was trained anew: the champion's own model lies among earlier work
-    with pytest.raises(UserError, match="champion of digits-classification, classification, is not at hand"):
+    with pytest.raises(UserError, match="champion of digits-classification, classification, is neither"):
         predict.run(told("digits-classification", picture), root)
     kept = root / ".work/jobs/earlier/model"
     job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
@@ -202,3 +223,24 @@ def test_a_registered_model_answers_by_its_champion(
         _stored.save(path, _stored.build(description), description)
     assert predict.run(told("digits-classification", picture), root) == 0
     assert answers(capsys.readouterr().out)[0] != two
+
+
+def test_registered_models_out_of_the_roster_answer_by_both_names(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The champion lies among earlier work or in MLflow's copy, another version only there."""
+    picture = folders.picture(tmp_path / "one.png", 1)
+    marks = {"mark-gone": "gone", "mark-second": "second"}
+    entry = {"champion": {"job": "gone", "fingerprint": "mark-gone"}, "models": marks}
+    store.write_json(tmp_path / "reports/registered.json", {"digits-classification": entry})
+    for name, mark in (("gone", "mark-gone"), ("second", "mark-second")):
+        place = tmp_path / "mlruns/artifacts/digits/classification/models/m-1/artifacts/artifacts" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(root / "models/classification", place)
+        value = store.manifest(place)
+        store.write_json(place / store.MANIFEST, {**value, "fingerprint": mark})
+    for name in ("digits-classification", "gone", "second"):
+        assert predict.run(told(name, picture), tmp_path) == 0
+    assert len({json.dumps(answer) for answer in answers(capsys.readouterr().out)}) == 1
+    with pytest.raises(UserError, match="gone"):
+        predict.run(told("gon", picture), tmp_path)

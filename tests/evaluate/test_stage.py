@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import images, plugins, sample, store
+from pipeline import params as params_module
 from pipeline.errors import UserError
 from pipeline.evaluate import stage
 from pipeline.params import Params
@@ -184,3 +185,42 @@ def test_a_score_that_is_undefined_is_null_with_null_bounds(copied: Path, monkey
     assert (found["mystery"], found["mystery_low"], found["mystery_high"]) == (None, None, None)
     for name, value in (("raised", 1.0), ("lowered", 2.0)):  # by resampling, as ECE is
         assert (found[f"{name}_low"], found[name], found[f"{name}_high"]) == (1.0, value, 2.0)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_chosen_job_out_of_the_roster_is_measured_beside_the_others_and_taken_up_later(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def files() -> dict[Path, bytes]:
+        folders = [copied / name for name in ("models", "evaluations", "metrics")]
+        return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+    jobs = {**JOBS, "third": {"epochs": 1, "seed": 2}}
+    before, known = files(), support.write_params(copied, jobs, roster=["small", "other"])
+    chosen = known.choose(["third"])
+    train_stage.run_chosen(chosen, copied, [])
+    order = train_stage.orders(chosen, copied)["third"]
+    capsys.readouterr()
+    for how in ("made", "kept"):
+        stage.run_chosen(known, copied, [order])
+        line = capsys.readouterr().out.strip()
+        assert re.fullmatch(rf"evaluate: third +{how} +test top1 0\.\d{{4}} \[0\.\d{{4}}, [01]\.\d{{4}}\]", line)
+    scores = store.read_json(order.work / "scores.json")
+    assert line.endswith(stage.words(scores))
+    assert {"val_top1", "top1", "top1_low"} <= scores.keys()
+    assert files() == before
+    full = support.write_params(copied, jobs)
+    train_stage.run(full, copied)
+    stage.run(full, copied)
+    assert re.search(r"evaluate: third +restored", capsys.readouterr().out)
+    assert scores.items() <= store.read_json(copied / "metrics/third.json").items()
+
+
+def test_what_measures_a_chosen_job_may_lie_outside_models(trained: Path, tmp_path: Path) -> None:
+    job = params_module.Job.model_validate(
+        {"task": "generation", "architecture": "dcgan", "dataset": "digits", "extractor": "small"}
+    )
+    shutil.copytree(trained / "models/small", tmp_path / "elsewhere")
+    place, digest = stage._extractor(trained, job) or (None, None)
+    assert place == trained / "models/small"
+    assert stage._extractor(tmp_path, job, {"extractor": tmp_path / "elsewhere"}) == (tmp_path / "elsewhere", digest)

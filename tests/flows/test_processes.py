@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows import _processes
-from flows._run import RUN
+from flows._processes import RUN
 
 SLEEP = "import time; time.sleep(99)"
 #: a child in a session of its own, as Ray starts them; neither listens to SIGTERM
@@ -81,4 +81,4 @@ def test_an_interrupted_call_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert _processes._of("run-d") == []
+    assert _processes.of("run-d") == []

@@ -1,14 +1,24 @@
 """The whole graph as a user runs it, in a clone of this tree: what trains when, and what travels."""
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import store
 
+#: asks the champion as a program elsewhere would: by its name alone
+ASK = """
+import mlflow, pandas, sys
+from pathlib import Path
+champion = mlflow.pyfunc.load_model("models:/digits-classification@champion")
+print(champion.predict(pandas.DataFrame({"image": [Path(sys.argv[1]).read_bytes()]}))["label"][0])
+"""
 REPO = Path(__file__).parents[2]
 BIN = REPO / ".venv/bin"
 pytestmark = [
@@ -96,3 +106,21 @@ def test_a_colleague_pulls_and_trains_nothing_then_one(clone: Path, tmp_path: Pa
     assert "flows.train" not in shell(other, "dvc repro")
     edit(other / "params.yaml", "lr: 0.05", "lr: 0.03")
     assert "1 of 2 jobs to train: linear" in shell(other, "dvc repro")
+
+
+def test_renamed_between_two_runs_nothing_trains_and_champions_answer(clone: Path, tmp_path: Path) -> None:
+    """The last test of this file: the clone is gone from where it was."""
+    shell(clone, "python -m flows.repro")
+    before, moved = champion(clone), clone.with_name("mein Projekt ü")
+    clone.rename(moved)
+    again = shell(moved, "python -m flows.repro")
+    assert f"{clone / 'mlruns'} is {moved / 'mlruns'} now" in again
+    assert "flows.train" not in again
+    assert champion(moved) == before
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "one.png")
+    answered = json.loads(shell(moved, f"python -m convline predict digits-classification {tmp_path / 'one.png'}"))
+    database = f"MLFLOW_TRACKING_URI='sqlite:///{moved / 'mlruns/mlflow.db'}'"
+    label = shell(tmp_path, f"{database} python -P -c '{ASK}' {tmp_path / 'one.png'}").splitlines()[-1]
+    assert label == answered["label"]
+    assert "0 of 2 chosen jobs to train" in shell(moved, "python -m flows.train linear lenet5")
+    assert not clone.exists()

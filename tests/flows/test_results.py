@@ -14,7 +14,7 @@ from tests import support
 Project = Callable[..., tuple[Path, Params]]
 OLD = {"job": "a", "fingerprint": "1" * 64}
 NEW = {"job": "b", "fingerprint": "2" * 64}
-NUMBERS = {"metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
+NUMBERS = {"promoted": False, "metric": "top1", "difference": 0.02, "low": 0.01, "high": 0.03}
 
 
 @pytest.mark.usefixtures("here")
@@ -25,6 +25,10 @@ def test_the_score_is_of_this_very_model(project: Project) -> None:
     stage.run_chosen(params.choose(["a"]), root, [])
     value = _results._ledger(root, mark)["value"]
     assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
+    metrics = {"primary": "top1", "top1": 0.8, "top1_low": 0.75, "top1_high": 0.85}
+    store.write_json(root / ".work/jobs" / mark / "scores.json", metrics)
+    assert _results.score(root, "a", mark) == "test top1 0.8000 [0.7500, 0.8500]"
+    (root / ".work/jobs" / mark / "scores.json").unlink()
     metrics = {"primary": "top1", "top1": 0.9, "top1_low": 0.85, "top1_high": 0.95}
     store.write_json(root / "metrics/a.json", metrics)
     assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"  # that was measured on some other model
@@ -58,3 +62,9 @@ def test_a_decision_has_its_champions_words_and_numbers(
 ) -> None:
     (row,) = _results.decisions({"m": before} if before else {}, {"m": after})
     assert (row["before"], row["champion"], row["decision"], row["low"]) == expected
+
+
+def test_what_a_full_run_takes_up_is_told_by_the_roster() -> None:
+    assert _results.outlook(["a", "b"], {"a", "b", "c"}) == "the next full run takes up a, b"
+    told = _results.outlook(["a", "x", "y"], {"a": 1})
+    assert told == "the next full run takes up a; not in the roster, so that no full run takes them up: x, y"

@@ -1,7 +1,9 @@
 """Which commit is trained, and that it is laid out beside the user's files, not over them."""
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,10 +83,10 @@ def test_what_is_not_committed_is_named(repository: Path) -> None:
 
 
 def test_a_status_that_can_not_be_had_is_no_clean_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "dvc"
+    broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'dvc.yaml is damaged' >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(UserError, match=r"failed: dvc\.yaml is damaged"):
         retrain.stale(tmp_path)
 
@@ -93,6 +95,34 @@ def test_done_is_remembered(tmp_path: Path) -> None:
     assert retrain.done(tmp_path) is None
     retrain.note_done(tmp_path, "abc")
     assert retrain.done(tmp_path) == "abc"
+
+
+@pytest.fixture
+def quiet_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for DVC, which takes seconds a call."""
+    do, ask = retrain._do, retrain._ask
+    monkeypatch.setattr(retrain, "_do", lambda folder, *words: "" if words[0] == "dvc" else do(folder, *words))
+    monkeypatch.setattr(retrain, "_ask", lambda folder, *words: "" if words[0] == "dvc" else ask(folder, *words))
+
+
+@pytest.mark.usefixtures("quiet_dvc")
+def test_a_moved_and_a_copied_project_lay_out_a_tree_of_their_own(repository: Path, tmp_path: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    retrain.lay_out(repository, head)
+    copied, moved = tmp_path / "copied ü", tmp_path / "moved ü"
+    shutil.copytree(repository, copied, symlinks=True)
+    tree = retrain.lay_out(copied, commit(copied, "params.yaml", "roster: core"))
+    assert (tree / "params.yaml").read_text() == "roster: core"
+    assert git(repository / retrain.TREE, "rev-parse", "HEAD") == head  # the other project's is as it was
+    repository.rename(moved)
+    retrain.lay_out(moved, head)
+    for root in (copied, moved):
+        tree = root / retrain.TREE
+        assert (tree / ".work").resolve() == root / ".work"
+        assert (tree / "mlruns").resolve() == root / "mlruns"
+        assert git(tree, "rev-parse", "--path-format=absolute", "--git-common-dir") == str(root / ".git")
+    assert (moved / retrain.TREE / "params.yaml").read_text() == "roster: all"
+    assert not repository.exists()
 
 
 @pytest.mark.slow

@@ -45,7 +45,11 @@ def test_users_error_is_one_message_and_code_two(root: Path, capsys: pytest.Capt
     assert not (root / ".work/times/demo.json").exists()
 
 
-def test_two_at_once_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_at_once_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_run, "ENDING_S", 0.0)
+
     def body(params: Params, place: Path) -> None:
         raise AssertionError("must not run")
 

@@ -1,6 +1,7 @@
 """Services start on free ports, are known by process number and start time, and end with all they started."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -48,6 +49,27 @@ def test_down_leaves_a_stranger_with_the_same_number(tmp_path: Path, capsys: pyt
         assert services._runs(stranger)
         process.kill()
     assert "demo had ended before" in capsys.readouterr().out
+
+
+def test_services_go_with_a_moved_folder_and_stay_with_the_one_that_was_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after, copied = (tmp_path / name for name in ("before", "after", "copied"))
+    (before / ".work").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True, cwd=before) as process:
+        who = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        write(before, {"demo": {"address": "", "work": str(before / ".work"), **who}})
+        assert set(live_services(before)) == {"demo"}
+        shutil.copytree(before, copied)
+        assert live_services(copied) == {}
+        services.down(copied)
+        assert services._runs(psutil.Process(process.pid))
+        before.rename(after)
+        assert live_services(after) == {}  # it writes to where the folder was
+        capsys.readouterr()
+        services.down(after)
+        assert not services._runs(psutil.Process(process.pid))
+    assert "stopped demo" in capsys.readouterr().out
 
 
 def test_down_with_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,29 +14,24 @@ from pipeline import store, tracking
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.models import _stored
 from pipeline.params import Params
-from pipeline.register import champion, versions
+from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
 from pipeline.train import stage as train_stage
 from tests import support
+from tests.register.conftest import GOOD, WEAK
 
 REPO = Path(__file__).parents[2]
 MODEL = "digits-classification"
-GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
 
 
 @pytest.fixture(scope="module")
-def measured(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
+def measured(trained: tuple[Path, Params], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     """A project with a good and a weak model, registered once."""
     root = tmp_path_factory.mktemp("register")
-    shutil.copytree(digits / "data", root / "data")
-    params = support.write_params(root, {"good": GOOD, "weak": WEAK})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.train.ray.run", support.train_here)
-        train_stage.run(params, root)
-    evaluate_stage.run(params, root)
-    register_stage.run(params, root)
-    return root, params
+    shutil.copytree(trained[0], root, dirs_exist_ok=True)
+    register_stage.run(trained[1], root)
+    return root, trained[1]
 
 
 @pytest.fixture
@@ -124,10 +119,11 @@ def test_a_second_version_of_a_fingerprint_is_taken_back(measured: tuple[Path, P
     root, params = measured
     client = tracking.client(root)
     mark = support.orders(root, params)["weak"].fingerprint
-    first = versions.find(client, MODEL, mark)
+    known = trust.keys(root)
+    first = versions.find(client, known, MODEL, mark)
     assert first is not None
-    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags={FINGERPRINT: mark})
-    left = versions.find(client, MODEL, mark)
+    client.create_model_version(MODEL, first.source, run_id=first.run_id, tags=first.tags)
+    left = versions.find(client, known, MODEL, mark)
     assert left is not None
     assert left.version == first.version
     assert len(found(root)) == 2
@@ -160,3 +156,29 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     monkeypatch.setattr(champion, "rows", lambda *arguments: asked.append(arguments))
     assert settle({"alike": {**GOOD, "epochs": 9}}) == alike
     assert asked == [], "the same pair is judged once"
+
+
+def test_what_left_the_roster_stays_registered(measured: tuple[Path, Params], tmp_path: Path) -> None:
+    shutil.copytree(measured[0], tmp_path, dirs_exist_ok=True)
+    root, before = tmp_path, registered(measured[0])
+    score = evaluate_stage.words(store.read_json(root / "metrics/good.json"))
+    narrow = support.write_params(root, {"good": GOOD, "weak": WEAK}, roster=["weak"])
+    train_stage.run(narrow, root)
+    evaluate_stage.run(narrow, root)
+    register_stage.run(narrow, root)
+    assert not (root / "metrics/good.json").exists()
+    assert registered(root)["champion"] == before["champion"]
+    assert registered(root)["score"] == before["score"] == score
+    assert store.holds(root / "models/good", before["champion"]["fingerprint"])
+
+    (root / "metrics/weak.json").unlink()  # as where no job of this dataset and task is in the roster
+    register_stage.run(narrow, root)
+    kept = registered(root)
+    assert (kept["champion"], kept["score"]) == (before["champion"], score)
+    shutil.rmtree(root / "mlruns")
+    register_stage.run(narrow, root)
+    assert registered(root) == kept
+    assert tracking.client(root).get_model_version_by_alias(MODEL, "champion").tags[FINGERPRINT] in kept["models"]
+    (root / "reports/registered.json").unlink()
+    register_stage.run(narrow, root)
+    assert registered(root)["champion"] == before["champion"]

@@ -114,6 +114,12 @@ def test_data_is_escaped(root: Path, params: Params) -> None:
     assert "&lt;script&gt;alert(1)" in source
 
 
+def test_what_a_terminal_would_obey_and_what_is_no_text_is_an_escape(root: Path, params: Params) -> None:
+    fabricate.failed(root, "broken", "\x1b[2Jthe\x00 loss\u202e\nwas nan")
+    source = _page(root, params)
+    assert "\\x1b[2Jthe\\x00 loss\\u202e\nwas nan" in source
+
+
 def test_equal_inputs_give_equal_bytes(root: Path, params: Params) -> None:
     assert _page(root, params) == _page(root, params)
 
@@ -164,6 +170,16 @@ def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: P
     results = read(root, params)
     assert "lenet5" not in results.metrics
     assert "lenet5" in Page(_page(root, params)).text
+
+
+def test_a_champion_out_of_the_roster_is_shown_with_its_score(root: Path, params: Params) -> None:
+    entry = read_json(root / "reports/registered.json")["digits-classification"]
+    gone = {"champion": {"job": "<gone>", "fingerprint": "f"}, "score": "top1 0.9 [0.8, 1.0] on test"}
+    write_json(root / "reports/registered.json", {"digits-classification": entry, "other-classification": gone})
+    stage.run(params, root)
+    text = Page((root / "reports/index.html").read_text()).text
+    assert text.count("not in the roster now; last measured: top1 0.9 [0.8, 1.0] on test") == 1
+    assert "<gone>" in text
 
 
 def test_a_champion_of_other_settings_is_called_earlier(root: Path, params: Params) -> None:

@@ -1,9 +1,11 @@
 """Ray for real, once: lanes, a job that fails alone, one whose code breaks, and a lane of two processes."""
 
 import dataclasses
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline import store
@@ -11,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.train import ray
 from pipeline.train.ledger import Ledger
-from tests import support
+from tests import support, surveys
 
 Project = Callable[..., tuple[Path, Params]]
 
@@ -27,7 +29,13 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     orders = support.orders(root, params)
     orders["other"] = dataclasses.replace(orders["other"], augmented=root / "nothing")  # so every attempt breaks
     times: dict[str, float] = {}
-    ray.run(list(orders.values()), params.train, root, times)
+    own = signal.getsignal(signal.SIGTERM)
+    with surveys.surveyed() as survey:
+        ray.run(list(orders.values()), params.train, root, times)
+    assert survey.open_doors() == {}
+    assert {"gcs_server", "raylet", "ray::RayTrainWorker"} <= survey.listening.keys()
+    assert survey.ranks["ray::RayTrainWorker"] == {psutil.Process().nice()}
+    assert signal.getsignal(signal.SIGTERM) == own
     entries = {name: Ledger.of(order).read() for name, order in orders.items()}
     assert {name: entry["state"] for name, entry in entries.items()} == {
         "plain": "done",

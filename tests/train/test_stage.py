@@ -75,6 +75,23 @@ def test_a_job_that_left_the_roster_leaves_models(project: Project, capsys: pyte
     assert [path.name for path in (root / "models").iterdir() if path.is_dir()] == ["b"]
 
 
+def test_a_champion_that_left_the_roster_stays(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
+    trained(root, params, capsys)
+    mark = support.orders(root, params)["a"].fingerprint
+    entry = {"champion": {"job": "a", "fingerprint": mark}, "models": {mark: "a"}}
+    store.write_json(root / "reports/registered.json", {"digits-classification": entry})
+    narrow = support.write_params(root, {"b": {"seed": 2}}, train={"keep_gb": 1e-9})
+    trained(root, narrow, capsys)
+    assert store.holds(root / "models/a", mark)
+    shutil.rmtree(root / "models/a")
+    trained(root, narrow, capsys)  # the bound on earlier work left it there
+    assert store.holds(root / "models/a", mark)
+    (root / "reports/registered.json").unlink()
+    trained(root, narrow, capsys)
+    assert not (root / "models/a").exists()
+
+
 def test_names_workers_and_roster_decide_nothing(project: Project) -> None:
     root, params = project({"a": {}})
     mark = support.orders(root, params)["a"].fingerprint

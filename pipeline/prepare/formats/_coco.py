@@ -205,7 +205,7 @@ def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
     if given != list(size):
         raise ValueError(f"size {given} is not the image's height and width {list(size)}")
     if isinstance(counts, list):
-        return masks.encode(masks.from_counts(counts, *size))
+        return masks.encode_counts(counts, *size)
     if not isinstance(counts, str) or not counts.isascii():
         raise ValueError("counts is neither a list nor COCO's text")
     rle = counts.encode()

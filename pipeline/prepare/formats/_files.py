@@ -1,21 +1,26 @@
 """What lies under a dataset's folder: one walk that follows no trap, for every format made of files.
 
 The names are relative to the folder, with `/`, and sorted, so that every machine reads the same order.
-Hostile or ambiguous entries become faults: links that leave the folder, pipes, names that other file systems merge.
+Hostile or ambiguous entries become faults: links that leave the folder, pipes, names that other file systems merge,
+that a terminal would obey or that are no UTF-8.
 """
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.sample import Fault
 from pipeline.store import file_digest
+from pipeline.terminal import unfit
 
 EXAMPLES = 3
+#: folders within each other: data sets have five, and a walk of a thousand ends in Python's own bound
+MAX_DEPTH = 50
 
 
 @dataclass(slots=True)
@@ -48,16 +53,29 @@ def contents(path: Path) -> dict[str, str]:
         return {".": file_digest(path)}
     found = {}
     for folder, folders, names in os.walk(path, onerror=refuse):
+        _check_depth(path, Path(folder).relative_to(path))
         for name in folders + names:
             entry = Path(folder, name)
-            key = entry.relative_to(path).as_posix()
+            key = _text(entry.relative_to(path))
             if entry.is_symlink():
-                found[key] = f"link to {entry.readlink()}"
+                found[key] = f"link to {_text(entry.readlink())}"
             elif entry.is_file():
                 found[key] = file_digest(entry)
             else:
                 found[key] = "folder" if entry.is_dir() else "special"
     return found
+
+
+def _text(name: PurePath) -> str:
+    """A name as JSON can hold it: no file's name has a NUL, so no two become one."""
+    text = name.as_posix()
+    return f"\0{text!a}" if re.search("[\ud800-\udfff]", text) else text
+
+
+def _check_depth(root: Path, folder: PurePath) -> None:
+    if len(folder.parts) > MAX_DEPTH:
+        top = root / folder.parts[0]
+        raise UserError(f"{top}: folders lie more than {MAX_DEPTH} deep in it. Move them up or remove them.")
 
 
 def scan(path: Path | None) -> Tree:
@@ -71,6 +89,7 @@ def scan(path: Path | None) -> Tree:
 
 
 def _visit(tree: Tree, folder: PurePosixPath) -> None:
+    _check_depth(tree.root, folder)
     try:
         entries = sorted(os.scandir(tree.root / folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -83,7 +102,7 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
             tree.hidden.append(str(place))
             continue
         twin = taken.setdefault(alike(entry.name), entry.name)
-        reason = _twins(twin) if twin != entry.name else _trap(tree.root, entry)
+        reason = _twins(twin) if twin != entry.name else _misnamed(entry.name) or _trap(tree.root, entry)
         if reason:
             tree.faults.append(Fault(str(place), reason))
         elif entry.is_dir():
@@ -100,6 +119,11 @@ def alike(name: str) -> str:
 
 def _twins(other: str) -> str:
     return f"equals {other!r} but for case or the encoding of accents, so other systems merge them. Rename one."
+
+
+def _misnamed(name: str) -> str | None:
+    why = unfit(name)
+    return why and f"{why}. Rename it."
 
 
 def _trap(root: Path, entry: os.DirEntry[str]) -> str | None:

@@ -74,6 +74,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """Height and width of an image as prepare will see it, from its header; ImageError if it can't be read."""
     try:
         with Image.open(path, formats=images.FORMATS) as image:
+            images.check(image)  # some formats are read whole for their EXIF
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
     except Exception:  # what is damaged or unusual is for the one reader to judge, and to name

@@ -1,15 +1,18 @@
 """idx: MNIST and its family (Fashion-MNIST, KMNIST, EMNIST) in the files of http://yann.lecun.com/exdb/mnist.
 
 `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, then `t10k-…` or `test-…`, with or without `.gz`. An
-unpacked file wins over its packed twin. A file is read whole and checked before any image of it is used.
+unpacked file wins over its packed twin. A file is read to its end and checked before any image of it is used, and
+then once more, image by image, so that its size needs no memory.
 """
 
 import gzip
+import math
 import re
 import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.images import MAX_PIXELS
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
@@ -25,7 +29,12 @@ NAME = re.compile(rf"(?:.*-)?({'|'.join(SPLITS)})-(images|labels)[.-]idx([13])-u
 DIGITS = tuple("0123456789")
 #: the header's first number: two zero bytes, 8 for unsigned bytes, the number of dimensions
 MAGIC = 0x800
-MAX_BYTES = 4_000_000_000
+#: of one file: its bytes when unpacked, half a minute of reading; its images, as infinite MNIST has 8 million
+MAX_BYTES, MAX_IMAGES = 4_000_000_000, 10_000_000
+#: of its size when packed: drawings of one line have 20, and what has more teaches nothing; SMALL_BYTES are let pass
+MAX_PACKED, SMALL_BYTES = 100, 100_000_000
+#: bytes that are read at once while a file is checked
+BLOCK = 1 << 20
 
 
 class _DamagedError(Exception):
@@ -85,34 +94,41 @@ def _pairs(tree: Tree) -> tuple[dict[tuple[str, str], dict[str, PurePosixPath]],
 def _samples(
     root: Path, split: str, part: str, images: PurePosixPath, labels: PurePosixPath, names: tuple[str, ...]
 ) -> Iterator[Sample | Fault]:
-    arrays = []
+    shapes = []
     for file, dimensions in ((images, 3), (labels, 1)):
         try:
-            arrays.append(_array(root / file, dimensions))
+            shapes.append(_checked(root / file, dimensions))
         except _DamagedError as error:
             yield Fault(str(file), str(error))
-    if len(arrays) < 2:
+    if len(shapes) < 2:
         return
-    pictures, numbers = arrays
-    if len(pictures) != len(numbers):
-        yield Fault(str(labels), f"{len(numbers):,} labels for {len(pictures):,} images of {images}. Fetch both again.")
+    (count, height, width), (told,) = shapes
+    if count != told:
+        yield Fault(str(labels), f"{told:,} labels for {count:,} images of {images}. Fetch both again.")
         return
+    (numbers,) = _parts(root / labels, 8, (1, count))
     if len(numbers) and int(numbers.max()) >= len(names):
         found = ", ".join(map(str, np.unique(numbers[numbers >= len(names)])[:5]))
         yield Fault(str(labels), f"label {found} beyond the {len(names)} classes. List all by the option `classes`.")
         return
+    pictures = _parts(root / images, 16, (count, height, width))
     for number, (picture, label) in enumerate(zip(pictures, numbers.tolist(), strict=True)):
         pixels = np.repeat(picture[..., None], 3, axis=2)
         yield Sample(f"{part}/{number:05d}", pixels, split=split, source=f"{images}, image {number}", label=label)
 
 
-def _array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """What an IDX file holds; _DamagedError unless magic number, size and checksum are right."""
+def _checked(path: Path, dimensions: int) -> tuple[int, ...]:
+    """The shape of what an IDX file holds; _DamagedError unless magic number, size and checksum are right."""
+    found = 0
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            header = file.read(4 + 4 * dimensions)
-            shape = _shape(header, dimensions)
-            data = file.read(int(np.prod(shape)))
+        with _opened(path) as file:
+            shape = _shape(file.read(4 + 4 * dimensions), dimensions)
+            size = math.prod(shape)
+            if size > max(SMALL_BYTES, MAX_PACKED * path.stat().st_size):
+                told = f"{size:,} bytes, more than {MAX_PACKED} times the file's own"
+                raise _DamagedError(f"its header tells {told}. No images pack so well; fetch it again.")
+            while found < size and (block := file.read(min(BLOCK, size - found))):
+                found += len(block)
             rest = file.read(1)
     except EOFError as error:
         raise _DamagedError("is cut off. Fetch it again.") from error
@@ -120,11 +136,22 @@ def _array(path: Path, dimensions: int) -> NDArray[np.uint8]:
         raise _DamagedError(f"can't be unpacked ({error}). Fetch it again.") from error
     except OSError as error:
         raise _DamagedError(f"can't be read ({error.strerror}). Check its permissions.") from error
-    if rest or len(data) != np.prod(shape):
-        found = "more" if rest else f"{len(data):,}"
-        told = "×".join(map(str, shape))
-        raise _DamagedError(f"its header tells {told} bytes, but {found} follow. Fetch it again.")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    if rest or found != size:
+        follow = "more" if rest else f"{found:,}"
+        raise _DamagedError(f"its header tells {'×'.join(map(str, shape))} bytes, but {follow} follow. Fetch it again.")
+    return shape
+
+
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _parts(path: Path, header: int, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """One after the other, the parts along the first dimension of what a checked file holds behind its header."""
+    with _opened(path) as file:
+        file.read(header)
+        for _ in range(shape[0]):
+            yield np.frombuffer(file.read(math.prod(shape[1:])), np.uint8).reshape(shape[1:])
 
 
 def _shape(header: bytes, dimensions: int) -> tuple[int, ...]:
@@ -133,6 +160,9 @@ def _shape(header: bytes, dimensions: int) -> tuple[int, ...]:
     magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
     if magic != MAGIC + dimensions:
         raise _DamagedError(f"starts with {magic:#010x}, not {MAGIC + dimensions:#010x}: no such IDX file. Replace it.")
-    if np.prod(shape, dtype=float) > MAX_BYTES:
+    if math.prod(shape) > MAX_BYTES:
         raise _DamagedError(f"its header tells more than {MAX_BYTES:,} bytes. Split it, or fetch it again.")
+    if shape[0] > MAX_IMAGES or math.prod(shape[1:]) > MAX_PIXELS:
+        bound = f"{MAX_IMAGES:,} images, or an image of more than {MAX_PIXELS:,} pixels"
+        raise _DamagedError(f"its header tells more than {bound}. Split it, or fetch it again.")
     return tuple(shape)

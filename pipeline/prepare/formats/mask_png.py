@@ -10,6 +10,7 @@ Segmentation`, Cityscapes by those in _layout.py, which `convline add` finds by 
 import contextlib
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -17,28 +18,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from pipeline.errors import UserError
-from pipeline.images import MAX_PIXELS, SUFFIXES
+from pipeline.images import SUFFIXES
 from pipeline.prepare.formats import _lists
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats._layout import LAYOUTS, Layout, Pairs, paired
+from pipeline.prepare.formats._levels import MaskError, levels_of, picture, values_of
 from pipeline.prepare.formats.image_folder import SPLITS
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 TABLE = "_classes.csv"
-EXACT, LOSSY = ("PNG", "BMP", "GIF", "TIFF"), ("JPEG", "WEBP")
 SHOWN = 3
 #: how many values can be classes where nothing names them
 MOST_GUESSED = 32
+#: unknown values of one mask after which no more are looked for: a photograph taken for a mask has millions
+MOST_UNKNOWN = 10_000
 
 #: a grey value, or red, green and blue
 Value = int | list[int]
-
-
-class _MaskError(Exception):
-    """Why a mask can't be used, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,8 @@ def read(
     yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables, *named.files}])
     for image, mask in pairs:
         try:
-            semantic = _ids(_levels(tree.root / mask, legend.coloured), legend)
-        except _MaskError as error:
+            semantic = _ids(picture(tree.root, image, mask, legend.coloured), legend)
+        except MaskError as error:
             yield Fault(str(mask), str(error))
             continue
         split = named.splits[layout.key(image)[-1]] if lists else _split(image)
@@ -137,9 +135,10 @@ def _guessed(root: Path, pairs: Pairs) -> dict[str, Any]:
     for coloured in (False, True):
         found: set[int] = set()
         count = 0
-        for _, mask in pairs:
-            with contextlib.suppress(_MaskError):  # told when it is its turn
-                found.update(np.unique(_levels(root / mask, coloured)).tolist())
+        for pair in pairs:
+            with contextlib.suppress(MaskError):  # told when it is its turn
+                for levels in levels_of(picture(root, *pair, coloured), coloured):
+                    found.update(values_of(levels))
                 count += 1
         if 2 * count < len(pairs):
             continue
@@ -208,66 +207,42 @@ def _code(option: str, value: Value, coloured: bool) -> int:
     return parts[0] << 16 | parts[1] << 8 | parts[2] if coloured else parts[0]
 
 
-def _levels(path: Path, coloured: bool) -> NDArray[np.int64]:
-    """What each pixel of a mask says: its level or palette index, or its colour as 0xRRGGBB."""
-    try:
-        with Image.open(path, formats=EXACT + LOSSY) as image:
-            _check(image)
-            upright = ImageOps.exif_transpose(image)  # as its image is turned
-            levels = np.asarray(upright.convert("RGB") if coloured else upright).astype(np.int64)
-    except _MaskError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for damaged bytes
-        kind = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
-        raise _MaskError(f"{kind}. Export it again as PNG.") from error
-    if coloured:
-        return levels @ np.array([1 << 16, 1 << 8, 1])
-    if levels.ndim == 3 and levels.shape[2] > 2 and (levels[..., :1] != levels[..., 1:3]).any():
-        raise _MaskError("a coloured mask. Name each class's [red, green, blue] by the option `values`.")
-    return levels if levels.ndim == 2 else levels[..., 0]
-
-
-def _check(image: Image.Image) -> None:
-    """Refuse by the header what would be read wrongly, or not at all."""
-    if image.format not in EXACT:
-        raise _MaskError(f"{image.format} changes values at edges. Export the mask again as PNG.")
-    if image.width * image.height > MAX_PIXELS:
-        raise _MaskError(f"{image.width}×{image.height} is more than {MAX_PIXELS} pixels. Scale it down.")
-    if getattr(image, "n_frames", 1) > 1:
-        raise _MaskError("holds several frames or pages. Save the one that counts as its own file.")
-
-
 def _binary(root: Path, pairs: Pairs) -> bool:
     """Whether two classes are drawn as 0 and 255, so that 255 is no pixel to ignore."""
     white = False
-    for _, mask in pairs:
-        try:
-            levels = _levels(root / mask, coloured=False)
-        except _MaskError:
-            continue  # told when it is its turn
-        if (levels == 1).any():
-            return False
-        white = white or bool((levels == IGNORE).any())
+    for pair in pairs:
+        with contextlib.suppress(MaskError):  # told when it is its turn
+            for levels in levels_of(picture(root, *pair, coloured=False), coloured=False):
+                if (levels == 1).any():
+                    return False
+                white = white or bool((levels == IGNORE).any())
     return white
 
 
-def _ids(levels: NDArray[np.int64], legend: _Legend) -> NDArray[np.uint8]:
-    """The label map of a mask; _MaskError where a value stands for nothing."""
+def _ids(drawn: NDArray[Any], legend: _Legend) -> NDArray[np.uint8]:
+    """The label map of a mask; MaskError where a value stands for nothing."""
     meanings = {legend.ignore: IGNORE} | {value: number for number, value in enumerate(legend.values)}
     values = np.array(sorted(meanings))
-    places = np.searchsorted(values, levels).clip(max=len(values) - 1)
-    known = values[places] == levels
-    strange = levels[~known]
-    if strange.size and not legend.others:
-        unknown, counts = np.unique(strange, return_counts=True)
-        most = np.argsort(-counts, kind="stable")[:SHOWN]
-        told = ", ".join(f"{_told(int(unknown[at]), legend)} on {counts[at]:,} px" for at in most)
-        more = ", …" if len(unknown) > SHOWN else ""
+    ids = np.array([meanings[value] for value in values.tolist()], np.uint8)
+    found: list[NDArray[np.uint8]] = []
+    strange: Counter[int] = Counter()
+    for levels in levels_of(drawn, legend.coloured):
+        places = np.searchsorted(values, levels).clip(max=len(values) - 1)
+        known = values[places] == levels
+        found.append(np.where(known, ids[places], np.uint8(IGNORE)))
+        if not legend.others:
+            unknown, counts = np.unique(levels[~known], return_counts=True)
+            strange.update(dict(zip(unknown.tolist(), counts.tolist(), strict=True)))
+        if len(strange) > MOST_UNKNOWN:
+            break
+    if strange:
+        most = sorted(strange, key=lambda value: (-strange[value], value))[:SHOWN]
+        told = ", ".join(f"{_told(value, legend)} on {strange[value]:,} px" for value in most)
+        more = ", …" if len(strange) > SHOWN else ""
         named = ", ".join(_told(value, legend) for value in legend.values)
         remedy = "Name them, set the option `ignore_others`, or mend the mask."
-        raise _MaskError(f"unknown values {told}{more}; the classes have {named}. {remedy}")
-    ids = np.array([meanings[value] for value in values.tolist()], np.uint8)[places]
-    return np.where(known, ids, np.uint8(IGNORE))
+        raise MaskError(f"unknown values {told}{more}; the classes have {named}. {remedy}")
+    return np.concatenate(found)
 
 
 def _told(value: int, legend: _Legend) -> str:

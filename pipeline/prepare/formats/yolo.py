@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
 from pipeline import masks as rle
+from pipeline import yaml
 from pipeline.images import SUFFIXES, ImageError
 from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats._things import Thing, plain, sample, text, upright_size
@@ -73,7 +71,8 @@ def recognise(tree: Tree) -> dict[str, Any] | None:
     for name in tree.files:
         if len(name.parts) == 1 and name.suffix.lower() in {".yaml", ".yml"}:
             with contextlib.suppress(ValueError):
-                if _names(_settings(tree, name)) and _listed(tree, _settings(tree, name), str(name)).images:
+                settings = _settings(tree, name)
+                if _names(settings) and _listed(tree, settings, str(name)).images:
                     return {} if name.name == "data.yaml" else {"data": str(name)}
     there = set(tree.files)
     labels = (label_file(name) for name in tree.files if name.suffix.lower() in SUFFIXES)
@@ -85,22 +84,12 @@ def _settings(tree: Tree, name: PurePosixPath) -> dict[str, Any]:
         there = [str(file) for file in tree.files if file.suffix in {".yaml", ".yml"}]
         hint = f"Set the option `data` to one of: {', '.join(there[:5])}" if there else "Write one: `names`, `train`"
         raise ValueError(f"no such file in the dataset. {hint}")
-    try:
-        settings = YAML(typ="safe", pure=True).load(text(tree.root / name))
-    except YAMLError as error:
-        raise ValueError(f"not valid YAML. {_problem(error)}. Correct it") from error
+    settings = yaml.load(text(tree.root / name))
     if not isinstance(settings, dict) or not settings:
         raise ValueError("holds no settings. Give at least `names` and `train`")
     if "kpt_shape" in settings:
         raise ValueError("`kpt_shape`: key points are not read. Export boxes or outlines")
     return settings
-
-
-def _problem(error: YAMLError) -> str:
-    """Where a YAML file can't be read, and why."""
-    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        return f"Line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split())
 
 
 def _names(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -113,6 +102,9 @@ def _names(settings: dict[str, Any]) -> tuple[str, ...]:
         raise ValueError("`names` is no list of class names. Give one, in the order of their numbers")
     if count not in (None, len(names)):
         raise ValueError(f"`nc` is {count}, but `names` has {len(names)}. Correct one of the two")
+    for number, name in enumerate(names):
+        if name is None or isinstance(name, list | dict):
+            raise ValueError(f"`names`: class {number} has no text for a name. Give it one")
     found = tuple(str(name) for name in names)
     if len(set(found)) < len(found):
         raise ValueError("`names` has a name twice. Rename one")
@@ -203,8 +195,15 @@ def _samples(tree: Tree, listed: _Listed, classes: int, masks: bool) -> Iterator
         except ImageError as error:
             yield Fault(str(image), str(error))
             continue
-        things = [_thing(line, size, drawn) for line in lines[image]]
-        yield sample(tree.root, image, things, ("masks",) if drawn else (), split=split, size=size)
+        things, faults = [], []
+        for line in lines[image]:
+            try:
+                things.append(_thing(line, size, drawn))
+            except ValueError as error:
+                faults.append(Fault(f"{label_file(image)}: line {line.number}", f"{error}. Draw it again."))
+        yield from faults
+        if not faults:
+            yield sample(tree.root, image, things, ("masks",) if drawn else (), split=split, size=size)
 
 
 def _lines(path: Path, classes: int) -> tuple[list[Line], list[tuple[str, str]]]:

@@ -20,17 +20,21 @@ def render(results: Results) -> str:
         "champion’s place only if it is better on the same test images, image by image."
     )
     rows = [
-        [row_head(escape(name)), *(_holder(entry.get(role), role) for role in ROLES), _decision(entry)]
+        [row_head(escape(name)), *(_holder(results, entry, role) for role in ROLES), _decision(entry)]
         for name, entry in sorted(results.registered.items())
     ]
     return opening + table(["model", *ROLES, "decision"], rows)
 
 
-def _holder(holder: dict[str, Any] | None, role: str) -> str:
+def _holder(results: Results, entry: dict[str, Any], role: str) -> str:
+    """Who holds a role; of a champion that is not in the roster now also its score, which stands nowhere else."""
+    holder = entry.get(role)
     if not holder:
         return cell(ABSENT, kind="")
     name = pill(f"♛ {holder['job']}", "good") if role == "champion" else escape(str(holder["job"]))
     made = f"fingerprint {escape(str(holder.get('fingerprint', ''))[:8])}"
+    if role == "champion" and holder["job"] not in results.jobs:
+        made += f"<br>not in the roster now; last measured: {escape(str(entry.get('score', 'not known')))}"
     return cell(f'{name}<span class="aside">{made}</span>', kind="")
 
 

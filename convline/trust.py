@@ -1,0 +1,22 @@
+"""`convline trust MODEL VERSION`: sign a registered model's files, so that its code may run here.
+
+`register` runs a champion's code to compare it with a challenger. It signs what it makes itself; the version of
+another project or key is not run until a person who knows where it is from says so with this command.
+"""
+
+import argparse
+from pathlib import Path
+
+from pipeline import tracking
+from pipeline.errors import UserError
+from pipeline.register import trust
+from pipeline.terminal import tell
+
+
+def run(arguments: argparse.Namespace, root: Path) -> int:
+    """Sign the version as it is now."""
+    if not (root / tracking.FOLDER / "mlflow.db").exists():
+        raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. `make repro` makes it.")
+    trust.trust(tracking.client(root), root, arguments.model, arguments.version)
+    tell(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
+    return 0
