@@ -7,6 +7,7 @@ Both are one DVC run whose stages attach as child flows, and one at a time: a se
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +33,12 @@ from pipeline import store, surroundings
 from pipeline.errors import UserError
 from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
+from pipeline.train.ledger import held
 
 NIGHTLY = "0 3 * * *"
 LIMIT, QUERY_S = 3, 2.0
+#: seconds within which Ray ends the workers of a stage that is gone
+WORKERS_S = 60.0
 
 
 def end_all(flow: Any, flow_run: Any, state: Any) -> None:
@@ -43,7 +47,11 @@ def end_all(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 def _end_below(run: UUID, name: str) -> None:
+    """End what a run started, and say so of its stages; workers of Ray's head end a moment after their stage."""
     _processes.end(str(run))
+    deadline = time.monotonic() + WORKERS_S
+    while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/ledger.json")) and time.monotonic() < deadline:
+        time.sleep(_processes.POLL_S)
     below = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
         for child in client.read_flow_runs(flow_run_filter=below):

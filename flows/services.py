@@ -99,7 +99,7 @@ def _prefect(root: Path) -> Service:
         **prefect_environment(f"http://{HOST}:{port}", root),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own_pages,
     }
-    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    command = ["-m", "flows._prefect", "server", "start", "--host", HOST, "--port", str(port)]
     return Service("prefect", command, port, "/api/health", environment)
 
 

@@ -181,7 +181,7 @@ def test_a_schedule_begins_its_runs(server: Server) -> None:
     finally:
         server.call("PATCH", schedule, {"active": False})
     log = (server.folder / ".work/logs/prefect.log").read_text(errors="replace")
-    assert " ERROR " not in log, log[-4000:]
+    assert "prefect.server.services" not in log, log[-4000:]  # where what plans runs says its errors
 
 
 @pytest.mark.slow
