@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,13 +123,17 @@ def tasks(folder: Path, *, small: bool) -> None:
     print("| job | task | train losses | best val score | val, stored weights | the same on the CPU | s | peak GB |")
     print("|---|---|---|---|---|---|---|---|")
     for name, order in train_stage.orders(known, folder).items():
-        (seconds, _), peak = _seconds(loop.train(order, Ranks(device=DEVICE)) for _ in range(1)), _peak()
+        (seconds, _), peak = _seconds(map(_train, [order])), _peak()
         rows, primary = history.read(order.model / history.FILE), Ledger.of(order).read()["primary"]
         losses = "finite" if all("train/loss" in row for row in rows) else "NOT FINITE"
         better = max if plugins.load("tasks", order.job.task).HIGHER_IS_BETTER else min
         best = better(row[f"val/{primary}"] for row in rows)
         scores = f"{best:.4f} | {_val(order, DEVICE):.4f} | {_val(order, 'cpu'):.4f}"
         print(f"| {name} | {order.job.task} | {losses} | {scores} | {seconds:.1f} | {peak} |", flush=True)
+
+
+def _train(order: Order) -> None:
+    loop.train(order, Ranks(device=DEVICE))
 
 
 def _val(order: Order, device: str) -> float:
@@ -157,7 +162,12 @@ def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(write, range(number), _data.photographs(number, height, width)))
-    job = {"task": "classification", "architecture": "resnet", "options": {"depth": 50}, "dataset": "photographs"}
+    job: dict[str, Any] = {
+        "task": "classification",
+        "architecture": "resnet",
+        "options": {"depth": 50},
+        "dataset": "photographs",
+    }
     job |= {"size": size, "batch": batch, "epochs": 1, "lr": 0.01}
     job |= {"loader_workers": max(1, (os.cpu_count() or 2) - 1) if DEVICE == "cuda" else 0}
     dataset = {"format": "image_folder", "path": "data/raw/photographs"}
@@ -178,7 +188,7 @@ def _batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
 def _bare(images: Tensor, labels: Tensor) -> Callable[[], None]:
     """A step of a loop that does nothing but train, with the settings of ours."""
     spec = _spec.Spec("classification", CLASSES, 3, images.shape[-1])
-    network = _spec.build("resnet", spec, {"depth": 50}).to(DEVICE, memory_format=torch.channels_last)
+    network = _spec.build("resnet", spec, {"depth": 50}).to(DEVICE).to(memory_format=torch.channels_last)
     descent = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
 
     def step() -> None:

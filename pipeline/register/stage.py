@@ -108,7 +108,7 @@ class Group:
     def _score(self, before: dict[str, Any]) -> str:
         """The champion's score as it was last measured, which may be before its job left the roster."""
         version = self._alias("champion")
-        if not self._trusted(version):
+        if version is None or not self._trusted(version):
             return "not known"
         mark = version.tags.get(FINGERPRINT)
         for name in (name for name, known in self.marks.items() if known == mark):

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from convline import _services, doctor
+from convline import _findings, _services, doctor
 from flows import services
 from pipeline import store, tracking
 from tests import support
@@ -36,8 +36,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(check: Callable[[Path], Iterator[Any]], root: Path) -> list[doctor.Finding]:
-    return [item for item in check(root) if isinstance(item, doctor.Finding)]
+def found(check: Callable[[Path], Iterator[Any]], root: Path) -> list[_findings.Finding]:
+    return [item for item in check(root) if isinstance(item, _findings.Finding)]
 
 
 def notes(check: Callable[[Path], Iterator[Any]], root: Path) -> str:
@@ -82,7 +82,7 @@ def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
 def test_a_check_that_breaks_is_told_and_the_others_made(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(root: Path) -> doctor.Found:
+    def broken(root: Path) -> _findings.Found:
         yield "so far"
         raise RuntimeError("database disk image is malformed")
 
@@ -113,12 +113,12 @@ def test_what_lies_around(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_disk_that_refuses_is_told_plainly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(root: Path) -> doctor.Found:
+    def refused(root: Path) -> _findings.Found:
         yield "so far"
         raise OSError(errno.EROFS, "Read-only file system", str(root / ".work/mlflow.lock"))
 
     _, finding = doctor._safely(refused, root)
-    assert isinstance(finding, doctor.Finding)
+    assert isinstance(finding, _findings.Finding)
     assert "mounted read-only" in finding.what
 
 
@@ -158,14 +158,14 @@ def page() -> Iterator[str]:
 
 
 def test_services_that_answer_and_that_ended(root: Path, page: str) -> None:
-    assert "none was started" in notes(doctor.check_services, root)
+    assert "none was started" in notes(_services.check_services, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     entries = {"prefect": {"address": page, **me}, "ray": {"address": "http://127.0.0.1:9", **GONE}}
     store.write_json(root / ".work/services.json", entries)
-    (finding,) = found(doctor.check_services, root)
+    (finding,) = found(_services.check_services, root)
     assert finding.what.startswith("ray: .work/services.json names its process 1, which has ended")
     assert finding.remedy.startswith("make down")
-    assert f"prefect up at {page}" in notes(doctor.check_services, root)
+    assert f"prefect up at {page}" in notes(_services.check_services, root)
 
 
 def test_a_service_that_lives_and_is_silent(root: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_service_that_lives_and_is_silent(root: Path) -> None:
         me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
         address = f"http://127.0.0.1:{unheard.getsockname()[1]}"
         store.write_json(root / ".work/services.json", {"mlflow": {"address": address, **me}})
-        (finding,) = found(doctor.check_services, root)
+        (finding,) = found(_services.check_services, root)
     assert "lives, but nothing answers" in finding.what
 
 
@@ -184,8 +184,8 @@ def test_a_port_of_another_program_is_a_note(root: Path, monkeypatch: pytest.Mon
         other.listen()
         port = other.getsockname()[1]
         monkeypatch.setenv("MLFLOW_PORT", str(port))
-        assert not found(doctor.check_services, root)
-        assert f"for mlflow take `make ui MLFLOW_PORT={port + 1}`" in notes(doctor.check_services, root)
+        assert not found(_services.check_services, root)
+        assert f"for mlflow take `make ui MLFLOW_PORT={port + 1}`" in notes(_services.check_services, root)
 
 
 def test_jobs_that_nothing_trains(root: Path) -> None:
@@ -227,12 +227,12 @@ def test_a_torn_lock_of_dvc(root: Path) -> None:
 
 
 def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "its server is down" in notes(doctor.check_prefect, root)
+    assert "its server is down" in notes(_services.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
     monkeypatch.setattr(_services, "unattended", lambda root, address: ["train"])
     monkeypatch.setattr(_services, "idle_schedules", lambda root, address: ["retrain"])
-    run, schedule = found(doctor.check_prefect, root)
+    run, schedule = found(_services.check_prefect, root)
     assert run.what.startswith("flow run train: Prefect shows it running")
     assert "http://here/runs" in run.remedy
     assert schedule.what.startswith("schedule of retrain: it is on, but")
@@ -242,10 +242,10 @@ def test_errors_in_the_logs_of_services(root: Path) -> None:
     logs = root / ".work/logs"
     logs.mkdir(parents=True)
     (logs / "mlflow.log").write_text("INFO: all is well, no ERRORS\n")
-    assert not found(doctor.check_services, root)
+    assert not found(_services.check_services, root)
     lines = ["12:01 | ERROR | prefect: one", "12:02 | INFO | two", "12:03 | ERROR | \x1b[2Jthree\x07"]
     (logs / "prefect.log").write_bytes("\n".join(lines).encode() + b"\xff\n")
-    (finding,) = found(doctor.check_services, root)
+    (finding,) = found(_services.check_services, root)
     assert finding.what.startswith("prefect: 2 lines of .work/logs/prefect.log say ERROR, the last one: 12:03")
     assert "\\x1b[2Jthree\\x07" in finding.what
     assert finding.what.isprintable()

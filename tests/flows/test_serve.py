@@ -175,7 +175,7 @@ def test_a_schedule_begins_its_runs(server: Server) -> None:
     try:
         for one in wait(fired):
             print(one["name"], one["expected_start_time"], one["state"]["name"], one["state"]["message"])
-        doctor = [BIN / "python", "-m", "convline", "doctor"]
+        doctor = [str(BIN / "python"), "-m", "convline", "doctor"]
         told = subprocess.run(doctor, cwd=server.folder, capture_output=True, text=True, check=False).stdout
         assert "\nprefect   fine" in told
     finally:

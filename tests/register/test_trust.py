@@ -12,6 +12,7 @@ import pytest
 
 from convline import doctor, predict
 from convline import trust as command
+from convline._findings import Finding
 from flows import _results
 from pipeline import store, tracking
 from pipeline.errors import UserError
@@ -96,7 +97,7 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     (row,) = _results.decisions({}, registered)
     assert "is not signed" in row["decision"]
     assert "is not signed" in section.render(read(root, params))
-    found = [item for item in doctor.check_mlflow(root) if isinstance(item, doctor.Finding)]
+    found = [item for item in doctor.check_mlflow(root) if isinstance(item, Finding)]
     assert [item.what for item in found] == [
         f"champion of {MODEL}: version {number} is not signed with a key of this project, so its code is not run"
     ]
