@@ -30,7 +30,7 @@ from pipeline import store
 
 REPO = Path(__file__).parents[1]
 MARK = "CONVLINE_KILLTEST"
-STAGES = ("prepare", "augment", "count", "train", "evaluate", "register", "report")
+STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
 EPOCHS = {"linear": 6, "lenet5": 8}
 GONE_S, RUN_S, LOOK_S = 10.0, 1200.0, 0.05
 #: processes of Ray, whose end the run may survive: their commands begin so
