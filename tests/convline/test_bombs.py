@@ -130,6 +130,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What `convline add` says of each; it may take a minute of a slow machine, but not for ever."""
     root = tmp_path_factory.mktemp("bombs")
     (root / "project/data/raw").mkdir(parents=True)
+    (root / "project/.git").mkdir()  # add asks for a repository first
     (root / "project/params.yaml").write_text(PARAMS)
     for name, (make, _) in BOMBS.items():
         make(root / name)
