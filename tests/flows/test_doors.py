@@ -87,7 +87,7 @@ def test_another_account_is_refused_however_it_asks(server: Server) -> None:
         refused = {way: ask(method, address, body, *way) for way in ways}
         assert refused[JSON] == "401", what
         assert set(refused.values()) <= {"401", "403"}, (what, refused)  # a foreign host or origin is told first
-        assert ask(method, address, body, *JSON, secret="convline:convline") == "401", what
+        assert ask(method, address, body, *JSON, secret="convline:convline") in {"401", "403"}, what  # 403 is Ray's
     untouched(server)
 
 
