@@ -3,11 +3,12 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
 import psutil
+
+from pipeline.terminal import tell
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,9 +49,7 @@ def attended() -> Iterator[None]:
         while not over.wait(LOOK_S):
             for name, process in heads.items():
                 if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    print(
-                        f"\nRay's {name} has ended; was it killed? The next run resumes.", file=sys.stderr, flush=True
-                    )
+                    tell(f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True)
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 
