@@ -3,12 +3,13 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
 import psutil
 
-from pipeline.terminal import tell
+from pipeline import terminal
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -49,7 +50,9 @@ def attended() -> Iterator[None]:
         while not over.wait(LOOK_S):
             for name, process in heads.items():
                 if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    tell(f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True)
+                    terminal.tell(
+                        f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True
+                    )
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 
