@@ -81,7 +81,7 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
     wait(mid_training)
     assert len(of(run)) > 1  # so that looking for them can fail
     (child,) = server.below(run)
-    assert server.tasks(child["id"])["lenet5"] == "RUNNING"
+    wait(lambda: server.tasks(child["id"]).get("lenet5") == "RUNNING" or None, 60)  # its news comes by a thread
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     server.call("POST", f"/flow_runs/{run}/set_state", cancelling)
     wait(lambda: True if of(run) == [] else None, 60)
