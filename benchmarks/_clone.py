@@ -16,18 +16,23 @@ ROSTER = "roster: [linear, lenet5]"
 def _folder() -> "tempfile.TemporaryDirectory[str]":
     """A repository of its own, not yet run; removed when this process ends."""
     made = tempfile.TemporaryDirectory(prefix="convline-")
+    copy_tree(Path(made.name))
+    settings = Path(made.name) / "params.yaml"
+    settings.write_text(settings.read_text().replace("roster: core", ROSTER, 1))
+    shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm clone", made.name)
+    return made
+
+
+def copy_tree(folder: Path) -> None:
+    """This tree's files as they are now, without a record of earlier runs; tests take it too."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file() and name != "dvc.lock":
-            target = Path(made.name) / name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-    settings = Path(made.name) / "params.yaml"
-    settings.write_text(settings.read_text().replace("roster: core", ROSTER, 1))
-    shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm clone", made.name)
-    return made
 
 
 def shell(command: str, folder: str | None = None) -> None:

@@ -18,7 +18,7 @@ from convline import _surroundings
 from convline._findings import Finding, Found
 from convline._services import check_prefect, check_services
 from flows._commands import QUIET
-from pipeline import addresses, database, disk, params, store, tracking
+from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
 from pipeline.terminal import tell
@@ -26,7 +26,7 @@ from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
 SHOWN = 5
-LOCK, RWLOCK, REGISTERED = "requirements.lock", ".dvc/tmp/rwlock", "reports/registered.json"
+LOCK, RWLOCK = "requirements.lock", ".dvc/tmp/rwlock"
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -156,7 +156,7 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
 
 def check_mlflow(root: Path) -> Found:
     """Runs and champions in MLflow against ledgers, models/ and registered.json."""
-    if not (root / tracking.FOLDER / "mlflow.db").exists():
+    if not (root / database.FILE).exists():
         yield "no database yet"
         return
     damaged = [Finding(what, remedy) for what, remedy in database.faults(root)]
@@ -183,9 +183,7 @@ def check_mlflow(root: Path) -> Found:
             )
         elif state == "failed" and status != "FAILED":
             yield Finding(f"run {name}: its ledger says failed, but MLflow says {status}", "make repro")
-    remembered = {
-        model: entry["champion"]["fingerprint"] for model, entry in store.read_json(root / REGISTERED, {}).items()
-    }
+    remembered = {model: entry["champion"]["fingerprint"] for model, entry in registered.entries(root).items()}
     champions = versions.champions(client)
     unsigned = set(trust.unsigned(root, champions))
     for model in sorted(unsigned):
@@ -195,7 +193,7 @@ def check_mlflow(root: Path) -> Found:
     for model, mark in remembered.items():
         there = champions[model].tags.get(tracking.FINGERPRINT, "") if model in champions else "none"
         if there != mark and model not in unsigned:
-            what = f"champion of {model}: {REGISTERED} has {mark[:12]}, MLflow has {there[:12]}"
+            what = f"champion of {model}: {registered.FILE} has {mark[:12]}, MLflow has {there[:12]}"
             yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
 
 

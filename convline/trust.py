@@ -7,7 +7,7 @@ another project or key is not run until a person who knows where it is from says
 import argparse
 from pathlib import Path
 
-from pipeline import tracking
+from pipeline import database, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust
 from pipeline.terminal import tell
@@ -15,7 +15,7 @@ from pipeline.terminal import tell
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Sign the version as it is now."""
-    if not (root / tracking.FOLDER / "mlflow.db").exists():
+    if not (root / database.FILE).exists():
         raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. `make repro` makes it.")
     trust.trust(tracking.client(root), root, arguments.model, arguments.version)
     tell(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")

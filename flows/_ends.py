@@ -41,7 +41,7 @@ class Above:
 
     def live(self) -> bool:
         """Whether all of them still run."""
-        return all(process is not None and _runs(process) for process in self.processes)
+        return all(process is not None and _processes.runs(process) for process in self.processes)
 
     def environment(self) -> dict[str, str]:
         """What tells those below of them, and of this process."""
@@ -154,9 +154,3 @@ def _living(mark: str) -> psutil.Process | None:
         if abs(process.create_time() - float(started)) < 1.0:
             return process
     return None
-
-
-def _runs(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False

@@ -50,6 +50,13 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
         process.wait()
 
 
+def runs(process: psutil.Process) -> bool:
+    """Whether a process is still there, and no zombie."""
+    with contextlib.suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def end(mark: str) -> int:
     """End the processes of a run politely, then by force; returns how many there were."""
     return len(_signal(mark, "terminate", TERMINATE_S) | kill(mark))

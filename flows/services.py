@@ -22,6 +22,7 @@ import psutil
 
 from flows import _secrets
 from flows._commands import QUIET
+from flows._processes import runs
 from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
 from pipeline import addresses, command, database, store, surroundings, tracking
 from pipeline.errors import UserError
@@ -231,7 +232,7 @@ def _stop(services: Entries) -> dict[str, int]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 getattr(process, act)()
         deadline = time.monotonic() + STOP_S
-        while any(map(_runs, targets)) and time.monotonic() < deadline:
+        while any(map(runs, targets)) and time.monotonic() < deadline:
             time.sleep(POLL_S)
     for entry in services.values():
         if "folder" in entry:
@@ -249,14 +250,7 @@ def _family(pid: int, started: float) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             if os.getsid(process.pid) == pid and process.create_time() > started - 1:
                 members |= {process, *process.children(recursive=True)}
-    return [process for process in members if _runs(process)]
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    return [process for process in members if runs(process)]
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ import pytest
 
 from convline import _findings, _services, doctor
 from flows import services
-from pipeline import store, tracking
+from pipeline import registered, store, tracking
 from tests import support
 
 #: a process that is surely gone: its number was another's at that time
@@ -287,12 +287,12 @@ def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> Non
 def test_a_champion_that_mlflow_does_not_have(tracked: tuple[Path, Any]) -> None:
     root, client = tracked
     entry = {"champion": {"job": "linear", "fingerprint": "a" * 64}}
-    store.write_json(root / doctor.REGISTERED, {"digits-classification": entry})
+    store.write_json(root / registered.FILE, {"digits-classification": entry})
 
     def told() -> list[str]:
         return [finding.what for finding in found(doctor.check_mlflow, root) if finding.what.startswith("champion")]
 
-    assert told() == [f"champion of digits-classification: {doctor.REGISTERED} has {'a' * 12}, MLflow has none"]
+    assert told() == [f"champion of digits-classification: {registered.FILE} has {'a' * 12}, MLflow has none"]
     client.create_registered_model("digits-classification")
     for number, mark in enumerate(("b" * 64, "a" * 64), start=1):
         tags = {tracking.FINGERPRINT: mark}

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks import _clone
 from flows import _secrets, services
 from pipeline import store
 
@@ -116,11 +116,7 @@ def strays(processes: Iterable[psutil.Process]) -> list[str]:
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Copy the tree, with the short roster and few epochs, and start its services."""
-    command = ["git", "ls-files", "-co", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
-    for name in (name for name in listed if (REPO / name).is_file()):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPO / name, folder / name)
+    _clone.copy_tree(folder)
     text = (folder / "params.yaml").read_text()
     for old, new in (("roster: core", "roster: [linear, lenet5]"), ("epochs: 20", "epochs: 2")):
         assert old in text

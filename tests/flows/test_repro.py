@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import _clone
 from pipeline import store
 
 #: asks the champion as a program elsewhere would: by its name alone
@@ -45,13 +46,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This tree's files in a repository of their own, with few epochs, run once."""
     folder = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPO, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split():
-        if (REPO / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPO / name, folder / name)
+    _clone.copy_tree(folder)
     edit(folder / "params.yaml", "roster: core", "roster: [linear, lenet5]")
     edit(folder / "params.yaml", "epochs: 20", "epochs: 2")
     edit(folder / "params.yaml", "epochs: 24", "epochs: 2")

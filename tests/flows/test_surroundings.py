@@ -1,11 +1,12 @@
 """A whole run in bad surroundings: one sentence where it can't work, a way around where there is one, nothing left."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from benchmarks import _clone
 
 REPO = Path(__file__).parents[2]
 BIN = REPO / ".venv/bin"
@@ -19,13 +20,7 @@ pytestmark = [
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This tree's files in a repository of their own, of one small job."""
     folder = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPO, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split():
-        if (REPO / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPO / name, folder / name)
+    _clone.copy_tree(folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(
         text.replace("roster: core", "roster: [linear]").replace("epochs: 20", "epochs: 2")
