@@ -29,6 +29,8 @@ HERE = ("local", "127.0.0.1", "localhost")
 def tell() -> None:
     """Prepare this process for its Ray: its own or one on this machine stays on the loopback."""
     os.environ.update(ENVIRONMENT)
+    # a driver's C++ has no log file and writes to the terminal; its errors reach Python as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in HERE:
         os.environ.update(LOOPBACK)
 
