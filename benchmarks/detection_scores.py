@@ -78,7 +78,7 @@ def _records(samples: tuple[Sample, ...], found: tuple[Detections, ...]) -> tupl
             thing = {"id": place, "image_id": number, "category_id": label, "iscrowd": 0}
             truth["annotations"].append({**thing, "bbox": box, "area": box[2] * box[3]})
         for (left, top, right, bottom), label, score in zip(
-            one.pixels(SIDE, SIDE), one.labels, one.scores, strict=True
+            one.boxes_in_pixels(SIDE, SIDE), one.labels, one.scores, strict=True
         ):
             guess = {"image_id": number, "category_id": int(label), "score": float(score)}
             guesses.append({**guess, "bbox": [left, top, right - left, bottom - top]})

@@ -31,7 +31,7 @@ def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
         whole = [_whole(item, fields) for item in stored]
         scaled = [sample.resized(item, settings.size, settings.size) for item in whole]
         batch, known = module.collate(scaled, settings)
-        predictions: Sequence[Any] = learner.ask(batch.to(device), known)
+        predictions: Sequence[Any] = learner.predict_batch(batch.to(device), known)
         return predictions
 
     return predict

@@ -49,7 +49,7 @@ def by_the_development_kit(samples: list[Sample], predictions: list[Detections])
                 )
                 if own == label
             ]
-            boxes = np.rint(seen.pixels(*SIZE)).astype(int).tolist()
+            boxes = np.rint(seen.boxes_in_pixels(*SIZE)).astype(int).tolist()
             answers += [
                 (-score, image, box)
                 for box, own, score in zip(boxes, seen.labels, seen.scores, strict=True)
@@ -129,12 +129,12 @@ def test_three_of_ten_are_three_tenths() -> None:
 
 def verdict(true: list[dict[str, Any]], boxes: list[list[int]]) -> list[int]:
     row = detection.rows(sample(true), found([{"box": box, "score": 0.5} for box in boxes]))
-    return list(row["voc_verdicts"])
+    return list(row["voc_matches"])
 
 
 def test_a_detection_belongs_to_what_it_overlaps_most() -> None:
     """Where COCO gives a second one to a free neighbour."""
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
+    wrong, right, neither = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
     near = [10, 10, 50, 45]
     assert verdict([{"box": BOX}, {"box": near}], [BOX, BOX]) == [right, wrong]
     assert verdict([{"box": BOX}, {"box": near}], [BOX, near]) == [right, right]
@@ -144,7 +144,7 @@ def test_a_detection_belongs_to_what_it_overlaps_most() -> None:
 
 
 def test_what_lies_in_a_crowd_alone_is_neither() -> None:
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
+    wrong, right, neither = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
     crowd = {"box": [0, 0, 100, 100], "crowd": True}
     assert verdict([crowd, {"box": BOX}], [BOX, BOX, [60, 60, 80, 80]]) == [right, wrong, neither]
 

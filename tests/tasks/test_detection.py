@@ -132,7 +132,7 @@ def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> 
     finally:
         tracemalloc.stop()
     assert len(table["scores"][0]) == 1000
-    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.KEPT
+    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.STORED_LIMIT
 
 
 def case(seed: int, number: int) -> tuple[list[Sample], list[Detections]]:
@@ -169,7 +169,7 @@ def by_brute_force(samples: list[Sample], predictions: list[Detections]) -> floa
                 truth, mine = GroundTruth.of(item), np.flatnonzero(seen.labels == label)
                 there = np.flatnonzero(truth.labels == label)
                 total += int((~truth.crowd[there]).sum())
-                overlap = geometry.iou(seen.pixels(*SIZE), truth.boxes, truth.crowd)
+                overlap = geometry.iou(seen.boxes_in_pixels(*SIZE), truth.boxes, truth.crowd)
                 free = {place for place in there if not truth.crowd[place]}
                 for place in sorted(mine, key=lambda place: -seen.scores[place]):
                     best = max(free, key=lambda other: overlap[place, other], default=None)
@@ -221,11 +221,11 @@ def test_a_worked_example() -> None:
 def verdict(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: Any) -> list[int]:
     """What each of equally sure detections is, at half overlap and any size."""
     row = detection.rows(sample(true, **fields), found([{"box": box, "score": 0.5} for box in boxes]))
-    return np.frombuffer(row["verdicts"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
+    return np.frombuffer(row["matches"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
 
 
 def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
+    wrong, right, neither = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
     assert verdict([{"box": BOX}], [BOX, BOX]) == [right, wrong]
     assert verdict([{"box": BOX, "difficult": True}], [BOX, BOX]) == [neither, wrong]
     assert verdict([{"box": BOX, "crowd": True}], [BOX, BOX, [0, 0, 10, 10]]) == [neither, neither, wrong]
@@ -237,7 +237,7 @@ def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
 def test_what_counts_is_preferred_to_what_does_not() -> None:
     """Although it overlaps less; and what is left then goes to the difficult one."""
     true: list[dict[str, Any]] = [{"box": BOX, "difficult": True}, {"box": [10, 10, 50, 45]}]
-    assert verdict(true, [BOX, BOX]) == [coco_ap.RIGHT, coco_ap.NEITHER]
+    assert verdict(true, [BOX, BOX]) == [coco_ap.TRUE_POSITIVE, coco_ap.IGNORED]
 
 
 @pytest.mark.parametrize(("size", "counted"), [(None, [1, 0, 1, 0]), ((300, 300), [1, 0, 0, 1])])
@@ -286,7 +286,7 @@ def test_the_learner_hands_on_images_and_targets_and_answers_in_fractions() -> N
     assert {name: float(value) for name, value in losses.items()} == {"loss_mean": 2, "loss_boxes": 2}
     first, _ = learner(images)
     assert first.boxes.tolist() == [[0.25, 0, 0.5, 1]]
-    assert first.pixels(10, 100).tolist() == [[25, 0, 50, 10]]
+    assert first.boxes_in_pixels(10, 100).tolist() == [[25, 0, 50, 10]]
     assert (first.labels.tolist(), first.scores.tolist(), first.masks) == ([1], [0.75], None)
 
 

@@ -24,7 +24,7 @@ from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.learners.adversarial import Adversarial, Generated
 from pipeline.learners.base import Learner, Settings
-from pipeline.learners.feature_extractor import seen
+from pipeline.learners.feature_extractor import extract
 from pipeline.metrics import fid
 from pipeline.models import dcgan
 from pipeline.models.parts.feature_maps import features as stage_maps
@@ -189,14 +189,14 @@ def test_collapse_is_remarked() -> None:
     assert str(generation.remark({"diversity": 0.1})).startswith("diversity 0.10: ")
 
 
-def test_sure_samples_and_their_classes_by_hand() -> None:
+def test_confident_samples_and_their_classes_by_hand() -> None:
     rows = table(*sets(5, 4)).drop_columns(["guess", "confidence"])
     rows = rows.append_column("guess", pa.array([0, 0, 1, 2, 3]))
     rows = rows.append_column("confidence", pa.array([0.95, 0.9, 0.99, 0.89, 0.5]))
     score = generation.scorer(rows, settings())
-    assert (score(ones(5))["sure[lenet5]"], score(ones(5))["classes[lenet5]"]) == (0.6, 2)
+    assert (score(ones(5))["confident_fraction[lenet5]"], score(ones(5))["classes_found[lenet5]"]) == (0.6, 2)
     drawn = score(np.array([2, 0, 0, 1, 2]))
-    assert (drawn["sure[lenet5]"], drawn["classes[lenet5]"]) == (0.4, 1)
+    assert (drawn["confident_fraction[lenet5]"], drawn["classes_found[lenet5]"]) == (0.4, 1)
 
 
 def test_one_image_has_no_distance() -> None:
@@ -298,7 +298,7 @@ def test_samples_are_colours_where_the_images_are() -> None:
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
     before = stage_maps(classifier.network, classifier.normalize(asked), ("f6",))["f6"]
-    found, shares = seen(classifier, asked)
+    found, shares = extract(classifier, asked)
     np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
     np.testing.assert_allclose(found, before, rtol=1e-6)
     assert found.shape == (4, 84)
@@ -308,22 +308,22 @@ def test_features_are_what_the_head_reads() -> None:
 @torch.inference_mode()
 def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
-    expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
-    np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
+    expected = extract(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
+    np.testing.assert_allclose(extract(extractor(), flat)[0], expected, rtol=1e-5)
     colors = extractor(channels=3)
-    of_grey = seen(colors, given(2))[0]
-    np.testing.assert_allclose(of_grey, seen(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
+    of_grey = extract(colors, given(2))[0]
+    np.testing.assert_allclose(of_grey, extract(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
-    ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
-    np.testing.assert_allclose(ours, seen(extractor(), by_pillow)[0], atol=0.05)
+    ours = extract(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(ours, extract(extractor(), by_pillow)[0], atol=0.05)
 
 
 def test_only_a_classifier_can_be_the_extractor() -> None:
     other = sampler()
     other.name = "dcgan@0a"
-    with pytest.raises(UserError, match="extractor: dcgan@0a is no classifier"):
-        sampler().use(other)
+    with pytest.raises(UserError, match="extractor: dcgan@0a is not a classifier"):
+        sampler().use_extractor(other)
 
 
 @torch.inference_mode()
@@ -335,16 +335,16 @@ def test_a_row_with_and_without_an_extractor() -> None:
     assert len(plain["real"]) == len(plain["fake"]) == 64
     mean = asked.float().mean() / 255
     assert np.mean(plain["real"]) == pytest.approx(float(mean), abs=0.01)
-    learner.use(extractor())
+    learner.use_extractor(extractor())
     row = generation.rows(sample, learner(asked)[0])
     assert row.keys() == plain.keys()
     assert (plain["guess"], plain["confidence"]) == (None, None)
     picture = images.decode_stored(row["image"])[..., 0].copy()
-    _, (shares,) = seen(extractor(), torch.from_numpy(picture)[None, None])
+    _, (shares,) = extract(extractor(), torch.from_numpy(picture)[None, None])
     assert (row["guess"], row["confidence"]) == (shares.argmax(), pytest.approx(shares.max()))
     assert row["extractor"] == "lenet5@0a"
     assert row["image"] == plain["image"]
-    np.testing.assert_allclose(row["real"], seen(extractor(), asked)[0][0], rtol=1e-6)
+    np.testing.assert_allclose(row["real"], extract(extractor(), asked)[0][0], rtol=1e-6)
     assert not any(name.startswith("extractor") for name in learner.state_dict())
 
 
@@ -369,11 +369,11 @@ def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
     known = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
     network = build_network("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
     learner, asked = dcgan.learner(network, known).eval(), given(200)
-    chosen = torch.cat([learner._chosen(image)[1] for image in asked])
+    chosen = torch.cat([learner.noise_and_label(image)[1] for image in asked])
     assert chosen.sum(dim=1).eq(1).all()
     assert chosen.mean(dim=0).tolist() == pytest.approx([0.75, 0, 0.25], abs=0.1)
     assert len(learner(asked[:3])) == 3
-    again = [learner._chosen(image)[1] for image in asked.flip(0)]
+    again = [learner.noise_and_label(image)[1] for image in asked.flip(0)]
     assert torch.equal(torch.cat(again).flip(0), chosen)
 
 
@@ -394,7 +394,7 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
     learner, pixels = sampler(), np.random.default_rng(0).integers(0, 256, (70, 9, 9, 3), dtype=np.uint8)
     samples = [Sample(f"{number}", picture) for number, picture in enumerate(pixels)]
     plain = predict.predictor(learner, "generation")(samples)
-    learner.use(extractor())
+    learner.use_extractor(extractor())
     expected = predict.predictor(learner, "generation")(samples)
     found = generation.measured(plain, samples, extractor(), settings())
     for sample, one, other in zip(samples, expected, found, strict=True):
@@ -436,16 +436,22 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
     assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
     assert metrics["val_FID[lenet5]"] > 0
-    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity", "sure[lenet5]", "classes[lenet5]"} <= metrics.keys()
+    assert {
+        "KID[lenet5]",
+        "KID[lenet5]_low",
+        "diversity",
+        "confident_fraction[lenet5]",
+        "classes_found[lenet5]",
+    } <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
     figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "changes", "anchors", "epochs")}
     assert pictures == {"examples.png", "failures.png", *figures}
-    kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/features.npz")}
     assert kept
     shutil.rmtree(root / "evaluations/gan")
     shutil.rmtree(root / ".work/evaluations")
     evaluate_stage.run(params, root)  # another asks nothing anew of what it has seen
-    assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")} == kept
+    assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/features.npz")} == kept
     learner, _ = checkpoint.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
     served, _ = checkpoint.load(root / "models/gan")

@@ -29,7 +29,7 @@ def test_scores_are_those_of_pycocotools() -> None:
 
 
 def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
-    encoded = detector.pasted(np.array(values, np.float16), np.array(box), height, width)
+    encoded = detector.paste_mask(np.array(values, np.float16), np.array(box), height, width)
     return rle.decode(encoded, height, width).astype(int).tolist()
 
 
@@ -47,7 +47,7 @@ def test_a_fine_mask_comes_back_at_any_size() -> None:
     given = Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
     for height, width in ((100, 100), (50, 200)):
         box = [int(0.1 * width), int(0.1 * height), int(0.5 * width), int(0.5 * height)]
-        overlap = rle.iou(given.outlines(height, width), [ellipse((height, width), box)])
+        overlap = rle.iou(given.masks_in_pixels(height, width), [ellipse((height, width), box)])
         assert overlap[0, 0] > 0.93
 
 
@@ -58,7 +58,7 @@ def test_boxes_and_outlines_are_judged_apart() -> None:
     row = instance_segmentation.rows(
         sample([{"box": BOX}], masks=[ROUND]), found([{"box": BOX, "score": 1}], masks=half)
     )
-    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("verdicts", "mask_verdicts"))
+    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("matches", "mask_matches"))
     assert by_box.tolist() == [1] * 10
     assert by_mask.tolist() == [0] * 10
     assert row["severity"] == 2  # what counts is the outline
@@ -81,8 +81,8 @@ def test_answer_and_back() -> None:
     (shape,) = answered["masks"]
     assert rle.area(shape.encode("ascii")) == 12 * 28
     back = instance_segmentation.prediction(asked, answered, SETTINGS)
-    assert back.outlines(30, 70) == given.outlines(30, 70)
-    assert back.take(np.array([0])).outlines(30, 70) == given.outlines(30, 70)
+    assert back.masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
+    assert back.take(np.array([0])).masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
     nothing = found([], masks=np.zeros((0, 28, 28), np.float16))
     assert instance_segmentation.answer(asked, nothing, SETTINGS)["masks"] == []
 

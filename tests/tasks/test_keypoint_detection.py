@@ -47,7 +47,7 @@ def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
 
 def verdicts(given: Sample, prediction: Detections) -> tuple[list[int], float]:
     row = keypoint_detection.rows(given, prediction)
-    return np.frombuffer(row["keypoint_verdicts"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
+    return np.frombuffer(row["keypoint_matches"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
 
 
 def test_scores_are_those_of_pycocotools() -> None:
@@ -133,8 +133,8 @@ def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
             return [box | {"keypoints": points, "keypoints_scores": torch.tensor([[3.0, -1, 2]])}]
 
     (seen,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    np.testing.assert_array_equal(seen.places(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]])
-    assert seen.take(np.array([0, 0])).places(1, 1).shape == (2, 3, 3)
+    np.testing.assert_array_equal(seen.keypoints_in_pixels(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]])
+    assert seen.take(np.array([0, 0])).keypoints_in_pixels(1, 1).shape == (2, 3, 3)
 
 
 def test_answer_and_back() -> None:
@@ -144,11 +144,11 @@ def test_answer_and_back() -> None:
     assert list(said) == list(keypoint_detection.OUTPUT)
     assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
     back = keypoint_detection.prediction(asked, said, SETTINGS)
-    np.testing.assert_allclose(back.places(1, 1), given.places(1, 1))
+    np.testing.assert_allclose(back.keypoints_in_pixels(1, 1), given.keypoints_in_pixels(1, 1))
     none = found([], points=np.zeros((0, 3, 3)))
     empty = keypoint_detection.answer(asked, none, SETTINGS)
     assert empty["points"] == []
-    assert keypoint_detection.prediction(asked, empty, SETTINGS).places(1, 1).shape == (0, 3, 3)
+    assert keypoint_detection.prediction(asked, empty, SETTINGS).keypoints_in_pixels(1, 1).shape == (0, 3, 3)
 
 
 def test_pictures_and_figures() -> None:

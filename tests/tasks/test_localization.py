@@ -95,13 +95,13 @@ def test_scores_by_hand() -> None:
         (sample(0), looked(1, LEFT, RIGHT, RIGHT)),
     )
     found = localization.scorer(table(*pairs), SETTINGS)(ones(4))
-    assert found == {"loc_acc": 0.25, "gt_known_loc": 0.75, "top1": 0.5, "mean_iou": 0.5}
+    assert found == {"localization_accuracy": 0.25, "gt_known_loc": 0.75, "top1": 0.5, "mean_iou": 0.5}
 
 
 def test_an_overlap_of_exactly_a_half_is_a_hit() -> None:
     for box, hit in (((0, 0, 16, 16), 1), ((0, 0, 16, 16.5), 0)):
         row = table((sample(0, box), looked(0, LEFT, LEFT, LEFT)))
-        assert localization.scorer(row, SETTINGS)(ones(1))["loc_acc"] == hit
+        assert localization.scorer(row, SETTINGS)(ones(1))["localization_accuracy"] == hit
 
 
 def test_the_best_of_several_true_boxes_counts() -> None:
@@ -134,8 +134,8 @@ def test_scores_are_those_of_torchvision_and_scikit_learn() -> None:
     assert found["top1"] == pytest.approx(accuracy_score(labels, guesses))
     assert found["mean_iou"] == pytest.approx(np.mean(overlaps), rel=1e-5)
     right = np.array(labels) == np.array(guesses)
-    assert found["loc_acc"] == pytest.approx((right & (np.array(overlaps) >= 0.5)).mean())
-    assert found["loc_acc"] <= found["top1"]
+    assert found["localization_accuracy"] == pytest.approx((right & (np.array(overlaps) >= 0.5)).mean())
+    assert found["localization_accuracy"] <= found["top1"]
 
 
 def test_counts_are_repeated_rows() -> None:
