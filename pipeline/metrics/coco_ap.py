@@ -135,10 +135,10 @@ class ClassMatches:
             needed = np.searchsorted(np.arange(total + 1) / total, RECALLS)
             for level, indices in enumerate(self.true_positives[area]):
                 # precision has its maxima at true positives: false positives between two of them only lower it
-                hits = np.cumsum(weights[indices])
-                precision = hits / (scored[inverse[level], indices] + np.spacing(1))
+                true_positives = np.cumsum(weights[indices])
+                precision = true_positives / (scored[inverse[level], indices] + np.spacing(1))
                 highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
-                precisions[area, level] = highest[np.searchsorted(hits, needed)]
+                precisions[area, level] = highest[np.searchsorted(true_positives, needed)]
         return precisions
 
     def recalls(self, counts: Counts, limit: int, area: int = 0) -> Floats:

@@ -66,7 +66,7 @@ def render_detections(
             _caption(canvas, box, f"{settings.classes[label]} {score:.2f}", color)
     if keypoints:
         _dots(canvas, detections.keypoints_in_pixels(height, width), scale, colors, 2 * line)
-        labelled = [] if truth.keypoints is None else [points[points[:, 2] > 0] for points in truth.keypoints]
+        labelled = [] if truth.keypoints is None else [item[item[:, 2] > 0] for item in truth.keypoints]
         _dots(canvas, labelled, scale, [YELLOW] * len(labelled), line)
     return np.asarray(picture)
 
@@ -90,8 +90,8 @@ def _dots(
     radius: int,
 ) -> None:
     """Dots at each object's keypoints, in the object's color."""
-    for points, color in zip(keypoints, colors, strict=True):
-        for x, y in points[:, :2] * scale:
+    for item, color in zip(keypoints, colors, strict=True):
+        for x, y in item[:, :2] * scale:
             canvas.circle((x, y), radius, fill=color, outline="black" if radius > 1 else None)
 
 
