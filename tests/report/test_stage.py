@@ -1,5 +1,7 @@
 """The report is one safe, self-contained, repeatable page, whatever is missing; each section keeps its contract."""
 
+import base64
+import hashlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -105,6 +107,16 @@ def test_nothing_comes_from_elsewhere(root: Path, params: Params) -> None:
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
     targets = {address[1:] for address in page.addresses if address.startswith("#")}
     assert all(f'id="{target}"' in source for target in targets)
+
+
+def test_the_page_holds_its_style_and_allows_its_script_by_digest(root: Path, params: Params) -> None:
+    source = _page(root, params)
+    folder = Path(stage.__file__).parent
+    assert folder.joinpath("style.css").read_text(encoding="utf-8") in source
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    assert folder.joinpath("report.js").read_text(encoding="utf-8") == script.lstrip("\n")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source
 
 
 def test_data_is_escaped(root: Path, params: Params) -> None:
