@@ -1,6 +1,6 @@
-"""The page around the sections: one file that needs no other, in light and dark, on laptop and phone.
+"""The page around the sections: one self-contained HTML file for light and dark mode, laptop and phone.
 
-The content security policy in its head lets it load nothing and run no script but its own.
+Its content security policy blocks all loading and every script but its own.
 """
 
 import base64
@@ -20,8 +20,8 @@ class Section:
 
 
 def page(lead: str, sections: list[Section]) -> str:
-    """The whole HTML page; `lead` is the HTML of its opening sentence."""
-    style, script = (f"\n{_text(name)}" for name in ("style.css", "report.js"))
+    """The whole HTML page; `lead` is the HTML of its first paragraph."""
+    style, script = (f"\n{_read_text(name)}" for name in ("style.css", "report.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     links = "".join(f'<li><a href="#{item.name}">{escape(item.title)}</a></li>' for item in sections)
@@ -43,13 +43,13 @@ def page(lead: str, sections: list[Section]) -> str:
 <main>
 {body}
 </main>
-<footer>Made by convline’s report stage. The page stands alone: it loads nothing from elsewhere.</footer>
+<footer>Made by convline’s report stage. This page is self-contained: it loads nothing.</footer>
 <script>{script}</script>
 </body>
 </html>
 """
 
 
-def _text(name: str) -> str:
-    """A file beside this one."""
+def _read_text(name: str) -> str:
+    """The content of a file beside this module."""
     return resources.files("pipeline.report").joinpath(name).read_text(encoding="utf-8")

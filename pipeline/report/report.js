@@ -1,20 +1,23 @@
+// A click on a column's header sorts the table by it, a second click in descending order; missing values stay last.
 for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => {
+  const headers = [...table.tHead.rows[0].cells];
+  const body = table.tBodies[0];
+  headers.forEach((header, column) => {
     const button = document.createElement("button");
-    button.append(...head.childNodes);
-    head.append(button);
+    button.append(...header.childNodes);
+    header.append(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending", sign = down ? -1 : 1;
-      heads.forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const missing = row => row.cells[column].querySelector(".absent") !== null;
-      const order = (a, b) => {
+      const descending = header.getAttribute("aria-sort") === "ascending";
+      headers.forEach(other => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const isMissing = row => row.cells[column].querySelector(".absent") !== null;
+      const compare = (a, b) => {
+        if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b);
         const [x, y] = [a, b].map(row => row.cells[column]);
-        if (missing(a) || missing(b)) return missing(a) - missing(b);
-        return sign * (x.dataset.sort ? x.dataset.sort - y.dataset.sort : x.innerText.localeCompare(y.innerText));
+        const order = x.dataset.sort ? x.dataset.sort - y.dataset.sort : x.innerText.localeCompare(y.innerText);
+        return descending ? -order : order;
       };
-      body.append(...[...body.rows].sort(order));
+      body.append(...[...body.rows].sort(compare));
     });
   });
 }
