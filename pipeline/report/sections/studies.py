@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from pipeline.bootstrap import Estimate
 from pipeline.report._charts import Axis, Series, fit_axis, frame, interval_bar, label_points, path, svg
 from pipeline.report._html import (
     ABSENT,
@@ -20,7 +21,6 @@ from pipeline.report._html import (
 )
 from pipeline.report._studies import COUNTED, HELD, JudgedClaim, StudyResults
 from pipeline.report.results import Results
-from pipeline.statistics import Estimate
 
 TITLE = "Studies"
 ORDER = 25
