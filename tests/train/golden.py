@@ -35,7 +35,7 @@ DATASETS = {
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "lr": 0.001, "epochs": 2}
 #: by SGD, as AdamW's first steps go as far where a gradient is nothing but rounding
 REGIONS: dict[str, Any] = {
-    "lr": 0.004,
+    "lr": 0.002,
     "epochs": 2,
     "dataset": "scenes",
     "channels": 3,
@@ -131,8 +131,8 @@ def measure(order: Order, work: Path, **changes: Any) -> list[float]:
     trainer = loop.Trainer(replace(order, work=work, job=order.job.model_copy(update=changes)), Ranks())
     losses, take_step = [], trainer._step
 
-    def record_step(*batch: Any) -> dict[str, torch.Tensor]:
-        step_losses = take_step(*batch)
+    def record_step(batch: tuple[torch.Tensor, Any], weight: float) -> dict[str, torch.Tensor]:
+        step_losses = take_step(batch, weight)
         losses.append(float(f"{step_losses['loss'].item():.7g}"))
         return step_losses
 
