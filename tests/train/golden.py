@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from pipeline.train import loop
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
 from tests import support
 
@@ -118,17 +118,17 @@ def recorded() -> dict[str, list[float]]:
     return dict(json.loads(FILE.read_text(encoding="utf-8")))
 
 
-def prepare(root: Path) -> dict[str, Order]:
+def prepare(root: Path) -> dict[str, JobSpec]:
     """Make the data of all jobs in an empty folder; returns the jobs, resolved, by task."""
     params = support.write_params(root, {task: {"task": task, **job} for task, job in JOBS.items()}, datasets=DATASETS)
     support.prepared(root, params)
-    return support.orders(root, params)
+    return support.job_specs(root, params)
 
 
-def measure(order: Order, work: Path, **changes: Any) -> list[float]:
+def measure(job_spec: JobSpec, work: Path, **changes: Any) -> list[float]:
     """Train a job, with some settings changed, in an empty folder; returns the loss of each step."""
     torch.set_num_threads(1)
-    trainer = loop.Trainer(replace(order, work=work, job=order.job.model_copy(update=changes)), Ranks())
+    trainer = loop.Trainer(replace(job_spec, work=work, job=job_spec.job.model_copy(update=changes)), Ranks())
     losses, take_step = [], trainer._step
 
     def record_step(batch: tuple[torch.Tensor, Any], weight: float) -> dict[str, torch.Tensor]:
@@ -148,9 +148,9 @@ def main() -> int:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to record; all if none is named")
     golden = recorded() if FILE.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        orders = prepare(Path(folder))
-        for task in parser.parse_args().tasks or orders:
-            golden[task] = measure(orders[task], Path(folder) / task)
+        job_specs = prepare(Path(folder))
+        for task in parser.parse_args().tasks or job_specs:
+            golden[task] = measure(job_specs[task], Path(folder) / task)
     lines = [f"  {json.dumps(task)}: {json.dumps(golden[task])}" for task in sorted(golden)]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     return 0
