@@ -34,7 +34,7 @@ class Counted:
         return images.flatten(1).float().numpy(), np.full((len(images), 2), self.batches, np.float32)
 
 
-@pytest.digest.parametrize("stored", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
 def test_a_batch_is_extracted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stored: bool) -> None:
     extractor: Any = Counted(monkeypatch)
     cache = feature_extractor.FeatureCache(extractor, tmp_path / "f" if stored else None)
