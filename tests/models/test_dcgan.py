@@ -251,9 +251,9 @@ def test_wrong_settings_name_the_remedy() -> None:
         build(variant="papr")
     with pytest.raises(UserError, match=r"loss\.objective: no objective is named 'hing'; did you mean 'hinge'"):
         learner(objective="hing")
-    with pytest.raises(UserError, match=r"batch normalisation mixes images\. Set options\.norm: layer"):
+    with pytest.raises(UserError, match=r"batch normalization mixes images\. Set options\.norm: layer"):
         learner(objective="wgan_gp")
-    with pytest.raises(UserError, match=r"loss\.every: 0 batches are none"):
+    with pytest.raises(UserError, match=r"loss\.every: 0; it must be at least 1"):
         learner(every=0)
 
 
