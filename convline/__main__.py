@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline import command
+from pipeline import command, logs
 from pipeline.errors import UserError
 
 
@@ -17,6 +17,8 @@ def main() -> int:
     """Run a command from the project's root; the exit code is 2 on a user's error."""
     command.settle()
     arguments = _parser().parse_args()
+    if arguments.quiet:
+        os.environ[logs.QUIET] = "1"
 
     def act() -> int:
         arguments.paths = [Path(path).absolute() for path in arguments.paths]
@@ -24,6 +26,7 @@ def main() -> int:
             arguments.out = Path(arguments.out).absolute()
         root = project(Path.cwd())
         os.chdir(root)
+        logs.configure(arguments.command, root)
         code: int = importlib.import_module(f"convline.{arguments.command}").run(arguments, root)
         return code
 
@@ -41,10 +44,10 @@ def project(start: Path) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="convline", description="Add images, ask models, find what is wrong.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="add | predict | doctor | trust")
-    _add(commands.add_parser("add", help="recognise a folder of images, and put it and first jobs into params.yaml"))
-    _predict(commands.add_parser("predict", help="ask a trained model about images"))
-    _doctor(commands.add_parser("doctor", help="say what is wrong with the project, and what to do about it"))
-    _trust(commands.add_parser("trust", help="sign a registered model of others, so that its code may run here"))
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--quiet", action="store_true", help="show results, warnings and errors only")
+    for name, (describe, summary) in COMMANDS.items():
+        describe(commands.add_parser(name, help=summary, parents=[every]))
     return parser
 
 
@@ -87,6 +90,15 @@ def _trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the registered model: digits-classification, …")
     parser.add_argument("version", help="the number of its version")
     parser.set_defaults(paths=[])
+
+
+#: by command what adds its arguments, and its summary
+COMMANDS = {
+    "add": (_add, "recognise a folder of images, and put it and first jobs into params.yaml"),
+    "predict": (_predict, "ask a trained model about images"),
+    "doctor": (_doctor, "say what is wrong with the project, and what to do about it"),
+    "trust": (_trust, "sign a registered model of others, so that its code may run here"),
+}
 
 
 if __name__ == "__main__":

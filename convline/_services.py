@@ -11,6 +11,7 @@ from convline._findings import Finding, Found
 from flows import services
 from flows._run import alive, entries, live_services
 from flows._unattended import idle_schedules, unattended
+from pipeline import logs
 from pipeline.terminal import shown
 
 ERROR, LINE = re.compile(r"\bERROR\b"), 300
@@ -42,7 +43,7 @@ def check_services(root: Path) -> Found:
 
 def _errors(root: Path) -> Found:
     """Lines of the services' logs that say ERROR; each start of a service begins its log anew."""
-    for path in sorted((root / ".work/logs").glob("*.log")):
+    for path in sorted(path for name in services.NAMES for path in (root / logs.FOLDER).glob(f"{name}.*")):
         with path.open(encoding="utf-8", errors="replace") as lines:
             told = [line for line in lines if ERROR.search(line)]
         if told:

@@ -7,6 +7,7 @@ as it was. What was read is kept for `prepare`, so that the first `make repro` d
 import argparse
 import contextlib
 import difflib
+import logging
 import math
 import os
 import re
@@ -25,7 +26,9 @@ from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
 from pipeline.prepare.formats._files import Tree, scan
 from pipeline.prepare.make import make
-from pipeline.terminal import shown, tell, unfit
+from pipeline.terminal import output, shown, unfit
+
+log = logging.getLogger(__name__)
 
 KIND = "prepare.formats"
 RAW = "data/raw"
@@ -51,23 +54,24 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
             entry["on_bad"] = "skip"
         possible = suggest.tasks(facts)
         jobs = suggest.jobs(name, possible, suggest.Seen.of(facts, sample.split(Path(made), "train")))
-        tell(f"  tasks: {', '.join(possible)}; first jobs: {', '.join(jobs) or 'none'}\n")
+        log.info(f"  tasks: {', '.join(possible)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} is there already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
         new = written(old, name, entry, jobs, root)
-        tell(_diff(old, new))
         if arguments.dry_run:
-            tell("nothing was written or copied")
+            output(_diff(old, new))
+            log.info("nothing was written or copied")
             return 0
+        log.info(_diff(old, new))
         whole = raw.take(source, root / path, root)
         store.write_bytes(root / params.FILE, new.encode())
         if whole:
             _keep(Path(made), Dataset.model_validate(entry), root)
-    tell(f"{path} is in DVC, and {params.FILE} names it")
+    log.info(f"{path} is in DVC, and {params.FILE} names it")
     if isinstance(before.roster, list):
-        tell(f"the roster is a list: add {', '.join(jobs)} to it, so that they run")
-    tell(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
+        log.info(f"the roster is a list: add {', '.join(jobs)} to it, so that they run")
+    log.info(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
     return 0
 
 
@@ -93,7 +97,7 @@ def placed(source: Path, wanted: str | None, root: Path, before: params.Params) 
         raise UserError(f"{params.FILE}: datasets.{name} is there already. Give another name by --name.")
     if not inside and (root / path).exists():
         raise UserError(f"{root / path}: is there already. Give another name by --name, or add that folder itself.")
-    tell(f"{source}" + ("" if inside else f" (to be copied to {path})"))
+    log.info(f"{source}" + ("" if inside else f" (to be copied to {path})"))
     return name, str(path)
 
 
@@ -105,9 +109,9 @@ def _entry(source: Path, path: str, arguments: argparse.Namespace) -> dict[str, 
     for option in options:
         if option not in known:
             raise UserError(f"--option: {plugins.unknown(f'option of {format}', option, known)}")
-    tell(f"  {_first_line(format)}")
+    log.info(f"  {_first_line(format)}")
     for option, value in options.items():
-        tell(f"  option {option}: {value}")
+        log.info(f"  option {option}: {value}")
     return {"format": format, "path": path} | ({"options": options} if options else {})
 
 
@@ -204,21 +208,23 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     shards = [sample.split(made, split) for split in sample.SPLITS]
     sizes = sorted({tuple(size) for shard in shards for size in shard.column("size")}, key=math.prod)
     ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-    tell(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
+    log.info(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
     names = facts.classes or facts.semantic_classes
     more = ", …" if len(names) > SHOWN_CLASSES else ""
-    tell(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
+    log.info(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
-        tell(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
+        log.info(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
     found = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
     suffixes = Counter({suffix: count for suffix, count in found.items() if suffix.lower() in SUFFIXES})
     if len(suffixes) > 1:
-        tell(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
+        log.info(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
     for what, notes in (("warnings", facts.warnings), ("faults", facts.skipped)):
         if notes:
-            tell(f"  {what}: {len(notes):,}")
-            tell("\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else ""))
+            log.warning(f"  {what}: {len(notes):,}")
+            log.warning(
+                "\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else "")
+            )
 
 
 def _refusal(facts: sample.Facts, source: Path) -> str:

@@ -21,7 +21,7 @@ from flows._commands import QUIET
 from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
-from pipeline.terminal import tell
+from pipeline.terminal import output
 from pipeline.train import ledger
 
 FREE_BYTES = 5_000_000_000
@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         told = list(_safely(check, root))
         findings = [item for item in told if isinstance(item, Finding)]
         notes = "; ".join(item for item in told if isinstance(item, str))
-        tell(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
+        output(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
         for item in findings:
-            tell(f"  - {item.what}\n    {item.remedy}")
+            output(f"  - {item.what}\n    {item.remedy}")
         count += len(findings)
-    tell(f"\n{count} found" if count else "\nnothing found")
+    output(f"\n{count} found" if count else "\nnothing found")
     return 1 if count else 0
 
 

@@ -6,6 +6,7 @@ prepare and evaluate do. Answers are those of the task's served models, boxes an
 
 import argparse
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ from pipeline.evaluate.predict import predictor
 from pipeline.models import _stored
 from pipeline.sample import Sample, resized
 from pipeline.tasks._learner import Settings
-from pipeline.terminal import json_line, shown, tell
+from pipeline.terminal import json_line, shown
+
+log = logging.getLogger(__name__)
 
 ANSWERS = "predictions.jsonl"
 #: bytes of a picture's name: file systems take 255, and while it is written it has ten more
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         told += 1
         if isinstance(item, images.ImageError):
             failed += 1
-            tell(shown(f"{name}: {item}"), error=True)
+            log.warning(shown(f"{name}: {item}"))
             _write(lines, {"image": name, "error": str(item)})
             continue
         stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         _write(lines, answer)
     if out is not None:
         lines.close()
-        tell(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
+        log.info(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
     return 1 if failed else 0
 
 

@@ -5,12 +5,14 @@ another project or key is not run until a person who knows where it is from says
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from pipeline import database, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
@@ -18,5 +20,5 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     if not (root / database.FILE).exists():
         raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. `make repro` makes it.")
     trust.trust(tracking.client(root), root, arguments.model, arguments.version)
-    tell(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
+    log.info(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
     return 0

@@ -4,7 +4,7 @@ import contextvars
 import queue
 from typing import Any
 
-from pipeline.terminal import tell
+from pipeline.terminal import output
 from pipeline.train.follow import line
 from pipeline.train.ledger import Order
 
@@ -43,7 +43,7 @@ def _begin(name: str, news: queue.SimpleQueue[Entry | None]) -> Any:
         entry: Entry = {"state": "waiting"}
         while (told := news.get()) is not None:
             entry = told
-            tell(line(name, entry))
+            output(line(name, entry))
             if entry["state"] in ("done", "failed"):
                 break
         return end(entry)

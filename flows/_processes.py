@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from flows._commands import environment, ours
-from pipeline.terminal import tell
+from pipeline.terminal import output
 
 #: names the flow run that a process works for; all that it starts inherits it
 RUN = "CONVLINE_RUN"
@@ -42,7 +42,7 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     try:
         for line in process.stdout:
             if line.strip():
-                tell(line.rstrip())
+                output(line.rstrip())
                 last.append(line.rstrip())
         return process.wait(), "\n".join(last)
     finally:

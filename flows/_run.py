@@ -20,9 +20,10 @@ import psutil
 from flows import _ends, _reached, _secrets
 from flows._commands import QUIET
 from flows._processes import RUN
-from pipeline import cluster, command, disk, params, store
+from pipeline import cluster, command, disk, logs, params, store
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 #: seconds in which what was killed has ended
@@ -37,6 +38,7 @@ def stage(name: str, body: Body) -> None:
     command.settle()
     os.environ.update(QUIET)
     os.chdir(ROOT)
+    logs.configure(name, ROOT)
     started = time.monotonic()
 
     def work() -> Times:
@@ -74,7 +76,7 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
                 if time.monotonic() > deadline:
                     raise
             if not said:
-                tell(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
+                log.info(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end")
                 said = True
         yield
 

@@ -6,6 +6,7 @@ Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that ro
 """
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -18,9 +19,11 @@ from pathlib import Path
 from flows import _ends, _processes, _reached
 from flows._commands import environment, ours
 from flows._run import ENDING_S, ROOT, patiently
-from pipeline import command, params, plugins, store, surroundings
+from pipeline import command, logs, params, plugins, store, surroundings
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+#: its `__name__` is `__main__` where it is run
+log = logging.getLogger("flows.repro")
 
 STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
 #: seconds that those below have to end, before they are ended by force
@@ -33,8 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
     parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
+    parser.add_argument("--quiet", action="store_true", help="show warnings and errors only; .work/logs has the rest")
     chosen = parser.parse_args()
+    if chosen.quiet:
+        os.environ[logs.QUIET] = "1"
     os.chdir(ROOT)
+    logs.configure("repro", ROOT)
     return command.run(lambda: run(chosen.roster, chosen.study))
 
 
@@ -55,16 +62,17 @@ def run(roster: str | None, study: str | None) -> int:
     _tell_times(started)
     if code:
         return code
-    tell(f"report: {ROOT / 'reports/index.html'}")
+    log.info(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():
-        tell(f"failed: {name}: {reason}", error=True)
+        log.error(f"failed: {name}: {reason}")
     return 1 if failed else 0
 
 
 def _run_graph(root: Path, mark: str) -> int:
     """Run DVC; its exit code. Where it or this process is stopped, all that it started ends, and one line says so."""
-    process = subprocess.Popen(ours(["python", "-m", "flows._dvc", "repro"]), env=environment())
+    quiet = ["--quiet"] if os.environ.get(logs.QUIET) else []
+    process = subprocess.Popen(ours(["python", "-m", "flows._dvc", "repro", *quiet]), env=environment())
     try:
         code = process.wait()
     except SystemExit as stop:
@@ -76,7 +84,7 @@ def _run_graph(root: Path, mark: str) -> int:
     _processes.kill(mark)
     code = 128 - code if code < 0 else code
     if 128 < code < 128 + signal.NSIG:
-        tell(_reached.stopped(root, "make repro"), error=True, flush=True)
+        log.warning(_reached.stopped(root, "make repro"))
         sys.exit(code)
     return code
 
@@ -86,7 +94,7 @@ def _end_the_last(root: Path, mark: str) -> None:
     path = root / ".work/repro.json"
     last = store.read_json(path, {}).get("mark")
     if last is not None and _processes.of(last):
-        tell("waiting for the processes of the last run to end", flush=True)
+        log.info("waiting for the processes of the last run to end")
         _processes.await_end(last, ENDING_S)
         _processes.kill(last)
     store.write_json(path, {"mark": mark})
@@ -133,7 +141,7 @@ def _choose(roster: str | list[str]) -> None:
     start, end = written.span() if written else (0, 0)
     changed = text[:start] + line + text[end:]
     if changed != text:
-        tell(f"params.yaml: {line.strip()}")
+        log.info(f"params.yaml: {line.strip()}")
         params.FILE.write_text(changed, encoding="utf-8")
 
 
@@ -151,7 +159,7 @@ def _tell_times(started: float) -> None:
                 spent["Ray"] = times["ray_s"] - times["train_wall_s"]
                 spent["training"] = times["train_wall_s"]
     spent["DVC and imports"] = total - sum(spent.values())
-    tell(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+    log.info(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ commit, from its remote if there is one, with the images its .dvc files name.
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ from typing import Any
 from flows._commands import environment, ours
 from pipeline import store, tracking
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 TREE = ".work/retrain"
 DONE = ".work/retrained.json"
@@ -32,7 +34,7 @@ def newest(root: Path) -> str:
     upstream = "@{upstream}"
     if _ask(root, "git", "rev-parse", "--verify", "--quiet", upstream):
         if subprocess.run(["git", "fetch", "--quiet"], cwd=root, check=False).returncode:
-            tell("git fetch failed; going on with what is here")
+            log.warning("git fetch failed; going on with what is here")
         if _ask(root, "git", "merge-base", "HEAD", upstream) == here:
             return _ask(root, "git", "rev-parse", upstream)
     return here

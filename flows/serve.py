@@ -6,6 +6,7 @@ Both are one DVC run whose stages attach as child flows, and one at a time: a se
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +29,14 @@ from flows._processes import RUN
 from flows._run import ROOT, live_services
 from flows._suspend import Suspendable
 from flows.services import SERVED
+from pipeline import logs, store, surroundings
 from pipeline import params as parameters
-from pipeline import store, surroundings
 from pipeline.errors import UserError
-from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import held
+
+#: its `__name__` is another where Prefect runs it
+log = logging.getLogger("flows.serve")
 
 NIGHTLY = "0 3 * * *"
 LIMIT, QUERY_S = 3, 2.0
@@ -88,13 +91,13 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
         _tell_jobs(ROOT, _results.marks(ROOT))
         return _verdict(ROOT, "up to date")
 
-    return _alone(body)
+    return _alone("repro", body)
 
 
 @flow(name="retrain", log_prints=True, on_cancellation=[end_all], on_crashed=[end_all])
 def run_retrain() -> State:
     """Train what is stale of the newest commit and its images, in a worktree, and decide on the champion."""
-    return _alone(_retrain)
+    return _alone("retrain", _retrain)
 
 
 def _retrain() -> State:
@@ -103,7 +106,7 @@ def _retrain() -> State:
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):
-        tell(f"not committed, so not looked at: {path}")
+        log.info(f"not committed, so not looked at: {path}")
     if content == retrain.done(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
     tree = retrain.lay_out(ROOT, commit)
@@ -111,7 +114,7 @@ def _retrain() -> State:
     if not stale:
         retrain.note_done(ROOT, content)
         return _nothing_to_do(f"commit {commit[:8]} changes no stage's inputs")
-    tell(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
+    log.info(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
     repro.forget_failures(tree)
     before = store.read_json(tree / "reports/registered.json", {})
     code, last = _processes.call(["dvc", "repro"], tree)
@@ -133,7 +136,7 @@ def _verdict(root: Path, good: str) -> State:
 
 
 def _nothing_to_do(why: str) -> State:
-    tell(f"nothing to do: {why}")
+    log.info(f"nothing to do: {why}")
     return Completed(message=f"nothing to do: {why}")
 
 
@@ -144,9 +147,10 @@ def _tell_jobs(root: Path, marks: dict[str, str]) -> None:
     create_table_artifact(table=table, key="jobs", description="Jobs, their scores and their runs in MLflow")
 
 
-def _alone(body: Callable[[], State]) -> State:
+def _alone(command: str, body: Callable[[], State]) -> State:
     """Run a body while no other repro or retrain does, here or in a terminal; a user's error is one message."""
     os.chdir(ROOT)
+    logs.configure(command, ROOT)
     run, name = UUID(str(runtime.flow_run.id)), str(runtime.flow_run.name)
     os.environ[RUN] = str(run)
     with Suspendable(run, lambda: _end_below(run, name)) as suspendable, _turn(suspendable):
@@ -165,7 +169,7 @@ def _turn(suspendable: Suspendable) -> Iterator[None]:
             if suspendable.asked is not None:
                 raise Pause
             if not waits:
-                tell("another repro or retrain is running; this one waits for it to end")
+                log.info("another repro or retrain is running; this one waits for it to end")
                 _say(Running(message="waits for another repro or retrain to end"))
                 waits = True
         if waits:
@@ -199,7 +203,7 @@ def _collapse_late() -> None:
             message = f"was late; {runtime.flow_run.name} does its work"
             client.set_flow_run_state(other.id, Cancelled(message=message), force=True)
     if late:
-        tell(f"{len(late)} late retrains are this one")
+        log.info(f"{len(late)} late retrains are this one")
 
 
 def _end_orphans(client: SyncPrefectClient) -> None:
@@ -230,13 +234,14 @@ def main() -> None:
     from prefect.runner import Runner
 
     os.chdir(ROOT)
+    logs.configure()  # this process's output is a log already
     runner = Runner(name="convline", pause_on_shutdown=False, limit=LIMIT, query_seconds=QUERY_S)
     with get_client(sync_client=True) as client:
         _end_orphans(client)
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    tell(SERVED, flush=True)
+    log.info(SERVED)
     asyncio.run(runner.start())
 
 

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import dataclasses
 import http.client
+import logging
 import os
 import shutil
 import signal
@@ -24,12 +25,15 @@ from flows import _secrets
 from flows._commands import QUIET
 from flows._processes import runs
 from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
-from pipeline import addresses, command, database, store, surroundings, tracking
+from pipeline import addresses, command, database, logs, store, surroundings, tracking
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+#: its `__name__` is `__main__` where it is run
+log = logging.getLogger("flows.services")
 
 HOST = "127.0.0.1"
 PORTS = {"PREFECT_PORT": 4200, "MLFLOW_PORT": 5000, "RAY_DASHBOARD_PORT": 8265, "RAY_PORT": 6379}
+NAMES = ("prefect", "mlflow", "ray", "serve")
 #: what flows/serve.py writes to its log once it takes runs
 SERVED = "deployments are served"
 #: variables of the user's that would count more than the secrets of these services
@@ -56,7 +60,7 @@ def up(root: Path) -> None:
     for name, entry in dead.items():
         moved = alive(entry["pid"], entry["started"])
         why = f"went on in {entry['work']}" if moved else "had ended by itself"
-        tell(f"{name} {why}; its last words are in {_keep_log(name, root)}")
+        log.info(f"{name} {why}; its last words are in {_keep_log(name, root)}")
     _stop(dead)  # what it left
     if "prefect" in dead and "serve" in running:
         _stop({"serve": running.pop("serve")})  # it would go on with a server that is gone
@@ -71,13 +75,13 @@ def up(root: Path) -> None:
         missing.append(_serve(root, running["prefect"]["address"]))
         running |= _start(missing[-1:], root)
         store.write_json(root / ".work/services.json", running)
-    tell("started:" if missing else "already up:")
-    for name in (*makers, "serve"):
-        tell(f"  {name:8}{running[name]['address']}")
-    tell("Their pages ask once who you are:")
-    tell(f"  prefect asks for the text in {root / _secrets.PREFECT}")
-    tell(f"  mlflow  asks for the user {_secrets.USER} and the admin_password in {root / _secrets.MLFLOW}")
-    tell(f"  ray     asks for the token in {root / _secrets.RAY}")
+    log.info("started:" if missing else "already up:")
+    for name in NAMES:
+        log.info(f"  {name:8}{running[name]['address']}")
+    log.info("Their pages ask once who you are:")
+    log.info(f"  prefect asks for the text in {root / _secrets.PREFECT}")
+    log.info(f"  mlflow  asks for the user {_secrets.USER} and the admin_password in {root / _secrets.MLFLOW}")
+    log.info(f"  ray     asks for the token in {root / _secrets.RAY}")
 
 
 def down(root: Path) -> None:
@@ -87,9 +91,9 @@ def down(root: Path) -> None:
     stopped = _stop({name: known.pop(name) for name in ("serve",) if name in known}) | _stop(known)
     (root / ".work/services.json").unlink(missing_ok=True)
     for name, count in stopped.items():
-        tell(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
+        log.info(f"stopped {name} ({count} processes)" if count else f"{name} had ended before")
     if not stopped:
-        tell("nothing was running")
+        log.info("nothing was running")
 
 
 def _prefect(root: Path) -> Service:
@@ -190,7 +194,7 @@ def _spawn(service: Service, root: Path) -> subprocess.Popen[bytes]:
 
 
 def _log(name: str, root: Path) -> Path:
-    return root / ".work/logs" / f"{name}.log"
+    return root / logs.FOLDER / f"{name}.log"
 
 
 def _keep_log(name: str, root: Path) -> Path:
@@ -262,6 +266,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a kill while starting leaves services behind
 
     def alone() -> int:
+        logs.configure("services", ROOT)
         with store.locked(ROOT / ".work/services.lock", "`make ui` or `make down`"):
             act(ROOT)
         return 0

@@ -7,6 +7,7 @@ that are in the roster.
 
 import argparse
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
-from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.ledger import Order
+
+#: its `__name__` is `__main__` where it is run
+log = logging.getLogger("flows.train")
 
 
 def run(params: Params, root: Path) -> dict[str, float]:
@@ -39,7 +42,7 @@ def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> 
         times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
     orders = train_stage.orders(chosen, root)
     evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
-    tell(f"train: {outlook(names, params.selected())}")
+    log.info(f"train: {outlook(names, params.selected())}")
     return times
 
 

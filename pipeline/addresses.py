@@ -8,13 +8,15 @@ that it was copied from keeps its addresses.
 """
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"
 PLACE = "convline_place"
@@ -39,7 +41,7 @@ def mend(folder: Path) -> None:
         database.execute("BEGIN IMMEDIATE")  # nobody else writes from here on
         for old in _former(database, place):
             _rewrite(database, old, place)
-            tell(f"MLflow: {old} is {place} now; its addresses are rewritten")
+            log.info(f"MLflow: {old} is {place} now; its addresses are rewritten")
         database.execute(f"CREATE TABLE IF NOT EXISTS {PLACE} (folder TEXT NOT NULL)")
         database.execute(f"DELETE FROM {PLACE}")
         database.execute(f"INSERT INTO {PLACE} VALUES (?)", (place.as_uri(),))

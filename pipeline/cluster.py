@@ -1,6 +1,7 @@
 """What every Ray of this project is told: `tell` comes before `import ray`, which reads some of it once."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -9,8 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from pipeline import terminal
-
+log = logging.getLogger(__name__)
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's own is 15: anything else on the machine would come first
@@ -50,9 +50,7 @@ def attended() -> Iterator[None]:
         while not over.wait(LOOK_S):
             for name, process in heads.items():
                 if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    terminal.tell(
-                        f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True
-                    )
+                    log.error(f"\nRay's {name} has ended; was it killed? The next run resumes.")
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 

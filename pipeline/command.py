@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import io
 import locale
+import logging
 import os
 import select
 import signal
@@ -15,10 +16,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from pipeline import disk
+from pipeline import disk, logs
 from pipeline.errors import UserError
-from pipeline.terminal import tell
 
+log = logging.getLogger(__name__)
 FAULT, INTERRUPTED, UNREAD = 2, 130, 141
 LOOK_S = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -38,6 +39,7 @@ def settle() -> None:
         shown = f"{sys.stdout.encoding}:backslashreplace"
         environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": shown}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    logs.configure()
 
 
 def _pass_by_proxies() -> None:
@@ -88,7 +90,7 @@ def ended_unread() -> Iterator[None]:
 
 def _tell(error: UserError) -> int:
     try:
-        tell(f"\n{error}\n", error=True, flush=True)
+        log.error(f"\n{error}\n")
     except BrokenPipeError:
         _hush(sys.stderr)
     return FAULT

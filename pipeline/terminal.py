@@ -1,8 +1,8 @@
 r"""What is said to a person: text from files and data is shown, never obeyed.
 
 A name can hold what a terminal carries out (clear the screen, go up a line), what turns text around, or bytes that
-are no text. `shown` writes these as escapes such as `\x1b`. The project prints by `tell` alone, which does the same to
-all that it prints, so that a place which forgets `shown` can at most break a line; tests/test_house.py sees to it.
+are no text. `shown` writes these as escapes such as `\x1b`. The project prints by `output` alone, messages too
+(pipeline/logs.py). It escapes all text, so that a message without `shown` can at most break a line.
 """
 
 import json
@@ -27,9 +27,9 @@ def laid_out(text: object) -> str:
     return ANY_BUT_LAYOUT.sub(_escape, str(text))
 
 
-def tell(text: object = "", *, error: bool = False, flush: bool = False) -> None:
-    """Print, on standard error where it is one; in a Prefect flow that makes its log, too."""
-    print(laid_out(text), file=sys.stderr if error else sys.stdout, flush=flush)
+def output(text: object = "", *, error: bool = False) -> None:
+    """Print what a command was asked for, or on standard error; a Prefect flow with `log_prints` logs it, too."""
+    print(laid_out(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def unfit(name: str) -> str | None:

@@ -27,8 +27,8 @@ def test_what_can_not_be_seen_is_an_escape(name: str, capsys: pytest.CaptureFixt
     assert terminal.unfit(name) is not None
     assert json.loads(terminal.json_line([name])) == [name]
     assert terminal.ANY.search(terminal.json_line([name])) is None
-    terminal.tell(name, error=True)
-    terminal.tell(UserError(name))
+    terminal.output(name, error=True)
+    terminal.output(UserError(name))
     printed = capsys.readouterr()
     for text in (printed.out, printed.err):
         assert text == f"{NAMES[name].replace(chr(92) + 'x0a', chr(10))}\n"

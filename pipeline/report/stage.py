@@ -5,6 +5,7 @@ Equal inputs give equal bytes. What can't be seen in a text from files or data i
 there.
 """
 
+import logging
 from html import escape
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from pipeline.params import Params
 from pipeline.report.page import Section, page
 from pipeline.report.results import Results, read
 from pipeline.store import write_bytes
-from pipeline.terminal import laid_out, tell
+from pipeline.terminal import laid_out
+
+log = logging.getLogger(__name__)
 
 KIND = "report.sections"
 
@@ -28,8 +31,8 @@ def run(params: Params, root: Path) -> None:
     write_bytes(root / "reports" / "index.html", laid_out(html).encode())
     for trial in results.trials:
         for verdict in trial.verdicts():
-            tell(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
-    tell(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
+            log.info(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")
+    log.info(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:

@@ -1,13 +1,15 @@
 """Progress that a person can follow: a line a job and epoch, from the jobs' ledgers."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import disk
-from pipeline.terminal import tell
 from pipeline.train.ledger import Ledger, Order
+
+log = logging.getLogger(__name__)
 
 Watcher = Callable[[Order, dict[str, Any]], None]
 POLL_S = 0.5
@@ -29,13 +31,13 @@ def follow(orders: Sequence[Order], ended: threading.Event, watcher: Watcher | N
                 continue
             if entry.get("not_taken") and order.name not in started:
                 started.add(order.name)
-                tell(not_taken(order.name, entry["not_taken"]), flush=True)
+                log.info(not_taken(order.name, entry["not_taken"]))
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(order.name) and not quiet:
                 continue
             told[order.name], spoke[order.name] = news, time.monotonic()
-            tell(line(order.name, entry), flush=True)
+            log.info(line(order.name, entry))
             if watcher is not None:
                 watcher = _handed(watcher, order, entry)
         if last:
@@ -48,7 +50,7 @@ def _handed(watcher: Watcher, order: Order, entry: dict[str, Any]) -> Watcher | 
         watcher(order, entry)
     except Exception as error:
         reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        tell(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True)
+        log.warning(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}")
         return None
     return watcher
 

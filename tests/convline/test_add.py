@@ -159,9 +159,9 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
     with pytest.raises(UserError, match="1 fault, listed above; nothing was changed") as refused:
         add.run(told(source), root)
     assert f"keep 10 images by `on_bad: skip`:\n  convline add {source} --on-bad skip" in str(refused.value)
-    shown = capsys.readouterr().out
-    assert "data/raw/pets/train/cat/torn.png: damaged image" in shown
-    assert "extensions mixed: 9 .png, 1 .PNG" in shown
+    printed = capsys.readouterr()
+    assert "data/raw/pets/train/cat/torn.png: damaged image" in printed.err
+    assert "extensions mixed: 9 .png, 1 .PNG" in printed.out
     assert state(root) == before
     add.run(told(source, on_bad="skip"), root)
     known = params.read(root / "params.yaml")
@@ -232,7 +232,7 @@ def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out
         folders.picture(odd / "new.png", 900)
     with pytest.raises(UserError, match="1 fault, listed above"):
         add.run(told(source), root)
-    assert ODD[name][1] in capsys.readouterr().out
+    assert ODD[name][1] in capsys.readouterr().err
     assert add.run(told(source, on_bad="skip"), root) == 0
     known = params.read(root / "params.yaml")
     prepare.run(known, root)

@@ -64,7 +64,7 @@ def test_a_remote_out_of_reach_is_said(repository: Path, tmp_path: Path, capfd: 
     git(tmp_path, "clone", "-q", str(repository), str(other))
     repository.rename(tmp_path / "gone")
     assert retrain.newest(other) == git(other, "rev-parse", "HEAD")
-    assert "going on with what is here" in capfd.readouterr().out
+    assert "going on with what is here" in capfd.readouterr().err
 
 
 def test_content_is_that_of_files_not_of_their_history(repository: Path) -> None:
