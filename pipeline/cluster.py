@@ -1,4 +1,4 @@
-"""What every Ray of this project is told: `tell` comes before `import ray`, which reads some of it once."""
+"""Settings of every Ray of this project: call `configure` before `import ray`, which reads some of them once."""
 
 import contextlib
 import logging
@@ -13,51 +13,53 @@ import psutil
 log = logging.getLogger(__name__)
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # Ray's own is 15: anything else on the machine would come first
+    "RAY_worker_niceness": "0",  # Ray's default is 15: any other program on the machine would come first
 }
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on all of the machine's addresses
-    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else on the one that its name stands for
+    "GLOO_SOCKET_IFNAME": "lo0"
+    if sys.platform == "darwin"
+    else "lo",  # else on the address that the host's name resolves to
 }
-#: without these a driver waits for a minute, then dies with a stack of C++
-HEADS, LOOK_S = ("gcs_server", "raylet"), 0.25
-HERE = ("local", "127.0.0.1", "localhost")
+#: without these a driver waits for a minute, then ends with a C++ stack trace
+HEADS, POLL_S = ("gcs_server", "raylet"), 0.25
+LOCAL = ("local", "127.0.0.1", "localhost")
 
 
-def tell() -> None:
-    """Prepare this process for its Ray: its own or one on this machine stays on the loopback."""
+def configure() -> None:
+    """Set this process's variables for Ray: a cluster on this machine stays on the loopback."""
     os.environ.update(ENVIRONMENT)
-    if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in HERE:
+    if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in LOCAL:
         os.environ.update(LOOPBACK)
 
 
 @contextlib.contextmanager
-def own_handler() -> Iterator[None]:
-    """What this process does at SIGTERM stays its own: `ray.init` puts an exit with code 15 in its place."""
+def keep_sigterm_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM after the block: `ray.init` replaces it by an exit with code 15."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
-    with contextlib.suppress(ValueError):  # another thread than the main one; there Ray leaves it alone
+    with contextlib.suppress(ValueError):  # not in the main thread; there Ray does not change it
         signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
-def attended() -> Iterator[None]:
-    """While the block runs, this process is told to end when one of the heads has that its own Ray began."""
+def watch_heads() -> Iterator[None]:
+    """End this process while the block runs if a head process of its own Ray has ended."""
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
-    over = threading.Event()
+    finished = threading.Event()
 
-    def attend() -> None:
-        while not over.wait(LOOK_S):
+    def watch() -> None:
+        while not finished.wait(POLL_S):
             for name, process in heads.items():
                 if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
                     log.error(f"\nRay's {name} has ended; was it killed? The next run resumes.")
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 
-    attending = threading.Thread(target=attend, name="attend", daemon=True)
-    attending.start()
+    thread = threading.Thread(target=watch, name="watch-heads", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        attending.join()
+        finished.set()
+        thread.join()

@@ -80,4 +80,4 @@ class FileFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a record."""
-        return terminal.laid_out(super().format(record))
+        return terminal.escape_lines(super().format(record))

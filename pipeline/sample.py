@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline import boxes, images, masks
 from pipeline.store import StoreError, read_json
-from pipeline.terminal import shown
+from pipeline.terminal import escape
 
 RAW_LIMIT_BYTES = 1_000_000
 IGNORE = 255
@@ -80,7 +80,7 @@ class Fault:
     warning: bool = False
 
     def __str__(self) -> str:
-        return shown(f"{self.where}: {self.reason}")
+        return escape(f"{self.where}: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import addresses, database, store, surroundings
+from pipeline import addresses, database, preflight, store
 from pipeline.images import decode
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ def client(root: Path) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    surroundings.check(root, (database.faults,))
+    preflight.check(root, (database.faults,))
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
-        addresses.mend(root / FOLDER)
+        addresses.update(root / FOLDER)
         _make_tables(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)

@@ -266,8 +266,8 @@ def test_the_lock_holds_no_address_and_every_hash() -> None:
 
 
 def test_telemetry_is_off_wherever_a_stage_starts() -> None:
-    from flows._commands import QUIET
+    from flows._commands import NO_TELEMETRY
 
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for name, value in QUIET.items():
+    for name, value in NO_TELEMETRY.items():
         assert f"export {name} := {value}\n" in makefile

@@ -14,7 +14,7 @@ from pipeline.params import Params
 from pipeline.report.page import Section, page
 from pipeline.report.results import Results, read
 from pipeline.store import write_bytes
-from pipeline.terminal import laid_out
+from pipeline.terminal import escape_lines
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def run(params: Params, root: Path) -> None:
     ordered = sorted(modules, key=lambda name: modules[name].ORDER)
     sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
     html = page(_lead(results), [section for section in sections if section.html])
-    write_bytes(root / "reports" / "index.html", laid_out(html).encode())
+    write_bytes(root / "reports" / "index.html", escape_lines(html).encode())
     for trial in results.trials:
         for verdict in trial.verdicts():
             log.info(f"report: {trial.name}: {verdict.claim}: {verdict.word} ({'; '.join(verdict.reasons)})")

@@ -49,7 +49,7 @@ def _handed(watcher: Watcher, order: Order, entry: dict[str, Any]) -> Watcher | 
     try:
         watcher(order, entry)
     except Exception as error:
-        reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         log.warning(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}")
         return None
     return watcher
