@@ -100,7 +100,7 @@ def dump(root: Path) -> list[str]:
 def forget(root: Path) -> None:
     """Make the store one of an earlier version, which recorded nothing."""
     database = sqlite3.connect(root / "mlruns/mlflow.db")
-    database.execute(f"DROP TABLE IF EXISTS {addresses.PLACE}")
+    database.execute(f"DROP TABLE IF EXISTS {addresses.TABLE}")
     database.close()
 
 
@@ -120,8 +120,8 @@ def test_addresses_follow_the_folder(
     assert addresses.former_folders(root / "mlruns") == []
     addresses.update(root / "mlruns")
     assert capsys.readouterr().out == ""
-    assert [line for line in dump(made) if addresses.PLACE not in line] == [
-        line for line in before if addresses.PLACE not in line
+    assert [line for line in dump(made) if addresses.TABLE not in line] == [
+        line for line in before if addresses.TABLE not in line
     ]
 
 
