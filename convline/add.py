@@ -18,13 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, preflight, sample, store, yaml
+from pipeline import params, plugins, preflight, safe_yaml, sample, store
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
-from pipeline.prepare.formats._files import Tree, scan
+from pipeline.prepare.formats.parts.files import Tree, scan
 from pipeline.prepare.make import make
 from pipeline.terminal import escape, name_fault, output
 
@@ -164,7 +164,7 @@ def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs,
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
-        expected, values = (yaml.load(text) for text in (old, new))
+        expected, values = (safe_yaml.load(text) for text in (old, new))
         expected["datasets"] = {**(expected["datasets"] or {}), name: entry}
         expected["jobs"] = {**(expected["jobs"] or {}), **jobs}
         if values != expected:
@@ -194,7 +194,7 @@ def _first_line(format: str) -> str:
 def _option(text: str) -> tuple[str, Any]:
     """The name and value of `NAME: VALUE` in YAML."""
     try:
-        value = yaml.load(text)
+        value = safe_yaml.load(text)
     except ValueError:
         value = None
     if not isinstance(value, dict) or len(value) != 1:

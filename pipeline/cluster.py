@@ -4,9 +4,11 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psutil
 
@@ -17,9 +19,7 @@ ENVIRONMENT = {
 }
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on all of the machine's addresses
-    "GLOO_SOCKET_IFNAME": "lo0"
-    if sys.platform == "darwin"
-    else "lo",  # else on the address that the host's name resolves to
+    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else the one of the host's name
 }
 #: without these a driver waits for a minute, then ends with a C++ stack trace
 HEADS, POLL_S = ("gcs_server", "raylet"), 0.25
@@ -29,6 +29,8 @@ LOCAL = ("local", "127.0.0.1", "localhost")
 def configure() -> None:
     """Set this process's variables for Ray: a cluster on this machine stays on the loopback."""
     os.environ.update(ENVIRONMENT)
+    # A driver's C++ has no log file and writes to the terminal; its errors reach Python as exceptions.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in LOCAL:
         os.environ.update(LOOPBACK)
 
@@ -42,9 +44,24 @@ def keep_sigterm_handler() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
+def silence(worker: Any) -> None:
+    """Keep raylet's reports to its driver off the terminal: the run itself reports which job failed and why.
+
+    Ray has no setting for it: `log_to_driver` is about the output of workers.
+
+    Args:
+        worker: The module `ray._private.worker`.
+    """
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
 @contextlib.contextmanager
 def watch_heads() -> Iterator[None]:
-    """End this process while the block runs if a head process of its own Ray has ended."""
+    """End this process and the head processes of its own Ray together while the block runs.
+
+    This process ends itself if a head has ended. If this process is killed, Ray ends the heads, but raylet's agents
+    would query the dead GCS for a minute, so they are killed as well.
+    """
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
     finished = threading.Event()
 
@@ -58,8 +75,22 @@ def watch_heads() -> Iterator[None]:
 
     thread = threading.Thread(target=watch, name="watch-heads", daemon=True)
     thread.start()
+    agents = [agent for head in heads.values() for agent in head.children()]
     try:
-        yield
+        with _killed_with_this_process(agents):
+            yield
     finally:
         finished.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def _killed_with_this_process(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """While the block runs, a shell waits for the end of a pipe from this process, then kills the given processes."""
+    pids = " ".join(str(process.pid) for process in processes)
+    command = ["/bin/sh", "-c", f"read -r _; kill -9 {pids} 2>/dev/null"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:
+        try:
+            yield
+        finally:
+            shell.kill()
