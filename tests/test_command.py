@@ -11,7 +11,7 @@ from pipeline import command
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-BEGIN = "import sys\nfrom pipeline import command\ncommand.settle()\n"
+BEGIN = "import sys\nfrom pipeline import command\ncommand.set_up()\n"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 
 

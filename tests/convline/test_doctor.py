@@ -175,7 +175,7 @@ def test_a_service_that_lives_and_is_silent(root: Path) -> None:
         address = f"http://127.0.0.1:{unheard.getsockname()[1]}"
         store.write_json(root / ".work/services.json", {"mlflow": {"address": address, **me}})
         (finding,) = findings(_services.check_services, root)
-    assert "lives, but nothing answers" in finding.what
+    assert "nothing answers at" in finding.what
 
 
 def test_a_port_of_another_program_is_a_note(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_a_port_of_another_program_is_a_note(root: Path, monkeypatch: pytest.Mon
         port = other.getsockname()[1]
         monkeypatch.setenv("MLFLOW_PORT", str(port))
         assert not findings(_services.check_services, root)
-        assert f"for mlflow take `make ui MLFLOW_PORT={port + 1}`" in notes(_services.check_services, root)
+        assert f"`make ui MLFLOW_PORT={port + 1}`" in notes(_services.check_services, root)
 
 
 def test_jobs_that_nothing_trains(root: Path) -> None:
@@ -230,7 +230,7 @@ def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch
     assert "its server is down" in notes(_services.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     store.write_json(root / ".work/services.json", {"prefect": {"address": "http://here", **me}})
-    monkeypatch.setattr(_services, "unattended", lambda root, address: ["train"])
+    monkeypatch.setattr(_services, "orphaned_runs", lambda root, address: ["train"])
     monkeypatch.setattr(_services, "idle_schedules", lambda root, address: ["retrain"])
     run, schedule = findings(_services.check_prefect, root)
     assert run.what.startswith("flow run train: Prefect shows it running")
