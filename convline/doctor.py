@@ -21,7 +21,7 @@ from pipeline import addresses, database, disk, params, registered, store, track
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
 from pipeline.terminal import output
-from pipeline.train import ledger
+from pipeline.train import job_state
 
 FREE_BYTES = 5_000_000_000
 SHOWN = 5
@@ -102,14 +102,14 @@ def check_disk(root: Path) -> Findings:
 def check_jobs(root: Path) -> Findings:
     """Jobs whose state is running though nothing trains them, failed jobs, and damaged models."""
     running = 0
-    for path in sorted((root / ".work/jobs").glob("*/ledger.json")):
+    for path in sorted((root / ".work/jobs").glob("*/state.json")):
         entry = store.read_json(path)
         if entry.get("state") != "running":
             continue
-        if ledger.held(path.parent):
+        if job_state.held(path.parent):
             running += 1
         else:
-            what = f"job {entry['name']}: its ledger says running (process {entry['pid']}), but nothing trains it"
+            what = f"job {entry['name']}: its state file says running (process {entry['pid']}), but nothing trains it"
             yield Finding(what, _resume(root, entry["name"], path.parent))
     for name, entry in store.read_json(root / "models/failed.json", {}).items():
         yield Finding(f"job {name} failed: {entry['reason']}", "Change the job or its data, then make repro.")
@@ -154,7 +154,7 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
 
 
 def check_mlflow(root: Path) -> Findings:
-    """Runs and champions in MLflow against ledgers, models/ and registered.json."""
+    """Runs and champions in MLflow against job states, models/ and registered.json."""
     if not (root / database.FILE).exists():
         yield "no database yet"
         return
@@ -173,15 +173,15 @@ def check_mlflow(root: Path) -> Findings:
     yield f"{len(runs)} runs"
     for fingerprint, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
         work = root / ".work/jobs" / fingerprint
-        state = store.read_json(work / "ledger.json", {}).get("state")
-        if status == "RUNNING" and not ledger.held(work):
+        state = store.read_json(work / "state.json", {}).get("state")
+        if status == "RUNNING" and not job_state.held(work):
             yield Finding(f"run {name}: MLflow shows it running, but nothing trains it", "make repro, which ends it")
-        elif status != "RUNNING" and ledger.held(work):
+        elif status != "RUNNING" and job_state.held(work):
             yield Finding(
                 f"run {name}: is in training, but MLflow says {status}", "It is corrected with the next epoch."
             )
         elif state == "failed" and status != "FAILED":
-            yield Finding(f"run {name}: its ledger says failed, but MLflow says {status}", "make repro")
+            yield Finding(f"run {name}: its state file says failed, but MLflow says {status}", "make repro")
     remembered = {model: entry["champion"]["fingerprint"] for model, entry in registered.entries(root).items()}
     champions = versions.champions(client)
     unsigned = set(trust.unsigned(root, champions))

@@ -1,4 +1,4 @@
-"""Jobs in training as Prefect task runs with live state and log; pipeline/train/follow.py reads the ledgers."""
+"""Jobs in training as Prefect task runs with live state and log; pipeline/train/follow.py reads the jobs' states."""
 
 import contextvars
 import queue
@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.terminal import output
 from pipeline.train.follow import line
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 Entry = dict[str, Any]
 
@@ -19,12 +19,12 @@ class JobRuns:
         self.queues: dict[str, queue.SimpleQueue[Entry | None]] = {}
         self.runs: list[Any] = []
 
-    def __call__(self, order: Order, entry: Entry) -> None:
-        """Pass on a job's current ledger entry."""
-        if order.name not in self.queues:
-            self.queues[order.name] = queue.SimpleQueue()
-            self.runs.append(self.flow.run(_start, order.name, self.queues[order.name]))
-        self.queues[order.name].put(entry)
+    def __call__(self, job_spec: JobSpec, entry: Entry) -> None:
+        """Pass on a job's current state."""
+        if job_spec.name not in self.queues:
+            self.queues[job_spec.name] = queue.SimpleQueue()
+            self.runs.append(self.flow.run(_start, job_spec.name, self.queues[job_spec.name]))
+        self.queues[job_spec.name].put(entry)
 
     def close(self) -> None:
         """End the task runs that are still waiting for entries."""
@@ -52,7 +52,7 @@ def _start(name: str, entries: queue.SimpleQueue[Entry | None]) -> Any:
 
 
 def end(entry: Entry) -> Any:
-    """The state of a task run, given the last entry of its job's ledger."""
+    """The state of a task run, given the last entry of its job state."""
     from prefect.states import Completed, Crashed, Failed
 
     if entry["state"] == "done":

@@ -24,9 +24,9 @@ def stopped_message(root: Path, resumes: str) -> str:
 
 def _running_jobs(root: Path) -> list[str]:
     """Jobs in training, with the epochs that their checkpoints hold."""
-    ledgers = [store.read_json(path) for path in sorted((root / ".work/jobs").glob("*/ledger.json"))]
+    states = [store.read_json(path) for path in sorted((root / ".work/jobs").glob("*/state.json"))]
     return [
         f"{entry['name']} epoch {entry.get('epoch') or 0:.0f}/{entry['epochs']}"
-        for entry in ledgers
+        for entry in states
         if entry["state"] == "running" and {"name", "epochs"} <= entry.keys()
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline import store, tracking
 from pipeline.evaluate.stage import words
 from pipeline.register.decisions import news
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 
 Rows = list[dict[str, Any]]
 
@@ -22,7 +22,7 @@ def jobs(root: Path, fingerprints: dict[str, str], mlflow: str | None) -> Rows:
     client = tracking.client(root)
     rows = []
     for name, fingerprint in fingerprints.items():
-        seconds = _ledger(root, fingerprint)["seconds"]
+        seconds = _job_state(root, fingerprint)["seconds"]
         page = tracking.page(client, fingerprint)
         link = f"[run]({mlflow}/{page})" if mlflow and page else ""
         rows.append(
@@ -38,22 +38,22 @@ def score(root: Path, name: str, fingerprint: str) -> str:
         metrics = store.read_json(root / ".work/jobs" / fingerprint / "scores.json")
     if metrics is not None:
         return words(metrics)
-    entry = _ledger(root, fingerprint)
+    entry = _job_state(root, fingerprint)
     if entry["state"] == "done" and entry.get("value") is not None:
         return f"val {entry['primary']} {entry['value']:.4f}"
     return str(entry.get("reason") or entry["state"])
 
 
-def _ledger(root: Path, fingerprint: str) -> dict[str, Any]:
-    return Ledger(root / ".work/jobs" / fingerprint / "ledger.json").read()
+def _job_state(root: Path, fingerprint: str) -> dict[str, Any]:
+    return JobState(root / ".work/jobs" / fingerprint / "state.json").read()
 
 
 def next_run_message(names: Sequence[str], roster: Collection[str]) -> str:
     """Which of the chosen jobs the next full run will use: those of the roster."""
-    inside, outside = ([name for name in names if (name in roster) is there] for there in (True, False))
-    parts = [f"the next full run takes up {', '.join(inside)}"] if inside else []
+    inside, outside = ([name for name in names if (name in roster) is selected] for selected in (True, False))
+    parts = [f"the next full run uses {', '.join(inside)}"] if inside else []
     if outside:
-        parts.append(f"not in the roster, so that no full run takes them up: {', '.join(outside)}")
+        parts.append(f"not in the roster, so no full run uses them: {', '.join(outside)}")
     return "; ".join(parts)
 
 

@@ -33,7 +33,7 @@ from pipeline import logs, preflight, store
 from pipeline import params as parameters
 from pipeline.errors import UserError
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import held
+from pipeline.train.job_state import held
 
 #: its `__name__` is another where Prefect runs it
 log = logging.getLogger("flows.serve")
@@ -53,7 +53,7 @@ def _end_children(run: UUID, name: str) -> None:
     """End the processes of a run and cancel its stages; workers of Ray's head end a moment after their stage."""
     _processes.terminate(str(run))
     deadline = time.monotonic() + WORKERS_S
-    while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/ledger.json")) and time.monotonic() < deadline:
+    while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/state.json")) and time.monotonic() < deadline:
         time.sleep(_processes.POLL_S)
     children = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
@@ -85,8 +85,8 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
             if code:
                 return Failed(message=f"`{' '.join(command)}` ended with code {code}:\n{last}")
         if jobs:
-            trained = train_stage.orders(chosen, ROOT)
-            _publish_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
+            trained = train_stage.job_specs(chosen, ROOT)
+            _publish_jobs(ROOT, {name: job_spec.fingerprint for name, job_spec in trained.items()})
             return Completed(message=f"trained and evaluated; {_results.next_run_message(jobs, params.selected())}")
         _publish_jobs(ROOT, _results.fingerprints(ROOT))
         return _final_state(ROOT, "up to date")

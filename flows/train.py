@@ -20,7 +20,7 @@ from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.train import stage as train_stage
 from pipeline.train.curves import Curves
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 #: its `__name__` is `__main__` where it is run
 log = logging.getLogger("flows.train")
@@ -40,22 +40,22 @@ def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> 
     augment_stage.run(both, root)
     with contextlib.closing(Watchers(root)) as watchers:
         times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
-    orders = train_stage.orders(chosen, root)
-    evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
+    job_specs = train_stage.job_specs(chosen, root)
+    evaluate_stage.run_chosen(params, root, [job_specs[name] for name in names])
     log.info(f"train: {next_run_message(names, params.selected())}")
     return times
 
 
 class Watchers:
-    """Passes a job's ledger entries to its curves in MLflow and, in a Prefect flow, to its task run."""
+    """Passes each new job state to its curves in MLflow and, in a Prefect flow, to its task run."""
 
     def __init__(self, root: Path) -> None:
         self.all: list[Curves | JobRuns] = [Curves(root), *([JobRuns()] if in_flow() else [])]
 
-    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
-        """Pass on a ledger entry."""
+    def __call__(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        """Pass on a job state."""
         for watcher in self.all:
-            watcher(order, entry)
+            watcher(job_spec, entry)
 
     def close(self) -> None:
         """Close all watchers when training has ended or failed."""

@@ -44,9 +44,9 @@ def notes(check: Callable[[Path], Iterator[Any]], root: Path) -> str:
     return "; ".join(item for item in check(root) if isinstance(item, str))
 
 
-def ledger(root: Path, mark: str, **entries: Any) -> Path:
+def write_job_state(root: Path, mark: str, **entries: Any) -> Path:
     work = root / ".work/jobs" / mark
-    store.write_json(work / "ledger.json", {"name": mark, "pid": 1, **entries})
+    store.write_json(work / "state.json", {"name": mark, "pid": 1, **entries})
     (work / "lock").touch()
     return work
 
@@ -59,7 +59,7 @@ def test_a_sound_project(root: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ledger(root, "lenet", state="running")
+    write_job_state(root, "lenet", state="running")
     (root / "params.yaml").write_text("jobs: {}\n")
     assert doctor.run(argparse.Namespace(), root) == 1
     out = capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: p
 def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
     support.write_params(root, {"in": {}, "out": {"seed": 1}}, roster=["in"])
     for name in ("gone", "in", "out"):
-        ledger(root, name, state="running")
+        write_job_state(root, name, state="running")
     assert [finding.remedy for finding in findings(doctor.check_jobs, root)] == [
         "Put the job back into params.yaml, or rm -rf .work/jobs/gone",
         "make repro, which resumes it at its last epoch",
@@ -189,10 +189,10 @@ def test_a_port_of_another_program_is_a_note(root: Path, monkeypatch: pytest.Mon
 
 
 def test_jobs_that_nothing_trains(root: Path) -> None:
-    ledger(root, "done", state="done")
-    work = ledger(root, "lenet", state="running")
+    write_job_state(root, "done", state="done")
+    work = write_job_state(root, "lenet", state="running")
     (finding,) = findings(doctor.check_jobs, root)
-    assert finding.what.startswith("job lenet: its ledger says running (process 1), but nothing trains it")
+    assert finding.what.startswith("job lenet: its state file says running (process 1), but nothing trains it")
     with (work / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert not findings(doctor.check_jobs, root)
@@ -259,19 +259,19 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, tracking.client(folder)
 
 
-def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> None:
+def test_runs_that_disagree_with_their_job_states(tracked: tuple[Path, Any]) -> None:
     root, client = tracked
     settings = {"task": "classification", "architecture": "linear", "dataset": "digits"}
     assert not findings(doctor.check_mlflow, root)
     states = {"stopped": ("running", None), "gone": ("failed", "FINISHED"), "sound": ("done", "FINISHED")}
     for mark, (state, status) in states.items():
-        ledger(root, mark, state=state)
+        write_job_state(root, mark, state=state)
         run = tracking.run(client, root, mark, mark, settings)
         if status is not None:
             run.end(status)
     told = [finding.what for finding in findings(doctor.check_mlflow, root)]
     assert told == [
-        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run gone: its state file says failed, but MLflow says FINISHED",
         "run stopped: MLflow shows it running, but nothing trains it",
     ]
     with (root / ".work/jobs/stopped/lock").open() as one, (root / ".work/jobs/sound/lock").open() as other:
@@ -279,7 +279,7 @@ def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> Non
             fcntl.flock(file, fcntl.LOCK_EX)
         told = [finding.what for finding in findings(doctor.check_mlflow, root)]
     assert told == [
-        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run gone: its state file says failed, but MLflow says FINISHED",
         "run sound: is in training, but MLflow says FINISHED",
     ]
 
@@ -301,11 +301,11 @@ def test_a_champion_that_mlflow_does_not_have(tracked: tuple[Path, Any]) -> None
         assert bool(told()) == (number == 1)
 
 
-def test_a_ledger_that_is_no_json_is_a_finding(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    work = ledger(root, "torn", state="running")
-    (work / "ledger.json").write_text(json.dumps({"state": "running"})[:-3])
+def test_a_job_state_that_is_no_json_is_a_finding(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = write_job_state(root, "torn", state="running")
+    (work / "state.json").write_text(json.dumps({"state": "running"})[:-3])
     assert doctor.run(argparse.Namespace(), root) == 1
-    assert "ledger.json: damaged JSON" in capsys.readouterr().out
+    assert "state.json: damaged JSON" in capsys.readouterr().out
 
 
 def test_an_experiment_that_was_deleted(tracked: tuple[Path, Any]) -> None:

@@ -20,10 +20,10 @@ NUMBERS = {"promoted": False, "metric": "top1", "difference": 0.02, "low": 0.01,
 @pytest.mark.usefixtures("here")
 def test_the_score_is_of_this_very_model(project: Project) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
-    mark = support.orders(root, params)["a"].fingerprint
+    mark = support.job_specs(root, params)["a"].fingerprint
     assert _results.score(root, "a", mark) == "waiting"
     stage.run_chosen(params.choose(["a"]), root, [])
-    value = store.read_json(root / ".work/jobs" / mark / "ledger.json")["value"]
+    value = store.read_json(root / ".work/jobs" / mark / "state.json")["value"]
     assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
     metrics = {"primary": "top1", "top1": 0.8, "top1_low": 0.75, "top1_high": 0.85}
     store.write_json(root / ".work/jobs" / mark / "scores.json", metrics)
@@ -65,6 +65,6 @@ def test_a_decision_has_its_champions_words_and_numbers(
 
 
 def test_what_a_full_run_takes_up_is_told_by_the_roster() -> None:
-    assert _results.next_run_message(["a", "b"], {"a", "b", "c"}) == "the next full run takes up a, b"
+    assert _results.next_run_message(["a", "b"], {"a", "b", "c"}) == "the next full run uses a, b"
     told = _results.next_run_message(["a", "x", "y"], {"a": 1})
-    assert told == "the next full run takes up a; not in the roster, so that no full run takes them up: x, y"
+    assert told == "the next full run uses a; not in the roster, so no full run uses them: x, y"
