@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -56,32 +56,40 @@ def silence(worker: Any) -> None:
 
 
 @contextlib.contextmanager
-def watch_heads() -> Iterator[None]:
-    """End this process and the head processes of its own Ray together while the block runs.
+def end_together(shutdown: Callable[[], None]) -> Iterator[None]:
+    """End this process and its own Ray together while the block runs; then shut Ray down, with all that is left.
 
-    This process ends itself if a head has ended. If this process is killed, Ray ends the heads, but raylet's agents
-    would query the dead GCS for a minute, so they are killed as well.
+    This process ends itself if gcs_server or raylet has ended. If this process is killed, Ray ends these two. In both
+    cases raylet's agents would query the dead GCS for a minute, so they are killed here.
+
+    Args:
+        shutdown: ray.shutdown.
     """
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
-    finished = threading.Event()
-
-    def watch() -> None:
-        while not finished.wait(POLL_S):
-            for name, process in heads.items():
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    log.error(f"\nRay's {name} has ended; was it killed? The next run resumes.")
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-    thread = threading.Thread(target=watch, name="watch-heads", daemon=True)
-    thread.start()
     agents = [agent for head in heads.values() for agent in head.children()]
-    try:
-        with _killed_with_this_process(agents):
+    finished = threading.Event()
+    thread = threading.Thread(target=_watch_heads, args=(heads, finished), name="watch-heads", daemon=True)
+    thread.start()
+    with _killed_with_this_process(agents):
+        try:
             yield
-    finally:
-        finished.set()
-        thread.join()
+        finally:
+            finished.set()
+            thread.join()
+            shutdown()
+            for agent in agents:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    agent.kill()
+
+
+def _watch_heads(heads: dict[str, psutil.Process], finished: threading.Event) -> None:
+    """End this process when one of the heads has ended."""
+    while not finished.wait(POLL_S):
+        for name, process in heads.items():
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                log.error(f"\nRay's {name} has ended; was it killed? The next run resumes.")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
 @contextlib.contextmanager
