@@ -85,9 +85,9 @@ def test_a_versions_decision_is_read_with_todays_names() -> None:
 
 
 def test_learning_curves_are_read_with_todays_names(tmp_path: Path) -> None:
-    history.write(tmp_path / history.FILE, [{"epoch": 1, "train_loss": 0.5, "val_loc_acc": 0.25}])
+    history.write(tmp_path / history.FILE, [{"epoch": 1, "train_loss": 0.5, "val/loc_acc": 0.25}])
     assert history.read(tmp_path / history.FILE) == [
-        {"epoch": 1.0, "train_loss": 0.5, "val_localization_accuracy": 0.25}
+        {"epoch": 1.0, "train_loss": 0.5, "val/localization_accuracy": 0.25}
     ]
 
 

@@ -91,8 +91,8 @@ def test_samples_have_the_images_shape(variant: str, size: int, channels: int) -
 
 
 def test_noise_is_normal_or_uniform() -> None:
-    normal = build(latent=100).noise(200, "cpu")
-    uniform = build(latent=100, variant="paper").noise(200, "cpu")
+    normal = build(latent=100).sample_noise(200, "cpu")
+    uniform = build(latent=100, variant="paper").sample_noise(200, "cpu")
     assert normal.shape == (200, 100, 1, 1)
     assert float(normal.std()) == pytest.approx(1, abs=0.02)
     assert float(uniform.abs().max()) <= 1
@@ -288,7 +288,7 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all({"train/discriminator", "train/generator", "train/loss"} <= row.keys() for row in rows)
     entry = JobState.of(order).read()
-    assert "nearly the same again and again" in follow.line("gan", entry)
+    assert "mode collapse" in follow.line("gan", entry)
     assert entry["remark"].startswith(f"diversity {rows[-1]['val/diversity']:.2f}")
     assert all(row["val/FID[pixels]"] > 0 and row["val/diversity"] > 0 for row in rows)
 
