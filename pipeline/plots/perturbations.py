@@ -53,16 +53,14 @@ def figure(sampler: Any, images: Tensor) -> "Figure":
 
     views: dict[str, Callable[[Tensor], Floats]] = {"pixels": flatten}
     if sampler.extractor is not None:
-        views[f"features of {sampler.extractor.name.split('@')[0]}"] = lambda batch: sampler.feature_cache.extract(
-            batch
-        )[0]
+        name = sampler.extractor.name.split("@")[0]
+        views[f"features of {name}"] = lambda batch: sampler.feature_cache.extract(batch)[0]
     result = Figure(figsize=(9, 2.6), layout="constrained")
-    for axes, (name, (change, strongest, unit)) in zip(
-        result.subplots(1, 3, sharey=True), CHANGES.items(), strict=True
-    ):
+    panels = result.subplots(1, 3, sharey=True)
+    for axes, (title, (change, strongest, unit)) in zip(panels, CHANGES.items(), strict=True):
         for view, measure in views.items():
             axes.plot([step * strongest for step in STEPS], distances(images, change, measure), marker=".", label=view)
-        axes.set(title=name, xlabel=unit)
+        axes.set(title=title, xlabel=unit)
         axes.grid(visible=True, alpha=0.3)
     result.axes[0].set_ylabel("distance (1: between two images)")
     result.axes[0].legend(fontsize=8)
