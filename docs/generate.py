@@ -37,7 +37,7 @@ def architectures() -> Iterator[str]:
         paper = plugins.constant("models", name, "PAPER") or {}
         tasks = ", ".join(plugins.constant("models", name, "TASKS"))
         yield f"## {name}\n"
-        yield f"{paragraphs[0]}\n\n{_linked(paragraphs[1])}\n"
+        yield from (f"{_linked(paragraph)}\n" for paragraph in paragraphs)
         yield f"Tasks: {tasks}. Parameters at its PAPER settings: {paper['parameters']:,}.\n"
         yield from _options("models", name, "build")
 
@@ -106,7 +106,7 @@ def _options(kind: str, name: str, function: str) -> Iterator[str]:
     yield f"Options: {', '.join(arguments)}.\n" if arguments else "No options.\n"
     _, _, described = (ast.get_docstring(node) or "").partition("\n\n")
     if described and arguments:
-        parts = re.split(r"[ \n]·[ \n]|\n(?=[a-z_]+(?:, [a-z_]+)*: )", described)
+        parts = re.split(r"[ \n]·[ \n]|(?<!,)\n(?=[a-z_]+(?:, [a-z_]+)*: )", described)
         yield from (f"- {_linked(' '.join(part.split()))}" for part in parts)
         yield ""
 
