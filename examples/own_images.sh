@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Your own images in four commands, tried in a fresh clone: examples/own_images.sh [FOLDER]
-# Without a folder of your own it makes one: 120 images of 48×48 pixels, half of them circles, half of them squares.
-# It changes params.yaml, as `convline add` does, and trains the new jobs alone.
+# Your own images in four commands, to be tried in a fresh clone: examples/own_images.sh [FOLDER]
+# FOLDER holds one folder per class. Without one it makes 60 images of circles and 60 of squares, 48×48 pixels each.
+# It changes params.yaml, as `convline add` does, and trains one of the new jobs alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 make setup
@@ -22,7 +22,7 @@ for name in ("circle", "square"):
     folder = Path(sys.argv[1], name)
     folder.mkdir(parents=True)
     for number in range(60):
-        image = Image.effect_noise((48, 48), 60).convert("RGB")
+        image = Image.new("RGB", (48, 48), tuple(pick.randrange(256) for _ in "rgb"))
         left, top, side = pick.randrange(4, 20), pick.randrange(4, 20), pick.randrange(12, 24)
         draw = ImageDraw.Draw(image)
         shape = draw.ellipse if name == "circle" else draw.rectangle
@@ -32,8 +32,8 @@ PYTHON
 fi
 name=$(basename "$images")
 
-convline add "$images" --dry-run
-convline add "$images"
-sed -i "s/^roster: .*/roster: [$name-lenet5]/" params.yaml   # the new job alone; without this line all core jobs run
+convline add "$images" --name "$name" --dry-run
+convline add "$images" --name "$name"
+sed -i "s/^roster: .*/roster: [$name-lenet5]/" params.yaml   # without this line all core jobs run
 make repro
-convline predict "$name-lenet5" "$images" --out answers
+convline predict "$name-lenet5" "$images" --out .work/answers
