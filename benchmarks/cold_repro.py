@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchmarks import _clone, _data, _pairs
 from pipeline import sample
-from pipeline.models import _spec
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.train.ledger import Order
 
 TITLE = "two bare training loops; ours `make repro` of linear and lenet5 on digits, from nothing"
@@ -44,8 +44,8 @@ def _train(order: Order) -> None:
     pixels = torch.from_numpy(np.stack([item.pixels[..., 0] for item in stored]))[:, None].float() / 255
     images = F.interpolate(pixels, (job.size, job.size), mode="bilinear")
     labels = torch.tensor([item.label for item in stored])
-    spec = _spec.Spec("classification", 10, job.channels, job.size)
-    network = _spec.build(job.architecture, spec, job.options)
+    spec = Spec("classification", 10, job.channels, job.size)
+    network = build_network(job.architecture, spec, job.options)
     descent = torch.optim.SGD(network.parameters(), job.lr, momentum=job.momentum, weight_decay=job.weight_decay)
     for _ in range(job.epochs):
         for chosen in torch.randperm(len(labels)).split(job.batch):

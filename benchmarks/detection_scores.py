@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import _pairs
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Found
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from pipeline.tasks._detection import Found
-from pipeline.tasks._learner import Settings
 
 TITLE = "pycocotools: mAP of 500 images with 50 detections each, 20 classes"
 NEEDS = ("pycocotools",)

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import _data, _pairs
-from pipeline import params, plugins, sample, statistics
+from pipeline import bootstrap, checkpoint, params, plugins, sample
 from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import predict
-from pipeline.models import _spec, _stored
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.prepare import stage as prepare_stage
 from pipeline.train import history, loader, loop
 from pipeline.train import stage as train_stage
@@ -138,14 +138,14 @@ def _train(order: Order) -> None:
 
 def _val(order: Order, device: str) -> float:
     """The primary score on val of a trained job's stored weights, in float32 on a device."""
-    learner, _ = _stored.load(order.model, device)
+    learner, _ = checkpoint.load(order.model, device)
     if "extractor" in order.sources:
-        learner.use(_stored.load(order.sources["extractor"], device)[0])
+        learner.use(checkpoint.load(order.sources["extractor"], device)[0])
     task = plugins.load("tasks", order.job.task)
     ask = predict.predictor(learner, order.job.task, device)
     table, _ = predict.rows(ask, sample.split(order.prepared, "val"), order.job.task)
     scores = task.scorer(table, learner.settings)(np.ones(len(table), np.int64))
-    return float(scores[statistics.primary(task.PRIMARY, scores)])
+    return float(scores[bootstrap.primary(task.PRIMARY, scores)])
 
 
 def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -> Order:
@@ -187,8 +187,8 @@ def _batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
 
 def _bare(images: Tensor, labels: Tensor) -> Callable[[], None]:
     """A step of a loop that does nothing but train, with the settings of ours."""
-    spec = _spec.Spec("classification", CLASSES, 3, images.shape[-1])
-    network = _spec.build("resnet", spec, {"depth": 50}).to(DEVICE).to(memory_format=torch.channels_last)
+    spec = Spec("classification", CLASSES, 3, images.shape[-1])
+    network = build_network("resnet", spec, {"depth": 50}).to(DEVICE).to(memory_format=torch.channels_last)
     descent = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
 
     def step() -> None:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from benchmarks import _data, _pairs
 from pipeline import sample
+from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
-from pipeline.tasks._learner import Settings
 from pipeline.train import loader
 
 TITLE = "Pillow decoding the same 64 JPEGs, 500×375; ours read, scaled to 224 and batched"

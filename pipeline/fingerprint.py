@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE = frozenset(
     f"pipeline.{name}"
     for name in (
-        "augment.ray",
+        "augment.ray_augment",
         "errors",
         "fingerprint",
         "params",
@@ -27,7 +27,7 @@ OUTSIDE = frozenset(
         "terminal",
         "tracking",
         "train.ledger",
-        "train.ray",
+        "train.ray_train",
         "train.reads",
     )
 )

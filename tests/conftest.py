@@ -17,9 +17,10 @@ from tests import support
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process instead of on Ray."""
-    from pipeline.train import ray
 
-    monkeypatch.setattr(ray, "run", support.train_here)
+    from pipeline.train import ray_train
+
+    monkeypatch.setattr(ray_train, "run", support.train_here)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from pipeline import images, plugins, store
 from pipeline.evaluate.predict import BATCH
-from pipeline.models._features import inputs
+from pipeline.learners.base import Learner, Settings
+from pipeline.models.parts.feature_maps import inputs
+from pipeline.plots.figures import captioned
 from pipeline.sample import Shards
-from pipeline.tasks._images import captioned
-from pipeline.tasks._learner import Learner, Settings
 
 #: images whose features are compared, at most about so many, spread evenly
 MOST = 1000

@@ -14,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import plugins, sample, statistics, store
-from pipeline.augment.derived import needed_by
+from pipeline import bootstrap, plugins, pretrained_weights, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
-from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
 from pipeline.terminal import tell
 from pipeline.train.ledger import Order
@@ -105,7 +103,7 @@ def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) 
     own = (sources or {}).get("extractor")
     if own is not None and own.is_dir():
         return own, store.content_digest(own)
-    return _published.extractor(root, job.extractor)
+    return pretrained_weights.extractor(root, job.extractor)
 
 
 @dataclass(frozen=True)
@@ -152,19 +150,19 @@ def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
 
 def _derived(root: Path, job: Job) -> dict[str, Path]:
     """Folders of the derived fields that the job's model looks at; on changed images it computes them anew."""
-    return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in needed_by(job.architecture)}
+    return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in plugins.needed_fields(job.architecture)}
 
 
 def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+    from pipeline import checkpoint
     from pipeline.evaluate import gradients, pictures, predict, seeing
-    from pipeline.models import _stored
 
     store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
-    learner, _ = _stored.load(model.folder)
+    learner, _ = checkpoint.load(model.folder)
     if model.extractor is not None:
         source, digest = model.extractor
-        extractor, description = _stored.load(source)
+        extractor, description = checkpoint.load(source)
         modules = [f"pipeline.tasks.{job.task}"]
         if description:  # none of a published file
             modules.append(f"pipeline.models.{description['architecture']}")
@@ -182,8 +180,9 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
     if plan.settings.pictures:
         pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         pictures.save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        pictures.save(path, learner.figures(sample.split(prepared, "train"), whole))
-        pictures.save(path, pictures.epochs(_stored.snapshots(model.folder)))
+        if hasattr(task, "model_figures"):
+            pictures.save(path, task.model_figures(learner, sample.split(prepared, "train"), whole))
+        pictures.save(path, pictures.epochs(checkpoint.snapshots(model.folder)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
@@ -209,13 +208,13 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
 
 def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     """Put the model's speed into reports/speed.json, unless what stands there is of this very evaluation."""
+    from pipeline import checkpoint
     from pipeline.evaluate import predict, speed
-    from pipeline.models import _stored
 
     speeds = store.read_json(root / "reports/speed.json", {})
     if speeds.get(name, {}).get("evaluation") == mark:
         return
-    learner, _ = _stored.load(root / "models" / name)
+    learner, _ = checkpoint.load(root / "models" / name)
     stored = sample.split(root / "data/prepared" / job.dataset, "test")
     measured = speed.measure(predict.predictor(learner, job.task), stored)
     speeds[name] = {**speeds.get(name, {}), **measured, "device": "cpu", "evaluation": mark}
@@ -230,17 +229,17 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> t
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
         scorer, groups = task.scorer(table, known, **plan.asked), table["group"].to_pylist()
-        drawn = statistics.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
+        drawn = bootstrap.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
     found, drawn = measured(tables["test"])
-    primary = statistics.primary(task.PRIMARY, found)
+    primary = bootstrap.primary(task.PRIMARY, found)
     for name, table in tables.items():
         if name.startswith("test under "):
             metric = f"{primary}{name.removeprefix('test')}"
             changed, resampled = measured(table)
             found[metric], drawn[metric] = changed[primary], resampled[primary]
-    bounds = statistics.intervals(drawn)
+    bounds = bootstrap.intervals(drawn)
     scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
     val = task.scorer(tables["val"], known, **plan.asked)(np.ones(len(tables["val"]), np.int64))
     scores[f"val_{primary}"] = round(val[primary], 6)

@@ -18,9 +18,9 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._gan import Adversarial, Players
-from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Settings
+from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.base import Settings
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("generation",)
 PAPER = {"input": [3, 64, 64], "classes": 0, "options": {"variant": "reference"}, "parameters": 6_342_272}

@@ -16,12 +16,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import plugins, sample, statistics, store
+from pipeline import bootstrap, checkpoint, plugins, sample, store
 from pipeline.augment import joined
 from pipeline.images import encode_png
-from pipeline.models import _stored
+from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.tasks._learner import Learner
 from pipeline.train import history, loader, optimizer, transfer
 from pipeline.train.ledger import Ledger, Order
 from pipeline.train.ranks import Ranks
@@ -52,14 +51,14 @@ class Trainer:
         self.ledger = Ledger.of(order)
         self.task = plugins.load("tasks", self.job.task)
         self.facts = sample.facts(order.prepared)
-        self.description = _stored.describe(self.job, self.facts, joined.options(order.derived))
-        self.settings = _stored.settings(self.job, self.facts)
+        self.description = checkpoint.describe(self.job, self.facts, joined.options(order.derived))
+        self.settings = checkpoint.settings(self.job, self.facts)
         self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented, order.derived)
         stored = joined.joined(sample.split(order.prepared, "val"), "val", order.derived)
         self.held_out = loader.Samples(stored, self.job.size)
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")
-        self.learner: Learner = _stored.build(self.description).to(ranks.device)
+        self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
         if self.cuda:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
@@ -70,10 +69,10 @@ class Trainer:
         scales = transfer.scales(self.learner.network, self.job)
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
         if "pretrained" in order.sources:
-            left = _stored.start(self.learner.network, order.sources["pretrained"])
+            left = checkpoint.start(self.learner.network, order.sources["pretrained"])
             self.ledger.note(not_taken=left)
         if "extractor" in order.sources:
-            self.learner.use(_stored.load(order.sources["extractor"], ranks.device)[0])
+            self.learner.use(checkpoint.load(order.sources["extractor"], ranks.device)[0])
         self.average = optimizer.average(self.learner.network, self.job)
         self.parallel = ranks.parallel(self.learner, len(self.phases))
         self.steps_per_epoch = len(self._plan(0))
@@ -102,7 +101,7 @@ class Trainer:
         lr = self.optimizers[self.phases[0].name].param_groups[0]["lr"]
         row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
-        self.primary = statistics.primary(self.task.PRIMARY, scores)
+        self.primary = bootstrap.primary(self.task.PRIMARY, scores)
         kept = {name for name in scores if "[" not in name} | {self.primary}  # not one curve a class
         row |= {f"val/{name}": scores[name] for name in scores if name in kept and math.isfinite(scores[name])}
         self.history.append(row)
@@ -229,7 +228,7 @@ class Trainer:
 
     def _store_best(self) -> None:
         with self._evaluated() as learner, store.folder(self.order.work / "best", self.order.fingerprint) as path:
-            _stored.save(path, learner, self.description)
+            checkpoint.save(path, learner, self.description)
 
     def _snapshot(self) -> None:
         """Store what the learner shows, before the checkpoint that counts the epoch: a resume leaves no hole."""
@@ -238,7 +237,7 @@ class Trainer:
         with self._evaluated() as learner, torch.inference_mode():
             picture = learner.snapshot()
         if picture is not None:
-            path = self.order.work / _stored.SNAPSHOTS / f"{self.next_epoch:05d}.png"
+            path = self.order.work / checkpoint.SNAPSHOTS / f"{self.next_epoch:05d}.png"
             store.write_bytes(path, encode_png(picture))
 
     def _save(self) -> None:
@@ -271,7 +270,7 @@ class Trainer:
         if not self.ranks.leads:
             return
         if self.best is not None:
-            stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
+            stored, _ = checkpoint.load(self.order.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
         batches = loader.load(self.samples, plan, self.job, self.settings)
@@ -279,10 +278,10 @@ class Trainer:
         with store.folder(self.order.model, self.order.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
-            _stored.save(path, self.learner, description)
+            checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
-            for picture in _stored.snapshots(self.order.work).values():
-                store.write_bytes(path / _stored.SNAPSHOTS / picture.name, picture.read_bytes())
+            for picture in checkpoint.snapshots(self.order.work).values():
+                store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 
     def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
         value = self.history[-1].get(f"val/{self.primary}") if self.history else None

@@ -13,11 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, registered, sample, store
-from pipeline.augment.derived import asked_by
+from pipeline import disk, plugins, pretrained_weights, registered, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
-from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
 from pipeline.terminal import tell
 from pipeline.train import checks, reads
@@ -69,7 +67,10 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
     facts = sample.facts(prepared)
     checks.check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
-    derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
+    derived = {
+        field: root / "data/augmented" / f"{job.dataset}-{field}"
+        for field in plugins.derived_fields(job.architecture, job.loss)
+    }
     policy = params.policy(job.policy)
     modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
     modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
@@ -79,7 +80,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
     for role, published in _fetched(job).items():
-        paths[role], marks[role] = _published.path(published), _published.digest(published)
+        paths[role], marks[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
     marks |= {role: source.fingerprint for role, source in sources.items()}
     undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
     mark = fingerprint(
@@ -106,17 +107,17 @@ def _workers_decide(job: Job, facts: sample.Facts) -> bool:
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from pipeline.models import _stored
+    from pipeline import checkpoint
 
     with torch.random.fork_rng(devices=[]):  # building draws initial weights
-        network = _stored.build(_stored.describe(job, facts)).network
+        network = checkpoint.build(checkpoint.describe(job, facts)).network
     synchronised = torch.nn.SyncBatchNorm
     return any(isinstance(part, _BatchNorm) and not isinstance(part, synchronised) for part in network.modules())
 
 
 def _fetched(job: Job) -> dict[str, str]:
     """Names of the published files that the job starts from, by role."""
-    extractor = job.extractor if job.extractor in _published.EXTRACTORS else None
+    extractor = job.extractor if job.extractor in pretrained_weights.EXTRACTORS else None
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
@@ -179,7 +180,7 @@ def _check(stale: list[Order]) -> None:
     for item in stale:
         try:
             for published in _fetched(item.job).values():
-                _published.fetch(published)
+                pretrained_weights.fetch(published)
             trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
@@ -235,7 +236,7 @@ def _lay_out_sources(wanted: dict[str, Order], models: Path) -> None:
 
 
 def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
-    from pipeline.train import ray
+    from pipeline.train import ray_train
 
     times: dict[str, float] = {}
     ended = threading.Event()
@@ -249,7 +250,7 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
     follower = threading.Thread(target=followed, daemon=True)
     follower.start()
     try:
-        ray.run(stale, params.train, root, times)
+        ray_train.run(stale, params.train, root, times)
     finally:
         ended.set()
         follower.join(timeout=60)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import masks, plugins, sample, store
+from pipeline import plugins, sample, store
 from pipeline.augment import joined, stage
 from pipeline.augment.derived import border_weights
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import FIELDS, IGNORE, SPLITS, Facts, Sample
@@ -62,7 +63,7 @@ def blobs(seed: int, height: int = 17, width: int = 26) -> list[Mask]:
 
 def with_masks(objects: list[Mask]) -> Sample:
     pixels = np.zeros((*objects[0].shape, 3), np.uint8)
-    return Sample("x", pixels, masks=[masks.encode(shape) for shape in objects])
+    return Sample("x", pixels, masks=[rle.encode(shape) for shape in objects])
 
 
 @pytest.mark.parametrize("seed", range(4))

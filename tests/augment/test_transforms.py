@@ -9,9 +9,10 @@ import albumentations
 import numpy as np
 import pytest
 
-from pipeline import masks, plugins
+from pipeline import plugins
 from pipeline.augment.policy import Policy
-from pipeline.augment.transforms._motion import Motion
+from pipeline.augment.transforms.parts.affine import Motion
+from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
 from tests.augment.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
@@ -103,7 +104,7 @@ def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
         np.testing.assert_allclose(result.proposals[0], extent(where), atol=1.5 if name in UPRIGHT else 9)
         if with_masks:
             assert result.masks is not None
-            mask = masks.decode(result.masks[0], SIDE, SIDE)
+            mask = rle.decode(result.masks[0], SIDE, SIDE)
             assert (mask == (result.semantic == NUMBER)).mean() > 0.995
             assert extent(mask) == result.boxes[0].tolist()
         else:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from pipeline import images, sample, store
 from pipeline.evaluate import seeing
 from pipeline.evaluate.predict import predictor, rows
+from pipeline.learners.base import Learner, Settings
 from pipeline.models import linear, resnet
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 from pipeline.sample import Sample, Shards
 from pipeline.tasks import classification
-from pipeline.tasks._learner import Learner, Settings
 
 CLASSES = ("a", "b", "c")
 

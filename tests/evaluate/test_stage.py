@@ -28,9 +28,9 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data").symlink_to(digits / "data")
     params = support.write_params(root, JOBS)
     with pytest.MonkeyPatch.context() as patch:
-        from pipeline.train import ray
+        from pipeline.train import ray_train
 
-        patch.setattr(ray, "run", support.train_here)
+        patch.setattr(ray_train, "run", support.train_here)
         train_stage.run(params, root)
     stage.run(params, root)
     return root

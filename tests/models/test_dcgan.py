@@ -13,12 +13,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipeline import store
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _gan, dcgan
-from pipeline.models._gan import Adversarial, Players
-from pipeline.models._spec import Spec
+from pipeline.learners import adversarial
+from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.base import Settings
+from pipeline.models import dcgan
+from pipeline.models.parts.spec import Spec
 from pipeline.params import Params
 from pipeline.tasks import generation
-from pipeline.tasks._learner import Settings
 from pipeline.train import follow, history, loop
 from pipeline.train.ledger import Ledger
 from pipeline.train.ranks import Ranks
@@ -118,9 +119,9 @@ def test_the_count_takes_both_players_and_needs_no_memory() -> None:
     assert found.multiply_adds == drawn + judged
 
 
-@pytest.mark.parametrize("objective", _gan.OBJECTIVES)
+@pytest.mark.parametrize("objective", adversarial.OBJECTIVES)
 def test_objectives_by_hand(objective: str) -> None:
-    judge, fool = _gan.OBJECTIVES[objective]
+    judge, fool = adversarial.OBJECTIVES[objective]
     real, fake = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-3.0, 0.25, 1.0])
     cross_entropy = binary_cross_entropy_with_logits
     judged = cross_entropy(real, torch.ones(3)) + cross_entropy(fake, torch.zeros(3))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.models import rcnn
-from pipeline.models._regions import told
-from pipeline.models._spec import Spec
+from pipeline.models.parts.box_coding import told
+from pipeline.models.parts.spec import Spec
 from pipeline.models.rcnn import _learnt
 
 SIDE = 64

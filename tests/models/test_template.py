@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detector
 from pipeline.models import template
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 from pipeline.models.template import correlation, unit
-from pipeline.tasks._detection import Detector
-from pipeline.tasks._learner import Settings
 
 SIDE = 64
 

@@ -10,8 +10,8 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import vgg
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.spec import Spec
 from tests.models import torchvisions
 
 PLAIN = {"A": 132_863_336, "B": 133_047_848, "C": 133_638_952, "D": 138_357_544, "E": 143_667_240}

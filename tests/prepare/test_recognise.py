@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline import plugins
-from pipeline.prepare.formats._files import scan
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import Fault
 from tests.convline import folders
 from tests.convline.folders import FOLDERS

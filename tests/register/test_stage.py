@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import store, tracking
+from pipeline import checkpoint, store, tracking
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
@@ -87,7 +86,7 @@ def test_no_pickle_is_stored(measured: tuple[Path, Params]) -> None:
 def test_a_served_model_answers_as_evaluate_measured(measured: tuple[Path, Params]) -> None:
     """In a process that can't import today's `pipeline`, from the logged copy alone."""
     root, _ = measured
-    settings = _stored.stored_settings(store.read_json(root / "models/good/model.json"))
+    settings = checkpoint.stored_settings(store.read_json(root / "models/good/model.json"))
     answered = champion.rows(root, "digits", "classification", f"models:/{MODEL}@champion", settings)
     rows = pq.read_table(root / "evaluations/good/test.parquet")
     for column in ("id", "label", "prediction", "rank"):
@@ -133,7 +132,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     lost: tuple[Path, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = lost
-    monkeypatch.setattr("pipeline.train.ray.run", support.train_here)
+    monkeypatch.setattr("pipeline.train.ray_train.run", support.train_here)
     (root / "reports/registered.json").unlink()
 
     def settle(jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:

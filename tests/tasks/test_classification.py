@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from pipeline.learners.base import Learner, Settings
 from pipeline.sample import Sample
 from pipeline.tasks import classification
-from pipeline.tasks._learner import Learner, Settings
 
 CLASSES = tuple("abcdefgh")
 IMAGE = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)

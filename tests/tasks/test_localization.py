@@ -13,10 +13,10 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from torchvision.ops import box_iou
 
+from pipeline.learners.base import Settings
+from pipeline.learners.localizer import Looked, largest_box
 from pipeline.sample import Sample
 from pipeline.tasks import localization
-from pipeline.tasks._learner import Settings
-from pipeline.tasks.localization import Looked, largest_box
 
 SETTINGS = Settings(("cat", "dog", "emu"), (), (1, 1, 1), 3, 16, (0.5,) * 3, (0.25,) * 3)
 IMAGE = np.full((16, 32, 3), 90, np.uint8)

@@ -19,14 +19,15 @@ from torchmetrics.segmentation import MeanIoU
 
 from pipeline import images
 from pipeline.errors import UserError
+from pipeline.learners.base import Settings
+from pipeline.learners.segmenter import LabelMap
+from pipeline.metrics import miou
+from pipeline.metrics.boundary_f1 import boundary_f1
 from pipeline.models import unet
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
+from pipeline.plots.figures import palette
 from pipeline.sample import IGNORE, Sample
 from pipeline.tasks import segmentation
-from pipeline.tasks._boundary import boundary_f1
-from pipeline.tasks._images import palette
-from pipeline.tasks._learner import Settings
-from pipeline.tasks._segmenter import LabelMap
 
 NAMES = ("background", "cat", "dog", "owl", "emu", "yak")
 SETTINGS = Settings((), NAMES, (), 3, 8, (0.5,) * 3, (0.25,) * 3)
@@ -78,12 +79,12 @@ def test_confusion_is_that_of_scikit_learn() -> None:
     for truth, guess in zip(truths, guesses, strict=True):
         right, predicted = flat([truth], [guess])
         expected = confusion_matrix(right, predicted, labels=range(6))
-        np.testing.assert_array_equal(segmentation.confusion(truth, guess, 6), expected)
+        np.testing.assert_array_equal(miou.confusion(truth, guess, 6), expected)
 
 
 def test_confusion_of_the_most_classes_that_bytes_can_tell() -> None:
     truth = np.array([[0, 254, 254, IGNORE]], np.uint8)
-    counts = segmentation.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
+    counts = miou.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
     assert counts.shape == (255, 255)
     assert {(int(row), int(column)): int(counts[row, column]) for row, column in np.argwhere(counts)} == {
         (0, 254): 1,

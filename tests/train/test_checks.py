@@ -10,7 +10,7 @@ import pytest
 from pipeline import disk, plugins, store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
-from pipeline.train import checks, loop, ray, stage
+from pipeline.train import checks, loop, ray_train, stage
 from pipeline.train.ledger import Ledger
 from pipeline.train.ranks import Ranks
 from tests import support
@@ -63,7 +63,7 @@ def test_the_train_stage_refuses_before_ray(project: Project, monkeypatch: pytes
     def started(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(ray, "run", started)
+    monkeypatch.setattr(ray_train, "run", started)
     root, params = project({"a": {"loss": {"class_weights": {"x": 1}}}, "b": {}})
     with pytest.raises(UserError, match=r"jobs\.a\.loss\.class_weights"):
         stage.run(params, root)
@@ -87,7 +87,7 @@ def test_what_a_person_must_mend_is_tried_once(
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.orders(root, params)["a"]
-    ray._train_all([order], Ranks(), Train())
+    ray_train._train_all([order], Ranks(), Train())
     entry = Ledger.of(order).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, final)
     assert entry["reason"].startswith(reason)
@@ -100,7 +100,7 @@ def test_what_may_pass_is_tried_again(project: Project, monkeypatch: pytest.Monk
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.orders(root, params)["a"]
-    ray._train_all([order], Ranks(), Train(attempts=3))
+    ray_train._train_all([order], Ranks(), Train(attempts=3))
     entry = Ledger.of(order).read()
     assert (entry["state"], entry["attempts"]) == ("failed", 3)
     assert entry["reason"] == "gave up after 3 attempts: RuntimeError: the weather"

@@ -14,7 +14,7 @@ import pytest
 from flows import train
 from pipeline import params, store, tracking
 from pipeline.params import Train
-from pipeline.train import ray
+from pipeline.train import ray_train
 from pipeline.train.ledger import Ledger, Order
 from tests.train import learners
 
@@ -57,7 +57,7 @@ def kill_mid_epoch(orders: Iterable[Order], killed: dict[str, int]) -> None:
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Order]:
     root = tmp_path_factory.mktemp("undisturbed")
     orders = learners.orders(root, prepared, JOBS)
-    ray.run(list(orders.values()), Train(), root, {})
+    ray_train.run(list(orders.values()), Train(), root, {})
     return orders
 
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from pipeline import plugins
 from pipeline.params import Params, Train
-from pipeline.train import ranks, ray
+from pipeline.train import ranks, ray_train
 from pipeline.train.ledger import Ledger, Order
 from tests import support
 
@@ -23,16 +23,16 @@ def _start(rank: int, meeting: str, orders: list[Order]) -> None:
         plugins.load(kind, name)
     ranks.COLLECTIVE_TIMEOUT = datetime.timedelta(seconds=TIMEOUT_S)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
-    train_all = ray._train_all
+    train_all = ray_train._train_all
 
     def busy_first(mine: list[Order], lane: ranks.Ranks, settings: Train) -> None:
         if rank == LATE and lane.world == 1:
             time.sleep(BUSY_S)
         train_all(mine, lane, settings)
 
-    ray._train_all = busy_first  # type: ignore[assignment]
+    ray_train._train_all = busy_first  # type: ignore[assignment]
     widths = {order.fingerprint: int(order.job.workers) for order in orders}
-    ray._rounds(orders, widths, Train(), rank=rank, world=WORLD)
+    ray_train._rounds(orders, widths, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 

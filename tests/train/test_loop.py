@@ -15,8 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import store
-from pipeline.models import _stored
+from pipeline import checkpoint, store
 from pipeline.params import Params
 from pipeline.train import history, loader, loop
 from pipeline.train.ledger import Ledger, Order
@@ -119,15 +118,15 @@ def test_snapshots_are_of_every_epoch_also_after_a_resume_and_change_nothing(pre
     shutil.rmtree(stopped.work / "checkpoint")
     shutil.copytree(tmp_path / "checkpoint", stopped.work / "checkpoint")
     loop.train(stopped, Ranks())
-    assert list(_stored.snapshots(whole.model)) == [1, 2, 3]
-    pictures = {path.read_bytes() for path in _stored.snapshots(whole.model).values()}
+    assert list(checkpoint.snapshots(whole.model)) == [1, 2, 3]
+    pictures = {path.read_bytes() for path in checkpoint.snapshots(whole.model).values()}
     assert len(pictures) == 3, "it learned, so each shows something else"
     assert store.content_digest(stopped.model) == store.content_digest(whole.model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Trainer, "_snapshot", lambda self: None)
         loop.train(blind, Ranks())
-    assert not _stored.snapshots(blind.model)
-    assert (blind.model / _stored.WEIGHTS).read_bytes() == (whole.model / _stored.WEIGHTS).read_bytes()
+    assert not checkpoint.snapshots(blind.model)
+    assert (blind.model / checkpoint.WEIGHTS).read_bytes() == (whole.model / checkpoint.WEIGHTS).read_bytes()
 
 
 def test_long_trainings_have_two_dozen_snapshots_and_the_last(prepared: Path, tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_long_trainings_have_two_dozen_snapshots_and_the_last(prepared: Path, tm
     trainer = loop.Trainer(order, Ranks())
     for trainer.next_epoch in range(1, 102):
         trainer._snapshot()
-    assert list(_stored.snapshots(order.work)) == [*range(4, 101, 4), 101]
+    assert list(checkpoint.snapshots(order.work)) == [*range(4, 101, 4), 101]
 
 
 def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> None:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from pipeline import fingerprint, store
 from pipeline.params import Params, Train
-from pipeline.train import ray, reads
+from pipeline.train import ray_train, reads
 from pipeline.train.ledger import Ledger, Order
 from pipeline.train.ranks import Ranks
 from tests import support
@@ -51,7 +51,7 @@ def test_another_copy_of_the_data_fails_the_job_once_and_trains_nothing(
     else:
         assert order.augmented is not None
         order = dataclasses.replace(order, augmented=another_copy(order.augmented, tmp_path / "old"))
-    ray._train_all([order], Ranks(), Train())
+    ray_train._train_all([order], Ranks(), Train())
     entry = Ledger.of(order).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert f"the {what} that it reads differ from what the job was made from" in entry["reason"]
@@ -84,7 +84,7 @@ def test_bytes_that_are_not_those_of_the_manifest_fail_the_job(project: Project,
 def test_weights_to_start_from_are_compared(project: Project) -> None:
     root, params = project({"a": {"epochs": 0}, "b": {"pretrained": {"job": "a"}}})
     orders = support.orders(root, params)
-    ray._train_all(list(orders.values()), Ranks(), Train())
+    ray_train._train_all(list(orders.values()), Ranks(), Train())
     assert {Ledger.of(order).read()["state"] for order in orders.values()} == {"done"}
     other = dataclasses.replace(orders["b"], reads=orders["b"].reads | {"pretrained": "0" * 64})
     assert "the pretrained that it reads differ" in str(reads.differences(other))
@@ -95,7 +95,7 @@ def _start(rank: int, meeting: str, order: Order, old: Path) -> None:
     if rank == STALE:  # the leader hands its order round, so what lies at its paths is what differs on a node
         folders = reads._folders
         reads._folders = lambda order: {**folders(order), "images": old}
-    ray._rounds([order], {order.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
+    ray_train._rounds([order], {order.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 

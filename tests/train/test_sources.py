@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipeline import store
+from pipeline import checkpoint, store
 from pipeline.errors import UserError
-from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.train import loop, stage
 from pipeline.train.ledger import Ledger
@@ -96,7 +95,7 @@ def test_a_part_takes_its_place_in_a_larger_network(tmp_path: Path) -> None:
     body = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
     save_file(body.state_dict(), tmp_path / "body.safetensors")
     larger = nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5)), "head": nn.Linear(5, 1)})
-    left = _stored.start(larger, tmp_path / "body.safetensors")
+    left = checkpoint.start(larger, tmp_path / "body.safetensors")
     assert left == ["1.bias", "1.weight"]
     assert torch.equal(larger["backbone"][0].weight, body[0].weight)  # type: ignore[index,arg-type]
 
@@ -104,7 +103,7 @@ def test_a_part_takes_its_place_in_a_larger_network(tmp_path: Path) -> None:
 def test_weights_that_fit_nowhere_are_refused(tmp_path: Path) -> None:
     save_file({"other": torch.zeros(7)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match="none of its 1 weights"):
-        _stored.start(nn.Linear(2, 3), tmp_path / "w.safetensors")
+        checkpoint.start(nn.Linear(2, 3), tmp_path / "w.safetensors")
 
 
 def test_the_extractor_is_no_part_of_the_model(project: Project, here: None) -> None:
@@ -115,7 +114,7 @@ def test_the_extractor_is_no_part_of_the_model(project: Project, here: None) -> 
 
 
 def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
-    from pipeline.train import ray
+    from pipeline.train import ray_train
 
     jobs = {
         "late": {"pretrained": {"job": "wide"}, "seed": 1},
@@ -125,7 +124,7 @@ def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
     }
     root, params = project(jobs)
     orders = support.orders(root, params)
-    ray.run(list(orders.values()), params.train, root, {})
+    ray_train.run(list(orders.values()), params.train, root, {})
     entries = {name: Ledger.of(order).read() for name, order in orders.items()}
     states = {name: entry["state"] for name, entry in entries.items()}
     assert states == {"late": "done", "wide": "done", "bad": "failed", "falls": "failed"}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline import sample, store
 from pipeline.errors import UserError
-from pipeline.models import _spec
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.train import loop, optimizer, stage, transfer
 from pipeline.train.ledger import Order
@@ -134,22 +134,22 @@ def rates(network: nn.Module, known: Job) -> dict[str, float]:
 
 
 def test_rates_fall_by_the_stage_as_by_hand() -> None:
-    spec = _spec.Spec("classification", 5, 3, 32)
+    spec = Spec("classification", 5, 3, 32)
     known = job(lr=0.1, layer_decay=0.5)
     with torch.device("meta"):
-        found = rates(_spec.build("resnet", spec, {"depth": 18}), known)
-        small = rates(_spec.build("resnet", spec, {"depth": 20}), known)  # of three stages; the fourth is empty
+        found = rates(build_network("resnet", spec, {"depth": 18}), known)
+        small = rates(build_network("resnet", spec, {"depth": 20}), known)  # of three stages; the fourth is empty
     stem = {"conv1": 0.00625, "bn1": 0.00625}
     assert found == stem | {"layer1": 0.00625, "layer2": 0.0125, "layer3": 0.025, "layer4": 0.05, "fc": 0.1}
     assert small == {"conv1": 0.0125, "bn1": 0.0125, "layer1": 0.0125, "layer2": 0.025, "layer3": 0.05, "fc": 0.1}
     with torch.device("meta"):
-        assert set(rates(_spec.build("resnet", spec, {}), job(lr=0.1)).values()) == {0.1}
+        assert set(rates(build_network("resnet", spec, {}), job(lr=0.1)).values()) == {0.1}
 
 
 def test_what_lies_behind_a_backbone_has_the_full_rate() -> None:
     options = {"backbone": "resnet", "backbone_options": {"depth": 18}, "width": 8}
     with torch.device("meta"):
-        network = _spec.build("cam", _spec.Spec("localization", 5, 3, 32), options)
+        network = build_network("cam", Spec("localization", 5, 3, 32), options)
     scales = transfer.scales(network, job(layer_decay=0.5))
     by_name = {name: scales[parameter] for name, parameter in network.named_parameters()}
     assert by_name["conv.weight"] == by_name["maps.weight"] == 1
