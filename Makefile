@@ -66,7 +66,7 @@ docs: $(DOCS)/.ready ## build docs/ into .work/site, in an environment of its ow
 
 $(DOCS)/.ready: requirements-docs.lock
 	@$(PYTHON) -m venv --clear $(DOCS)
-	@$(DOCS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
 COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-annotate
