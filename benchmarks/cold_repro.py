@@ -15,22 +15,22 @@ from torch.nn import functional as F
 from benchmarks import _clone, _data, _pairs
 from pipeline import sample
 from pipeline.models.parts.spec import Spec, build_network
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 TITLE = "two bare training loops; ours `make repro` of linear and lenet5 on digits, from nothing"
 NEEDS = ("dvc",)
 JOBS = ("linear", "lenet5")
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """Three runs from nothing; emptying the clone, a part of a second, is timed with ours."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        orders = [_data.digits(Path(folder), name) for name in JOBS]
+        job_specs = [_data.digits(Path(folder), name) for name in JOBS]
 
         def bare() -> None:
-            for order in orders:
-                _train(order)
+            for job_spec in job_specs:
+                _train(job_spec)
 
         def cold() -> None:
             _clone.clean()
@@ -39,8 +39,8 @@ def measure() -> _pairs.Found:
         return _pairs.ratio(cold, bare, pairs=3, warm=False)
 
 
-def _train(order: Order) -> None:
-    job, stored = order.job, sample.split(order.prepared, "train")
+def _train(job_spec: JobSpec) -> None:
+    job, stored = job_spec.job, sample.split(job_spec.prepared, "train")
     pixels = torch.from_numpy(np.stack([item.pixels[..., 0] for item in stored]))[:, None].float() / 255
     images = F.interpolate(pixels, (job.size, job.size), mode="bilinear")
     labels = torch.tensor([item.label for item in stored])

@@ -19,7 +19,7 @@ NEEDS = ("torchmetrics",)
 MAPS, HEIGHT, WIDTH, CLASSES = 8, 375, 500, 21
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same mIoU on both sides, from label maps in each side's own type."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)

@@ -18,7 +18,7 @@ NEEDS = ()
 STEPS, BATCH = 40, 256
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same steps on both sides."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

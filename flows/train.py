@@ -20,7 +20,7 @@ from pipeline.prepare import stage as prepare_stage
 from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.curves import Curves
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 
 def run(params: Params, root: Path) -> dict[str, float]:
@@ -37,8 +37,8 @@ def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> 
     augment_stage.run(both, root)
     with contextlib.closing(Watchers(root)) as watchers:
         times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
-    orders = train_stage.orders(chosen, root)
-    evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
+    job_specs = train_stage.job_specs(chosen, root)
+    evaluate_stage.run_chosen(params, root, [job_specs[name] for name in names])
     tell(f"train: {outlook(names, params.selected())}")
     return times
 
@@ -49,10 +49,10 @@ class Watchers:
     def __init__(self, root: Path) -> None:
         self.all: list[Curves | JobRuns] = [Curves(root), *([JobRuns()] if in_flow() else [])]
 
-    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
-        """Take up a job's ledger entry."""
+    def __call__(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        """Take up a job's state."""
         for watcher in self.all:
-            watcher(order, entry)
+            watcher(job_spec, entry)
 
     def close(self) -> None:
         """Training has ended, well or not."""

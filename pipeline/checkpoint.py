@@ -39,7 +39,7 @@ def settings(job: Job, facts: Facts) -> Settings:
     channels = str(job.channels)
     mean, std = tuple(facts.mean[channels]), tuple(facts.std[channels])
     if job.weights is not None and job.channels == len(pretrained_weights.IMAGENET_MEAN):
-        mean, std = pretrained_weights.normalisation(job.weights)
+        mean, std = pretrained_weights.normalization(job.weights)
     return Settings(
         classes=facts.classes,
         semantic_classes=facts.semantic_classes,

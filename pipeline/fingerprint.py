@@ -26,7 +26,7 @@ OUTSIDE = frozenset(
         "store",
         "terminal",
         "tracking",
-        "train.ledger",
+        "train.job_state",
         "train.ray_train",
         "train.reads",
     )

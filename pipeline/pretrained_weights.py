@@ -110,7 +110,7 @@ def fetch(name: str) -> Path:
     return target
 
 
-def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of RGB in 0..1 that the weights were trained with; a detector's are within its network."""
     import torch
     from torchvision.models import get_model, get_weight

@@ -201,7 +201,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         crowd=_array(row, "crowd", np.bool_),
         difficult=_array(row, "difficult", np.bool_),
         points=None if points is None else np.moveaxis(points.reshape(len(points), -1, 3), 0, 1),
-        semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], grey=True),
+        semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], gray=True),
     )
 
 

@@ -90,7 +90,7 @@ def test_what_can_not_be_fetched_says_which_file_goes_where(project: Project, ca
         f"{cache}/resnet18-f37072fd.pth",
     ):
         assert part in str(told.value)
-    assert not list((root / ".work").glob("jobs/*/ledger.json"))
+    assert not list((root / ".work").glob("jobs/*/state.json"))
 
 
 def test_a_file_of_other_bytes_is_refused(cache: Path) -> None:
@@ -118,9 +118,12 @@ def test_a_file_put_there_is_trained_from(
 
 def test_other_weights_make_another_fingerprint(project: Project) -> None:
     root, params = project({"a": {}, "b": {"pretrained": {"weights": NAME}}})
-    orders = support.orders(root, params)
+    job_specs = support.job_specs(root, params)
     changed = support.write_params(root, {"a": {}, "b": {"pretrained": {"weights": "ResNet34_Weights.DEFAULT"}}})
-    assert len({orders["a"].fingerprint, orders["b"].fingerprint, support.orders(root, changed)["b"].fingerprint}) == 3
+    assert (
+        len({job_specs["a"].fingerprint, job_specs["b"].fingerprint, support.job_specs(root, changed)["b"].fingerprint})
+        == 3
+    )
 
 
 def test_our_resnet_is_torchvisions_with_its_weights(tmp_path: Path) -> None:

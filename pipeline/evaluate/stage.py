@@ -20,7 +20,7 @@ from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
 from pipeline.terminal import tell
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 SPLITS = ("val", "test")
 SEED = 0
@@ -58,23 +58,23 @@ def run(params: Params, root: Path) -> None:
     store.bound(root / FEATURES, KEEP_BYTES, set())
 
 
-def run_chosen(params: Params, root: Path, orders: Sequence[Order]) -> None:
+def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None:
     """Measure jobs that were chosen, into `.work/` alone: a full run that has them in its roster finds the rows there.
 
     The scores go to each job's `scores.json` in `.work/jobs/`.
     """
-    for order in orders:
-        there = order.model if order.model.is_dir() else root / "models" / order.name
-        model, plan = Model(there, _extractor(root, order.job, order.sources)), _plan(params, order.name)
-        mark = _fingerprint(root, model, order.job, plan)
+    for job_spec in job_specs:
+        there = job_spec.model if job_spec.model.is_dir() else root / "models" / job_spec.name
+        model, plan = Model(there, _extractor(root, job_spec.job, job_spec.sources)), _plan(params, job_spec.name)
+        mark = _fingerprint(root, model, job_spec.job, plan)
         kept, how = root / KEPT / mark, "kept"
         if not store.holds(kept, mark):
             how = "made"
             with store.folder(kept, mark) as path:
-                _evaluate(path, root, model, order.job, plan)
+                _evaluate(path, root, model, job_spec.job, plan)
         scores = store.read_json(kept / "scores.json")
-        store.write_json(order.work / "scores.json", scores)
-        _tell(order.name, how, scores)
+        store.write_json(job_spec.work / "scores.json", scores)
+        _tell(job_spec.name, how, scores)
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:

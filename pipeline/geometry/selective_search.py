@@ -27,7 +27,7 @@ Index = NDArray[np.int64]
 Numbers = MutableSequence[int]
 
 SIGMA, TEXTURE_SIGMA = 0.8, 1.0
-COLOUR_BINS, TEXTURE_BINS = 25, 10
+COLOR_BINS, TEXTURE_BINS = 25, 10
 #: edges are looked through in so many parts; before each those that can't join anything are left out at once
 PARTS = 12
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -60,7 +60,7 @@ class Regions(NamedTuple):
 
     sizes: Array
     boxes: Array
-    colour: Array
+    color: Array
     texture: Array
     pairs: Index
 
@@ -206,13 +206,13 @@ def described(labels: Index, pixels: Array, edges: Graph) -> Regions:
         np.maximum.at(high, flat, places.ravel() + 1)
         boxes[:, side], boxes[:, side + 2] = low, high
     channels = np.moveaxis(pixels, 2, 0)
-    colour = [_histogram(flat, channel, 256, COLOUR_BINS) for channel in channels]
+    color = [_histogram(flat, channel, 256, COLOR_BINS) for channel in channels]
     steep = [_derivatives(channel) for channel in channels]
     texture = [_histogram(flat, one, float(np.max(every)), TEXTURE_BINS) for every in steep for one in every]
     one, other = flat[edges.first], flat[edges.second]
     near = _first_of_pairs(one, other, count)
-    colours, textures = (np.concatenate(part, axis=1) / (sizes[:, None] * len(part)) for part in (colour, texture))
-    return Regions(sizes, boxes, colours, textures, np.stack([one[near], other[near]], axis=1))
+    colors, textures = (np.concatenate(part, axis=1) / (sizes[:, None] * len(part)) for part in (color, texture))
+    return Regions(sizes, boxes, colors, textures, np.stack([one[near], other[near]], axis=1))
 
 
 def _histogram(labels: Index, values: Array, end: float, bins: int) -> Array:
@@ -238,7 +238,7 @@ def grouped(regions: Regions, measures: str) -> Array:
     start = len(regions.sizes)
     whole = float(regions.sizes.sum())
     none = np.zeros((start, 0), np.float32)
-    parts = [regions.colour if "C" in measures else none, regions.texture if "T" in measures else none]
+    parts = [regions.color if "C" in measures else none, regions.texture if "T" in measures else none]
     room = ((0, start - 1), (0, 0))
     shares = np.pad(np.concatenate(parts, axis=1), room)
     sizes, boxes = np.pad(regions.sizes, room[0]), np.pad(regions.boxes, room)

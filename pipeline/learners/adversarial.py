@@ -71,13 +71,13 @@ class Sampler(Learner):
         super().use(extractor)
         object.__setattr__(self, "memory", Memory(extractor, kept))
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float −1..1, the range of tanh."""
         return images.float() / 127.5 - 1
 
     def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
         """With targets: losses by name on the real images. Without: a generated image for each given one."""
-        return self.sample(images) if targets is None else self.losses(self.normalise(images), targets, phase)
+        return self.sample(images) if targets is None else self.losses(self.normalize(images), targets, phase)
 
     def sample(self, images: Tensor) -> list[Generated]:
         """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""

@@ -81,13 +81,13 @@ class Learner(nn.Module):
         learned = tuple(parameter for parameter in self.parameters() if parameter.requires_grad)
         return (Phase("train", learned),) if learned else ()
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float of mean 0 and variance 1 over the train set."""
         return (images.float() / 255 - self.mean) / self.std
 
     def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
         """With targets: losses by name. Without: predictions, one an image."""
-        outputs = self.network(self.normalise(images))
+        outputs = self.network(self.normalize(images))
         return self.predict(outputs) if targets is None else self.losses(outputs, targets, phase)
 
     def ask(self, images: Tensor, targets: Any) -> Any:

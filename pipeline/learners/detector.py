@@ -28,7 +28,7 @@ INSIDE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class Detections:
     """What a detector sees in one image.
 
     boxes: N×4 float64, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
@@ -58,12 +58,12 @@ class Found:
             return [pasted(mask, box, height, width) for mask, box in zip(self.masks, boxes, strict=True)]
         return list(self.masks or ())
 
-    def take(self, places: NDArray[np.int64]) -> "Found":
+    def take(self, places: NDArray[np.int64]) -> "Detections":
         """Some of the detections, in that order."""
         masks = self.masks
         chosen = masks[places] if isinstance(masks, np.ndarray) else masks and [masks[place] for place in places]
         points = None if self.points is None else self.points[places]
-        return Found(self.boxes[places], self.labels[places], self.scores[places], chosen, points)
+        return Detections(self.boxes[places], self.labels[places], self.scores[places], chosen, points)
 
 
 def pasted(mask: NDArray[np.float16], box: NDArray[np.float64], height: int, width: int) -> bytes:
@@ -91,10 +91,10 @@ class Detector(Learner):
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
         """With targets: losses by name. Without: what is found, one `Found` an image."""
         if targets is not None:
-            return self.network(self.normalise(images), targets)
+            return self.network(self.normalize(images), targets)
         return self._predictions(images)
 
-    def ask(self, images: Tensor, targets: Sequence[Target]) -> list[Found]:
+    def ask(self, images: Tensor, targets: Sequence[Target]) -> list[Detections]:
         """What is found; a network that judges proposals is handed those of the samples."""
         given = [target["proposals"].to(images.device) for target in targets if "proposals" in target]
         return self._predictions(images, **({"proposals": given} if given else {}))
@@ -104,13 +104,13 @@ class Detector(Learner):
         """Hand the train set once to a network that has a `fit` of its own."""
         fit: Any = getattr(self.network, "fit", None)
         if fit is not None:
-            fit((self.normalise(images), targets) for images, targets in batches)
+            fit((self.normalize(images), targets) for images, targets in batches)
 
-    def _predictions(self, images: Tensor, **given: Any) -> list[Found]:
-        return [_found(item, images.shape[-1]) for item in self.network(self.normalise(images), **given)]
+    def _predictions(self, images: Tensor, **given: Any) -> list[Detections]:
+        return [_found(item, images.shape[-1]) for item in self.network(self.normalize(images), **given)]
 
 
-def _found(item: dict[str, Tensor], side: int) -> Found:
+def _found(item: dict[str, Tensor], side: int) -> Detections:
     values = {name: value.detach().float().cpu().numpy() for name, value in item.items()}
     masks = values["masks"][:, 0].astype(np.float16) if "masks" in values else None
     boxes, scores = (values[name].astype(np.float64) for name in ("boxes", "scores"))
@@ -118,11 +118,11 @@ def _found(item: dict[str, Tensor], side: int) -> Found:
     if "keypoints" in values:
         sure = values["keypoints_scores"][..., None]
         points = np.concatenate([values["keypoints"][..., :2] / side, sure], axis=2).astype(np.float64)
-    return Found(boxes / side, values["labels"].astype(np.int64), scores, masks, points)
+    return Detections(boxes / side, values["labels"].astype(np.int64), scores, masks, points)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class GroundTruth:
     """What is in an image: N boxes in stored pixels, labels, areas in original pixels, which count, points N×K×3."""
 
     boxes: NDArray[np.float64]
@@ -134,7 +134,7 @@ class Truth:
     points: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, sample: Sample) -> "Truth":
+    def of(cls, sample: Sample) -> "GroundTruth":
         """Areas are those of masks where there are any, as COCO has it; an image only asked about has nothing."""
         boxes = np.zeros((0, 4)) if sample.boxes is None else sample.boxes.astype(np.float64)
         none = np.zeros(len(boxes), np.bool_)

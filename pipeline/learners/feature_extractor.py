@@ -29,7 +29,7 @@ Seen = tuple[Floats, Floats]
 class Reference(Learner):
     """The Inception network of 2015."""
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Pixels 0..255 of any size → −1..1 of 299×299."""
         return (inception_2015.resized(images.float()) - 128) / 128
 
@@ -92,6 +92,6 @@ def seen(extractor: Learner, images: Tensor) -> Seen:
         torch.no_grad(),
         torch.autocast(images.device.type, enabled=False),
     ):  # the same numbers in training as on the CPU
-        logits = extractor.network(extractor.normalise(values.round().clamp(0, 255)))
+        logits = extractor.network(extractor.normalize(values.round().clamp(0, 255)))
     features, shares = (found.float().cpu().numpy() for found in (read[0], logits.softmax(dim=1)))
     return np.asarray(features, np.float32), np.asarray(shares, np.float32)

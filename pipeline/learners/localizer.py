@@ -19,7 +19,7 @@ THRESHOLD = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class ClassMaps:
     """A prediction: K class probabilities, and K×h×w maps of where each class was seen, whatever their size."""
 
     probabilities: NDArray[np.float32]
@@ -58,7 +58,7 @@ class Localizer(Learner):
         """Mean cross-entropy in nats; targets B labels or B×K soft labels."""
         return {"cross_entropy": F.cross_entropy(outputs["logits"].float(), targets)}
 
-    def predict(self, outputs: dict[str, Tensor]) -> list[Looked]:
+    def predict(self, outputs: dict[str, Tensor]) -> list[ClassMaps]:
         """Probabilities and maps, an image each."""
         probabilities = outputs["logits"].float().softmax(dim=1).cpu().numpy()
-        return [Looked(*pair) for pair in zip(probabilities, outputs["maps"].float().cpu().numpy(), strict=True)]
+        return [ClassMaps(*pair) for pair in zip(probabilities, outputs["maps"].float().cpu().numpy(), strict=True)]

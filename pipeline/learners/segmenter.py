@@ -59,7 +59,7 @@ class Segmenter(Learner):
         if targets is not None:
             return super().forward(images, targets, phase)
         run = getattr(self.network, "whole", self.network)
-        return self.predict(run(self.normalise(images)))
+        return self.predict(run(self.normalize(images)))
 
     def losses(self, outputs: Tensor, targets: Any, phase: str) -> dict[str, Tensor]:
         """Mean losses of logits B×K×h×w against ids B×H×W, of which only the middle is used where h < H."""

@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learners.detector import Found, Truth, enlarged
+from pipeline.learners.detector import Detections, GroundTruth, enlarged
 from pipeline.sample import Sample
 
 Floats = NDArray[np.float64]
@@ -53,14 +53,14 @@ def areas(found: Floats) -> Floats:
     return np.asarray(np.ptp(found, axis=1).prod(axis=1))
 
 
-def counting(truth: Truth) -> Truth:
+def counting(truth: GroundTruth) -> GroundTruth:
     """The same, where what has no labelled point does not count."""
     if truth.points is None:
         return truth
     return dataclasses.replace(truth, ignored=truth.ignored | ~(truth.points[..., 2] > 0).any(axis=1))
 
 
-def overlap(found: Found, truth: Truth, sample: Sample) -> Floats:
+def overlap(found: Detections, truth: GroundTruth, sample: Sample) -> Floats:
     """N×M similarity of what is found and what there is in an image."""
     places = found.places(*sample.pixels.shape[:2])[..., :2]
     true = np.zeros((0, places.shape[1], 3)) if truth.points is None else truth.points

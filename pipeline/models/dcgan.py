@@ -82,8 +82,8 @@ def _discriminator(widths: list[int], channels: int, variant: str, norm: str) ->
         down1=nn.Sequential(_down(channels, widths[0], variant), nn.LeakyReLU(0.2))
     )
     for number, (narrow, wide) in enumerate(pairwise(widths), start=2):
-        normalised = nn.BatchNorm2d(wide) if norm == "batch" else nn.GroupNorm(1, wide)
-        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), normalised, nn.LeakyReLU(0.2))
+        normalized = nn.BatchNorm2d(wide) if norm == "batch" else nn.GroupNorm(1, wide)
+        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), normalized, nn.LeakyReLU(0.2))
     if variant == "paper":
         layers["judge"] = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * SEED_PX**2, 1), nn.Flatten(0))
     else:

@@ -25,7 +25,7 @@ _MOST_NUMBERS = 15
 _LONGEST = 14
 
 
-def captioned(pixels: NDArray[np.uint8], text: str, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+def captioned(pixels: NDArray[np.uint8], text: str, color: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The picture at 96 pixels with a coloured caption below."""
     height, width = pixels.shape[:2]
     scale = _SIDE / max(height, width)
@@ -33,15 +33,15 @@ def captioned(pixels: NDArray[np.uint8], text: str, colour: tuple[int, int, int]
     canvas = Image.new("RGB", (_SIDE, _SIDE + _BAR), "black")
     canvas.paste(Image.fromarray(tile), ((_SIDE - tile.shape[1]) // 2, (_SIDE - tile.shape[0]) // 2))
     draw = ImageDraw.Draw(canvas)
-    draw.rectangle((0, _SIDE, _SIDE, _SIDE + _BAR), fill=colour)
+    draw.rectangle((0, _SIDE, _SIDE, _SIDE + _BAR), fill=color)
     draw.text((3, _SIDE + 2), text, fill="white", font_size=11)
     return np.asarray(canvas)
 
 
 def palette() -> NDArray[np.uint8]:
     """A fixed colour for each id, 256×3: black for 0, then bright and darker hues in turn."""
-    colours = [colorsys.hsv_to_rgb(place * _GOLDEN % 1, 0.9, 1 if place % 2 else 0.7) for place in range(256)]
-    return (255 * np.array([(0, 0, 0), *colours[1:]])).astype(np.uint8)
+    colors = [colorsys.hsv_to_rgb(place * _GOLDEN % 1, 0.9, 1 if place % 2 else 0.7) for place in range(256)]
+    return (255 * np.array([(0, 0, 0), *colors[1:]])).astype(np.uint8)
 
 
 def overlaid(pixels: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -62,9 +62,9 @@ def panels(
         left, top = place % 2 * (side + 2 * gap), place // 2 * (side + _BAR)
         canvas.paste(Image.fromarray(images.grid([pixels], 1, side=side, gap=0)), (left, top))
         draw.text((left + 3, top + side + 1), name, fill="black", font_size=11)
-    for place, (name, colour) in enumerate(named.items()):
+    for place, (name, color) in enumerate(named.items()):
         left, top = place % 2 * (side + 2 * gap), bottom + place // 2 * _BAR
-        draw.rectangle((left + 3, top + 3, left + 13, top + 13), fill=tuple(colour.tolist()))
+        draw.rectangle((left + 3, top + 3, left + 13, top + 13), fill=tuple(color.tolist()))
         draw.text((left + 17, top + 1), name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…", "black", font_size=11)
     return np.asarray(canvas)
 
@@ -82,8 +82,8 @@ def confusion_figure(shares: NDArray[np.float64], names: Sequence[str]) -> "Figu
     axes.set_yticklabels(names)
     if len(names) <= _MOST_NUMBERS:
         for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.5 else "black"
-            axes.text(column, row, f"{share:.0%}"[:-1], ha="center", va="center", fontsize=8, color=colour)
+            color = "white" if share > 0.5 else "black"
+            axes.text(column, row, f"{share:.0%}"[:-1], ha="center", va="center", fontsize=8, color=color)
     return figure
 
 

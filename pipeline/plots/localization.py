@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipeline import images
 from pipeline.learners.base import Settings
-from pipeline.learners.localizer import Looked
+from pipeline.learners.localizer import ClassMaps
 from pipeline.metrics.localization import HIT_IOU, best_iou
 from pipeline.plots.figures import GREEN, RED, captioned
 from pipeline.sample import Sample
@@ -38,7 +38,7 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     return {"overlap": figure}
 
 
-def draw(sample: Sample, prediction: Looked, settings: Settings) -> NDArray[np.uint8]:
+def draw(sample: Sample, prediction: ClassMaps, settings: Settings) -> NDArray[np.uint8]:
     """The image under the predicted class's heat, the true boxes in white, the predicted one red if it is no hit."""
     from matplotlib import colormaps
 
@@ -46,8 +46,8 @@ def draw(sample: Sample, prediction: Looked, settings: Settings) -> NDArray[np.u
     scale = SIDE / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
     heat = prediction.heat(prediction.label, *size).clip(0)
-    colours = 255 * colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
-    mixed = (1 - COVER) * images.resize(sample.pixels, *size, smooth=scale < 1) + COVER * colours
+    colors = 255 * colormaps["inferno"](heat / max(float(heat.max()), 1e-12))[..., :3]
+    mixed = (1 - COVER) * images.resize(sample.pixels, *size, smooth=scale < 1) + COVER * colors
     canvas = Image.fromarray(mixed.astype(np.uint8))
     pen = ImageDraw.Draw(canvas)
     if sample.label is None:
@@ -67,6 +67,6 @@ def draw(sample: Sample, prediction: Looked, settings: Settings) -> NDArray[np.u
     return captioned(np.asarray(canvas), text, GREEN if hit else RED)
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: NDArray[Any], colour: str) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: NDArray[Any], color: str) -> None:
     left, top, right, bottom = (round(float(value)) for value in box)
-    pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
+    pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color)

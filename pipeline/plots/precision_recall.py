@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: places in OVERLAPS of the lines that are drawn
 LEVELS = (0, 2, 5, 7, 9)
 #: with more classes than colours, all lines are grey and only the mean has a name
-COLOURS, GREY = 10, "0.7"
+COLORS, GRAY = 10, "0.7"
 
 
 def curves(
@@ -45,11 +45,11 @@ def _by_overlap(values: NDArray[np.float64]) -> "Figure":
 def _by_class(values: NDArray[np.float64], classes: tuple[str, ...]) -> "Figure":
     """K×101 precisions at half overlap: thin lines with the average precision of each, and their mean."""
     figure, axes = _panel("precision at overlap 0.50")
-    few = len(classes) <= COLOURS
+    few = len(classes) <= COLORS
     for place, (name, line) in enumerate(zip(classes, values, strict=True)):
         if not np.isnan(line).all():
-            label, colour = (f"{name} {line.mean():.2f}", f"C{place}") if few else ("_", GREY)
-            axes.plot(coco_ap.RECALLS, line, linewidth=0.8, label=label, color=colour)
+            label, color = (f"{name} {line.mean():.2f}", f"C{place}") if few else ("_", GRAY)
+            axes.plot(coco_ap.RECALLS, line, linewidth=0.8, label=label, color=color)
     middle = _mean(values)
     axes.plot(coco_ap.RECALLS, middle, label=f"mean {np.mean(middle):.2f}", color="black", linewidth=2)
     axes.legend(title="average precision", frameon=False, fontsize="small")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.geometry import boxes as geometry
 from pipeline.images import spread
 from pipeline.learners.batch import stack
-from pipeline.learners.detector import Detector, Truth
+from pipeline.learners.detector import Detector, GroundTruth
 from pipeline.sample import Sample, resized
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def proposed(detector: Detector, samples: Sequence[Sample]) -> list[Boxes]:
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
         images = stack([resized(item, size, size) for item in part], channels).to(detector.mean.device)
-        ready, _ = network.transform(detector.normalise(images))
+        ready, _ = network.transform(detector.normalize(images))
         proposals, _ = network.rpn(ready, network.backbone(ready.tensors))
         shapes = [item.pixels.shape[:2] for item in part]
         found += [
@@ -84,7 +84,7 @@ def proposed(detector: Detector, samples: Sequence[Sample]) -> list[Boxes]:
 
 
 def _covered(sample: Sample, proposals: Boxes) -> Covered:
-    truth = Truth.of(sample)
+    truth = GroundTruth.of(sample)
     boxes = truth.boxes[~truth.ignored & (geometry.area(truth.boxes) > 0)]
     return Covered(sample, proposals, boxes, geometry.iou(proposals, boxes))
 
@@ -113,10 +113,10 @@ def curve(overlaps: Sequence[NDArray[np.float64]]) -> "Figure":
 
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    for level, colour in LEVELS.items():
+    for level, color in LEVELS.items():
         values = recall(overlaps, level)
         reached = f"IoU ≥ {level:.1f}: {values[-1]:.2f}" if len(values) else f"IoU ≥ {level:.1f}: no proposals"
-        axes.step(np.arange(1, len(values) + 1), values, where="post", color=colour, label=reached)
+        axes.step(np.arange(1, len(values) + 1), values, where="post", color=color, label=reached)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     things, middle = sum(item.shape[1] for item in overlaps), np.median([len(item) for item in overlaps])
@@ -145,7 +145,7 @@ def pictures(images: Sequence[Covered]) -> "Figure":
         "true box": TRUTH,
         f"other proposals (the first {OTHERS})": CLOUD,
     }
-    lines = [Line2D([], [], color=colour, linestyle=":" if colour == TRUTH else "-") for colour in kinds.values()]
+    lines = [Line2D([], [], color=color, linestyle=":" if color == TRUTH else "-") for color in kinds.values()]
     figure.legend(
         lines, [*kinds], loc="outside lower center", ncols=2, fontsize=8, facecolor="0.25", labelcolor="white"
     )
@@ -164,24 +164,24 @@ def _picture(axes: "Axes", image: Covered) -> None:
     taken: list[NDArray[np.float64]] = []
     crowded = len(values) > CROWD
     for box, value in zip(image.proposals[best[values > 0]], values[values > 0], strict=True):
-        colour = COVERED if value >= min(LEVELS) else NOT
-        _outline(axes, box[None], colour, linewidth=1 if crowded else 1.5)
+        color = COVERED if value >= min(LEVELS) else NOT
+        _outline(axes, box[None], color, linewidth=1 if crowded else 1.5)
         caption = np.array([4 * LETTER, LINE]) / points
         place = None if crowded else _free(box, taken, np.array([width, height]), caption)
         if place is not None:
-            name = {"facecolor": colour, "edgecolor": "none", "pad": 0.5}
+            name = {"facecolor": color, "edgecolor": "none", "pad": 0.5}
             axes.text(*place, f"{int(100 * value) / 100:.2f}", fontsize=7, va="top", bbox=name)  # never .50 in orange
     axes.set(xlim=(0, width), ylim=(height, 0))
     covered = (values >= min(LEVELS)).sum()
     axes.set_title(f"{len(image.proposals)} proposals cover {covered} of {len(image.truth)}", fontsize=8)
 
 
-def _outline(axes: "Axes", boxes: NDArray[Any], colour: str, **style: Any) -> None:
+def _outline(axes: "Axes", boxes: NDArray[Any], color: str, **style: Any) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     drawn = [Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes.tolist()]
-    axes.add_collection(PatchCollection(drawn, facecolor="none", edgecolor=colour, **style))
+    axes.add_collection(PatchCollection(drawn, facecolor="none", edgecolor=color, **style))
 
 
 def _free(

@@ -124,7 +124,7 @@ def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], st
 
 def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
     pixels = sample.pixels
-    grey = images.luminance(pixels)
+    gray = images.luminance(pixels)
     digest = traits.pixel_digest(pixels)
     sample = replace(sample, group=sample.group or digest)
     return sample, Entry(
@@ -134,12 +134,12 @@ def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
         group=sample.group or digest,
         split=sample.split,
         pixels=digest,
-        look=traits.look(grey),
+        look=traits.look(gray),
         things=_things(sample),
         stuff=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
         fields=frozenset(name for name in ANNOTATIONS if getattr(sample, name) is not None),
         size_bytes=pixels.nbytes,
-        moments=traits.moments(pixels, grey),
+        moments=traits.moments(pixels, gray),
     )
 
 

@@ -21,7 +21,7 @@ from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
 from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
-from pipeline.train import history, ledger
+from pipeline.train import history, job_state
 
 
 def run(params: Params, root: Path) -> None:
@@ -38,7 +38,7 @@ def run(params: Params, root: Path) -> None:
     with store.locked(root / ".work/register.lock", "register", wait=True):
         known = trust.keys(root)
         trust.begin(client, root, known)
-        tracking.end_orphans(client, lambda mark: ledger.held(root / ".work/jobs" / mark))
+        tracking.end_orphans(client, lambda mark: job_state.held(root / ".work/jobs" / mark))
         for model, jobs in sorted(groups.items()):
             group = Group(client, root, known, model, jobs, params.evaluate)
             entries[model] = group.settle(before.get(model, {}))
@@ -153,7 +153,7 @@ class Group:
         run.log_pictures(self.root / "evaluations" / name, anew=anew)
         if anew:
             self.client.set_tag(run.run_id, SYNCED, evaluated)
-        if stored.info.status != "FINISHED" and not ledger.held(self.root / ".work/jobs" / mark):
+        if stored.info.status != "FINISHED" and not job_state.held(self.root / ".work/jobs" / mark):
             run.end("FINISHED")
         return run
 

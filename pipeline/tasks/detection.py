@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.bootstrap import Scorer
 from pipeline.learners.base import Learner, Settings
-from pipeline.learners.detector import Detector, Found, Target
+from pipeline.learners.detector import Detections, Detector, Target
 from pipeline.plots import proposals
 from pipeline.plots.detections import boxed
 from pipeline.plots.precision_recall import curves
@@ -44,7 +44,7 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list
     return detection_rows.collate(samples, settings)
 
 
-def rows(sample: Sample, prediction: Found) -> dict[str, Any]:
+def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:
     """One image's detections and true boxes, matched."""
     return detection_rows.rows(sample, prediction)
 
@@ -64,16 +64,16 @@ def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence
     return proposals.figures(learner, held_out)
 
 
-def draw(sample: Sample, prediction: Found, settings: Settings) -> NDArray[np.uint8]:
+def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with hits in green, false alarms in red, and what was missed in yellow."""
     return boxed(sample, prediction, settings)
 
 
-def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it."""
     return detection_rows.answer(sample, prediction, settings)
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Found:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     return detection_rows.prediction(sample, answered, settings)

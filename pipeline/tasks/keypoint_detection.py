@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
 from pipeline.learners.base import Learner, Settings
-from pipeline.learners.detector import Detector, Found, Target, Truth, enlarged
+from pipeline.learners.detector import Detections, Detector, GroundTruth, Target, enlarged
 from pipeline.metrics import coco_ap, oks
 from pipeline.plots import proposals
 from pipeline.plots.detections import boxed
@@ -46,12 +46,12 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list
     return detection_rows.collate(samples, settings, points=True)
 
 
-def rows(sample: Sample, prediction: Found) -> dict[str, Any]:
+def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:
     """One image's detections and true ones, matched by box and by points; severity is that of points.
 
     `keypoint_counted`: where each true one counts by its points, of which at least one must be labelled.
     """
-    truth = oks.counting(Truth.of(sample))
+    truth = oks.counting(GroundTruth.of(sample))
     found = prediction.take(coco_ap.ranked(prediction.scores, prediction.labels))
     areas = oks.areas(found.places(*sample.pixels.shape[:2])[..., :2]) * enlarged(sample)
     ignored = truth.ignored[:, None] | coco_ap.outside(truth.areas)
@@ -92,18 +92,18 @@ def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence
     return proposals.figures(learner, held_out)
 
 
-def draw(sample: Sample, prediction: Found, settings: Settings) -> NDArray[np.uint8]:
+def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with hits in green, false alarms in red, and what was missed in yellow, like all true points."""
     return boxed(sample, prediction, settings, points=True)
 
 
-def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it."""
     points = prediction.places(*sample.pixels.shape[:2])
     return detection_rows.answer(sample, prediction, settings) | {"points": points.ravel().tolist()}
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Found:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     height, width = sample.pixels.shape[:2]
     points = np.asarray(answered["points"], np.float64).reshape(-1, len(settings.points), 3) / [width, height, 1]

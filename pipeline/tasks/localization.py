@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.bootstrap import Scorer
 from pipeline.learners.base import Learner, Settings
-from pipeline.learners.localizer import Localizer, Looked
+from pipeline.learners.localizer import ClassMaps, Localizer
 from pipeline.metrics import localization
 from pipeline.plots.localization import draw as draw
 from pipeline.plots.localization import figures as figures
@@ -47,7 +47,7 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tens
     return classification.collate(samples, settings)
 
 
-def rows(sample: Sample, prediction: Looked) -> dict[str, Any]:
+def rows(sample: Sample, prediction: ClassMaps) -> dict[str, Any]:
     """One test image: true and predicted label, the predicted class's box in stored pixels, and its overlap."""
     label, place = int(sample.label), sample.pixels.shape[:2]  # type: ignore[arg-type]
     box = prediction.box(prediction.label, *place)
@@ -68,7 +68,7 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
     return localization.scores(table)
 
 
-def answer(sample: Sample, prediction: Looked, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: ClassMaps, settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it; the box in the image's own pixels."""
     maps = io.BytesIO()
     np.save(maps, prediction.maps, allow_pickle=False)
@@ -80,7 +80,7 @@ def answer(sample: Sample, prediction: Looked, settings: Settings) -> dict[str, 
     }
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Looked:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> ClassMaps:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     maps = np.load(io.BytesIO(base64.b64decode(answered["maps"])), allow_pickle=False)
-    return Looked(np.asarray(answered["probabilities"], np.float32), maps)
+    return ClassMaps(np.asarray(answered["probabilities"], np.float32), maps)

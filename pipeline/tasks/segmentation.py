@@ -111,5 +111,5 @@ def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> LabelMap:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
-    ids = images.decode_stored(base64.b64decode(answered["mask"]), grey=True)
+    ids = images.decode_stored(base64.b64decode(answered["mask"]), gray=True)
     return LabelMap(ids, len(settings.semantic_classes))

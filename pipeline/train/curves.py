@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store, tracking
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 
 class Curves:
@@ -15,16 +15,16 @@ class Curves:
         self.client: Any = None
         self.running: dict[str, tracking.Run] = {}
 
-    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
-        """Take up a job's ledger entry."""
+    def __call__(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        """Take up a job's state."""
         if self.client is None:
             self.client = tracking.client(self.root)
-        run = tracking.run(self.client, self.root, order.name, order.fingerprint, order.job.model_dump())
+        run = tracking.run(self.client, self.root, job_spec.name, job_spec.fingerprint, job_spec.job.model_dump())
         if entry["state"] == "running":
             run.begin()
-            self.running[order.name] = run
+            self.running[job_spec.name] = run
         else:
-            self.running.pop(order.name, None)
+            self.running.pop(job_spec.name, None)
         run.log_history(entry.get("history", []))
         if entry["state"] == "failed":
             run.end("FAILED", str(entry["reason"]))
@@ -32,7 +32,7 @@ class Curves:
             run.end("FINISHED")
             speeds = store.read_json(self.root / "reports/speed.json", {})
             measured = {"train_s": entry["seconds"], "train_images_per_s": entry.get("images_per_s")}
-            speeds[order.name] = {**speeds.get(order.name, {}), **measured}
+            speeds[job_spec.name] = {**speeds.get(job_spec.name, {}), **measured}
             store.write_json(self.root / "reports/speed.json", speeds)
 
     def close(self) -> None:

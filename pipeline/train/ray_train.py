@@ -16,7 +16,7 @@ from pipeline import cluster, disk, store, surroundings
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import reads
-from pipeline.train.ledger import Ledger, Order, claim, held
+from pipeline.train.job_state import JobSpec, JobState, claim, held
 
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
@@ -29,29 +29,29 @@ ENVIRONMENT = {
 }
 
 
-def run(orders: Sequence[Order], settings: Train, root: Path, times: dict[str, float]) -> None:
-    """Train all orders; each one's ledger says how it ended. `times` gains Ray's own seconds."""
+def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float]) -> None:
+    """Train all jobs; each one's state says how it ended. `times` gains Ray's own seconds."""
     os.environ.update(ENVIRONMENT)
     cluster.tell()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
-        widths = {order.fingerprint: width(order, cpus, gpus) for order in orders}
+        widths = {job_spec.fingerprint: width(job_spec, cpus, gpus) for job_spec in job_specs}
         world = _world(list(widths.values()), settings, cpus, gpus)
-        _fit(orders, widths, world, settings, root, use_gpu=gpus > 0)
+        _fit(job_specs, widths, world, settings, root, use_gpu=gpus > 0)
         times["ray_s"] = time.monotonic() - started
 
 
-def width(order: Order, cpus: int, gpus: int) -> int:
+def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
     """How many processes train a job together; `auto` is all GPUs, or one process where there is none."""
-    wanted = order.job.workers
+    wanted = job_spec.job.workers
     if wanted == "auto":
         return max(1, gpus)
     available = gpus or cpus
     if wanted > available:
         what = "GPUs" if gpus else "CPUs"
         raise UserError(
-            f"params.yaml: jobs.{order.name}.workers: {wanted} processes, but Ray has {available} {what}. Lower it."
+            f"params.yaml: jobs.{job_spec.name}.workers: {wanted} processes, but Ray has {available} {what}. Lower it."
         )
     return wanted
 
@@ -97,7 +97,7 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _fit(
-    orders: Sequence[Order], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
+    job_specs: Sequence[JobSpec], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
 ) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.backend import Backend
@@ -110,7 +110,7 @@ def _fit(
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
     storage.mkdir(parents=True, exist_ok=True)
-    config = {"orders": list(orders), "widths": widths, "settings": settings}
+    config = {"orders": list(job_specs), "widths": widths, "settings": settings}
     with store.temporary(storage / "run") as place:
         trainer = TorchTrainer(
             _work,
@@ -120,18 +120,18 @@ def _fit(
             run_config=RunConfig(
                 name=place.name,
                 storage_path=str(storage),
-                failure_config=FailureConfig(max_failures=settings.attempts * len(orders)),
+                failure_config=FailureConfig(max_failures=settings.attempts * len(job_specs)),
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )
         try:
             trainer.fit()
         except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
-            for order in orders:
-                ledger = Ledger.of(order)
-                if ledger.read()["state"] in ("waiting", "running"):
+            for job_spec in job_specs:
+                state = JobState.of(job_spec)
+                if state.read()["state"] in ("waiting", "running"):
                     reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
-                    ledger.note(reason=ledger.read().get("reason") or reason)
+                    state.note(reason=state.read().get("reason") or reason)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -159,11 +159,11 @@ def _work(config: dict[str, Any]) -> None:
     except Exception as error:
         if disk.refusal(error) is None or max(config["widths"].values()) > 1:
             raise
-        # Not even a ledger can be written: there is no use in a new group of processes. The stage meets that disk too.
+        # Not even a state can be written: a new group of processes is of no use. The stage meets that disk too.
 
 
 def _rounds(
-    orders: Sequence[Order], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
+    job_specs: Sequence[JobSpec], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
 ) -> None:
     """For each lane width, form lanes and train the jobs of that width."""
     from pipeline.train.ranks import lane
@@ -173,34 +173,34 @@ def _rounds(
     for each in different * len(different):  # again for jobs that start from those of another width
         ranks = lanes[each]
         if ranks is not None:
-            _train_all([order for order in orders if widths[order.fingerprint] == each], ranks, settings)
+            _train_all([job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each], ranks, settings)
 
 
-def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
+def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None:
     """Train whatever no other lane has taken, until nothing is left to take."""
     from pipeline.train import loop
 
     while True:
         ranks.meet()  # before the leader takes a job: others may still wait for one that is taken
-        lock, order = _next(orders, settings) if ranks.leads else (None, None)
-        order = ranks.share(order)
-        if order is None:
+        lock, job_spec = _next(job_specs, settings) if ranks.leads else (None, None)
+        job_spec = ranks.share(job_spec)
+        if job_spec is None:
             return
-        if order == WAIT:
+        if job_spec == WAIT:
             time.sleep(WAIT_S)
             continue
-        ledger = Ledger.of(order)
+        state = JobState.of(job_spec)
         try:
-            _check_reads(order, ranks)
-            loop.train(order, ranks)
+            _check_reads(job_spec, ranks)
+            loop.train(job_spec, ranks)
             if ranks.leads:
-                ledger.note(state="done", reason=None)
+                state.note(state="done", reason=None)
         except loop.JobFailedError as error:
             if ranks.leads:
-                ledger.note(state="failed", final=True, reason=str(error))
+                state.note(state="failed", final=True, reason=str(error))
         except Exception as error:
             if ranks.leads or isinstance(error, UserError):  # which may be one rank's alone, as of its own disk
-                _note_fault(ledger, error)
+                _note_fault(state, error)
             if ranks.world > 1:
                 raise
         finally:
@@ -208,48 +208,50 @@ def _train_all(orders: Sequence[Order], ranks: Any, settings: Train) -> None:
                 lock.close()
 
 
-def _note_fault(ledger: Ledger, error: Exception) -> None:
+def _note_fault(state: JobState, error: Exception) -> None:
     """Write why an attempt ended; it is the last one where a person must mend something first."""
     told = error if isinstance(error, UserError) else disk.refusal(error)
     if told is not None:
-        ledger.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
-    elif ledger.read()["state"] != "failed":
+        state.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
+    elif state.read()["state"] != "failed":
         reason = f"{type(error).__name__}: {error}"
-        ledger.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+        state.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
 
 
-def _check_reads(order: Order, ranks: Any) -> None:
+def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
     """Fail a job on all ranks alike, where any of them would read other data, code or weights than it was made from."""
     from pipeline.train.loop import JobFailedError
 
-    found = [text for text in ranks.gather(reads.differences(order)) if text is not None]
+    found = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
     if found:
         raise JobFailedError("; ".join(dict.fromkeys(found)))
 
 
-def _next(orders: Sequence[Order], settings: Train) -> tuple[Any, Order | str | None]:
+def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec | str | None]:
     """The first job that can be taken, with its lock; WAIT if all that is left waits for a job in training."""
     waiting = None
-    for order in orders:
-        states = [Ledger.of(other).read()["state"] for other in orders]
+    for job_spec in job_specs:
+        states = [JobState.of(other).read()["state"] for other in job_specs]
         if "failed" in states and settings.on_failed_job == "stop":
             return None, None
-        missing = order.waits_for()
+        missing = job_spec.waits_for()
         if not missing:
-            lock = claim(order, settings.attempts)
+            lock = claim(job_spec, settings.attempts)
             if lock is not None:
-                return lock, order
+                return lock, job_spec
         elif any(held(work) for work in missing):
             waiting = WAIT
         else:
-            _fall_with_source(order, missing)
+            _fall_with_source(job_spec, missing)
     return None, waiting
 
 
-def _fall_with_source(order: Order, missing: Sequence[Path]) -> None:
+def _fall_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
     """Fail a job whose source failed, as finally as that did."""
-    for source in (Ledger(work / "ledger.json").read() for work in missing):
-        if source["state"] == "failed" and Ledger.of(order).read()["state"] == "waiting":
-            order.work.mkdir(parents=True, exist_ok=True)
+    for source in (JobState(work / "state.json").read() for work in missing):
+        if source["state"] == "failed" and JobState.of(job_spec).read()["state"] == "waiting":
+            job_spec.work.mkdir(parents=True, exist_ok=True)
             reason = f"{source['name']}, which it starts from, failed"
-            Ledger.of(order).note(name=order.name, state="failed", final=source.get("final", False), reason=reason)
+            JobState.of(job_spec).note(
+                name=job_spec.name, state="failed", final=source.get("final", False), reason=reason
+            )

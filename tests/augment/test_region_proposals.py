@@ -111,10 +111,10 @@ def test_every_split_has_them_staged(root: Path) -> None:
 
 def test_only_jobs_that_need_them_ask_for_them(root: Path) -> None:
     every, plain = (params(**options).choose(["cells"]) for options in ({"least": 5.0}, {"least": 7.0}))
-    orders = [train_stage.orders(value, root)["cells"] for value in (every, plain)]
-    assert orders[0].fingerprint == orders[1].fingerprint
-    assert orders[0].derived == {}
-    needing = train_stage.orders(params(**OPTIONS), root)["regions"]
+    job_specs = [train_stage.job_specs(value, root)["cells"] for value in (every, plain)]
+    assert job_specs[0].fingerprint == job_specs[1].fingerprint
+    assert job_specs[0].derived == {}
+    needing = train_stage.job_specs(params(**OPTIONS), root)["regions"]
     assert set(needing.derived) == {"proposals"}
 
 
@@ -170,7 +170,7 @@ def test_they_move_as_things_do(name: str) -> None:
 
 
 def test_a_job_learns_from_moved_ones(root: Path) -> None:
-    order = train_stage.orders(params(**OPTIONS).choose(["regions"]), root)["regions"]
+    order = train_stage.job_specs(params(**OPTIONS).choose(["regions"]), root)["regions"]
     policy = [{"horizontal_flip": {"p": 1.0}}]
     samples = loader.train_samples(order.job, policy, order.prepared, None, order.derived)
     item = samples[(0, 1)]

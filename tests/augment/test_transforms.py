@@ -18,8 +18,8 @@ from tests.augment.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
 TRANSFORMS = plugins.names("augment.transforms")
 MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]
-COLOUR = ["contrast", "mean_intensity", "noise"]
-MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOUR]
+COLOR = ["contrast", "mean_intensity", "noise"]
+MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOR]
 #: after these an upright square is upright, so that its box is as tight as before
 UPRIGHT = ["crop", "horizontal_flip", "scale", "shift", "vertical_flip"]
 
@@ -117,7 +117,7 @@ def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
     assert seen >= 6
 
 
-@pytest.mark.parametrize("name", COLOUR)
+@pytest.mark.parametrize("name", COLOR)
 def test_colour_leaves_annotations_alone(name: str) -> None:
     before = marked(with_masks=True)
     after = policy({name: {"p": 1.0}})(before, 0)

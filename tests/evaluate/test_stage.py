@@ -199,7 +199,7 @@ def test_a_chosen_job_out_of_the_roster_is_measured_beside_the_others_and_taken_
     before, known = files(), support.write_params(copied, jobs, roster=["small", "other"])
     chosen = known.choose(["third"])
     train_stage.run_chosen(chosen, copied, [])
-    order = train_stage.orders(chosen, copied)["third"]
+    order = train_stage.job_specs(chosen, copied)["third"]
     capsys.readouterr()
     for how in ("made", "kept"):
         stage.run_chosen(known, copied, [order])

@@ -99,12 +99,12 @@ def test_colour_spaces() -> None:
     hsv = converted(image, "HSV")
     np.testing.assert_allclose(hsv / 255, rgb_to_hsv(image / 255), atol=1e-4)
     np.testing.assert_array_equal(converted(image, "H"), hsv[..., :1])
-    colours = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0]]], np.uint8)
+    colors = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0]]], np.uint8)
     # CIE L*a*b* of sRGB red: 53.24, 80.09, 67.20
     lab: Any = [[255, 128, 128], [0, 128, 128], [2.55 * 53.24, 208.09, 195.2]]
-    np.testing.assert_allclose(converted(colours, "Lab")[0], lab, atol=0.5)
-    np.testing.assert_allclose(converted(colours, "rgI")[0], [[85, 85, 255], [0, 0, 0], [255, 0, 85]], atol=1e-3)
-    np.testing.assert_allclose(converted(colours, "I")[0], [[255], [0], [85]], atol=1e-3)
+    np.testing.assert_allclose(converted(colors, "Lab")[0], lab, atol=0.5)
+    np.testing.assert_allclose(converted(colors, "rgI")[0], [[85, 85, 255], [0, 0, 0], [255, 0, 85]], atol=1e-3)
+    np.testing.assert_allclose(converted(colors, "I")[0], [[255], [0], [85]], atol=1e-3)
 
 
 def test_what_regions_are_like() -> None:
@@ -116,7 +116,7 @@ def test_what_regions_are_like() -> None:
     assert found.sizes.tolist() == [16, 8]
     assert found.boxes.tolist() == [[0, 0, 4, 4], [4, 0, 6, 4]]
     assert found.pairs.tolist() == [[0, 1]]
-    assert found.colour[:, [0, 24]].tolist() == [[1, 0], [0, 1]]
+    assert found.color[:, [0, 24]].tolist() == [[1, 0], [0, 1]]
     np.testing.assert_allclose(found.texture.sum(axis=1), 1, rtol=1e-5)
     rises = found.texture.reshape(2, 8, 10)
     assert rises[0, 0, 1:].sum() > 0  # to the right it grows,
@@ -127,7 +127,7 @@ def slow_grouped(labels: Index, regions: Regions, measures: str) -> list[list[fl
     """The paper's algorithm 1, all likenesses of neighbours anew after every join."""
     whole = labels.size
     alive = {
-        number: (float(regions.sizes[number]), regions.boxes[number], regions.colour[number], regions.texture[number])
+        number: (float(regions.sizes[number]), regions.boxes[number], regions.color[number], regions.texture[number])
         for number in range(len(regions.sizes))
     }
     near = {frozenset(pair) for pair in regions.pairs.tolist()}

@@ -89,12 +89,12 @@ def test_the_network_of_2015_sees_images_as_its_reference_does(weights: Path, tm
     extractor, description = checkpoint.load(source)
     assert (extractor.name[: len(NAME) + 9], description) == (f"{NAME}@{digest}", {})
     assert feature_extractor.head(extractor) == "fc"
-    grey = batch(number=2)
-    features, shares = feature_extractor.seen(extractor, grey)
+    gray = batch(number=2)
+    features, shares = feature_extractor.seen(extractor, gray)
     assert features.shape == (2, 2048)
     assert shares.shape == (2, 1008)
     network: Any = extractor.network
-    given = (inception_2015.resized(grey.float().expand(-1, 3, -1, -1)) - 128) / 128
+    given = (inception_2015.resized(gray.float().expand(-1, 3, -1, -1)) - 128) / 128
     whole = nn.Sequential(*list(network.children())[:-1])
     np.testing.assert_allclose(features, whole(given), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(shares, network(given).softmax(1), rtol=1e-4)

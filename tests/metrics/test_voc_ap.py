@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.learners.detector import Found
+from pipeline.learners.detector import Detections
 from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
 from pipeline.tasks import detection
@@ -17,7 +17,7 @@ from tests.tasks.test_detection import BOX, SETTINGS, SIZE, case, found, sample,
 NAMES = ("AP50_voc07", "AP50_voc10")
 
 
-def voc(samples: list[Sample], predictions: list[Found], counts: Any = None) -> tuple[float, ...]:
+def voc(samples: list[Sample], predictions: list[Detections], counts: Any = None) -> tuple[float, ...]:
     scores = scored(samples, predictions, counts)
     return tuple(scores[name] for name in NAMES)
 
@@ -33,7 +33,7 @@ def overlap(a: list[int], b: list[int]) -> Fraction:
     return Fraction(wide * high, joint)
 
 
-def by_the_development_kit(samples: list[Sample], predictions: list[Found]) -> tuple[float, float]:
+def by_the_development_kit(samples: list[Sample], predictions: list[Detections]) -> tuple[float, float]:
     """VOCevaldet.m, in fractions; and its two ways to average: eleven recalls, and the area under the envelope."""
     by_points, by_area = [], []
     for label in range(3):
@@ -79,7 +79,7 @@ def by_the_development_kit(samples: list[Sample], predictions: list[Found]) -> t
     return float(sum(by_points) / 3), float(sum(by_area) / 3)
 
 
-def crowded(seed: int) -> tuple[list[Sample], list[Found]]:
+def crowded(seed: int) -> tuple[list[Sample], list[Detections]]:
     """Random images in which things overlap one another, a fifth of them difficult and none a crowd."""
     samples, predictions = case(seed, 15)
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ from pipeline.models.parts.spec import Spec
 from pipeline.params import Params
 from pipeline.tasks import generation
 from pipeline.train import follow, history, loop
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests import support
 
@@ -277,17 +277,17 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(generation, "COLLAPSED", 99.0)
     root, params = project({"gan": JOB})
-    order = support.orders(root, params)["gan"]
+    order = support.job_specs(root, params)["gan"]
     loop.train(order, Ranks())
     stopped = dataclasses.replace(order, work=order.work.with_name("stopped"))
     loop.Trainer(stopped, Ranks()).epoch()
     loop.train(stopped, Ranks())
-    assert Ledger.of(stopped).read()["resumed_at_step"] > 0
+    assert JobState.of(stopped).read()["resumed_at_step"] > 0
     assert store.content_digest(stopped.model) == store.content_digest(order.model)
     rows = history.read(order.model / history.FILE)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all({"train/discriminator", "train/generator", "train/loss"} <= row.keys() for row in rows)
-    entry = Ledger.of(order).read()
+    entry = JobState.of(order).read()
     assert "nearly the same again and again" in follow.line("gan", entry)
     assert entry["remark"].startswith(f"diversity {rows[-1]['val/diversity']:.2f}")
     assert all(row["val/FID[pixels]"] > 0 and row["val/diversity"] > 0 for row in rows)
@@ -299,4 +299,4 @@ def test_a_class_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> No
     params = support.write_params(tmp_path, {"gan": {**told, "dataset": "scenes"}}, datasets={"scenes": scenes})
     support.prepared(tmp_path, params)
     with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: scenes has no label, which it needs"):
-        support.orders(tmp_path, params)
+        support.job_specs(tmp_path, params)

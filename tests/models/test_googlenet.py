@@ -100,7 +100,7 @@ def test_their_losses_count_three_tenths() -> None:
     network = small(dropout=0, auxiliary_dropout=0)
     learner = classification.learner(network, settings).train()
     images, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([1, 2, 3, 4])
-    main, first, second = (F.cross_entropy(logits, labels) for logits in network(learner.normalise(images)))
+    main, first, second = (F.cross_entropy(logits, labels) for logits in network(learner.normalize(images)))
     losses = learner(images, labels)
     torch.testing.assert_close(losses["cross_entropy"], main)
     torch.testing.assert_close(losses["auxiliary"], 0.3 * (first + second))

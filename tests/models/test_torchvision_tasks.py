@@ -19,7 +19,7 @@ from pipeline.learners.base import Settings
 from pipeline.models import mask_rcnn, torchvision
 from pipeline.models.parts import torchvision_detection
 from pipeline.models.parts.spec import Spec, build_network
-from pipeline.pretrained_weights import normalisation
+from pipeline.pretrained_weights import normalization
 from pipeline.tasks import detection
 from tests.models.torchvisions import unsettled
 
@@ -190,7 +190,7 @@ def test_what_there_is_not(task: str, options: dict[str, Any], message: str) -> 
     ],
 )
 def test_published_weights_bring_their_normalisation(weights: str, mean: float, std: float) -> None:
-    found = normalisation(weights)
+    found = normalization(weights)
     assert (found[0][0], found[1][0]) == pytest.approx((mean, std))
 
 

@@ -331,7 +331,7 @@ def any_image(root: Path, job: str, post: Post) -> None:
     ask = predict.predictor(learner, settings.task)
     stored = sample.split(root / "data/prepared" / settings.dataset, "test")[0]
     wide = images.resize(stored.pixels, 150, 210)
-    grey = images.luminance(wide)
+    gray = images.luminance(wide)
     jpeg = encoded(wide, "JPEG", quality=90)
     lying = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
     turned = Image.Exif()
@@ -339,7 +339,7 @@ def any_image(root: Path, job: str, post: Post) -> None:
     exif = encoded(wide, "JPEG", quality=90, exif=turned)
     upright = np.ascontiguousarray(np.rot90(lying, -1))
     asked = {"another size": (encoded(wide), wide), "exif": (exif, upright), "jpeg": (jpeg, lying)}
-    asked["grey"] = encoded(grey), np.repeat(grey[..., None], 3, axis=2)
+    asked["grey"] = encoded(gray), np.repeat(gray[..., None], 3, axis=2)
     status, answered = post(row_of([data for data, _ in asked.values()]))
     assert status == 200
     for (name, (_, pixels)), given in zip(asked.items(), answered["predictions"], strict=True):

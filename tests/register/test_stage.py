@@ -52,7 +52,7 @@ def registered(root: Path) -> dict[str, Any]:
 def test_every_model_has_one_finished_run_and_one_version(measured: tuple[Path, Params]) -> None:
     root, params = measured
     register_stage.run(params, root)
-    marks = {order.fingerprint for order in support.orders(root, params).values()}
+    marks = {order.fingerprint for order in support.job_specs(root, params).values()}
     assert sorted(version.tags[FINGERPRINT] for version in found(root)) == sorted(marks)
     client = tracking.client(root)
     number = client.get_experiment_by_name("digits/classification").experiment_id
@@ -117,7 +117,7 @@ def test_processes_that_race_make_one_version_each(lost: tuple[Path, Params]) ->
 def test_a_second_version_of_a_fingerprint_is_taken_back(measured: tuple[Path, Params]) -> None:
     root, params = measured
     client = tracking.client(root)
-    mark = support.orders(root, params)["weak"].fingerprint
+    mark = support.job_specs(root, params)["weak"].fingerprint
     known = trust.keys(root)
     first = versions.find(client, known, MODEL, mark)
     assert first is not None

@@ -10,8 +10,8 @@ from pipeline import plugins
 from pipeline.geometry import rle
 from pipeline.learners.adversarial import Generated
 from pipeline.learners.base import Settings
-from pipeline.learners.detector import Found
-from pipeline.learners.localizer import Looked
+from pipeline.learners.detector import Detections
+from pipeline.learners.localizer import ClassMaps
 from pipeline.learners.segmenter import LabelMap
 from pipeline.report._glossary import MEANINGS, meaning
 from pipeline.sample import Sample
@@ -32,11 +32,11 @@ SAMPLE = Sample(
     semantic=PIXELS[..., 0],
 )
 SHARES = np.full(2, 0.5, np.float32)
-NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [], np.zeros((0, 1, 3)))
+NOTHING = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [], np.zeros((0, 1, 3)))
 #: an answer of each task; a new task's goes here
 PREDICTIONS: dict[str, Any] = {
     "classification": SHARES,
-    "localization": Looked(SHARES, np.zeros((2, 4, 4), np.float32)),
+    "localization": ClassMaps(SHARES, np.zeros((2, 4, 4), np.float32)),
     "segmentation": LabelMap(np.zeros((4, 4), np.uint8), 2),
     "detection": NOTHING,
     "instance_segmentation": NOTHING,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.geometry import boxes as geometry
 from pipeline.geometry import rle
 from pipeline.learners.base import Settings
-from pipeline.learners.detector import Found, Truth
+from pipeline.learners.detector import Detections, GroundTruth
 from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
 from pipeline.tasks import detection
@@ -53,14 +53,14 @@ def sample(true: Sequence[dict[str, Any]], size: tuple[int, int] = SIZE, **field
     )
 
 
-def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Found:
+def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Detections:
     boxes = np.array([item["box"] for item in items], np.float64).reshape(-1, 4)
     labels = np.array([item.get("label", 0) for item in items], np.int64)
     scores = np.array([item["score"] for item in items], np.float64)
-    return Found(boxes / [size[1], size[0], size[1], size[0]], labels, scores, **fields)
+    return Detections(boxes / [size[1], size[0], size[1], size[0]], labels, scores, **fields)
 
 
-def golden() -> tuple[list[Sample], list[Found], dict[str, dict[str, float]]]:
+def golden() -> tuple[list[Sample], list[Detections], dict[str, dict[str, float]]]:
     """Samples and predictions with masks, and pycocotools' scores by `bbox` and `segm`."""
     content = json.loads(GOLDEN.read_text(encoding="utf-8"))
     samples, predictions = [], []
@@ -72,7 +72,7 @@ def golden() -> tuple[list[Sample], list[Found], dict[str, dict[str, float]]]:
     return samples, predictions, content["scores"]
 
 
-def scored(samples: list[Sample], predictions: list[Found], counts: Any = None) -> dict[str, float]:
+def scored(samples: list[Sample], predictions: list[Detections], counts: Any = None) -> dict[str, float]:
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
     return detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64) if counts is None else counts)
 
@@ -96,7 +96,7 @@ MANY = {
 }
 
 
-def many() -> tuple[Sample, Found]:
+def many() -> tuple[Sample, Detections]:
     """300 small things in an image of 512×512 (of which fractions are exact), and 1,000 detections near them."""
     true = [[22 * (k % 20), 22 * (k // 20), 22 * (k % 20) + 12 + k % 9, 22 * (k // 20) + 14] for k in range(300)]
     size, seen = (512, 512), []
@@ -135,7 +135,7 @@ def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> 
     assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.KEPT
 
 
-def case(seed: int, number: int) -> tuple[list[Sample], list[Found]]:
+def case(seed: int, number: int) -> tuple[list[Sample], list[Detections]]:
     """Random images, with detections near the true boxes and elsewhere, all of different scores."""
     rng = np.random.default_rng(seed)
     samples, predictions = [], []
@@ -159,14 +159,14 @@ def case(seed: int, number: int) -> tuple[list[Sample], list[Found]]:
     return samples, predictions
 
 
-def by_brute_force(samples: list[Sample], predictions: list[Found]) -> float:
+def by_brute_force(samples: list[Sample], predictions: list[Detections]) -> float:
     """Mean average precision over classes and overlaps, step by step."""
     results = []
     for label in range(3):
         for least in np.linspace(0.5, 0.95, 10):
             outcomes, total = [], 0
             for item, seen in zip(samples, predictions, strict=True):
-                truth, mine = Truth.of(item), np.flatnonzero(seen.labels == label)
+                truth, mine = GroundTruth.of(item), np.flatnonzero(seen.labels == label)
                 there = np.flatnonzero(truth.labels == label)
                 total += int((~truth.crowd[there]).sum())
                 overlap = geometry.iou(seen.pixels(*SIZE), truth.boxes, truth.crowd)
@@ -304,7 +304,7 @@ def test_answer_and_back() -> None:
     assert nothing.boxes.shape == (0, 4)
 
 
-def colours(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+def colors(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
@@ -323,9 +323,9 @@ def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
         picture = detection.draw(sample(true), found(seen), SETTINGS)
         assert picture.shape == (160, 160, 3)
         assert picture.dtype == np.uint8
-        assert colours(picture) & {GREEN, RED, YELLOW} == there
+        assert colors(picture) & {GREEN, RED, YELLOW} == there
     unknown = dataclasses.replace(sample([]), boxes=None, labels=None)
-    assert colours(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
+    assert colors(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
 
 
 def test_a_crowd_is_drawn_without_words_that_would_hide_it() -> None:

@@ -289,15 +289,15 @@ def test_a_sample_is_a_function_of_the_given_image() -> None:
 
 @torch.inference_mode()
 def test_samples_are_colours_where_the_images_are() -> None:
-    (grey, *_), (colour, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
-    assert (grey.image[..., 0] == grey.image[..., 1]).all()
-    assert (colour.image[..., 0] != colour.image[..., 1]).any()
+    (gray, *_), (color, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
+    assert (gray.image[..., 0] == gray.image[..., 1]).all()
+    assert (color.image[..., 0] != color.image[..., 1]).any()
 
 
 @torch.inference_mode()
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
-    before = stage_maps(classifier.network, classifier.normalise(asked), ("f6",))["f6"]
+    before = stage_maps(classifier.network, classifier.normalize(asked), ("f6",))["f6"]
     found, shares = seen(classifier, asked)
     np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
     np.testing.assert_allclose(found, before, rtol=1e-6)
@@ -310,9 +310,9 @@ def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
     expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
     np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
-    colours = extractor(channels=3)
-    of_grey = seen(colours, given(2))[0]
-    np.testing.assert_allclose(of_grey, seen(colours, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
+    colors = extractor(channels=3)
+    of_grey = seen(colors, given(2))[0]
+    np.testing.assert_allclose(of_grey, seen(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
     ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]

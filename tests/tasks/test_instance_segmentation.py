@@ -9,7 +9,7 @@ import torch
 
 from pipeline.geometry import rle
 from pipeline.learners import detector
-from pipeline.learners.detector import Found
+from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import instance_segmentation
 from tests.tasks.test_detection import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
@@ -44,7 +44,7 @@ def test_a_mask_fills_its_box_and_no_more() -> None:
 
 def test_a_fine_mask_comes_back_at_any_size() -> None:
     values = rle.decode(ellipse((28, 28), [0, 0, 28, 28]), 28, 28).astype(np.float16)
-    given = Found(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
+    given = Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
     for height, width in ((100, 100), (50, 200)):
         box = [int(0.1 * width), int(0.1 * height), int(0.5 * width), int(0.5 * height)]
         overlap = rle.iou(given.outlines(height, width), [ellipse((height, width), box)])

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.learners.base import Settings
-from pipeline.learners.detector import Detector, Found
+from pipeline.learners.detector import Detections, Detector
 from pipeline.metrics import oks
 from pipeline.metrics.coco_ap import RIGHT
 from pipeline.plots.figures import GREEN
@@ -39,13 +39,13 @@ def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
     return dataclasses.replace(sample([{"box": BOX, **marks}]), points=points)
 
 
-def answered(points: NDArray[Any], score: float = 1.0) -> Found:
+def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
     """One detection, its points in pixels."""
     places = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
     return found([{"box": BOX, "score": score}], points=places)
 
 
-def verdicts(given: Sample, prediction: Found) -> tuple[list[int], float]:
+def verdicts(given: Sample, prediction: Detections) -> tuple[list[int], float]:
     row = keypoint_detection.rows(given, prediction)
     return np.frombuffer(row["keypoint_verdicts"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
 

@@ -357,14 +357,14 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     elsewhere = truth.clone()
     elsewhere[:, 20:24, 20:24] = IGNORE
     assert float(learner(pixels, elsewhere)["cross_entropy"]) == 0
-    expected = nn.functional.cross_entropy(network(learner.normalise(pixels)), truth[:, 20:24, 20:24])
+    expected = nn.functional.cross_entropy(network(learner.normalize(pixels)), truth[:, 20:24, 20:24])
     assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
     border = torch.full((2, 44, 44), 50.0)
     border[:, 20:24, 20:24] = 1  # a pixel of class weight 1 counts twice
     asking = segmentation.learner(network, known(3), border_weights=True)
     assert float(asking(pixels, (truth, border))["cross_entropy"]) == pytest.approx(2 * float(expected))
     predictions = learner(pixels)
-    middle = network(learner.normalise(pixels)).argmax(1)
+    middle = network(learner.normalize(pixels)).argmax(1)
     assert [(item.ids.shape, item.ids.dtype, item.classes) for item in predictions] == [((44, 44), np.uint8, 3)] * 2
     np.testing.assert_array_equal(predictions[1].ids[20:24, 20:24], middle[1])
     assert set(learner.state_dict()) == {f"network.{name}" for name in network.state_dict()}
@@ -427,8 +427,8 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     item, prediction = sample(truth), LabelMap(np.array([[1, 1], [0, 2]], np.uint8), 6)
     picture = segmentation.draw(item, prediction, SETTINGS)
     assert picture.shape == (256 + 2 * 16, 228, 3)  # three classes are shown, two a line
-    colours = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
-    assert colours == [*palette()[:3].tolist(), [255] * 3]
+    colors = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
+    assert colors == [*palette()[:3].tolist(), [255] * 3]
     assert np.all(picture[256:, 17:100] < 128, axis=2).any()  # a name is written
     assert picture.dtype == np.uint8
     plain, true, guessed, wrong = (

@@ -15,7 +15,7 @@ from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.train import ray_train
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 from tests import support, surveys
 
 Project = Callable[..., tuple[Path, Params]]
@@ -39,7 +39,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
         "wide": {"workers": 2, "seed": 3},
     }
     root, params = project(jobs)
-    orders = support.orders(root, params)
+    orders = support.job_specs(root, params)
     broken = orders["other"].job.model_copy(update={"batch": 0})  # so every attempt breaks
     orders["other"] = dataclasses.replace(orders["other"], job=broken)
     given = pickle.dumps((list(orders.values()), params.train, root))
@@ -50,7 +50,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     assert {"gcs_server", "raylet", "ray::RayTrainWorker"} <= survey.listening.keys()
     assert survey.ranks["ray::RayTrainWorker"] == {psutil.Process().nice()}
     assert times["own"], "Ray's handler of SIGTERM took the place of ours"
-    entries = {name: Ledger.of(order).read() for name, order in orders.items()}
+    entries = {name: JobState.of(order).read() for name, order in orders.items()}
     assert {name: entry["state"] for name, entry in entries.items()} == {
         "plain": "done",
         "other": "failed",
@@ -72,13 +72,13 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
 )
 def test_width(project: Project, workers: int | str, cpus: int, gpus: int, width: int) -> None:
     root, params = project({"a": {"workers": workers}})
-    assert ray_train.width(support.orders(root, params)["a"], cpus, gpus) == width
+    assert ray_train.width(support.job_specs(root, params)["a"], cpus, gpus) == width
 
 
 def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> None:
     root, params = project({"a": {"workers": 3}})
     with pytest.raises(UserError, match=r"jobs\.a\.workers: 3 processes, but Ray has 2 CPUs"):
-        ray_train.width(support.orders(root, params)["a"], 2, 0)
+        ray_train.width(support.job_specs(root, params)["a"], 2, 0)
 
 
 @pytest.mark.parametrize(

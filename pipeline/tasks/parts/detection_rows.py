@@ -14,7 +14,7 @@ from pipeline.geometry import boxes as geometry
 from pipeline.geometry import rle
 from pipeline.learners.base import Settings
 from pipeline.learners.batch import stack
-from pipeline.learners.detector import SHOWN, Found, Target, Truth, enlarged
+from pipeline.learners.detector import SHOWN, Detections, GroundTruth, Target, enlarged
 from pipeline.metrics import coco_ap, voc_ap
 from pipeline.sample import Sample
 
@@ -32,7 +32,7 @@ def collate(
 
 
 def _target(sample: Sample, masks: bool, points: bool) -> Target:
-    truth = Truth.of(sample)
+    truth = GroundTruth.of(sample)
     wide = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
     kept = np.flatnonzero(wide & ~truth.ignored)
     target = {
@@ -50,14 +50,14 @@ def _target(sample: Sample, masks: bool, points: bool) -> Target:
     return target
 
 
-def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str, Any]:
+def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict[str, Any]:
     """One image: each detection's label, score and verdicts, each true one's label and where it counts.
 
     `verdicts` are N×4×10 bytes by area range and overlap of boxes, see `_average_precision`, `voc_verdicts` N, see
     `_voc`; `mask_verdicts` and `mask_voc_verdicts` are those of outlines. Severity: see `mistakes`.
     """
     height, width = sample.pixels.shape[:2]
-    truth = Truth.of(sample)
+    truth = GroundTruth.of(sample)
     found = prediction.take(coco_ap.ranked(prediction.scores, prediction.labels))
     ignored = truth.ignored[:, None] | coco_ap.outside(truth.areas)
     boxes = found.pixels(height, width)
@@ -84,7 +84,7 @@ def rows(sample: Sample, prediction: Found, *, masks: bool = False) -> dict[str,
     }
 
 
-def mistakes(verdicts: NDArray[np.uint8], found: Found, ignored: NDArray[np.bool_]) -> float:
+def mistakes(verdicts: NDArray[np.uint8], found: Detections, ignored: NDArray[np.bool_]) -> float:
     """How many a person sees: false alarms that are shown, and what counts (M×4, by area range) and is not found."""
     seen = verdicts[found.scores >= SHOWN, 0, 0]
     missed = (~ignored[:, 0]).sum() - (seen == coco_ap.RIGHT).sum()
@@ -102,7 +102,7 @@ def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "
     return score
 
 
-def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """Boxes one after the other, x_min, y_min, x_max, y_max in the image's own pixels; labels; scores."""
     return {
         "boxes": prediction.pixels(*sample.pixels.shape[:2]).ravel().tolist(),
@@ -111,9 +111,9 @@ def answer(sample: Sample, prediction: Found, settings: Settings) -> dict[str, A
     }
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Found:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction behind a served answer."""
     height, width = sample.pixels.shape[:2]
     boxes = np.asarray(answered["boxes"], np.float64).reshape(-1, 4) / [width, height, width, height]
     labels = np.array([settings.classes.index(name) for name in answered["labels"]], np.int64)
-    return Found(boxes, labels, np.asarray(answered["scores"], np.float64))
+    return Detections(boxes, labels, np.asarray(answered["scores"], np.float64))

@@ -147,8 +147,8 @@ def _background(material: Material, split: str, side: int, rng: Rng) -> tuple[Pi
     if rng.integers(2):
         crop = crop[:, ::-1]
     contrast = int(rng.integers(30, 91))
-    grey = int(rng.integers(40, 216))
-    faded = (crop.astype(np.int64) * contrast + grey * (100 - contrast)) // 100
+    gray = int(rng.integers(40, 216))
+    faded = (crop.astype(np.int64) * contrast + gray * (100 - contrast)) // 100
     return faded.astype(np.uint8), (name, left, top, length)
 
 

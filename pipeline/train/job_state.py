@@ -1,6 +1,6 @@
 """One file a job that says how its training stands, written atomically by the process that trains it.
 
-A job's work lies in `.work/jobs/<fingerprint>/`: ledger.json, the last checkpoint, the best weights, and at
+A job's work lies in `.work/jobs/<fingerprint>/`: state.json, the last checkpoint, the best weights, and at
 the end `model/`. Who holds the folder's `lock` trains the job; the lock dies with its holder. Whether it is held
 can only be seen by trying it, so who tries it takes a `turn` first: else a look would pass for a hold.
 """
@@ -20,7 +20,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """A job to train: its settings, where its data lies, where its work goes, models it starts from by role.
 
     derived: folders of the derived fields that its samples get, by name · modules: the code that decides its result ·
@@ -50,15 +50,15 @@ class Order:
 
 
 @dataclass
-class Ledger:
-    """A job's ledger.json."""
+class JobState:
+    """A job's state.json."""
 
     path: Path
 
     @classmethod
-    def of(cls, order: Order) -> "Ledger":
-        """The ledger of an order."""
-        return cls(order.work / "ledger.json")
+    def of(cls, job_spec: JobSpec) -> "JobState":
+        """The state of a job."""
+        return cls(job_spec.work / "state.json")
 
     def read(self) -> dict[str, Any]:
         """All entries; a job never started is waiting."""
@@ -69,31 +69,31 @@ class Ledger:
         write_json(self.path, {**self.read(), **entries, "pid": os.getpid(), "updated": time.time()})
 
 
-def claim(order: Order, attempts: int) -> IO[str] | None:
+def claim(job_spec: JobSpec, attempts: int) -> IO[str] | None:
     """Take a waiting or interrupted job; None if it is done, failed for good, or another process trains it.
 
     The returned file holds the lock: close it to let go.
     """
-    with _turn(order.work):
-        lock = _try(order.work)
-        if lock is None or _begin(order, attempts):
+    with _turn(job_spec.work):
+        lock = _try(job_spec.work)
+        if lock is None or _begin(job_spec, attempts):
             return lock
         lock.close()
         return None
 
 
-def _begin(order: Order, attempts: int) -> bool:
-    """Write the beginning of an attempt into the ledger; False if there is none to make."""
-    ledger = Ledger.of(order)
-    entry = ledger.read()
+def _begin(job_spec: JobSpec, attempts: int) -> bool:
+    """Write the beginning of an attempt into the state; False if there is none to make."""
+    state = JobState.of(job_spec)
+    entry = state.read()
     if entry["state"] in ("done", "failed"):
         return False
     if entry["attempts"] >= attempts:
         reason = entry.get("reason", "its process ended without a word; was it killed, or out of memory?")
-        ledger.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
+        state.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
         return False
     attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
-    ledger.note(name=order.name, state="running", epochs=order.job.epochs, **attempt)
+    state.note(name=job_spec.name, state="running", epochs=job_spec.job.epochs, **attempt)
     return True
 
 
@@ -124,8 +124,8 @@ def _try(work: Path) -> IO[str] | None:
     return lock
 
 
-def reopen(order: Order) -> None:
+def reopen(job_spec: JobSpec) -> None:
     """Give a job that is to be trained a fresh set of attempts, whatever became of it before; checkpoints stay."""
-    ledger = Ledger.of(order)
-    if ledger.path.exists():
-        ledger.note(state="waiting", attempts=0, final=False, reason=None)
+    state = JobState.of(job_spec)
+    if state.path.exists():
+        state.note(state="waiting", attempts=0, final=False, reason=None)

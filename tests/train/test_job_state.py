@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.params import Params
-from pipeline.train.ledger import Ledger, claim, held, reopen
+from pipeline.train.job_state import JobState, claim, held, reopen
 from tests import support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -17,7 +17,7 @@ Project = Callable[..., tuple[Path, Params]]
 
 def test_a_claimed_job_is_taken(project: Project) -> None:
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     first = claim(order, 3)
     assert first is not None
     assert claim(order, 3) is None
@@ -27,13 +27,13 @@ def test_a_claimed_job_is_taken(project: Project) -> None:
     assert again is not None
     assert held(order.work)
     again.close()
-    assert Ledger.of(order).read()["attempts"] == 2
+    assert JobState.of(order).read()["attempts"] == 2
 
 
 def test_a_look_is_not_taken_for_a_hold(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job is claimed while an observer stands in the middle of its look."""
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     order.work.mkdir(parents=True)
     (order.work / "lock").touch()
     looks, seen = threading.Event(), threading.Event()
@@ -56,14 +56,14 @@ def test_a_look_is_not_taken_for_a_hold(project: Project, monkeypatch: pytest.Mo
 
 def test_it_is_given_up_after_the_last_attempt_with_the_last_reason(project: Project) -> None:
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     for _ in range(2):
         lock = claim(order, 2)
         assert lock is not None
-        Ledger.of(order).note(reason="RuntimeError: no luck")
+        JobState.of(order).note(reason="RuntimeError: no luck")
         lock.close()
     assert claim(order, 2) is None
-    entry = Ledger.of(order).read()
+    entry = JobState.of(order).read()
     assert entry["state"] == "failed"
     assert "2 attempts" in entry["reason"]
     assert "no luck" in entry["reason"]
@@ -71,9 +71,9 @@ def test_it_is_given_up_after_the_last_attempt_with_the_last_reason(project: Pro
 
 def test_reopening_gives_fresh_attempts(project: Project) -> None:
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     order.work.mkdir(parents=True)
-    Ledger.of(order).note(state="failed", attempts=3, reason="bad")
+    JobState.of(order).note(state="failed", attempts=3, reason="bad")
     assert claim(order, 3) is None
     reopen(order)
     lock = claim(order, 3)
