@@ -46,7 +46,8 @@ def formats() -> Iterator[str]:
     """A section a format: what it reads, and the options of its `read`."""
     for name in plugins.names("prepare.formats"):
         yield f"### {name}\n"
-        yield f"{_linked(_paragraphs('prepare.formats', name)[0].partition(': ')[2])}\n"
+        what = _paragraphs("prepare.formats", name)[0].partition(": ")[2]
+        yield f"{_linked(what[:1].upper() + what[1:])}\n"
         yield from _options("prepare.formats", name, "read")
 
 
