@@ -117,8 +117,12 @@ def test_every_target_of_make_and_every_module_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", [*PAGES, EXAMPLE], ids=lambda page: page.name)
 def test_every_convline_command_is_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     understood: list[Any] = []
-    stub = SimpleNamespace(run=lambda arguments, root: understood.append(arguments) or 0)
-    monkeypatch.setattr(command, "importlib", SimpleNamespace(import_module=lambda name: stub))
+
+    def note(arguments: Any, root: Path) -> int:
+        understood.append(arguments)
+        return 0
+
+    monkeypatch.setattr(command, "importlib", SimpleNamespace(import_module=lambda name: SimpleNamespace(run=note)))
     monkeypatch.setattr(command, "command", SimpleNamespace(settle=lambda: None, run=lambda act: act()))
     monkeypatch.chdir(ROOT)
     shown = [line for line in commands(page) if line.startswith("convline ")]
