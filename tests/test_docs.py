@@ -123,7 +123,7 @@ def test_every_convline_command_is_understood(page: Path, monkeypatch: pytest.Mo
         return 0
 
     monkeypatch.setattr(command, "importlib", SimpleNamespace(import_module=lambda name: SimpleNamespace(run=note)))
-    monkeypatch.setattr(command, "command", SimpleNamespace(settle=lambda: None, run=lambda act: act()))
+    monkeypatch.setattr(command, "command", SimpleNamespace(set_up=lambda: None, run=lambda act: act()))
     monkeypatch.chdir(ROOT)
     shown = [line for line in commands(page) if line.startswith("convline ")]
     for line in shown:
