@@ -124,6 +124,7 @@ def test_every_convline_command_is_understood(page: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(command, "importlib", SimpleNamespace(import_module=lambda name: SimpleNamespace(run=note)))
     monkeypatch.setattr(command, "command", SimpleNamespace(set_up=lambda: None, run=lambda act: act()))
+    monkeypatch.setattr(command, "logs", SimpleNamespace(configure=lambda name, root: None))
     monkeypatch.chdir(ROOT)
     shown = [line for line in commands(page) if line.startswith("convline ")]
     for line in shown:
