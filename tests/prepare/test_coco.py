@@ -15,7 +15,6 @@ from pipeline.prepare.formats.coco import read
 from pipeline.prepare.stage import run
 from pipeline.sample import IGNORE, Classes, Fault, Sample, facts, split
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
 Json = dict[str, Any]
 
@@ -312,16 +311,3 @@ def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:
     settings = Dataset(format="coco", path="data/raw/mine", options={"masks": False})
     with pytest.raises(UserError, match=r"images/a\.png: annotated for 8×9 pixels, but the upright image has 9×8"):
         run(Params(datasets={"mine": settings}, jobs={}), tmp_path)
-
-
-@pytest.mark.skipif(not (SHARED / "mushrooms").exists(), reason="the shared data sets are not here")
-def test_mushrooms(tmp_path: Path) -> None:
-    (tmp_path / "raw").symlink_to(SHARED / "mushrooms")
-    run(Params(datasets={"mushrooms": Dataset(format="coco", path="raw")}, jobs={}), tmp_path)
-    path = tmp_path / "data/prepared/mushrooms"
-    known = facts(path)
-    assert known.classes == ("Mushroom",)
-    assert known.counts == {"train": 78, "val": 6, "test": 3}
-    assert known.fields == ("boxes", "labels", "masks", "crowd")
-    assert sum(len(labels) for labels in split(path, "train").column("labels")) == 10335
-    assert known.skipped == ()

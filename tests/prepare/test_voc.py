@@ -10,9 +10,8 @@ from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.voc import read
 from pipeline.prepare.stage import run
-from pipeline.sample import Classes, Fault, Sample, facts, split
+from pipeline.sample import Classes, Fault, Sample
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
 SIZE = "<size><width>9</width><height>8</height><depth>3</depth></size>"
 
@@ -154,20 +153,3 @@ def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:
     lay(tmp_path / "data/raw/mine", "a", thing(), size=SIZE.replace("9", "90"))
     with pytest.raises(UserError, match=r"JPEGImages/a\.png: annotated for 90×8 pixels, but the upright image has 9×8"):
         run(Params(datasets={"mine": Dataset(format="voc", path="data/raw/mine")}, jobs={}), tmp_path)
-
-
-@pytest.mark.skipif(not (SHARED / "bccd").exists(), reason="the shared data sets are not here")
-def test_bccd(tmp_path: Path) -> None:
-    (tmp_path / "raw").symlink_to(SHARED / "bccd")
-    settings = Dataset(format="voc", path="raw", on_bad="skip")
-    run(Params(datasets={"bccd": settings}, jobs={}), tmp_path)
-    path = tmp_path / "data/prepared/bccd"
-    known = facts(path)
-    assert known.classes == ("Platelets", "RBC", "WBC")
-    assert known.counts == {"train": 204, "val": 86, "test": 72}
-    assert [note.split(":")[0] for note in known.skipped] == [
-        f"raw/Annotations/BloodImage_{number}.xml" for number in ("00338", "00343")
-    ]
-    first = split(path, "train")[0]
-    assert first.difficult is not None
-    assert not first.difficult.any()

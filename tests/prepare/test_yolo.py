@@ -8,12 +8,9 @@ import pytest
 from PIL import Image
 
 from pipeline import masks
-from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.yolo import read
-from pipeline.prepare.stage import run
-from pipeline.sample import Classes, Fault, Sample, facts, split
+from pipeline.sample import Classes, Fault, Sample
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATA = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 2\nnames: ['cat', 'dog']\n"
 
 
@@ -167,14 +164,3 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     (tmp_path / "train/labels").mkdir()
     (tmp_path / "train/labels/a.txt").touch()
     assert "train/images/a.png: this looks like HTML" in "\n".join(listing(tmp_path, data="other.yaml")[2])
-
-
-@pytest.mark.skipif(not (SHARED / "milk-jug").exists(), reason="the shared data sets are not here")
-def test_milk_jug(tmp_path: Path) -> None:
-    (tmp_path / "raw").symlink_to(SHARED / "milk-jug")
-    run(Params(datasets={"jug": Dataset(format="yolo", path="raw")}, jobs={}), tmp_path)
-    path = tmp_path / "data/prepared/jug"
-    known = facts(path)
-    assert (known.classes, known.fields) == (("milk-jug",), ("boxes", "labels"))
-    assert known.counts == {"train": 200, "val": 38, "test": 18}
-    assert sum(len(labels) for labels in split(path, "train").column("labels")) == 872
