@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import Params
-from tests import support
+from tests.helpers import support
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

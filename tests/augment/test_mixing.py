@@ -10,7 +10,7 @@ from pipeline import masks, plugins
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
 from pipeline.sample import Sample
-from tests.augment.marks import NUMBER, SIDE, bright, marked
+from tests.helpers.marks import NUMBER, SIDE, bright, marked
 
 
 def plain(value: int, label: Any, side: int = SIDE) -> Sample:

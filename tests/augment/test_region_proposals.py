@@ -25,7 +25,7 @@ from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import SPLITS, Sample
 from pipeline.train import loader
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 OPTIONS: dict[str, Any] = {"least": 4.0, "side": 40}
 JOB = {

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.augment import sheet
 from pipeline.sample import IGNORE, Facts, Sample
-from tests.augment.marks import NUMBER, SIDE, SQUARE, marked
+from tests.helpers.marks import NUMBER, SIDE, SQUARE, marked
 
 CLASSES = tuple(f"class {number}" for number in range(NUMBER + 1))
 FACTS = Facts("scenes", CLASSES, CLASSES, {}, (), (), {}, {})

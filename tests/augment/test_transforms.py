@@ -13,7 +13,7 @@ from pipeline import masks, plugins
 from pipeline.augment.policy import Policy
 from pipeline.augment.transforms._motion import Motion
 from pipeline.sample import IGNORE, Sample
-from tests.augment.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
+from tests.helpers.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
 TRANSFORMS = plugins.names("augment.transforms")
 MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]

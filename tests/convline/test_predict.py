@@ -21,8 +21,7 @@ from pipeline.models import _stored
 from pipeline.prepare import stage as prepare
 from pipeline.sample import Facts
 from pipeline.tasks._images import RED
-from tests import support
-from tests.convline import folders
+from tests.helpers import folders, support
 
 FACTS = Facts(
     "x",

@@ -22,7 +22,7 @@ from pipeline.tasks._learner import Settings
 from pipeline.train import follow, history, loop
 from pipeline.train.ledger import Ledger
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 SMALL = {"width": 4, "latent": 8}
 

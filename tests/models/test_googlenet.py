@@ -14,7 +14,7 @@ from pipeline.models._features import stage_shapes
 from pipeline.models._spec import Spec
 from pipeline.tasks import classification
 from pipeline.tasks._learner import Settings
-from tests.models import torchvisions
+from tests.helpers import torchvisions
 
 
 def build(classes: int = 10, channels: int = 3, size: int = 32, **options: Any) -> nn.Module:

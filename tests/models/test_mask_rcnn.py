@@ -10,7 +10,7 @@ from torchvision.models import detection as theirs
 from pipeline.count.layers import count
 from pipeline.models import faster_rcnn, mask_rcnn
 from pipeline.models._spec import Spec
-from tests.models.test_faster_rcnn import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
+from tests.helpers.rcnns import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
 
 SPEC = Spec("instance_segmentation", 4, 3, SIDE)
 

@@ -19,7 +19,7 @@ from pipeline.models._published import normalisation
 from pipeline.models._spec import Spec, build
 from pipeline.tasks import detection
 from pipeline.tasks._learner import Settings
-from tests.models.torchvisions import unsettled
+from tests.helpers.torchvisions import unsettled
 
 #: published with batch normalisation as it was loaded, whose scales are no parameters then
 FROZEN = {

@@ -10,8 +10,8 @@ from PIL import Image
 from pipeline import plugins
 from pipeline.prepare.formats._files import scan
 from pipeline.sample import Fault
-from tests.convline import folders
-from tests.convline.folders import FOLDERS
+from tests.helpers import folders
+from tests.helpers.folders import FOLDERS
 
 KIND = "prepare.formats"
 FORMATS = [name for name in plugins.names(KIND) if plugins.options(KIND, name, "recognise") is not None]

@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.report import _studies, stage
 from pipeline.report._studies import HELD, OPPOSITE, UNDECIDED, Trial
 from pipeline.store import read_json, write_json
-from tests import support
+from tests.helpers import support
 from tests.report.test_stage import Page
 
 IMAGES = 100

@@ -12,7 +12,7 @@ from pipeline import store
 from pipeline.errors import UserError
 from pipeline.models import _inception, _published, _stored
 from pipeline.tasks import _extractor
-from tests import support
+from tests.helpers import support
 
 NAME = "inception"
 

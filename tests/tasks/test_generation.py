@@ -33,7 +33,7 @@ from pipeline.tasks import _distances, classification, generation
 from pipeline.tasks._extractor import seen
 from pipeline.tasks._learner import Learner, Settings
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 Floats = NDArray[np.float64]
 Project = Callable[..., tuple[Path, Params]]

@@ -11,7 +11,7 @@ from pipeline import masks
 from pipeline.sample import Sample
 from pipeline.tasks import _detection, instance_segmentation
 from pipeline.tasks._detection import Found
-from tests.tasks.test_detection import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
+from tests.helpers.detections import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
 
 ROUND = ellipse(SIZE, BOX)
 

@@ -24,7 +24,7 @@ from pipeline.tasks._average_precision import RIGHT
 from pipeline.tasks._detection import Detector, Found
 from pipeline.tasks._images import GREEN
 from pipeline.tasks._learner import Settings
-from tests.tasks.test_detection import SIZE, found, sample
+from tests.helpers.detections import SIZE, found, sample
 
 GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
 NAMES = ("top", "left", "right")

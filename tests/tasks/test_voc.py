@@ -11,7 +11,7 @@ import pytest
 from pipeline.sample import Sample
 from pipeline.tasks import _average_precision, detection
 from pipeline.tasks._detection import Found
-from tests.tasks.test_detection import BOX, SETTINGS, SIZE, case, found, sample, scored
+from tests.helpers.detections import BOX, SETTINGS, SIZE, case, found, sample, scored
 
 NAMES = ("AP50_voc07", "AP50_voc10")
 

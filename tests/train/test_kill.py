@@ -16,7 +16,7 @@ from pipeline import params, store, tracking
 from pipeline.params import Train
 from pipeline.train import ray
 from pipeline.train.ledger import Ledger, Order
-from tests.train import learners
+from tests.helpers import learners
 
 EPOCHS = 6
 JOBS: dict[str, dict[str, Any]] = {
