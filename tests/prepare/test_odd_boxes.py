@@ -1,16 +1,15 @@
 """What coco, voc and yolo each make of the same odd box: a refusal that names it, or a cut at the border."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import plugins
 from pipeline.prepare.entries import ingest
 from pipeline.prepare.findings import Findings
-from pipeline.sample import Shards
-from tests.prepare import test_coco, test_voc, test_yolo
+from pipeline.sample import Sample, Shards
+from tests.helpers import writers
 
 #: x_min, y_min, x_max, y_max in an image of 20×10 pixels
 ODD = {
@@ -39,40 +38,22 @@ SAID: dict[str, dict[str, str | None]] = {
     "larger than the image": {"coco": None, "voc": None, "yolo": "no share of the image"},
 }
 CUT = {"over the border": [14, 2, 20, 6], "larger than the image": [0, 0, 20, 10]}
-Box = tuple[float, ...]
+WRITERS: dict[str, writers.Writer] = {"coco": writers.coco, "voc": writers.voc, "yolo": writers.yolo}
 
 
-def coco(root: Path, box: Box) -> None:
-    left, top, right, bottom = box
-    thing = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [left, top, right - left, bottom - top]}
-    images: list[dict[str, Any]] = [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}]
-    test_coco.lay(root, test_coco.content(images=images, annotations=[thing]))
-    test_coco.picture(root, "images/a.png", 20, 10)
+def write(format: str, root: Path, box: tuple[float, ...]) -> None:
+    """A data set of one image of 20×10 pixels with one box."""
+    image = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
+    corners, labels = np.array([box], np.float32), np.array([0])
+    WRITERS[format](root, [Sample("a", image, split="train", boxes=corners, labels=labels)], ["cat"])
 
 
-def voc(root: Path, box: Box) -> None:
-    left, top, right, bottom = box
-    sides = {"xmin": left + 1, "ymin": top + 1, "xmax": right, "ymax": bottom}
-    corners = "".join(f"<{name}>{value}</{name}>" for name, value in sides.items())
-    test_voc.lay(root, "a", test_voc.thing(box=f"<bndbox>{corners}</bndbox>"), size="")
-    test_coco.picture(root, "JPEGImages/a.png", 20, 10)
-
-
-def yolo(root: Path, box: Box) -> None:
-    left, top, right, bottom = box
-    shares = (left + right) / 40, (top + bottom) / 20, (right - left) / 20, (bottom - top) / 10
-    test_yolo.lay(root, {"train/images/a": " ".join(map(str, (0, *shares)))}, "train: train/images\nnames: [cat]\n")
-
-
-LAYERS: dict[str, Callable[[Path, Box], None]] = {"coco": coco, "voc": voc, "yolo": yolo}
-
-
-@pytest.mark.parametrize("format", LAYERS)
+@pytest.mark.parametrize("format", WRITERS)
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_box(odd: str, format: str, tmp_path: Path) -> None:
     root, findings = tmp_path / "raw", Findings(None)
     root.mkdir()
-    LAYERS[format](root, ODD[odd])
+    write(format, root, ODD[odd])
     _, entries = ingest(plugins.load("prepare.formats", format).read(root), tmp_path / "spool", 64, findings)
     told, said = "\n".join(fault.reason for fault in findings.faults), SAID[odd][format]
     if said is not None:
@@ -86,11 +67,11 @@ def test_an_odd_box(odd: str, format: str, tmp_path: Path) -> None:
     assert any("reach outside" in warning.reason for warning in findings.warnings)
 
 
-@pytest.mark.parametrize("format", LAYERS)
+@pytest.mark.parametrize("format", WRITERS)
 def test_a_box_of_the_whole_image_is_as_it_should_be(format: str, tmp_path: Path) -> None:
     root, findings = tmp_path / "raw", Findings(None)
     root.mkdir()
-    LAYERS[format](root, (0, 0, 20, 10))
+    write(format, root, (0, 0, 20, 10))
     ingest(plugins.load("prepare.formats", format).read(root), tmp_path / "spool", 64, findings)
     (sample,) = Shards([tmp_path / "spool"])
     assert sample.boxes is not None
