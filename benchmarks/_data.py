@@ -12,12 +12,12 @@ from pipeline import params
 from pipeline.augment import stage as augment_stage
 from pipeline.prepare import stage as prepare_stage
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 ROOT = Path(__file__).parent.parent
 
 
-def digits(folder: Path, job: str, **changes: Any) -> Order:
+def digits(folder: Path, job: str, **changes: Any) -> JobSpec:
     """A job of params.yaml that trains on digits, with some settings changed, ready to train in `folder`."""
     known = params.read(ROOT / "params.yaml")
     changed = known.jobs[job].model_copy(update=changes)
@@ -25,7 +25,7 @@ def digits(folder: Path, job: str, **changes: Any) -> Order:
     with contextlib.redirect_stdout(io.StringIO()):
         prepare_stage.run(known, folder)
         augment_stage.run(known, folder)
-    return train_stage.order(job, changed, known, folder)
+    return train_stage.job_spec(job, changed, known, folder)
 
 
 def photographs(number: int, height: int, width: int) -> list[NDArray[np.uint8]]:

@@ -4,11 +4,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-Found = dict[str, float]
+Detections = dict[str, float]
 PAIRS = 9
 
 
-def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True) -> Found:
+def ratio(
+    ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True
+) -> Detections:
     """Median of our seconds / theirs over alternating pairs; `warm` runs each side once before."""
     if warm:
         ours(), theirs()
@@ -27,7 +29,7 @@ def seconds_of(side: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def summary(timed: list[tuple[float, float]]) -> Found:
+def summary(timed: list[tuple[float, float]]) -> Detections:
     """Of pairs of seconds, ours and theirs: the median ratio with the quartiles `low` and `high`, and both medians."""
     low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4, method="inclusive")
     ours_s, theirs_s = (statistics.median(side) for side in zip(*timed, strict=True))

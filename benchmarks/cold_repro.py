@@ -14,23 +14,23 @@ from torch.nn import functional as F
 
 from benchmarks import _clone, _data, _pairs
 from pipeline import sample
-from pipeline.models import _spec
-from pipeline.train.ledger import Order
+from pipeline.models.parts.spec import Spec, build_network
+from pipeline.train.job_state import JobSpec
 
 TITLE = "two bare training loops; ours `make repro` of linear and lenet5 on digits, from nothing"
 NEEDS = ("dvc",)
 JOBS = ("linear", "lenet5")
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """Three runs from nothing; emptying the clone, a part of a second, is timed with ours."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        orders = [_data.digits(Path(folder), name) for name in JOBS]
+        job_specs = [_data.digits(Path(folder), name) for name in JOBS]
 
         def bare() -> None:
-            for order in orders:
-                _train(order)
+            for job_spec in job_specs:
+                _train(job_spec)
 
         def cold() -> None:
             _clone.clean()
@@ -39,13 +39,13 @@ def measure() -> _pairs.Found:
         return _pairs.ratio(cold, bare, pairs=3, warm=False)
 
 
-def _train(order: Order) -> None:
-    job, stored = order.job, sample.split(order.prepared, "train")
+def _train(job_spec: JobSpec) -> None:
+    job, stored = job_spec.job, sample.split(job_spec.prepared, "train")
     pixels = torch.from_numpy(np.stack([item.pixels[..., 0] for item in stored]))[:, None].float() / 255
     images = F.interpolate(pixels, (job.size, job.size), mode="bilinear")
     labels = torch.tensor([item.label for item in stored])
-    spec = _spec.Spec("classification", 10, job.channels, job.size)
-    network = _spec.build(job.architecture, spec, job.options)
+    spec = Spec("classification", 10, job.channels, job.size)
+    network = build_network(job.architecture, spec, job.options)
     descent = torch.optim.SGD(network.parameters(), job.lr, momentum=job.momentum, weight_decay=job.weight_decay)
     for _ in range(job.epochs):
         for chosen in torch.randperm(len(labels)).split(job.batch):

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import _pairs
 from pipeline.models import shift_and_stitch
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 TITLE = "shift-and-stitch; ours dilated: LeNet-5's class of every pixel of 8 images, 64×64"
 NEEDS = ()
@@ -15,7 +15,7 @@ IMAGES, SIDE, CLASSES = 8, 64, 11
 
 
 @torch.inference_mode()
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same maps on both sides."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import _pairs
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from pipeline.tasks._detection import Found
-from pipeline.tasks._learner import Settings
 
 TITLE = "pycocotools: mAP of 500 images with 50 detections each, 20 classes"
 NEEDS = ("pycocotools",)
 IMAGES, THINGS, DETECTIONS, CLASSES, SIDE = 500, 8, 50, 20, 512
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same mAP, AP50 and AR100 on both sides."""
     generator = np.random.default_rng(0)
     samples, found = zip(*(_image(generator, number) for number in range(IMAGES)), strict=True)
@@ -52,7 +52,7 @@ def measure() -> _pairs.Found:
     return _pairs.ratio(ours, peer, pairs=5)
 
 
-def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Found]:
+def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Detections]:
     """Things at whole pixels, and detections of which most are a thing's neighbours."""
     corners = generator.integers(0, SIDE - 160, (THINGS, 2))
     boxes = np.concatenate([corners, corners + generator.integers(16, 160, (THINGS, 2))], axis=1).astype(np.float64)
@@ -63,10 +63,10 @@ def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Found]:
     guessed = np.where(generator.random(DETECTIONS) < 0.8, labels[of], generator.integers(0, CLASSES, DETECTIONS))
     image = np.broadcast_to(np.uint8(0), (SIDE, SIDE, 3))
     sample = Sample(str(number), image, boxes=boxes.astype(np.float32), labels=labels)
-    return sample, Found(guesses / SIDE, guessed, generator.random(DETECTIONS))
+    return sample, Detections(guesses / SIDE, guessed, generator.random(DETECTIONS))
 
 
-def _records(samples: tuple[Sample, ...], found: tuple[Found, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _records(samples: tuple[Sample, ...], found: tuple[Detections, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """COCO's annotations, and its list of results."""
     truth: dict[str, Any] = {"images": [], "annotations": [], "info": {}}
     truth["categories"] = [{"id": number, "name": str(number)} for number in range(CLASSES)]

@@ -24,14 +24,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import _data, _pairs
-from pipeline import params, plugins, sample, statistics
+from pipeline import bootstrap, checkpoint, params, plugins, sample
 from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import predict
-from pipeline.models import _spec, _stored
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.prepare import stage as prepare_stage
 from pipeline.train import history, loader, loop
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 
 TITLE = "a bare loop's training steps on the same device, ResNet-50, in bfloat16 where that is CUDA"
@@ -45,7 +45,7 @@ CLASSES, STEPS = 8, 20
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The loop's steps beside a bare loop's, on a batch that lies on the device."""
     sizes = LARGE if DEVICE == "cuda" else SMALL
     with tempfile.TemporaryDirectory() as folder:
@@ -85,8 +85,8 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     number, height, width, size, batch = sizes
     print(f"ResNet-50, {number:,} JPEG files of {width}×{height}, {size}², batch {batch}\n")
     print("| what | images/s | peak GB |\n|---|---|---|")
-    order = _photographs(folder, sizes[:3], sizes[3:])
-    trainer = loop.Trainer(order, Ranks(device=DEVICE))
+    job_spec = _photographs(folder, sizes[:3], sizes[3:])
+    trainer = loop.Trainer(job_spec, Ranks(device=DEVICE))
     trainer.learner.train()
     plan = trainer._plan(0)
     count, weights = len(trainer.samples), plan.weights()
@@ -103,7 +103,7 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     bare = _bare(*_batch(size, batch))
     _, later = _seconds(bare() for _ in range(STEPS + 1))
     _row("a bare loop on one batch that lies on the device", batch * STEPS / later)
-    stored = sample.split(order.prepared, "val")
+    stored = sample.split(job_spec.prepared, "val")
     ask = predict.predictor(trainer.learner.eval(), "classification", DEVICE)
     seconds, _ = _seconds(predict.rows(ask, stored, "classification") for _ in range(1))
     _row("evaluation, as evaluate does it", len(stored) / seconds)
@@ -122,33 +122,33 @@ def tasks(folder: Path, *, small: bool) -> None:
         augment_stage.run(known, folder)
     print("| job | task | train losses | best val score | val, stored weights | the same on the CPU | s | peak GB |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, order in train_stage.orders(known, folder).items():
-        (seconds, _), peak = _seconds(map(_train, [order])), _peak()
-        rows, primary = history.read(order.model / history.FILE), Ledger.of(order).read()["primary"]
+    for name, job_spec in train_stage.job_specs(known, folder).items():
+        (seconds, _), peak = _seconds(map(_train, [job_spec])), _peak()
+        rows, primary = history.read(job_spec.model / history.FILE), JobState.of(job_spec).read()["primary"]
         losses = "finite" if all("train/loss" in row for row in rows) else "NOT FINITE"
-        better = max if plugins.load("tasks", order.job.task).HIGHER_IS_BETTER else min
+        better = max if plugins.load("tasks", job_spec.job.task).HIGHER_IS_BETTER else min
         best = better(row[f"val/{primary}"] for row in rows)
-        scores = f"{best:.4f} | {_val(order, DEVICE):.4f} | {_val(order, 'cpu'):.4f}"
-        print(f"| {name} | {order.job.task} | {losses} | {scores} | {seconds:.1f} | {peak} |", flush=True)
+        scores = f"{best:.4f} | {_val(job_spec, DEVICE):.4f} | {_val(job_spec, 'cpu'):.4f}"
+        print(f"| {name} | {job_spec.job.task} | {losses} | {scores} | {seconds:.1f} | {peak} |", flush=True)
 
 
-def _train(order: Order) -> None:
-    loop.train(order, Ranks(device=DEVICE))
+def _train(job_spec: JobSpec) -> None:
+    loop.train(job_spec, Ranks(device=DEVICE))
 
 
-def _val(order: Order, device: str) -> float:
+def _val(job_spec: JobSpec, device: str) -> float:
     """The primary score on val of a trained job's stored weights, in float32 on a device."""
-    learner, _ = _stored.load(order.model, device)
-    if "extractor" in order.sources:
-        learner.use(_stored.load(order.sources["extractor"], device)[0])
-    task = plugins.load("tasks", order.job.task)
-    ask = predict.predictor(learner, order.job.task, device)
-    table, _ = predict.rows(ask, sample.split(order.prepared, "val"), order.job.task)
+    learner, _ = checkpoint.load(job_spec.model, device)
+    if "extractor" in job_spec.sources:
+        learner.use(checkpoint.load(job_spec.sources["extractor"], device)[0])
+    task = plugins.load("tasks", job_spec.job.task)
+    ask = predict.predictor(learner, job_spec.job.task, device)
+    table, _ = predict.rows(ask, sample.split(job_spec.prepared, "val"), job_spec.job.task)
     scores = task.scorer(table, learner.settings)(np.ones(len(table), np.int64))
-    return float(scores[statistics.primary(task.PRIMARY, scores)])
+    return float(scores[bootstrap.primary(task.PRIMARY, scores)])
 
 
-def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -> Order:
+def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -> JobSpec:
     """A job for ResNet-50 on JPEG files, prepared; prints how fast that went."""
     (number, height, width), (size, batch) = sizes, asked
     raw = folder / "data/raw/photographs"
@@ -177,7 +177,7 @@ def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -
         prepare_stage.run(known, folder)
         augment_stage.run(known, folder)
     _row("prepare", number / (time.perf_counter() - started))
-    return train_stage.orders(known, folder)["a"]
+    return train_stage.job_specs(known, folder)["a"]
 
 
 def _batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
@@ -187,8 +187,8 @@ def _batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
 
 def _bare(images: Tensor, labels: Tensor) -> Callable[[], None]:
     """A step of a loop that does nothing but train, with the settings of ours."""
-    spec = _spec.Spec("classification", CLASSES, 3, images.shape[-1])
-    network = _spec.build("resnet", spec, {"depth": 50}).to(DEVICE).to(memory_format=torch.channels_last)
+    spec = Spec("classification", CLASSES, 3, images.shape[-1])
+    network = build_network("resnet", spec, {"depth": 50}).to(DEVICE).to(memory_format=torch.channels_last)
     descent = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
 
     def step() -> None:

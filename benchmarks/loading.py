@@ -13,9 +13,9 @@ from PIL import Image
 
 from benchmarks import _data, _pairs
 from pipeline import sample
+from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
-from pipeline.tasks._learner import Settings
 from pipeline.train import loader
 
 TITLE = "Pillow decoding the same 64 JPEGs, 500×375; ours read, scaled to 224 and batched"
@@ -23,7 +23,7 @@ NEEDS = ()
 IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """An epoch of 64 images on both sides."""
     torch.set_num_threads(1)
     photographs = _data.photographs(IMAGES, HEIGHT, WIDTH)

@@ -9,16 +9,17 @@ import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from benchmarks import _pairs
+from pipeline.learners.base import Settings
+from pipeline.metrics import miou
 from pipeline.sample import IGNORE
 from pipeline.tasks import segmentation
-from pipeline.tasks._learner import Settings
 
 TITLE = "torchmetrics' JaccardIndex without validation: mIoU of 8 label maps, 375×500, 21 classes"
 NEEDS = ("torchmetrics",)
 MAPS, HEIGHT, WIDTH, CLASSES = 8, 375, 500, 21
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same mIoU on both sides, from label maps in each side's own type."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
@@ -30,7 +31,7 @@ def measure() -> _pairs.Found:
     tensors = torch.from_numpy(guesses).long(), torch.from_numpy(truths).long()
 
     def ours() -> float:
-        matrices = [segmentation.confusion(*pair, CLASSES) for pair in zip(truths, guesses, strict=True)]
+        matrices = [miou.confusion(*pair, CLASSES) for pair in zip(truths, guesses, strict=True)]
         rows = [{"confusion": matrix.ravel().tolist(), "boundary": [None] * CLASSES} for matrix in matrices]
         return segmentation.scorer(pa.Table.from_pylist(rows), known)(np.ones(MAPS, np.int64))["mIoU"]
 

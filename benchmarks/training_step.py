@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import _data, _pairs
-from pipeline.models import _spec
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.train import loader, loop
 from pipeline.train.ranks import Ranks
 
@@ -18,7 +18,7 @@ NEEDS = ()
 STEPS, BATCH = 40, 256
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same steps on both sides."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -26,7 +26,7 @@ def measure() -> _pairs.Found:
         trainer = loop.Trainer(dataclasses.replace(order, work=Path(folder)), Ranks())
         images = torch.randint(0, 255, (BATCH, 1, 32, 32), dtype=torch.uint8)
         batch = (images, torch.randint(0, 10, (BATCH,)))
-        network = _spec.build("lenet5", _spec.Spec("classification", 10, 1, 32), {})
+        network = build_network("lenet5", Spec("classification", 10, 1, 32), {})
         descent = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=5e-4)
 
         def bare() -> None:

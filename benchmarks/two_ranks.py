@@ -15,7 +15,7 @@ import torch.distributed as dist
 from benchmarks import _data, _pairs
 from pipeline import store
 from pipeline.train import loop
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
 
 TITLE = "one process alone; ours two: an epoch of ResNet-20, 1,091 digits of 32×32, batch 64"
@@ -23,24 +23,24 @@ NEEDS = ()
 PAIRS = 5
 
 
-def measure() -> _pairs.Found:
+def measure() -> _pairs.Detections:
     """The same epochs on both sides; RuntimeError where there is one core alone."""
     if (os.cpu_count() or 1) < 2:
         raise RuntimeError("two processes need two cores")
     with tempfile.TemporaryDirectory() as folder:
         changes: dict[str, Any] = {"size": 32, "batch": 64, "augmentation": None, "options": {"depth": 20, "width": 16}}
-        order = _data.digits(Path(folder), "resnet", **changes)
-        torch.multiprocessing.spawn(_start, args=(order, folder), nprocs=2)  # type: ignore[attr-defined]
+        job_spec = _data.digits(Path(folder), "resnet", **changes)
+        torch.multiprocessing.spawn(_start, args=(job_spec, folder), nprocs=2)  # type: ignore[attr-defined]
         return _pairs.summary([tuple(pair) for pair in store.read_json(Path(folder) / "timed.json")])
 
 
-def _start(rank: int, order: Order, folder: str) -> None:
+def _start(rank: int, job_spec: JobSpec, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     lane = Ranks(rank, 2, (0, 1), dist.new_group([0, 1]))
-    sides = {"ours": _trainer(order, folder, lane)}
+    sides = {"ours": _trainer(job_spec, folder, lane)}
     if lane.leads:
-        sides["theirs"] = _trainer(order, folder, Ranks())
+        sides["theirs"] = _trainer(job_spec, folder, Ranks())
     timed = []
     for number in range(-1, PAIRS):  # the first pair warms both up
         seconds = {}
@@ -55,5 +55,5 @@ def _start(rank: int, order: Order, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def _trainer(order: Order, folder: str, ranks: Ranks) -> loop.Trainer:
-    return loop.Trainer(dataclasses.replace(order, work=Path(folder) / f"work{ranks.world}"), ranks)
+def _trainer(job_spec: JobSpec, folder: str, ranks: Ranks) -> loop.Trainer:
+    return loop.Trainer(dataclasses.replace(job_spec, work=Path(folder) / f"work{ranks.world}"), ranks)

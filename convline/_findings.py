@@ -13,4 +13,4 @@ class Finding:
 
 
 #: findings, and notes as plain text
-Found = Iterator[Finding | str]
+Detections = Iterator[Finding | str]

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from convline._findings import Finding, Found
+from convline._findings import Detections, Finding
 from flows import services
 from flows._run import alive, entries, live_services
 from flows._unattended import idle_schedules, unattended
@@ -16,7 +16,7 @@ from pipeline.terminal import shown
 ERROR, LINE = re.compile(r"\bERROR\b"), 300
 
 
-def check_services(root: Path) -> Found:
+def check_services(root: Path) -> Detections:
     """What services.json says against what lives and answers, and the ports that others have."""
     known = entries(root)
     for name, entry in known.items():
@@ -40,7 +40,7 @@ def check_services(root: Path) -> Found:
                 yield f"port {port} is another program's: for {name} take `make ui {variable}={port + 1}`"
 
 
-def _errors(root: Path) -> Found:
+def _errors(root: Path) -> Detections:
     """Lines of the services' logs that say ERROR; each start of a service begins its log anew."""
     for path in sorted((root / ".work/logs").glob("*.log")):
         with path.open(encoding="utf-8", errors="replace") as lines:
@@ -65,7 +65,7 @@ def _answers(address: str) -> bool:
     return True
 
 
-def check_prefect(root: Path) -> Found:
+def check_prefect(root: Path) -> Detections:
     """Flow runs without a process, and schedules without a run; only its server knows them."""
     server = live_services(root).get("prefect")
     if server is None:

@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, sample, store, surroundings, yaml
+from pipeline import params, plugins, safe_yaml, sample, store, surroundings
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
-from pipeline.prepare.formats._files import Tree, scan
+from pipeline.prepare.formats.parts.files import Tree, scan
 from pipeline.prepare.make import make
 from pipeline.terminal import shown, tell, unfit
 
@@ -160,7 +160,7 @@ def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
-        wanted, found = (yaml.load(text) for text in (old, new))
+        wanted, found = (safe_yaml.load(text) for text in (old, new))
         wanted["datasets"] = {**(wanted["datasets"] or {}), name: entry}
         wanted["jobs"] = {**(wanted["jobs"] or {}), **jobs}
         if found != wanted:
@@ -190,7 +190,7 @@ def _first_line(format: str) -> str:
 def _option(text: str) -> tuple[str, Any]:
     """`NAME: VALUE` as YAML has it."""
     try:
-        value = yaml.load(text)
+        value = safe_yaml.load(text)
     except ValueError:
         value = None
     if not isinstance(value, dict) or len(value) != 1:

@@ -15,14 +15,14 @@ import psutil
 from packaging.requirements import Requirement
 
 from convline import _surroundings
-from convline._findings import Finding, Found
+from convline._findings import Detections, Finding
 from convline._services import check_prefect, check_services
 from flows._commands import QUIET
 from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
 from pipeline.terminal import tell
-from pipeline.train import ledger
+from pipeline.train import job_state
 
 FREE_BYTES = 5_000_000_000
 SHOWN = 5
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     return 1 if count else 0
 
 
-def _safely(check: Callable[[Path], Found], root: Path) -> Found:
+def _safely(check: Callable[[Path], Detections], root: Path) -> Detections:
     try:
         yield from check(root)
     except UserError as error:
@@ -60,19 +60,19 @@ def _safely(check: Callable[[Path], Found], root: Path) -> Found:
         )
 
 
-def check_settings(root: Path) -> Found:
+def check_settings(root: Path) -> Detections:
     """Whether params.yaml can be read."""
     known = params.read(root / params.FILE)
     yield f"{len(known.datasets)} datasets, {len(known.selected())} of {len(known.jobs)} jobs in the roster"
 
 
-def check_around(root: Path) -> Found:
+def check_around(root: Path) -> Detections:
     """What the project needs around it."""
     yield from (Finding(what, remedy) for what, remedy in _surroundings.faults(root))
     yield from _surroundings.notes()
 
 
-def check_versions(root: Path) -> Found:
+def check_versions(root: Path) -> Detections:
     """Every package of the lock that this machine needs."""
     lines = (root / LOCK).read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line.rstrip("\\ ")) for line in lines if line[:1].isalnum()]
@@ -90,7 +90,7 @@ def check_versions(root: Path) -> Found:
         yield Finding(f"{', '.join(wrong[:SHOWN])}{more}", "rm -f .venv/.ready && make setup")
 
 
-def check_disk(root: Path) -> Found:
+def check_disk(root: Path) -> Detections:
     """Whether there is room for checkpoints."""
     free = shutil.disk_usage(root).free
     work = sum(file.lstat().st_size for file in (root / ".work").rglob("*") if file.is_file())
@@ -100,17 +100,17 @@ def check_disk(root: Path) -> Found:
         yield Finding(f"less than {FREE_BYTES / 1e9:.0f} GB free", remedy)
 
 
-def check_jobs(root: Path) -> Found:
+def check_jobs(root: Path) -> Detections:
     """Ledgers that say running where nothing trains, and models that are not as they were written."""
     running = 0
-    for path in sorted((root / ".work/jobs").glob("*/ledger.json")):
+    for path in sorted((root / ".work/jobs").glob("*/state.json")):
         entry = store.read_json(path)
         if entry.get("state") != "running":
             continue
-        if ledger.held(path.parent):
+        if job_state.held(path.parent):
             running += 1
         else:
-            what = f"job {entry['name']}: its ledger says running (process {entry['pid']}), but nothing trains it"
+            what = f"job {entry['name']}: its state file says running (process {entry['pid']}), but nothing trains it"
             yield Finding(what, _resume(root, entry["name"], path.parent))
     for name, entry in store.read_json(root / "models/failed.json", {}).items():
         yield Finding(f"job {name} failed: {entry['reason']}", "Change the job or its data, then make repro.")
@@ -135,7 +135,7 @@ def _resume(root: Path, job: str, work: Path) -> str:
     return f"{command}, which takes it up at its last epoch"
 
 
-def check_dvc(root: Path) -> Found:
+def check_dvc(root: Path) -> Detections:
     """DVC's lock file, which it rewrites in place: a kill in that moment stops every later `dvc repro`."""
     path = root / RWLOCK
     try:
@@ -154,7 +154,7 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
         return False
 
 
-def check_mlflow(root: Path) -> Found:
+def check_mlflow(root: Path) -> Detections:
     """Runs and champions in MLflow against ledgers, models/ and registered.json."""
     if not (root / database.FILE).exists():
         yield "no database yet"
@@ -174,15 +174,15 @@ def check_mlflow(root: Path) -> Found:
     yield f"{len(runs)} runs"
     for mark, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
         work = root / ".work/jobs" / mark
-        state = store.read_json(work / "ledger.json", {}).get("state")
-        if status == "RUNNING" and not ledger.held(work):
+        state = store.read_json(work / "state.json", {}).get("state")
+        if status == "RUNNING" and not job_state.held(work):
             yield Finding(f"run {name}: MLflow shows it running, but nothing trains it", "make repro, which ends it")
-        elif status != "RUNNING" and ledger.held(work):
+        elif status != "RUNNING" and job_state.held(work):
             yield Finding(
                 f"run {name}: is in training, but MLflow says {status}", "It is put right with the next epoch."
             )
         elif state == "failed" and status != "FAILED":
-            yield Finding(f"run {name}: its ledger says failed, but MLflow says {status}", "make repro")
+            yield Finding(f"run {name}: its state file says failed, but MLflow says {status}", "make repro")
     remembered = {model: entry["champion"]["fingerprint"] for model, entry in registered.entries(root).items()}
     champions = versions.champions(client)
     unsigned = set(trust.unsigned(root, champions))
@@ -206,7 +206,7 @@ def _experiments(root: Path) -> set[str]:
     return {f"{job.dataset}/{job.task}" for job in selected.values()}
 
 
-CHECKS: dict[str, Callable[[Path], Found]] = {
+CHECKS: dict[str, Callable[[Path], Detections]] = {
     "settings": check_settings,
     "around": check_around,
     "versions": check_versions,

@@ -15,12 +15,11 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, registered, store
+from pipeline import checkpoint, images, plugins, registered, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
-from pipeline.models import _stored
+from pipeline.learners.base import Settings
 from pipeline.sample import Sample, resized
-from pipeline.tasks._learner import Settings
 from pipeline.terminal import json_line, shown, tell
 
 ANSWERS = "predictions.jsonl"
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     folder = find(root, arguments.model)
     given = opened(arguments.paths) if arguments.paths else None
     store.verify(folder)
-    learner, description = _stored.load(folder)
+    learner, description = checkpoint.load(folder)
     task = plugins.load("tasks", description["task"])
     if given is None and task.NEEDS:
         raise UserError(f"{arguments.model}: a model for {description['task']} is asked about images. Name some.")

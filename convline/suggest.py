@@ -48,10 +48,10 @@ class Seen:
             np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (high * wide))
             for boxes, high, wide in zip(listed, height, width, strict=True)
         ]
-        grey = len(set(facts.mean["3"])) == len(set(facts.std["3"])) == 1
+        gray = len(set(facts.mean["3"])) == len(set(facts.std["3"])) == 1
         return cls(
             images=len(train),
-            channels=1 if grey else 3,
+            channels=1 if gray else 3,
             side=int(np.median(np.maximum(height, width))),
             boxes=np.concatenate(shares),
             crowded=max(map(len, listed)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.terminal import tell
 from pipeline.train.follow import line
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 Entry = dict[str, Any]
 
@@ -19,12 +19,12 @@ class JobRuns:
         self.news: dict[str, queue.SimpleQueue[Entry | None]] = {}
         self.runs: list[Any] = []
 
-    def __call__(self, order: Order, entry: Entry) -> None:
-        """Pass on what a job's ledger says now."""
-        if order.name not in self.news:
-            self.news[order.name] = queue.SimpleQueue()
-            self.runs.append(self.flow.run(_begin, order.name, self.news[order.name]))
-        self.news[order.name].put(entry)
+    def __call__(self, job_spec: JobSpec, entry: Entry) -> None:
+        """Pass on what a job's state says now."""
+        if job_spec.name not in self.news:
+            self.news[job_spec.name] = queue.SimpleQueue()
+            self.runs.append(self.flow.run(_begin, job_spec.name, self.news[job_spec.name]))
+        self.news[job_spec.name].put(entry)
 
     def close(self) -> None:
         """Nothing more will come."""
@@ -52,7 +52,7 @@ def _begin(name: str, news: queue.SimpleQueue[Entry | None]) -> Any:
 
 
 def end(entry: Entry) -> Any:
-    """The state of a task run whose job's ledger stands so."""
+    """The state of a task run whose job's state stands so."""
     from prefect.states import Completed, Crashed, Failed
 
     if entry["state"] == "done":

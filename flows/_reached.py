@@ -24,7 +24,7 @@ def stopped(root: Path, resumes: str) -> str:
 
 def _jobs(root: Path) -> list[str]:
     """Jobs that were in training, with the epochs that their checkpoints hold."""
-    ledgers = [store.read_json(path) for path in sorted((root / ".work/jobs").glob("*/ledger.json"))]
+    ledgers = [store.read_json(path) for path in sorted((root / ".work/jobs").glob("*/state.json"))]
     return [
         f"{entry['name']} epoch {entry.get('epoch') or 0:.0f}/{entry['epochs']}"
         for entry in ledgers

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline import store, tracking
 from pipeline.evaluate.stage import words
 from pipeline.register.decisions import news
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 
 Rows = list[dict[str, Any]]
 
@@ -45,7 +45,7 @@ def score(root: Path, name: str, mark: str) -> str:
 
 
 def _ledger(root: Path, mark: str) -> dict[str, Any]:
-    return Ledger(root / ".work/jobs" / mark / "ledger.json").read()
+    return JobState(root / ".work/jobs" / mark / "state.json").read()
 
 
 def outlook(names: Sequence[str], roster: Collection[str]) -> str:

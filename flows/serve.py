@@ -33,7 +33,7 @@ from pipeline import store, surroundings
 from pipeline.errors import UserError
 from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import held
+from pipeline.train.job_state import held
 
 NIGHTLY = "0 3 * * *"
 LIMIT, QUERY_S = 3, 2.0
@@ -50,7 +50,7 @@ def _end_below(run: UUID, name: str) -> None:
     """End what a run started, and say so of its stages; workers of Ray's head end a moment after their stage."""
     _processes.end(str(run))
     deadline = time.monotonic() + WORKERS_S
-    while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/ledger.json")) and time.monotonic() < deadline:
+    while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/state.json")) and time.monotonic() < deadline:
         time.sleep(_processes.POLL_S)
     below = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
@@ -82,7 +82,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
             if code:
                 return Failed(message=f"`{' '.join(command)}` ended with code {code}:\n{last}")
         if jobs:
-            trained = train_stage.orders(chosen, ROOT)
+            trained = train_stage.job_specs(chosen, ROOT)
             _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
             return Completed(message=f"trained and measured; {_results.outlook(jobs, params.selected())}")
         _tell_jobs(ROOT, _results.marks(ROOT))

@@ -13,14 +13,14 @@ from typing import Any
 from flows._jobs import JobRuns
 from flows._results import outlook
 from flows._run import in_flow, stage
-from pipeline import store, tracking
 from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import Order
+from pipeline.train.curves import Curves
+from pipeline.train.job_state import JobSpec
 
 
 def run(params: Params, root: Path) -> dict[str, float]:
@@ -37,8 +37,8 @@ def run_chosen(params: Params, root: Path, names: list[str], *, force: bool) -> 
     augment_stage.run(both, root)
     with contextlib.closing(Watchers(root)) as watchers:
         times = train_stage.run_chosen(chosen, root, names if force else [], watchers)
-    orders = train_stage.orders(chosen, root)
-    evaluate_stage.run_chosen(params, root, [orders[name] for name in names])
+    job_specs = train_stage.job_specs(chosen, root)
+    evaluate_stage.run_chosen(params, root, [job_specs[name] for name in names])
     tell(f"train: {outlook(names, params.selected())}")
     return times
 
@@ -49,49 +49,15 @@ class Watchers:
     def __init__(self, root: Path) -> None:
         self.all: list[Curves | JobRuns] = [Curves(root), *([JobRuns()] if in_flow() else [])]
 
-    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
-        """Take up a job's ledger entry."""
+    def __call__(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        """Take up a job's state."""
         for watcher in self.all:
-            watcher(order, entry)
+            watcher(job_spec, entry)
 
     def close(self) -> None:
         """Training has ended, well or not."""
         for watcher in self.all:
             watcher.close()
-
-
-class Curves:
-    """Hands each job's new epochs to its MLflow run, and its speed to reports/speed.json."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.client: Any = None
-        self.running: dict[str, tracking.Run] = {}
-
-    def __call__(self, order: Order, entry: dict[str, Any]) -> None:
-        """Take up a job's ledger entry."""
-        if self.client is None:
-            self.client = tracking.client(self.root)
-        run = tracking.run(self.client, self.root, order.name, order.fingerprint, order.job.model_dump())
-        if entry["state"] == "running":
-            run.begin()
-            self.running[order.name] = run
-        else:
-            self.running.pop(order.name, None)
-        run.log_history(entry.get("history", []))
-        if entry["state"] == "failed":
-            run.end("FAILED", str(entry["reason"]))
-        if entry["state"] == "done":
-            run.end("FINISHED")
-            speeds = store.read_json(self.root / "reports/speed.json", {})
-            measured = {"train_s": entry["seconds"], "train_images_per_s": entry.get("images_per_s")}
-            speeds[order.name] = {**speeds.get(order.name, {}), **measured}
-            store.write_json(self.root / "reports/speed.json", speeds)
-
-    def close(self) -> None:
-        """Say of runs whose training was cut short that they are."""
-        for run in self.running.values():
-            run.end("KILLED")
 
 
 def main() -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psutil
 
@@ -27,6 +29,8 @@ HERE = ("local", "127.0.0.1", "localhost")
 def tell() -> None:
     """Prepare this process for its Ray: its own or one on this machine stays on the loopback."""
     os.environ.update(ENVIRONMENT)
+    # a driver's C++ has no log file and writes to the terminal; its errors reach Python as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in HERE:
         os.environ.update(LOOPBACK)
 
@@ -40,9 +44,24 @@ def own_handler() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
+def silence(worker: Any) -> None:
+    """Keep what raylet reports to its driver off the terminal: the run says itself which job failed and what follows.
+
+    Ray has no setting for it: `log_to_driver` is about what workers print.
+
+    Args:
+        worker: The module `ray._private.worker`.
+    """
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
 @contextlib.contextmanager
 def attended() -> Iterator[None]:
-    """While the block runs, this process is told to end when one of the heads has that its own Ray began."""
+    """While the block runs, this process and the heads of its own Ray end together.
+
+    This process is told to end when a head has ended. Where this process is killed, its heads are, by Ray; raylet's
+    agents would then ask the dead GCS for a minute, so they are killed as well.
+    """
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
     over = threading.Event()
 
@@ -58,8 +77,22 @@ def attended() -> Iterator[None]:
 
     attending = threading.Thread(target=attend, name="attend", daemon=True)
     attending.start()
+    agents = [agent for head in heads.values() for agent in head.children()]
     try:
-        yield
+        with _killed_with_this_process(agents):
+            yield
     finally:
         over.set()
         attending.join()
+
+
+@contextlib.contextmanager
+def _killed_with_this_process(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """While the block runs, a shell waits for the end of a pipe that this process holds, then kills the others."""
+    numbers = " ".join(str(process.pid) for process in processes)
+    command = ["/bin/sh", "-c", f"read -r _; kill -9 {numbers} 2>/dev/null"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:
+        try:
+            yield
+        finally:
+            shell.kill()

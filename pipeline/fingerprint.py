@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE = frozenset(
     f"pipeline.{name}"
     for name in (
-        "augment.ray",
+        "augment.ray_augment",
         "errors",
         "fingerprint",
         "params",
@@ -26,8 +26,8 @@ OUTSIDE = frozenset(
         "store",
         "terminal",
         "tracking",
-        "train.ledger",
-        "train.ray",
+        "train.job_state",
+        "train.ray_train",
         "train.reads",
     )
 )

@@ -98,10 +98,10 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"), np.uint8)
 
 
-def decode_stored(data: Any, *, grey: bool = False) -> NDArray[np.uint8]:
+def decode_stored(data: Any, *, gray: bool = False) -> NDArray[np.uint8]:
     """Pixels of a PNG that `encode_png` made: H×W×3, or H×W with `grey`."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        return np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
+        return np.asarray(image.convert("L" if gray else "RGB"), np.uint8)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

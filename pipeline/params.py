@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 
-from pipeline import crosscheck, plugins, studies, yaml
+from pipeline import params_checks, plugins, pretrained_weights, safe_yaml, studies
 from pipeline.errors import UserError
-from pipeline.models import _published
 
 FILE = Path("params.yaml")
 
@@ -123,7 +122,7 @@ class Job(Strict):
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
         named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
-        return {role: name for role, name in named.items() if name and name not in _published.EXTRACTORS}
+        return {role: name for role, name in named.items() if name and name not in pretrained_weights.EXTRACTORS}
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
@@ -217,7 +216,7 @@ class Params(Strict):
 def read(path: Path = FILE, *, empty: bool = False) -> Params:
     """Read and check params.yaml; one UserError lists every fault. `empty`: that no job is selected is none."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8-sig"))
+        value = safe_yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
     except OSError as error:
@@ -231,7 +230,7 @@ def read(path: Path = FILE, *, empty: bool = False) -> Params:
     value = studies.expanded({key: {} if part is None and key != "roster" else part for key, part in value.items()})
     try:
         params = Params.model_validate(value)
-        faults = list(crosscheck.all_faults(params, value, empty=empty))
+        faults = list(params_checks.all_faults(params, value, empty=empty))
     except ValidationError as error:
         faults = _faults(value, error.errors())
     if faults:
@@ -248,7 +247,7 @@ def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
         found.setdefault(".".join(map(str, place)), []).append(text)
         _drop(rest, place)
     try:
-        more = list(crosscheck.faults(Params.model_validate(rest), value))
+        more = list(params_checks.faults(Params.model_validate(rest), value))
     except ValidationError:
         more = []
     told = [(place, " Or: ".join(texts)) for place, texts in found.items()]

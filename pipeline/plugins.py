@@ -8,7 +8,7 @@ import ast
 import difflib
 import functools
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,3 +76,15 @@ def options(kind: str, name: str, function: str) -> list[str] | None:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return [argument.arg for argument in node.args.kwonlyargs]
     return None
+
+
+def needed_fields(architecture: str) -> list[str]:
+    """The derived fields that an architecture reads beside the image."""
+    exists = architecture in names("models")
+    return list(constant("models", architecture, "NEEDS") or ()) if exists else []
+
+
+def derived_fields(architecture: str, loss: Mapping[str, Any]) -> list[str]:
+    """The derived fields that an architecture needs or that its loss uses: each is a loss option of its own name."""
+    needed = needed_fields(architecture)
+    return [name for name in names("augment.derived") if name in needed or loss.get(name)]

@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import boxes, images, masks
+from pipeline import images
+from pipeline.geometry import boxes, rle
 from pipeline.store import StoreError, read_json
 from pipeline.terminal import shown
 
@@ -200,7 +201,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         crowd=_array(row, "crowd", np.bool_),
         difficult=_array(row, "difficult", np.bool_),
         points=None if points is None else np.moveaxis(points.reshape(len(points), -1, 3), 0, 1),
-        semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], grey=True),
+        semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], gray=True),
     )
 
 
@@ -271,7 +272,7 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
         factors = np.array([width / old[1], height / old[0], 1], np.float32)
         changes["points"] = sample.points * factors
     if sample.masks is not None:
-        changes["masks"] = [masks.resize(rle, old, (height, width)) for rle in sample.masks]
+        changes["masks"] = [rle.resize(mask, old, (height, width)) for mask in sample.masks]
     if sample.semantic is not None:
         changes["semantic"] = images.resize(sample.semantic, height, width, smooth=False)
     if sample.weight is not None:

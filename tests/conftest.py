@@ -25,9 +25,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process instead of on Ray."""
-    from pipeline.train import ray
 
-    monkeypatch.setattr(ray, "run", support.train_here)
+    from pipeline.train import ray_train
+
+    monkeypatch.setattr(ray_train, "run", support.train_here)
 
 
 @pytest.fixture(scope="session")

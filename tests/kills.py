@@ -170,8 +170,9 @@ def ready(kill: Kill, folder: Path) -> bool:
         return False
     if kill.stage != "train":
         return True
-    ledgers = [store.read_json(path) for path in (folder / ".work/jobs").glob("*/ledger.json")]
-    return any(1 <= (entry.get("epoch") or 0) < entry["epochs"] - 1 for entry in ledgers if entry["state"] == "running")
+    names = ("state.json", "ledger.json")  # the second in commits before the file was renamed
+    states = [store.read_json(path) for name in names for path in (folder / ".work/jobs").glob(f"*/{name}")]
+    return any(1 <= (entry.get("epoch") or 0) < entry["epochs"] - 1 for entry in states if entry["state"] == "running")
 
 
 def disturbed(kill: Kill, folder: Path) -> tuple[Run, list[str]]:

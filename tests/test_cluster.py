@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline import cluster
@@ -23,6 +24,19 @@ while not (name := open(f"/proc/{head.pid}/comm").read().strip()) == "raylet":
     time.sleep(0.01)
 with cluster.attended():
     head.kill()
+    time.sleep(99)
+"""
+
+#: a process whose head has a child, as raylet has agents; it prints the child's number
+KILLED = """
+import subprocess, sys, time
+import psutil
+from pipeline import cluster
+head = subprocess.Popen([sys.argv[1], "-c", "sleep 98 & wait"])
+while not (children := psutil.Process(head.pid).children()):
+    time.sleep(0.01)
+with cluster.attended():
+    print(children[0].pid, flush=True)
     time.sleep(99)
 """
 
@@ -46,3 +60,27 @@ def test_a_driver_whose_head_has_ended_ends_in_its_own_way(tmp_path: Path) -> No
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == "\nRay's raylet has ended; was it killed? The next run resumes.\n"
     assert done.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="names a process as Linux does")
+def test_agents_of_a_killed_driver_end_at_once(tmp_path: Path) -> None:
+    (tmp_path / "raylet").symlink_to("/bin/sh")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "raylet")]
+    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        agent = psutil.Process(int(driver.stdout.readline()))
+        (head,) = [child for child in psutil.Process(driver.pid).children() if child.name() == "raylet"]
+        driver.kill()
+    head.kill()  # as Ray sees to it
+    psutil.wait_procs([agent], timeout=10)
+    assert not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_raylet_reports_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    from ray._private import worker
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+        cluster.silence(worker)
+        worker.print_to_stdstream({"lines": ["A worker died"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    assert capfd.readouterr() == ("", "")

@@ -136,7 +136,7 @@ def test_a_model_counts_with_its_loop_but_not_with_ray_or_mlflow() -> None:
         "pipeline.models.lenet5",
         "pipeline.sample",
         "pipeline.seeds",
-        "pipeline.tasks._learner",
+        "pipeline.learners.base",
         "pipeline.train.loader",
         "pipeline.train.optimizer",
     }

@@ -18,19 +18,22 @@ FILE_LINES, FUNCTION_LINES = 300, 60
 #: library → where it may be imported: files, or folders that end with /
 EDGES = {
     "prefect": ("flows/",),
-    "ray": ("pipeline/train/ray.py", "pipeline/augment/ray.py"),
+    "ray": ("pipeline/train/ray_train.py", "pipeline/augment/ray_augment.py"),
     "mlflow": ("pipeline/tracking.py", "pipeline/register/"),
     "albumentations": ("pipeline/augment/",),
-    "torchvision.models": tuple(
-        f"pipeline/models/{name}.py"
-        for name in (
-            "_published",
-            "_torchvision_detection",
-            "_torchvision_segmentation",
-            "torchvision",
-            "faster_rcnn",
-            "mask_rcnn",
-        )
+    "torchvision.models": (
+        "pipeline/pretrained_weights.py",
+        *(
+            f"pipeline/models/{name}.py"
+            for name in (
+                "parts/rcnn",
+                "parts/torchvision_detection",
+                "parts/torchvision_segmentation",
+                "torchvision",
+                "faster_rcnn",
+                "mask_rcnn",
+            )
+        ),
     ),
 }
 #: calls at import that only make a value
@@ -140,6 +143,47 @@ def test_the_command_uses_flows_they_use_the_pipeline_and_never_the_other_way(be
         for name in imported(path)
         if f"{name}.".startswith(f"{above}.")
     ]
+
+
+def package(module: str) -> str:
+    """A module's package, `pipeline.tasks` or `pipeline.store`; the parts of architectures are one of their own."""
+    parts = module.split(".")
+    return ".".join(parts[: 3 if parts[1:3] == ["models", "parts"] else 2])
+
+
+def runtime_imports(path: Path) -> Iterator[str]:
+    """Modules of the pipeline that a file imports when it runs: not those that only its types name."""
+    typed = {
+        id(inner)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and id(node) not in typed and (node.module or "").startswith("pipeline"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Packages that import each other in a circle, none where imports point one way."""
+    waiting = dict(imports)
+    while free := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    return sorted(waiting)
+
+
+def test_imports_between_packages_point_one_way() -> None:
+    imports: dict[str, set[str]] = {}
+    for path in (path for path in SOURCES if place(path).startswith("pipeline/")):
+        own = package(place(path).removesuffix(".py").replace("/", "."))
+        imports.setdefault(own, set()).update({package(name) for name in runtime_imports(path)} - {own})
+    assert not circle(imports)
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
 def test_imports_are_absolute_because_fingerprints_follow_those() -> None:

@@ -47,12 +47,12 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG"])
 def test_every_format_opens(format: str) -> None:
-    grey = Image.new("RGB", (20, 10), (128, 128, 128))
-    np.testing.assert_allclose(images.decode(encoded(grey, format)), 128, atol=1)
+    gray = Image.new("RGB", (20, 10), (128, 128, 128))
+    np.testing.assert_allclose(images.decode(encoded(gray, format)), 128, atol=1)
 
 
 def test_multi_picture_jpeg_gives_its_first() -> None:
-    first, second = (Image.new("RGB", (16, 8), colour) for colour in ("black", "white"))
+    first, second = (Image.new("RGB", (16, 8), color) for color in ("black", "white"))
     assert images.decode(encoded(first, "MPO", save_all=True, append_images=[second])).max() < 8
 
 
@@ -61,8 +61,8 @@ def test_transparency_lies_over_white() -> None:
     pixels[0, 0, 3], pixels[0, 1, 3] = 255, 51
     decoded = images.decode(encoded(Image.fromarray(pixels)))
     assert decoded[0, :, 0].tolist() == [0, 204, 255]
-    grey = images.decode(encoded(Image.fromarray(pixels).convert("LA")))
-    np.testing.assert_array_equal(grey, decoded)
+    gray = images.decode(encoded(Image.fromarray(pixels).convert("LA")))
+    np.testing.assert_array_equal(gray, decoded)
 
 
 def test_palettes_become_colours() -> None:
@@ -87,7 +87,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-FRAMES = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+FRAMES = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
 JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
 #: where the one scan of a JPEG begins
 SCAN = JPEG.index(images.SCAN)
@@ -172,5 +172,5 @@ def test_ids_are_resized_without_mixing() -> None:
 
 def test_stored_png_round_trip() -> None:
     np.testing.assert_array_equal(images.decode_stored(images.encode_png(UPRIGHT)), UPRIGHT)
-    grey = UPRIGHT[..., 0]
-    np.testing.assert_array_equal(images.decode_stored(images.encode_png(grey), grey=True), grey)
+    gray = UPRIGHT[..., 0]
+    np.testing.assert_array_equal(images.decode_stored(images.encode_png(gray), gray=True), gray)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.sample import FIELDS, SCHEMA, Facts, Sample, Shards, copy_rows, facts, resized, split, write_shard
 from pipeline.store import write_json
 
@@ -114,7 +114,7 @@ def test_all_that_lies_in_an_image_is_scaled_with_it() -> None:
         picture(6, 8),
         boxes=np.array([[0, 0, 4, 6]], np.float32),
         labels=np.array([0]),
-        masks=[masks.encode(left)],
+        masks=[rle.encode(left)],
         semantic=left,
         weight=np.full((6, 8), 2.5, np.float32),
         proposals=np.array([[2, 3, 8, 6], [0, 0, 8, 6]], np.float32),
@@ -127,7 +127,7 @@ def test_all_that_lies_in_an_image_is_scaled_with_it() -> None:
     assert scaled.proposals is not None
     assert scaled.proposals.tolist() == [[1, 6, 4, 12], [0, 0, 4, 12]]
     assert scaled.masks is not None
-    np.testing.assert_array_equal(masks.decode(scaled.masks[0], 12, 4), scaled.semantic)
+    np.testing.assert_array_equal(rle.decode(scaled.masks[0], 12, 4), scaled.semantic)
     assert scaled.semantic is not None
     assert scaled.semantic.tolist() == [[1, 1, 0, 0]] * 12
     np.testing.assert_array_equal(scaled.weight, np.full((12, 4), 2.5, np.float32))

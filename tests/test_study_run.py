@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline import sample, store, tracking
+from pipeline import checkpoint, sample, store, tracking
 from pipeline.evaluate import gradients
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.register import stage as register_stage
 from pipeline.report import stage as report_stage
@@ -49,7 +48,7 @@ def ran(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     own = {"own": {"epochs": 1}}
     params = support.write_params(root, own, studies={"small": STUDY}, augmentation=far, roster=["core", "small"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.train.ray.run", support.train_here)
+        patch.setattr("pipeline.train.ray_train.run", support.train_here)
         train_stage.run(params, root)
     evaluate_stage.run(params, root)
     register_stage.run(params, root)
@@ -72,7 +71,7 @@ def test_blocks_that_add_nothing_give_the_shallow_nets_answers(ran: tuple[Path, 
     for seed in (0, 1):
         rows = [pq.read_table(root / f"evaluations/small.{name}.{seed}/test.parquet") for name in ("net", "deepened")]
         assert rows[0]["nll"].to_pylist() == rows[1]["nll"].to_pylist()
-    weights = [len(_stored.load(root / f"models/small.{name}.0")[0].state_dict()) for name in ("net", "deepened")]
+    weights = [len(checkpoint.load(root / f"models/small.{name}.0")[0].state_dict()) for name in ("net", "deepened")]
     assert weights[0] < weights[1]
 
 
@@ -128,7 +127,7 @@ def test_gradients_are_those_of_the_loss_at_the_jobs_own_weights(ran: tuple[Path
 def test_a_gradient_is_what_a_small_step_changes(ran: tuple[Path, Params]) -> None:
     """By finite differences along the gradient, independent of autograd."""
     root, _ = ran
-    learner, _ = _stored.load(root / "models/small.net.0")
+    learner, _ = checkpoint.load(root / "models/small.net.0")
     stored = sample.split(root / "data/prepared/digits", "train")
     index = torch.linspace(0, len(stored) - 1, gradients.IMAGES).int().tolist()
     from pipeline.tasks import classification

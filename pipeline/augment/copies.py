@@ -46,9 +46,9 @@ def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: P
         for number, (start, end) in enumerate(itertools.pairwise(cuts))
     ]
     if len(parts) > 1 and count * int(pixels.sum()) >= MANY_PIXELS and (os.cpu_count() or 1) > 1:
-        from pipeline.augment import ray
+        from pipeline.augment import ray_augment
 
-        ray.each(write, parts)
+        ray_augment.each(write, parts)
     else:
         for part in parts:
             write(part)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks import decode, encode
+from pipeline.geometry.rle import decode, encode
 from pipeline.sample import Sample
 
 Shape = NDArray[np.bool_]

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline import plugins
 from pipeline.augment.library import Library
 from pipeline.augment.transforms import Mixing
-from pipeline.augment.transforms._motion import Motion
+from pipeline.augment.transforms.parts.affine import Motion
 from pipeline.augment.warp import Warp
 from pipeline.errors import UserError
 from pipeline.sample import Sample, resized

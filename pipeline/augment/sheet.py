@@ -56,24 +56,24 @@ def drawn(changed: Sample, facts: Facts) -> NDArray[np.uint8]:
     large = images.resize(pixels, tall, wide, smooth=scale < 1).copy()
     labels = [] if changed.labels is None else changed.labels.tolist()
     for label, mask in zip(labels, fields.masks(changed), strict=False):
-        large[_outline(images.resize(mask.astype(np.uint8), tall, wide, smooth=False))] = colour(label)
+        large[_outline(images.resize(mask.astype(np.uint8), tall, wide, smooth=False))] = color(label)
     canvas = Image.new("RGB", (SIDE, SIDE + BAR), "black")
     canvas.paste(Image.fromarray(large), (0, 0))
     draw = ImageDraw.Draw(canvas)
     for label, box in zip(labels, () if changed.boxes is None else changed.boxes * scale, strict=False):
         left, top, right, bottom = (float(value) for value in box)
-        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(label))
-        _write(draw, (left, top), _name(facts.classes, label), colour(label))
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color(label))
+        _write(draw, (left, top), _name(facts.classes, label), color(label))
     for label, points in zip(labels, () if changed.points is None else changed.points.tolist(), strict=False):
         for x, y, visibility in (point for point in points if point[2]):
-            at, fill = (x * scale, y * scale), colour(label) if visibility > 1 else None
-            draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else colour(label))
+            at, fill = (x * scale, y * scale), color(label) if visibility > 1 else None
+            draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else color(label))
     draw.rectangle((0, SIDE, SIDE, SIDE + BAR), fill=(38, 50, 56))
     draw.text((3, SIDE + 2), _caption(changed, facts), fill="white", font_size=12)
     return np.asarray(canvas)
 
 
-def colour(number: int) -> tuple[int, int, int]:
+def color(number: int) -> tuple[int, int, int]:
     """A strong colour for a class, far from its neighbours'; grey for what is ignored."""
     if number == IGNORE:
         return 128, 128, 128
@@ -83,11 +83,11 @@ def colour(number: int) -> tuple[int, int, int]:
 
 def _tinted(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], facts: Facts) -> NDArray[np.uint8]:
     """Id 0, mostly the background, stays as it is; an id has the colour of the class of its name."""
-    colours = [colour(number) for number in range(256)]
+    colors = [color(number) for number in range(256)]
     for number, name in enumerate(facts.semantic_classes):
         if name in facts.classes:
-            colours[number] = colour(facts.classes.index(name))
-    tinted = np.rint((1 - TINT) * pixels + TINT * np.array(colours)[ids]).astype(np.uint8)
+            colors[number] = color(facts.classes.index(name))
+    tinted = np.rint((1 - TINT) * pixels + TINT * np.array(colors)[ids]).astype(np.uint8)
     return np.where((ids == 0)[..., None], pixels, tinted)
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from pipeline import images, plugins, sample, store
 from pipeline.augment import copies, joined, sheet
-from pipeline.augment.derived import asked_by
 from pipeline.errors import UserError
 from pipeline.fingerprint import code
 from pipeline.params import Params
@@ -43,7 +42,7 @@ def run(params: Params, root: Path) -> None:
         how = store.settle(target / f"{dataset}-{name}", mark, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
         tell(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
-    derived = {(job.dataset, name) for job in jobs for name in asked_by(job)}
+    derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
         mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
@@ -89,9 +88,9 @@ def _derive(path: Path, name: str, options: Options, prepared: Path) -> None:
     parts = [part for split, stored in splits.items() for part in joined.parts(stored, split, name, options, path)]
     many = sum(map(len, splits.values())) >= getattr(module, "MANY", float("inf"))
     if many and (os.cpu_count() or 1) > 1:
-        from pipeline.augment import ray
+        from pipeline.augment import ray_augment
 
-        ray.each(joined.make, parts)
+        ray_augment.each(joined.make, parts)
     else:
         for part in parts:
             joined.make(part)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.augment import fields
-from pipeline.augment.transforms._motion import Matrix, Motion
+from pipeline.augment.transforms.parts.affine import Matrix, Motion
 from pipeline.sample import IGNORE, Sample
 
 _INWARDS, _OUTWARDS = (np.array([[1, 0, half], [0, 1, half], [0, 0, 1]]) for half in (-0.5, 0.5))

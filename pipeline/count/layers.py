@@ -10,8 +10,8 @@ from math import ceil
 import torch
 from torch import nn
 
+from pipeline.count.layer_trace import Call, Field, Trace, agree
 from pipeline.count.parameters import expected, trainable
-from pipeline.count.trace import Call, Field, Trace, agree
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import torch
 from pipeline import plugins, store
 from pipeline.count.layers import Count, count
 from pipeline.errors import UserError
-from pipeline.models._spec import Spec, build
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.sample import facts
 from pipeline.terminal import tell
@@ -58,7 +58,7 @@ def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
 def _count(place: str, architecture: str, spec: Spec, options: dict[str, Any]) -> Count:
     """Build and count on the meta device; what is wrong with a setting is said at `place`."""
     with torch.device("meta"), _errors_at(place):
-        network = build(architecture, spec, options)
+        network = build_network(architecture, spec, options)
     with _errors_at(f"pipeline/models/{architecture}.py: "):
         return count(network, spec.channels, spec.size, getattr(plugins.load("models", architecture), "trace", None))
 

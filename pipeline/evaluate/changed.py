@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.augment.policy import Policy, Settings
+from pipeline.learners.base import Settings as LearnerSettings
 from pipeline.sample import Sample
 from pipeline.seeds import seed_of
-from pipeline.tasks._learner import Settings as LearnerSettings
 
 
 class Changed(Sequence[Sample]):

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline import plugins, sample
+from pipeline import checkpoint, plugins, sample
 from pipeline.images import spread
-from pipeline.models import _stored
+from pipeline.learners.base import Learner
 from pipeline.params import Job
 from pipeline.seeds import seed_of
-from pipeline.tasks._learner import Learner
 
 IMAGES = 128
 
@@ -28,10 +27,10 @@ def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
     stored = sample.split(prepared, "train")
     chosen = spread(len(stored), IMAGES)
     scaled = [sample.resized(stored[int(index)], job.size, job.size) for index in chosen]
-    after, description = _stored.load(model)
+    after, description = checkpoint.load(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("weights", job.seed))
-        before = _stored.build(description)
+        before = checkpoint.build(description)
         images, targets = plugins.load("tasks", job.task).collate(scaled, after.settings)
         return {
             "layers": [name for name, _ in _convolutions(before)],

@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 
 from pipeline import images, plugins, sample
+from pipeline.learners.base import Learner
 from pipeline.sample import Sample
-from pipeline.tasks._learner import Learner
 
 BATCH = 64
 Predict = Callable[[Sequence[Sample]], Sequence[Any]]

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from pipeline import images, plugins, store
 from pipeline.evaluate.predict import BATCH
-from pipeline.models._features import inputs
+from pipeline.learners.base import Learner, Settings
+from pipeline.models.parts.feature_maps import inputs
+from pipeline.plots.figures import captioned
 from pipeline.sample import Shards
-from pipeline.tasks._images import captioned
-from pipeline.tasks._learner import Learner, Settings
 
 #: images whose features are compared, at most about so many, spread evenly
 MOST = 1000
 MOST_TILES, TILE, COLUMNS = 128, 48, 16
-GREY = (84, 84, 84)
+GRAY = (84, 84, 84)
 Tiles = list[NDArray[np.uint8]]
 
 
@@ -90,7 +90,7 @@ def _sheet(weights: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8
     shown = tiles(weights[:MOST_TILES])
     if len(weights) == len(settings.classes) and weights.shape[-1] == settings.size:
         named = zip(shown, settings.classes, strict=False)
-        return images.grid([captioned(tile, name, GREY) for tile, name in named], 5, side=112)
+        return images.grid([captioned(tile, name, GRAY) for tile, name in named], 5, side=112)
     return images.grid(shown, min(COLUMNS, len(shown)), side=TILE)
 
 

@@ -14,15 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import plugins, sample, statistics, store
-from pipeline.augment.derived import needed_by
+from pipeline import bootstrap, plugins, pretrained_weights, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
-from pipeline.models import _published
 from pipeline.params import Evaluate, Job, Params, Policy
 from pipeline.terminal import tell
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 SPLITS = ("val", "test")
 SEED = 0
@@ -60,23 +58,23 @@ def run(params: Params, root: Path) -> None:
     store.bound(root / FEATURES, KEEP_BYTES, set())
 
 
-def run_chosen(params: Params, root: Path, orders: Sequence[Order]) -> None:
+def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None:
     """Measure jobs that were chosen, into `.work/` alone: a full run that has them in its roster finds the rows there.
 
     The scores go to each job's `scores.json` in `.work/jobs/`.
     """
-    for order in orders:
-        there = order.model if order.model.is_dir() else root / "models" / order.name
-        model, plan = Model(there, _extractor(root, order.job, order.sources)), _plan(params, order.name)
-        mark = _fingerprint(root, model, order.job, plan)
+    for job_spec in job_specs:
+        there = job_spec.model if job_spec.model.is_dir() else root / "models" / job_spec.name
+        model, plan = Model(there, _extractor(root, job_spec.job, job_spec.sources)), _plan(params, job_spec.name)
+        mark = _fingerprint(root, model, job_spec.job, plan)
         kept, how = root / KEPT / mark, "kept"
         if not store.holds(kept, mark):
             how = "made"
             with store.folder(kept, mark) as path:
-                _evaluate(path, root, model, order.job, plan)
+                _evaluate(path, root, model, job_spec.job, plan)
         scores = store.read_json(kept / "scores.json")
-        store.write_json(order.work / "scores.json", scores)
-        _tell(order.name, how, scores)
+        store.write_json(job_spec.work / "scores.json", scores)
+        _tell(job_spec.name, how, scores)
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
@@ -105,7 +103,7 @@ def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) 
     own = (sources or {}).get("extractor")
     if own is not None and own.is_dir():
         return own, store.content_digest(own)
-    return _published.extractor(root, job.extractor)
+    return pretrained_weights.extractor(root, job.extractor)
 
 
 @dataclass(frozen=True)
@@ -152,19 +150,19 @@ def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
 
 def _derived(root: Path, job: Job) -> dict[str, Path]:
     """Folders of the derived fields that the job's model looks at; on changed images it computes them anew."""
-    return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in needed_by(job.architecture)}
+    return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in plugins.needed_fields(job.architecture)}
 
 
 def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+    from pipeline import checkpoint
     from pipeline.evaluate import gradients, pictures, predict, seeing
-    from pipeline.models import _stored
 
     store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
-    learner, _ = _stored.load(model.folder)
+    learner, _ = checkpoint.load(model.folder)
     if model.extractor is not None:
         source, digest = model.extractor
-        extractor, description = _stored.load(source)
+        extractor, description = checkpoint.load(source)
         modules = [f"pipeline.tasks.{job.task}"]
         if description:  # none of a published file
             modules.append(f"pipeline.models.{description['architecture']}")
@@ -182,8 +180,9 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
     if plan.settings.pictures:
         pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         pictures.save(path, task.figures(tables["test"], learner.settings, **plan.asked))
-        pictures.save(path, learner.figures(sample.split(prepared, "train"), whole))
-        pictures.save(path, pictures.epochs(_stored.snapshots(model.folder)))
+        if hasattr(task, "model_figures"):
+            pictures.save(path, task.model_figures(learner, sample.split(prepared, "train"), whole))
+        pictures.save(path, pictures.epochs(checkpoint.snapshots(model.folder)))
         seeing.write(path, learner, stored, seen)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
@@ -209,13 +208,13 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
 
 def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     """Put the model's speed into reports/speed.json, unless what stands there is of this very evaluation."""
+    from pipeline import checkpoint
     from pipeline.evaluate import predict, speed
-    from pipeline.models import _stored
 
     speeds = store.read_json(root / "reports/speed.json", {})
     if speeds.get(name, {}).get("evaluation") == mark:
         return
-    learner, _ = _stored.load(root / "models" / name)
+    learner, _ = checkpoint.load(root / "models" / name)
     stored = sample.split(root / "data/prepared" / job.dataset, "test")
     measured = speed.measure(predict.predictor(learner, job.task), stored)
     speeds[name] = {**speeds.get(name, {}), **measured, "device": "cpu", "evaluation": mark}
@@ -230,17 +229,17 @@ def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> t
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
         scorer, groups = task.scorer(table, known, **plan.asked), table["group"].to_pylist()
-        drawn = statistics.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
+        drawn = bootstrap.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
     found, drawn = measured(tables["test"])
-    primary = statistics.primary(task.PRIMARY, found)
+    primary = bootstrap.primary(task.PRIMARY, found)
     for name, table in tables.items():
         if name.startswith("test under "):
             metric = f"{primary}{name.removeprefix('test')}"
             changed, resampled = measured(table)
             found[metric], drawn[metric] = changed[primary], resampled[primary]
-    bounds = statistics.intervals(drawn)
+    bounds = bootstrap.intervals(drawn)
     scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
     val = task.scorer(tables["val"], known, **plan.asked)(np.ones(len(tables["val"]), np.int64))
     scores[f"val_{primary}"] = round(val[primary], 6)

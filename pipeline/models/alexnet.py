@@ -17,8 +17,8 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import dense_head, he_normal, response_norm
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import dense_head, he_normal, response_norm
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"variant": "paper"}, "parameters": 60_965_224}
@@ -33,7 +33,7 @@ STEMS = {"imagenet": (11, 4), "cifar": (5, 1)}
 #: names of the layers with weights, which are torchvision's; in LONELY a tower sees itself alone
 CONVOLUTIONS, DENSE = ("0", "3", "6", "8", "10"), ("1", "4", "6")
 LONELY = (2, 4, 5)
-NORMALISED, POOLED = (1, 2), (1, 2, 5)
+NORMALIZED, POOLED = (1, 2), (1, 2, 5)
 #: section 5: layers whose biases start at 1, so that their units are active at first
 ACTIVE = ("features.3", "features.8", "features.10", "classifier.1", "classifier.4")
 #: side in cells of the last map at the published input
@@ -65,7 +65,7 @@ def build(
     side = _side(spec.size, stem)
     network = nn.Sequential(
         OrderedDict(
-            features=_features(spec.channels, widths, groups, stem, normalised=variant == "paper"),
+            features=_features(spec.channels, widths, groups, stem, normalized=variant == "paper"),
             avgpool=nn.AdaptiveAvgPool2d(side),
             flatten=nn.Flatten(),
             classifier=dense_head(
@@ -88,7 +88,7 @@ def _side(size: int, stem: str) -> int:
     return min(side, GRID)
 
 
-def _features(inputs: int, widths: Sequence[int], groups: int, stem: str, *, normalised: bool) -> nn.Sequential:
+def _features(inputs: int, widths: Sequence[int], groups: int, stem: str, *, normalized: bool) -> nn.Sequential:
     """The convolutions: images → maps of S/32, with the small stem S/8."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (place, outputs) in enumerate(zip(CONVOLUTIONS, widths, strict=True), start=1):
@@ -96,7 +96,7 @@ def _features(inputs: int, widths: Sequence[int], groups: int, stem: str, *, nor
         padding, towers = 1 if kernel == 3 else 2, groups if number in LONELY else 1
         layers[place] = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=towers)
         layers[f"conv{number}"] = nn.ReLU(inplace=True)
-        if normalised and number in NORMALISED:
+        if normalized and number in NORMALIZED:
             layers[f"norm{number}"] = response_norm()
         if number in POOLED:
             layers[f"pool{number}"] = nn.MaxPool2d(3, 2)

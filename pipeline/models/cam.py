@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.errors import UserError
-from pipeline.models._blocks import backbone as make_backbone
-from pipeline.models._blocks import he_normal, stages_of
-from pipeline.models._features import features, stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.layers import backbone as make_backbone
+from pipeline.models.parts.layers import he_normal, stages_of
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("localization",)
 PAPER = {

@@ -14,8 +14,8 @@ from itertools import pairwise
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {"input": [3, 64, 64], "classes": 11, "options": {}, "parameters": 47_691}

@@ -18,9 +18,9 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._gan import Adversarial, Players
-from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Settings
+from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.base import Settings
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("generation",)
 PAPER = {"input": [3, 64, 64], "classes": 0, "options": {"variant": "reference"}, "parameters": 6_342_272}
@@ -82,8 +82,8 @@ def _discriminator(widths: list[int], channels: int, variant: str, norm: str) ->
         down1=nn.Sequential(_down(channels, widths[0], variant), nn.LeakyReLU(0.2))
     )
     for number, (narrow, wide) in enumerate(pairwise(widths), start=2):
-        normalised = nn.BatchNorm2d(wide) if norm == "batch" else nn.GroupNorm(1, wide)
-        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), normalised, nn.LeakyReLU(0.2))
+        normalized = nn.BatchNorm2d(wide) if norm == "batch" else nn.GroupNorm(1, wide)
+        layers[f"down{number}"] = nn.Sequential(_down(narrow, wide, variant), normalized, nn.LeakyReLU(0.2))
     if variant == "paper":
         layers["judge"] = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * SEED_PX**2, 1), nn.Flatten(0))
     else:

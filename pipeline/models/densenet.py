@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"depth": 121}, "parameters": 7_978_856}

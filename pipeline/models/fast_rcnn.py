@@ -18,13 +18,14 @@ from torchvision.ops import roi_pool
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._features import stage_shapes
-from pipeline.models._regions import SPREAD, Answers, Draw, Drawn, box_loss, class_loss, counted, decoded, given
-from pipeline.models._spec import Spec
-from pipeline.models.faster_rcnn import CELLS, HEADS, Backbone, Hidden, freeze_norm, trunk
-from pipeline.tasks._detection import Detector, Target
-from pipeline.tasks._learner import Settings
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detector, Target
+from pipeline.models.faster_rcnn import HEADS, Backbone, Hidden, trunk
+from pipeline.models.parts.box_coding import SPREAD, Answers, Draw, Drawn, box_loss, class_loss, counted, decoded, given
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.rcnn import CELLS, freeze_norm
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("detection",)
 PAPER = {

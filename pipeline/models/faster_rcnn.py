@@ -20,17 +20,17 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models import _spec
-from pipeline.models._blocks import drop_unused, stages_of
-from pipeline.models._features import features, stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.layers import drop_unused, stages_of
+from pipeline.models.parts.rcnn import CELLS, Ready, freeze_norm
+from pipeline.models.parts.rcnn import trace as trace
+from pipeline.models.parts.spec import Spec, anatomy, build_network
 
 TASKS = ("detection",)
 PAPER = {
@@ -52,8 +52,6 @@ HEADS, OBJECTNESS = ("new", "backbone"), ("sigmoid", "softmax")
 ASPECTS = (0.5, 1.0, 2.0)
 #: side of the smallest anchor in strides of its map
 ANCHOR = 8
-#: side in cells of what a new box head sees of a proposal
-CELLS = 7
 
 
 def build(
@@ -180,30 +178,6 @@ class Hidden(nn.Module):
         return found
 
 
-class Ready(nn.Module):
-    """Stands where torchvision scales and normalises images: ours come ready. Its class 0 is background, ours a thing.
-
-    Masks are moved by half a pixel: torchvision's mask loss reads a pixel at its corner, and we paste at its centre.
-    """
-
-    def forward(self, images: Tensor, targets: Sequence[dict[str, Tensor]] | None = None) -> tuple[ImageList, Any]:
-        """Images B×C×S×S and targets → torchvision's image list and targets."""
-        sizes = [(images.shape[-2], images.shape[-1])] * len(images)
-        return ImageList(images, sizes), None if targets is None else [_counted(target) for target in targets]
-
-    def postprocess(self, found: list[dict[str, Tensor]], _sizes: Any, _original: Any) -> list[dict[str, Tensor]]:
-        """Labels from 0."""
-        return [item | {"labels": item["labels"] - 1} for item in found]
-
-
-def _counted(target: dict[str, Tensor]) -> dict[str, Tensor]:
-    changed = target | {"labels": target["labels"] + 1}
-    if "masks" in target:
-        padded = nn.functional.pad(target["masks"][:, None].float(), (1, 0, 1, 0))
-        changed["masks"] = nn.functional.avg_pool2d(padded, 2, stride=1)[:, 0]
-    return changed
-
-
 def trunk(
     spec: Spec,
     backbone: str,
@@ -221,7 +195,7 @@ def trunk(
     used = tuple(stages or known)[-1 if last_only else 0 :]
     if set(used) - set(known):
         raise UserError(f"options.stages: {list(used)} are not maps of {backbone}, which has {list(known)}")
-    body = _spec.build(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
+    body = build_network(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
     kept = list(body.get_submodule(hidden_part(body)).named_children())[:-1] if dense else []
     if dense and not (hidden_part(body) and any(isinstance(layer, nn.Linear) for _, layer in kept)):
         raise UserError(f"options.head: {backbone} has no fully connected layers before its output. Use head: new.")
@@ -233,16 +207,7 @@ def trunk(
 
 def hidden_part(body: nn.Module) -> str:
     """The name of the part of a classifier that its output layer is the last of; empty where that stands alone."""
-    return (_spec.anatomy(body).head or "").rpartition(".")[0]
-
-
-def freeze_norm(network: nn.Module) -> None:
-    """Replace batch normalisation by the fixed scale and shift that it has come to."""
-    for name, layer in list(network.named_modules()):
-        if isinstance(layer, nn.BatchNorm2d):
-            frozen = FrozenBatchNorm2d(layer.num_features, layer.eps)
-            frozen.load_state_dict(layer.state_dict(), strict=False)
-            network.set_submodule(name, frozen)
+    return (anatomy(body).head or "").rpartition(".")[0]
 
 
 def _anchors(strides: list[int], pyramid: bool, sides: Sequence[float] | None) -> AnchorGenerator:
@@ -254,22 +219,3 @@ def _anchors(strides: list[int], pyramid: bool, sides: Sequence[float] | None) -
         if len(sizes) != len(strides):
             raise UserError(f"options.anchors: {len(sizes)} sides for {len(strides)} maps; give one a map")
     return AnchorGenerator(tuple(sizes), (ASPECTS,) * len(sizes))
-
-
-def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
-    """What the network computes for an image with the largest number of proposals, all of them the whole image."""
-    return judged(network, network.backbone(images), images.shape[-1])
-
-
-def judged(network: Any, maps: dict[str, Tensor], side: int) -> dict[str, list[Tensor]]:
-    """What both heads say of the maps of side×side images: about every anchor, and about the proposals."""
-    objectness, deltas = network.rpn.head(list(maps.values()))
-    pooled = pool(maps, side, network.roi_heads.box_roi_pool.output_size[0], network.rpn.post_nms_top_n())
-    scores, boxes = network.roi_heads.box_predictor(network.roi_heads.box_head(pooled))
-    return {"objectness": objectness, "deltas": deltas, "scores": [scores], "boxes": [boxes]}
-
-
-def pool(maps: dict[str, Tensor], side: int, cells: int, count: int) -> Tensor:
-    """The finest map in `count` boxes, all of them the whole first image: count×C×cells×cells."""
-    whole = maps["0"].new_tensor([0, 0, 0, side, side]).expand(count, 5)
-    return roi_align(maps["0"], whole, cells, maps["0"].shape[-1] / side, 2)

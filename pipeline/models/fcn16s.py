@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.models import _fcn
-from pipeline.models._spec import Spec
+from pipeline.models.parts import fcn
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {
@@ -46,4 +46,4 @@ def build(
     last layers see; 224, as the paper, or the image where that is smaller ·
     learn_upsampling: the first enlargement, by 2, is trained from its bilinear start.
     """
-    return _fcn.build(spec, 16, backbone, backbone_options, window, learn_upsampling)
+    return fcn.build(spec, 16, backbone, backbone_options, window, learn_upsampling)

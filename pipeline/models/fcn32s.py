@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.models import _fcn
-from pipeline.models._spec import Spec
+from pipeline.models.parts import fcn
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {
@@ -45,4 +45,4 @@ def build(
     backbone: a classifier of this folder with a stride of 32 · window: side in pixels, a multiple of 32, of what its
     last layers see; 224, as the paper, or the image where that is smaller.
     """
-    return _fcn.build(spec, 32, backbone, backbone_options, window, False)
+    return fcn.build(spec, 32, backbone, backbone_options, window, False)

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.models import _fcn
-from pipeline.models._spec import Spec
+from pipeline.models.parts import fcn
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {
@@ -49,4 +49,4 @@ def build(
     learn_upsampling: both enlargements by 2 are trained from their bilinear start · at_once: for training that does not
     start from an fcn16s.
     """
-    return _fcn.build(spec, 8, backbone, backbone_options, window, learn_upsampling, at_once)
+    return fcn.build(spec, 8, backbone, backbone_options, window, learn_upsampling, at_once)

@@ -16,9 +16,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from pipeline.models._gan import Adversarial, Players
-from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Settings
+from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.base import Settings
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("generation",)
 PAPER = {"input": [1, 28, 28], "classes": 0, "options": {}, "parameters": 3_735_425}

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._convolutional import Sliding, sliding
-from pipeline.models._spec import Spec
+from pipeline.models.parts.convolutionalize import Sliding, sliding
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [1, 28, 28], "classes": 10, "options": {"variant": "paper"}, "parameters": 60_000}

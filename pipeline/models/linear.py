@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [1, 28, 28], "classes": 10, "options": {}, "parameters": 7_850}

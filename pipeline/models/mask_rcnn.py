@@ -19,7 +19,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import MultiScaleRoIAlign
 
 from pipeline.models import faster_rcnn
-from pipeline.models._spec import Spec
+from pipeline.models.parts.rcnn import INSTANCE_CELLS
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("instance_segmentation", "keypoint_detection")
 PAPER = {
@@ -29,9 +30,6 @@ PAPER = {
     "parameters": 44_401_393,
 }
 STAGES = ()
-
-#: side in cells of what a head sees of a detection; masks have twice as many, heat maps of points four times
-CELLS = 14
 
 
 def build(
@@ -74,7 +72,7 @@ def build(
         detections=detections,
     )
     heads = network.roi_heads
-    pool = MultiScaleRoIAlign(heads.box_roi_pool.featmap_names, output_size=CELLS, sampling_ratio=2)
+    pool = MultiScaleRoIAlign(heads.box_roi_pool.featmap_names, output_size=INSTANCE_CELLS, sampling_ratio=2)
     if spec.task == "keypoint_detection":
         heads.keypoint_roi_pool = pool
         heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
@@ -92,15 +90,3 @@ class _Points(KeypointRCNNPredictor):
     def forward(self, x: Tensor) -> Tensor:
         """Features N×C×14×14 → logits N×K×56×56."""
         return super().forward(x).contiguous()
-
-
-def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
-    """What the network computes for an image with the most proposals and detections, all of them the whole image."""
-    maps, side = network.backbone(images), images.shape[-1]
-    heads = network.roi_heads
-    pooled = faster_rcnn.pool(maps, side, CELLS, heads.detections_per_img)
-    if heads.has_keypoint():
-        found = {"keypoints": [heads.keypoint_predictor(heads.keypoint_head(pooled))]}
-    else:
-        found = {"masks": [heads.mask_predictor(heads.mask_head(pooled))]}
-    return faster_rcnn.judged(network, maps, side) | found

@@ -16,8 +16,8 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [3, 32, 32], "classes": 10, "options": {"variant": "cifar"}, "parameters": 966_986}

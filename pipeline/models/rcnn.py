@@ -21,13 +21,12 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou, roi_align
 
 from pipeline.errors import UserError
-from pipeline.models import _spec
-from pipeline.models._blocks import check_options, stages_of
-from pipeline.models._features import inputs, outputs, shadow
-from pipeline.models._margins import Margins, Mining, Pairs, Ridge
-from pipeline.models._regions import Answers, Draw, class_loss, counted, decoded, given, told
-from pipeline.models._spec import Spec
-from pipeline.tasks._detection import Target
+from pipeline.learners.detector import Target
+from pipeline.models.parts.box_coding import Answers, Draw, class_loss, counted, decoded, given, told
+from pipeline.models.parts.feature_maps import inputs, outputs, shadow
+from pipeline.models.parts.layers import check_options, stages_of
+from pipeline.models.parts.spec import Spec, anatomy, build_network
+from pipeline.models.parts.svm import Margins, Mining, Pairs, Ridge
 
 TASKS = ("detection",)
 PAPER = {
@@ -74,8 +73,8 @@ def build(
     options: dict[str, Any] = dict(backbone_options or {})
     check_options(backbone, options)
     stage = stages_of(backbone, options)[-1]
-    body = _spec.build(backbone, Spec("classification", spec.classes + 1, spec.channels, window), options)
-    if _spec.anatomy(body).head is None:
+    body = build_network(backbone, Spec("classification", spec.classes + 1, spec.channels, window), options)
+    if anatomy(body).head is None:
         raise UserError(f"options.backbone: {backbone} has no HEAD. Choose a classifier that has.")
     draw, answers = Draw(samples, share, 0.5, 0.0), Answers(score, overlap, detections)
     network = RCNN(body, stage, Spec(spec.task, spec.classes, spec.channels, window), draw, answers)
@@ -118,7 +117,7 @@ class RCNN(nn.Module):
         return roi_align(F.pad(images, (border,) * 4), around, self.spec.size, aligned=True)
 
     def _read(self, body: nn.Module, windows: Tensor) -> Read:
-        with inputs(body, str(_spec.anatomy(self.body).head)) as features, outputs(body, self.stage) as maps:
+        with inputs(body, str(anatomy(self.body).head)) as features, outputs(body, self.stage) as maps:
             logits = body(windows)
         return Read(logits.float(), features[0].float(), maps[0].flatten(1).float())
 

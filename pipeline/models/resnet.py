@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_fan_out
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_fan_out
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {

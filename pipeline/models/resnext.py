@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 from pipeline.models.resnet import STEMS, Bottleneck, projected, stacked
 
 TASKS = ("classification",)

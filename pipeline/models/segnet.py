@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import he_normal
+from pipeline.models.parts.spec import Spec
 from pipeline.models.vgg import FACTORS, convolutions
 
 TASKS = ("segmentation",)

@@ -23,9 +23,9 @@ from torchvision.ops import box_iou
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._convolutional import Sliding, sliding
-from pipeline.models._spec import Spec
-from pipeline.models._windows import Choice, centres, pyramid, scaled, sought, squares
+from pipeline.models.parts.convolutionalize import Sliding, sliding
+from pipeline.models.parts.image_pyramid import Choice, centres, pyramid, scaled, sought, squares
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 128, 128], "classes": 10, "options": {"backbone": "lenet5", "window": 32}, "parameters": 62_091}

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from pipeline.errors import UserError
-from pipeline.models._spec import Spec
-from pipeline.models._windows import Choice, centres, pyramid, sought, squares
-from pipeline.tasks._detection import Target
+from pipeline.learners.detector import Target
+from pipeline.models.parts.image_pyramid import Choice, centres, pyramid, sought, squares
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 128, 128], "classes": 10, "options": {}, "parameters": 0}

@@ -19,11 +19,11 @@ from torchvision.models.convnext import CNBlock
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models import _torchvision_detection, _torchvision_segmentation
-from pipeline.models._blocks import read_channels
-from pipeline.models._features import WIDER_PX
-from pipeline.models._spec import Anatomy, Spec
-from pipeline.models.faster_rcnn import freeze_norm
+from pipeline.models.parts import torchvision_detection, torchvision_segmentation
+from pipeline.models.parts.feature_maps import WIDER_PX
+from pipeline.models.parts.layers import read_channels
+from pipeline.models.parts.rcnn import freeze_norm
+from pipeline.models.parts.spec import Anatomy, Spec
 
 TASKS = ("classification", "segmentation", "detection", "instance_segmentation")
 PAPER = {
@@ -73,9 +73,9 @@ def build(
     if spec.task == "classification":
         network = _classifier(spec, name)
     elif spec.task == "segmentation":
-        network = _torchvision_segmentation.build(spec, name)
+        network = torchvision_segmentation.build(spec, name)
     else:
-        network = _torchvision_detection.build(spec, name, detections)
+        network = torchvision_detection.build(spec, name, detections)
     if frozen_norm:
         freeze_norm(network)
     return network
@@ -83,7 +83,7 @@ def build(
 
 def trace(network: nn.Module, images: Tensor) -> Any:
     """What the network computes for an image; of a detector without the choice among boxes."""
-    return _torchvision_detection.trace(network, images) if hasattr(network, "transform") else network(images)
+    return torchvision_detection.trace(network, images) if hasattr(network, "transform") else network(images)
 
 
 def _names(task: str) -> list[str]:
@@ -91,8 +91,8 @@ def _names(task: str) -> list[str]:
     if task == "classification":
         return [other for other in models.list_models(module=models) if not other.startswith(TRANSFORMERS)]
     if task == "segmentation":
-        return _torchvision_segmentation.names()
-    return _torchvision_detection.names(masks=task == "instance_segmentation")
+        return torchvision_segmentation.names()
+    return torchvision_detection.names(masks=task == "instance_segmentation")
 
 
 def _classifier(spec: Spec, name: str) -> nn.Module:

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import centre, he_normal
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import centre, he_normal
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {"input": [1, 572, 572], "classes": 2, "options": {"padding": "valid"}, "parameters": 31_030_658}

@@ -17,8 +17,8 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import dense_head, glorot_uniform, he_normal, response_norm
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import dense_head, glorot_uniform, he_normal, response_norm
+from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"config": "D"}, "parameters": 138_357_544}

@@ -24,11 +24,11 @@ from torchvision.ops import batched_nms
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models._blocks import backbone as make_backbone
-from pipeline.models._blocks import he_normal, stages_of
-from pipeline.models._features import features, shadow
-from pipeline.models._grid import Grid, Said, responsible
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import features, shadow
+from pipeline.models.parts.layers import backbone as make_backbone
+from pipeline.models.parts.layers import he_normal, stages_of
+from pipeline.models.parts.spec import Spec
+from pipeline.models.parts.yolo_grid import Grid, Said, responsible
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 448, 448], "classes": 20, "options": {}, "parameters": 271_703_550}

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, masks
+from pipeline import images
+from pipeline.geometry import rle
 from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
@@ -116,14 +117,14 @@ def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], st
         sample = resized(sample, *images.bounded(pixels, max_side))
         if min(sample.pixels.shape[:2]) < MIN_SIDE:
             return Loaded([Fault(where, f"so long and thin that max_side {max_side} leaves a line. Crop it.")])
-        if lost := sum(masks.area(rle) == 0 for rle in sample.masks or ()):
+        if lost := sum(rle.area(mask) == 0 for mask in sample.masks or ()):
             warnings.append(Fault(where, f"{lost} masks are lost at max_side {max_side}", warning=True))
     return Loaded(warnings, _with_entry(sample, where))
 
 
 def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
     pixels = sample.pixels
-    grey = images.luminance(pixels)
+    gray = images.luminance(pixels)
     digest = traits.pixel_digest(pixels)
     sample = replace(sample, group=sample.group or digest)
     return sample, Entry(
@@ -133,12 +134,12 @@ def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
         group=sample.group or digest,
         split=sample.split,
         pixels=digest,
-        look=traits.look(grey),
+        look=traits.look(gray),
         things=_things(sample),
         stuff=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
         fields=frozenset(name for name in ANNOTATIONS if getattr(sample, name) is not None),
         size_bytes=pixels.nbytes,
-        moments=traits.moments(pixels, grey),
+        moments=traits.moments(pixels, gray),
     )
 
 

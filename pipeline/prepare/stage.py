@@ -11,7 +11,7 @@ from pipeline import store
 from pipeline.errors import UserError
 from pipeline.fingerprint import code
 from pipeline.params import Dataset, Params
-from pipeline.prepare.formats._files import checked, contents
+from pipeline.prepare.formats.parts.files import checked, contents
 from pipeline.prepare.make import make
 from pipeline.sample import SPLITS, Facts, facts
 from pipeline.terminal import tell

@@ -23,24 +23,24 @@ def pixel_digest(pixels: Pixels) -> str:
     return hasher.hexdigest()
 
 
-def look(grey: Pixels) -> bytes | None:
+def look(gray: Pixels) -> bytes | None:
     """128-bit difference hash (N. Krawetz, 2013): where a thumbnail gets brighter to the right, and downwards.
 
     None for images under 32 pixels a side, and for flat ones, whose bits are noise.
     """
-    if min(grey.shape) < LOOK_MIN_SIDE:
+    if min(gray.shape) < LOOK_MIN_SIDE:
         return None
-    small = images.resize(grey, 9, 9)
+    small = images.resize(gray, 9, 9)
     if int(small.max()) - int(small.min()) < LOOK_MIN_CONTRAST:
         return None
     right, down = small[:8, 1:] > small[:8, :-1], small[1:, :8] > small[:-1, :8]
     return np.packbits(np.stack([right, down])).tobytes()
 
 
-def moments(pixels: Pixels, grey: Pixels) -> Moments:
+def moments(pixels: Pixels, gray: Pixels) -> Moments:
     """Number of pixels, sums and sums of squares of an image."""
-    values, levels = [grey.size], np.arange(256)
-    for channel in (*np.moveaxis(pixels, 2, 0), grey):
+    values, levels = [gray.size], np.arange(256)
+    for channel in (*np.moveaxis(pixels, 2, 0), gray):
         counts = np.bincount(channel.ravel(), minlength=256)
         values += [int(counts @ levels), int(counts @ levels**2)]
     return tuple(values)

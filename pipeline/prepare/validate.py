@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import boxes, masks
+from pipeline.geometry import boxes, rle
 from pipeline.sample import IGNORE, SPLITS, Classes, Fault, Sample
 from pipeline.terminal import unfit
 
@@ -107,9 +107,9 @@ def _boxes(corners: NDArray[np.float32], height: int, width: int) -> Iterator[st
 
 
 def _masks(rles: Sequence[bytes], height: int, width: int) -> Iterator[str]:
-    for place, rle in enumerate(rles):
+    for place, mask in enumerate(rles):
         try:
-            pixels = masks.area(rle, (height, width))
+            pixels = rle.area(mask, (height, width))
         except ValueError as error:
             yield f"mask {place}: {error}. Export it again."
             continue

@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import images, plugins, sample, statistics, tracking
+from pipeline import bootstrap, images, plugins, sample, tracking
 from pipeline.errors import UserError
+from pipeline.learners.base import Learner, Settings
 from pipeline.sample import Sample
-from pipeline.tasks._learner import Learner, Settings
 
 RESAMPLES, SEED = 2000, 0
 
@@ -36,7 +36,7 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settin
     metric = module.PRIMARY
     ours, theirs = (module.scorer(table, settings, **asked) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
-    found = statistics.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
+    found = bootstrap.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
     promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0
     numbers = {name: round(value, 6) for name, value in found.items()}
     verb = "replaces the champion" if promoted else "does not replace the champion"

@@ -14,9 +14,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipeline import images, plugins
+from pipeline import checkpoint, images, plugins
 from pipeline.evaluate import predict
-from pipeline.models import _stored
 from pipeline.sample import Sample
 
 
@@ -25,7 +24,7 @@ class Predictor(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Rebuild the learner from the logged folder."""
-        learner, description = _stored.load(Path(context.artifacts["model"]))
+        learner, description = checkpoint.load(Path(context.artifacts["model"]))
         self.task = plugins.load("tasks", description["task"])
         self.settings = learner.settings
         self.predict_samples = predict.predictor(learner, description["task"])

@@ -21,7 +21,7 @@ from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
 from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
-from pipeline.train import history, ledger
+from pipeline.train import history, job_state
 
 
 def run(params: Params, root: Path) -> None:
@@ -38,7 +38,7 @@ def run(params: Params, root: Path) -> None:
     with store.locked(root / ".work/register.lock", "register", wait=True):
         known = trust.keys(root)
         trust.begin(client, root, known)
-        tracking.end_orphans(client, lambda mark: ledger.held(root / ".work/jobs" / mark))
+        tracking.end_orphans(client, lambda mark: job_state.held(root / ".work/jobs" / mark))
         for model, jobs in sorted(groups.items()):
             group = Group(client, root, known, model, jobs, params.evaluate)
             entries[model] = group.settle(before.get(model, {}))
@@ -153,7 +153,7 @@ class Group:
         run.log_pictures(self.root / "evaluations" / name, anew=anew)
         if anew:
             self.client.set_tag(run.run_id, SYNCED, evaluated)
-        if stored.info.status != "FINISHED" and not ledger.held(self.root / ".work/jobs" / mark):
+        if stored.info.status != "FINISHED" and not job_state.held(self.root / ".work/jobs" / mark):
             run.end("FINISHED")
         return run
 
@@ -166,10 +166,10 @@ class Group:
 
     def _log_training(self, run: tracking.Run, name: str) -> None:
         """Curves, and the pictures of a training."""
-        from pipeline.models import _stored  # brings torch
+        from pipeline import checkpoint  # brings torch
 
         run.log_history(history.read(self.root / "models" / name / history.FILE))
-        run.log_snapshots(_stored.snapshots(self.root / "models" / name))
+        run.log_snapshots(checkpoint.snapshots(self.root / "models" / name))
 
     def _totals(self, name: str) -> dict[str, float | None]:
         """Final numbers of a job, by the names that MLflow shows."""
@@ -272,7 +272,7 @@ class Group:
 
     def _compare(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """The decision between the first candidate and the champion; made once for the same pair and test set."""
-        from pipeline.models import _published, _stored
+        from pipeline import checkpoint, pretrained_weights
         from pipeline.register import champion
 
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
@@ -282,9 +282,9 @@ class Group:
         if made is not None and made["against"] == pair:
             return made
         challenger = pq.read_table(self.root / "evaluations" / name / "test.parquet")
-        settings = _stored.stored_settings(store.read_json(self.root / "models" / name / _stored.DESCRIPTION))
+        settings = checkpoint.stored_settings(store.read_json(self.root / "models" / name / checkpoint.DESCRIPTION))
         extractor = self.jobs[name].extractor
-        judge = None if extractor is None else _stored.load(_published.extractor(self.root, extractor)[0])[0]
+        judge = None if extractor is None else checkpoint.load(pretrained_weights.extractor(self.root, extractor)[0])[0]
         with tempfile.TemporaryDirectory() as folder:
             copy = str(trust.verified(self.client, self.known, present, Path(folder)))
             old = champion.rows(self.root, self.dataset, self.task, copy, settings, judge)

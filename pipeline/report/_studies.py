@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.bootstrap import Draws, Estimate, over_seeds
 from pipeline.params import Params, Study
-from pipeline.statistics import Draws, Estimate, over_seeds
 from pipeline.store import read_json
 from pipeline.studies import Claim, claim
 

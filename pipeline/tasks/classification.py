@@ -13,15 +13,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from pipeline.bootstrap import Counts, Scorer
+from pipeline.learners.base import Learner, Settings, weights_of
+from pipeline.learners.batch import stack
+from pipeline.learners.classifier import Classifier
+from pipeline.plots.classification import draw as draw
+from pipeline.plots.classification import figures as figures
 from pipeline.sample import Sample
-from pipeline.statistics import Counts, Scorer
-from pipeline.tasks._images import GREEN, RED, captioned, stack
-from pipeline.tasks._learner import Learner, Settings, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 #: fields that every sample must have, and which of a dataset's class lists the network's outputs index
 NEEDS = ("label",)
@@ -31,41 +33,6 @@ HIGHER_IS_BETTER = True
 #: what a served model answers, by name
 OUTPUT = {"label": "string", "probabilities": "double[]"}
 BINS = 15
-
-
-class _Classifier(Learner):
-    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers where it has some."""
-
-    weight: Tensor | None
-
-    def __init__(
-        self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None, auxiliary: float
-    ) -> None:
-        super().__init__(network, settings)
-        self.smoothing, self.auxiliary = smoothing, auxiliary
-        self.register_buffer("weight", weight, persistent=False)
-
-    def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """Mean cross-entropy in nats; targets B labels or B×K soft labels.
-
-        A network with auxiliary classifiers gives a tuple in training, their logits behind its own; the sum of their
-        losses is weighed by `auxiliary`.
-        """
-        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
-        losses = {"cross_entropy": self._cross_entropy(logits, targets)}
-        if others:
-            judged = torch.stack([self._cross_entropy(other, targets) for other in others])
-            losses["auxiliary"] = self.auxiliary * judged.sum()
-        return losses
-
-    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
-        losses = F.cross_entropy(logits.float(), targets, **settings, reduction="none")
-        return losses.mean()  # over images, not over weights: parts of a batch must add up
-
-    def predict(self, outputs: Tensor) -> NDArray[np.float32]:
-        """B×K class probabilities."""
-        return np.asarray(outputs.float().softmax(dim=1).cpu().numpy(), np.float32)
 
 
 def learner(
@@ -88,7 +55,7 @@ def learner(
         weight = counts.sum() / (len(counts) * counts.clamp(min=1))
     elif class_weights is not None:
         weight = weights_of(settings.classes, class_weights)
-    return _Classifier(network, settings, label_smoothing, weight, auxiliary)
+    return Classifier(network, settings, label_smoothing, weight, auxiliary)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
@@ -142,39 +109,6 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
         }
 
     return score
-
-
-def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """The confusion matrix: rows are true classes, columns predicted ones."""
-    from matplotlib.figure import Figure
-
-    classes = settings.classes
-    matrix = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(matrix, (table["label"].to_numpy(), table["prediction"].to_numpy()), 1)
-    side = min(max(4.0, 0.35 * len(classes) + 1.5), 32.0)  # inches
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(classes)), yticks=range(len(classes)))
-    axes.set_xticklabels(classes, rotation=0 if max(map(len, classes)) < 4 else 90)
-    axes.set_yticklabels(classes)
-    if len(classes) <= 30:
-        for (row, column), count in np.ndenumerate(matrix):
-            dark = count > matrix[row].sum() / 2
-            if count:
-                axes.text(
-                    column, row, str(count), ha="center", va="center", fontsize=8, color="white" if dark else "black"
-                )
-    return {"confusion": figure}
-
-
-def draw(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
-    """The image with the predicted class and its probability; `6 as 5` where a 6 is known and was taken for a 5."""
-    classes, predicted = settings.classes, int(prediction.argmax())
-    text = f"{classes[predicted]} {prediction[predicted]:.2f}"
-    if sample.label in (None, predicted):
-        return captioned(sample.pixels, text, GREEN)
-    return captioned(sample.pixels, f"{classes[sample.label]} as {text}", RED)
 
 
 def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> dict[str, Any]:

@@ -15,10 +15,7 @@ one that is drawn the same way, each as often as the train set has it.
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,16 +23,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipeline import images as files
+from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
+from pipeline.learners.adversarial import COLUMNS, PIXELS, Generated, Sampler
+from pipeline.learners.base import Learner, Settings
+from pipeline.learners.batch import stack
+from pipeline.learners.feature_extractor import seen
+from pipeline.metrics import fid
+from pipeline.plots import generator
 from pipeline.sample import Sample, resized
-from pipeline.statistics import Scorer
-from pipeline.tasks import _distances, _samples
-from pipeline.tasks._extractor import Memory, head, seen
-from pipeline.tasks._images import stack
-from pipeline.tasks._learner import Learner, Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,91 +45,10 @@ HIGHER_IS_BETTER = False
 #: PNG bytes as base64 text
 OUTPUT = {"image": "string"}
 
-PIXELS, PIXELS_SIDE = "pixels", 8
-DRAWN_PX, SHOWN, COLUMNS = 96, 64, 8
+PIXELS_SIDE = 8
+DRAWN_PX, SHOWN = 96, 64
 #: diversity below which a person is told
 COLLAPSED = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """One generated image, S×S×3 uint8.
-
-    severity: how unreal it looks to the model itself, 0 to 1 · extractor: whose features `real` (of the given
-    image) and `fake` (of this one) are; without features, pixels are compared · shares: of classes, by it.
-    """
-
-    image: NDArray[np.uint8]
-    severity: float = 0.0
-    extractor: str = PIXELS
-    real: NDArray[np.float32] | None = None
-    fake: NDArray[np.float32] | None = None
-    shares: NDArray[np.float32] | None = None
-
-
-class Sampler(Learner):
-    """A network with `noise(count, device, source)` and `draw(noise, labels)` → images −1..1; losses are its heirs'."""
-
-    network: Any
-    memory: Memory
-
-    def use(self, extractor: Learner, kept: Path | None = None) -> None:
-        """Take the classifier whose features measure the images."""
-        if head(extractor) is None:
-            raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
-        super().use(extractor)
-        object.__setattr__(self, "memory", Memory(extractor, kept))
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """uint8 0..255 → float −1..1, the range of tanh."""
-        return images.float() / 127.5 - 1
-
-    def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
-        """With targets: losses by name on the real images. Without: a generated image for each given one."""
-        return self.sample(images) if targets is None else self.losses(self.normalise(images), targets, phase)
-
-    def sample(self, images: Tensor) -> list[Generated]:
-        """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
-        fakes, doubts = self.made(images)
-        pictures, severities = _samples.pictures_of(fakes.cpu()), doubts.tolist()
-        if self.extractor is None:
-            return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        real, _ = self.memory.seen(images)
-        found = zip(pictures, severities, real, *seen(self.extractor, fakes), strict=True)
-        return [Generated(picture, doubt, self.extractor.name, *more) for picture, doubt, *more in found]
-
-    def made(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """For B×C×S×S uint8 as many generated ones, and how unreal each looks to the model itself."""
-        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
-        drawn = self.network.draw(noise, labels).float()
-        return self.pixels(drawn), self.doubts(drawn, labels)
-
-    def pixels(self, drawn: Tensor) -> Tensor:
-        """−1..1 → uint8."""
-        return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-    def snapshot(self) -> NDArray[np.uint8]:
-        """The same noise drawn each time, a sheet of images in which a person sees the generator learn."""
-        return files.grid([*_samples.pictures_of(_samples.fixed(self))], COLUMNS, side=self.settings.size, gap=1)
-
-    @torch.inference_mode()
-    def figures(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
-        """Ways between samples, their nearest train images, and what the extractor makes of them."""
-        return _samples.figures(self, train, held_out)
-
-    def _chosen(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise 1×… and the class 1×K that an image stands for."""
-        seed = hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=8).digest()
-        source = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
-        noise = self.network.noise(1, "cpu", source)
-        shares = torch.tensor(self.settings.class_counts, dtype=torch.float32)
-        if not shares.any():
-            return noise, shares[None]
-        return noise, F.one_hot(torch.multinomial(shares, 1, generator=source), len(shares)).float()
-
-    def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
-        """How unreal each image −1..1 of a class looks to the model itself, 0 to 1; 0 where it has no opinion."""
-        return torch.zeros(len(fakes))
 
 
 def learner(network: nn.Module, settings: Settings) -> Sampler:
@@ -189,21 +106,21 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
     architecture = comparable([table]).split("@")[0]
     features, pixels = _columns(table, ""), _columns(table, "_pixels")
     functions = {
-        f"FID[{architecture}]": _distances.frechet(*features),
-        f"KID[{architecture}]": _distances.kernel(*features),
-        f"sample_precision[{architecture}]": _distances.precision(*features),
-        f"sample_recall[{architecture}]": _distances.precision(*features[::-1]),
-        "diversity": _distances.diversity(*pixels),
+        f"FID[{architecture}]": fid.frechet(*features),
+        f"KID[{architecture}]": fid.kernel(*features),
+        f"sample_precision[{architecture}]": fid.precision(*features),
+        f"sample_recall[{architecture}]": fid.precision(*features[::-1]),
+        "diversity": fid.diversity(*pixels),
     }
     if architecture != PIXELS:
-        chosen = table["confidence"].to_numpy() >= _samples.SURE
+        chosen = table["confidence"].to_numpy() >= generator.SURE
         guess = table["guess"].to_numpy()
         functions[f"sure[{architecture}]"] = lambda counts: float(counts @ chosen / counts.sum())
         functions[f"classes[{architecture}]"] = lambda counts: float(len(np.unique(guess[chosen & (counts > 0)])))
     return lambda counts: {name: function(counts) for name, function in functions.items()}
 
 
-def _columns(table: pa.Table, suffix: str) -> tuple[_distances.Features, _distances.Features]:
+def _columns(table: pa.Table, suffix: str) -> tuple[fid.Features, fid.Features]:
     """Those of real and of fake images, N×D each."""
     real, fake = (np.asarray(table[name + suffix].to_pylist(), np.float64) for name in ("real", "fake"))
     return real, fake
@@ -219,7 +136,12 @@ def remark(scores: Mapping[str, float]) -> str | None:
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     """Up to 64 generated images; their noise stays the same from one training to the next."""
     pictures = [files.decode_stored(data) for data in table["image"].slice(0, SHOWN).to_pylist()]
-    return {"samples": _samples.shown(pictures, COLUMNS)}
+    return {"samples": generator.shown(pictures, COLUMNS)}
+
+
+def model_figures(learner: Sampler, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+    """Ways between samples, their nearest train images, and what the extractor makes of them."""
+    return generator.figures(learner, train, held_out)
 
 
 def draw(sample: Sample, prediction: Generated, settings: Settings) -> NDArray[np.uint8]:
@@ -242,9 +164,9 @@ def measured(
 ) -> list[Generated]:
     """Served images with the features of an extractor, as `learner` would have measured them."""
     found = []
-    for start in range(0, len(predictions), _samples.BATCH):
-        made = predictions[start : start + _samples.BATCH]
-        asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + _samples.BATCH]]
+    for start in range(0, len(predictions), generator.BATCH):
+        made = predictions[start : start + generator.BATCH]
+        asked = [resized(sample, settings.size, settings.size) for sample in samples[start : start + generator.BATCH]]
         real, _ = seen(extractor, stack(asked, settings.channels))
         fakes = seen(extractor, stack([Sample("", item.image) for item in made], settings.channels))
         for item, *more in zip(made, real, *fakes, strict=True):

@@ -13,12 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.bootstrap import Counts, Scorer
+from pipeline.learners.base import Learner, Settings
+from pipeline.learners.detector import Detections, Detector, Target
+from pipeline.plots import proposals
+from pipeline.plots.detections import boxed
+from pipeline.plots.precision_recall import curves
 from pipeline.sample import Sample
-from pipeline.statistics import Counts, Scorer
-from pipeline.tasks import _detection
-from pipeline.tasks._boxed import boxed
-from pipeline.tasks._learner import Learner, Settings
-from pipeline.tasks._precision_recall import curves
+from pipeline.tasks.parts import detection_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,23 +34,23 @@ OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "mask
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
-    """For a network that computes its own losses and gives masks; see `_detection`."""
-    return _detection.Detector(network, settings)
+    """For a network that computes its own losses and gives masks; see learners/detector.py."""
+    return Detector(network, settings)
 
 
-def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[_detection.Target]]:
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[Target]]:
     """uint8 B×C×S×S, and boxes, labels and masks an image."""
-    return _detection.collate(samples, settings, masks=True)
+    return detection_rows.collate(samples, settings, masks=True)
 
 
-def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
+def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:
     """One image's detections and true ones, matched by box and by outline."""
-    return _detection.rows(sample, prediction, masks=True)
+    return detection_rows.rows(sample, prediction, masks=True)
 
 
 def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Scorer:
     """A function of row counts that gives all scores; COCO's count at most so many detections of an image and class."""
-    by_mask, by_box = (_detection.scores(table, settings, detections, prefix) for prefix in ("mask_", ""))
+    by_mask, by_box = (detection_rows.scores(table, settings, detections, prefix) for prefix in ("mask_", ""))
 
     def score(counts: Counts) -> dict[str, float]:
         return by_mask(counts) | by_box(counts)
@@ -62,18 +64,23 @@ def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> di
     return by_mask | by_box
 
 
-def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:
+def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+    """What proposals cover, where the network judges proposals."""
+    return proposals.figures(learner, held_out)
+
+
+def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with hits in green, false alarms in red, and what was missed in yellow."""
     return boxed(sample, prediction, settings, masks=True)
 
 
-def answer(sample: Sample, prediction: _detection.Found, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it."""
     shapes = prediction.outlines(*sample.pixels.shape[:2])
-    return _detection.answer(sample, prediction, settings) | {"masks": [shape.decode("ascii") for shape in shapes]}
+    return detection_rows.answer(sample, prediction, settings) | {"masks": [shape.decode("ascii") for shape in shapes]}
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> _detection.Found:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     masks = [shape.encode("ascii") for shape in answered["masks"]]
-    return replace(_detection.prediction(sample, answered, settings), masks=masks)
+    return replace(detection_rows.prediction(sample, answered, settings), masks=masks)

@@ -14,13 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.bootstrap import Counts, Scorer
+from pipeline.learners.base import Learner, Settings
+from pipeline.learners.detector import Detections, Detector, GroundTruth, Target, enlarged
+from pipeline.metrics import coco_ap, oks
+from pipeline.plots import proposals
+from pipeline.plots.detections import boxed
+from pipeline.plots.precision_recall import curves
 from pipeline.sample import Sample
-from pipeline.statistics import Counts, Scorer
-from pipeline.tasks import _average_precision as precision
-from pipeline.tasks import _detection, _keypoints
-from pipeline.tasks._boxed import boxed
-from pipeline.tasks._learner import Learner, Settings
-from pipeline.tasks._precision_recall import curves
+from pipeline.tasks.parts import detection_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,30 +37,30 @@ OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "poin
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
-    """For a network that computes its own losses and gives points; see `_detection`."""
-    return _detection.Detector(network, settings)
+    """For a network that computes its own losses and gives points; see learners/detector.py."""
+    return Detector(network, settings)
 
 
-def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[_detection.Target]]:
+def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[Target]]:
     """uint8 B×C×S×S, and boxes, labels and points an image."""
-    return _detection.collate(samples, settings, points=True)
+    return detection_rows.collate(samples, settings, points=True)
 
 
-def rows(sample: Sample, prediction: _detection.Found) -> dict[str, Any]:
+def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:
     """One image's detections and true ones, matched by box and by points; severity is that of points.
 
     `keypoint_counted`: where each true one counts by its points, of which at least one must be labelled.
     """
-    truth = _keypoints.counting(_detection.Truth.of(sample))
-    found = prediction.take(precision.ranked(prediction.scores, prediction.labels))
-    areas = _keypoints.areas(found.places(*sample.pixels.shape[:2])[..., :2]) * _detection.enlarged(sample)
-    ignored = truth.ignored[:, None] | precision.outside(truth.areas)
-    overlap, other = _keypoints.overlap(found, truth, sample), precision.outside(areas)
-    verdicts = precision.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)
-    return _detection.rows(sample, prediction) | {
+    truth = oks.counting(GroundTruth.of(sample))
+    found = prediction.take(coco_ap.ranked(prediction.scores, prediction.labels))
+    areas = oks.areas(found.places(*sample.pixels.shape[:2])[..., :2]) * enlarged(sample)
+    ignored = truth.ignored[:, None] | coco_ap.outside(truth.areas)
+    overlap, other = oks.overlap(found, truth, sample), coco_ap.outside(areas)
+    verdicts = coco_ap.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd)
+    return detection_rows.rows(sample, prediction) | {
         "keypoint_verdicts": verdicts.tobytes(),
         "keypoint_counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": _detection.mistakes(verdicts, found, ignored),
+        "severity": detection_rows.mistakes(verdicts, found, ignored),
     }
 
 
@@ -69,8 +71,8 @@ def _of_points(table: pa.Table) -> pa.Table:
 
 def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Scorer:
     """A function of row counts that gives all scores; those of boxes count at most so many of an image and class."""
-    by_box = _detection.scores(table, settings, detections)
-    by_point = precision.scores(_of_points(table), settings.classes, "keypoint_verdicts", _keypoints.MOST)
+    by_box = detection_rows.scores(table, settings, detections)
+    by_point = coco_ap.scores(_of_points(table), settings.classes, "keypoint_verdicts", oks.MOST)
 
     def score(counts: Counts) -> dict[str, float]:
         points = {f"keypoint_{name}": value for name, value in by_point(counts).items() if not name.endswith("_small")}
@@ -81,23 +83,28 @@ def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Sco
 
 def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
     """Precision against recall, of points and of boxes, by similarity and overlap, and by class."""
-    by_point = curves(_of_points(table), settings, "keypoint_", detections=_keypoints.MOST)
+    by_point = curves(_of_points(table), settings, "keypoint_", detections=oks.MOST)
     return by_point | curves(table, settings, detections=detections)
 
 
-def draw(sample: Sample, prediction: _detection.Found, settings: Settings) -> NDArray[np.uint8]:
+def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
+    """What proposals cover, where the network judges proposals."""
+    return proposals.figures(learner, held_out)
+
+
+def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with hits in green, false alarms in red, and what was missed in yellow, like all true points."""
     return boxed(sample, prediction, settings, points=True)
 
 
-def answer(sample: Sample, prediction: _detection.Found, settings: Settings) -> dict[str, Any]:
+def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """What a served model says of one image, as OUTPUT declares it."""
     points = prediction.places(*sample.pixels.shape[:2])
-    return _detection.answer(sample, prediction, settings) | {"points": points.ravel().tolist()}
+    return detection_rows.answer(sample, prediction, settings) | {"points": points.ravel().tolist()}
 
 
-def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> _detection.Found:
+def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
     height, width = sample.pixels.shape[:2]
     points = np.asarray(answered["points"], np.float64).reshape(-1, len(settings.points), 3) / [width, height, 1]
-    return replace(_detection.prediction(sample, answered, settings), points=points)
+    return replace(detection_rows.prediction(sample, answered, settings), points=points)

@@ -4,8 +4,8 @@ Scores: mean intersection over union, pixel and mean class accuracy and frequenc
 https://arxiv.org/abs/1411.4038), and each class's IoU. A row holds its image's confusion matrix at stored size and
 scores come from the sum of matrices over the data set: mIoU is no mean over images, void pixels (255) count nowhere,
 and a class that is neither there nor predicted is skipped. (That is torchmetrics' JaccardIndex; its MeanIoU, a mean
-over images, is another quantity.) BF1 is the mean over images of the boundary F1 (_boundary.py), that of a class over
-the images in which it has a border.
+over images, is another quantity.) BF1 is the mean over images of the boundary F1 (metrics/boundary_f1.py), that of a
+class over the images in which it has a border.
 """
 
 import base64
@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import images
+from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
+from pipeline.learners.base import Learner, Settings, weights_of
+from pipeline.learners.batch import stack
+from pipeline.learners.segmenter import LabelMap, Loss, Segmenter
+from pipeline.metrics import miou
+from pipeline.metrics.boundary_f1 import boundary_f1
+from pipeline.plots.segmentation import draw as draw
+from pipeline.plots.segmentation import figures as figures
 from pipeline.sample import IGNORE, Sample
-from pipeline.statistics import Counts, Scorer
-from pipeline.tasks._boundary import boundary_f1
-from pipeline.tasks._images import RED, bars_figure, confusion_figure, overlaid, palette, panels, stack
-from pipeline.tasks._learner import Learner, Settings, weights_of
-from pipeline.tasks._segmenter import LabelMap, Loss, Segmenter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 #: fields that every sample must have, and which of a dataset's class lists the network's outputs index
 NEEDS = ("semantic",)
@@ -78,13 +81,6 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Any]
     return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(known))) if known else ids
 
 
-def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels by true (row) and predicted (column) class, K×K; where the truth is void they are not counted."""
-    pairs = truth.astype(np.uint16) * np.uint16(classes) + predicted
-    counts = np.bincount(pairs.ravel(), minlength=classes * (IGNORE + 1))
-    return counts.reshape(IGNORE + 1, classes)[:classes]
-
-
 def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
     """One test image at stored size: confusion matrix, flat, boundary F1 of each class, and 1 − its mIoU as severity.
 
@@ -92,97 +88,18 @@ def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
     """
     truth: NDArray[np.uint8] = sample.semantic  # type: ignore[assignment]
     guess = prediction.scaled(*truth.shape)
-    counts = confusion(truth, guess, prediction.classes)
+    counts = miou.confusion(truth, guess, prediction.classes)
     borders = boundary_f1(truth, guess, prediction.classes).tolist()
     return {
         "confusion": counts.ravel().tolist(),
         "boundary": [None if isnan(value) else value for value in borders],
-        "severity": 1 - _mean(_iou(counts)) if counts.any() else 0.0,
+        "severity": 1 - miou.mean_defined(miou.iou(counts)) if counts.any() else 0.0,
     }
-
-
-def _iou(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union by class; nan where a class is neither there nor predicted."""
-    hits = matrix.diagonal()
-    with np.errstate(invalid="ignore"):
-        return hits / (matrix.sum(axis=0) + matrix.sum(axis=1) - hits)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """Of the values that are defined; nan where none is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _matrices(table: pa.Table, classes: int) -> NDArray[np.float64]:
-    """N×K² pixels; as floats, whose sums are exact below 2^53, so that weighing rows is a matrix product."""
-    return table["confusion"].combine_chunks().flatten().to_numpy().reshape(len(table), classes**2).astype(np.float64)
-
-
-def _borders(table: pa.Table, classes: int) -> NDArray[np.float64]:
-    """N×(1+K) boundary F1: the mean over the classes that have one in an image, then each class's; nan where none."""
-    flat = table["boundary"].combine_chunks().flatten().cast(pa.float64())
-    by_class = flat.to_numpy(zero_copy_only=False).reshape(len(table), classes)
-    means = [_mean(row) for row in by_class]
-    return np.column_stack([means, by_class])
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
     """A function of row counts that gives all scores."""
-    classes = settings.semantic_classes
-    matrices, borders = _matrices(table, len(classes)), _borders(table, len(classes))
-
-    def score(counts: Counts) -> dict[str, float]:
-        matrix = (counts @ matrices).reshape(len(classes), len(classes))
-        support, iou = matrix.sum(axis=1), _iou(matrix)
-        with np.errstate(invalid="ignore"):
-            recall, share = matrix.diagonal() / support, support / support.sum()
-            boundary = (counts @ np.nan_to_num(borders)) / (counts @ np.isfinite(borders))
-        return {
-            "mIoU": _mean(iou),
-            "pixel_acc": float((share * np.where(support, recall, 0)).sum()),
-            "mean_acc": _mean(recall),
-            "fw_IoU": float((share * np.where(support, iou, 0)).sum()),
-            "BF1": float(boundary[0]),
-            **{f"IoU[{name}]": float(value) for name, value in zip(classes, iou, strict=True)},
-            **{f"BF1[{name}]": float(value) for name, value in zip(classes, boundary[1:], strict=True)},
-        }
-
-    return score
-
-
-def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """The confusion matrix as shares of each true class's pixels, and the IoU of each class."""
-    classes = settings.semantic_classes
-    matrix = _matrices(table, len(classes)).sum(axis=0).reshape(len(classes), len(classes))
-    iou = _iou(matrix)
-    return {
-        "confusion": confusion_figure(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), classes),
-        "IoU": bars_figure(iou, classes, f"IoU (mean {_mean(iou):.3f})"),
-    }
-
-
-def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np.uint8]:
-    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction.
-
-    Below stands what the colours mean.
-    """
-    pixels, truth = sample.pixels, sample.semantic
-    guess = prediction.scaled(*pixels.shape[:2])
-    shown_ids = np.setdiff1d(guess if truth is None else [*np.unique(guess), *np.unique(truth)], [IGNORE])
-    legend = {settings.semantic_classes[value]: palette()[value] for value in shown_ids}
-    if truth is None:
-        return panels({"image": pixels, "prediction": overlaid(pixels, guess)}, legend)
-    wrong = (guess != truth) & (truth != IGNORE)
-    shown = {
-        "image": pixels,
-        "truth": overlaid(pixels, truth),
-        "prediction": overlaid(pixels, guess),
-        f"wrong: {wrong.mean():.1%}": np.where(
-            wrong[..., None], np.array(RED, np.uint8), images.luminance(pixels)[..., None]
-        ),
-    }
-    return panels(shown, legend)
+    return miou.scores(table, settings.semantic_classes)
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:
@@ -194,5 +111,5 @@ def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> LabelMap:
     """The prediction behind a served answer, for scoring a served model by today's rows."""
-    ids = images.decode_stored(base64.b64decode(answered["mask"]), grey=True)
+    ids = images.decode_stored(base64.b64decode(answered["mask"]), gray=True)
     return LabelMap(ids, len(settings.semantic_classes))

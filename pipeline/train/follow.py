@@ -7,48 +7,50 @@ from typing import Any
 
 from pipeline import disk
 from pipeline.terminal import tell
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train.job_state import JobSpec, JobState
 
-Watcher = Callable[[Order, dict[str, Any]], None]
+Watcher = Callable[[JobSpec, dict[str, Any]], None]
 POLL_S = 0.5
 QUIET_S = 15.0
 #: names of weights in one line
 SHOWN = 6
 
 
-def follow(orders: Sequence[Order], ended: threading.Event, watcher: Watcher | None) -> None:
+def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watcher | None) -> None:
     """Print what changes until `ended`, and hand each change to the watcher (curves in MLflow)."""
     told: dict[str, tuple[Any, ...]] = {}
     started: set[str] = set()
     spoke: dict[str, float] = {}
     while True:
         last = ended.wait(POLL_S)
-        for order in orders:
-            entry = Ledger.of(order).read()
+        for job_spec in job_specs:
+            entry = JobState.of(job_spec).read()
             if entry.get("epoch") is None and entry["state"] == "waiting":
                 continue
-            if entry.get("not_taken") and order.name not in started:
-                started.add(order.name)
-                tell(not_taken(order.name, entry["not_taken"]), flush=True)
+            if entry.get("not_taken") and job_spec.name not in started:
+                started.add(job_spec.name)
+                tell(not_taken(job_spec.name, entry["not_taken"]), flush=True)
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
-            quiet = time.monotonic() - spoke.get(order.name, 0.0) > QUIET_S and entry["state"] == "running"
-            if news == told.get(order.name) and not quiet:
+            quiet = time.monotonic() - spoke.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
+            if news == told.get(job_spec.name) and not quiet:
                 continue
-            told[order.name], spoke[order.name] = news, time.monotonic()
-            tell(line(order.name, entry), flush=True)
+            told[job_spec.name], spoke[job_spec.name] = news, time.monotonic()
+            tell(line(job_spec.name, entry), flush=True)
             if watcher is not None:
-                watcher = _handed(watcher, order, entry)
+                watcher = _handed(watcher, job_spec, entry)
         if last:
             return
 
 
-def _handed(watcher: Watcher, order: Order, entry: dict[str, Any]) -> Watcher | None:
+def _handed(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watcher | None:
     """Hand news on; a watcher that fails is left out from then on, since register draws the curves once more."""
     try:
-        watcher(order, entry)
+        watcher(job_spec, entry)
     except Exception as error:
         reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        tell(f"train: {order.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True)
+        tell(
+            f"train: {job_spec.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True
+        )
         return None
     return watcher
 

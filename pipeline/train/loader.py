@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pipeline import plugins, sample
 from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
+from pipeline.learners import base
 from pipeline.params import Job
 from pipeline.sample import Sample
 from pipeline.seeds import seed_of
-from pipeline.tasks import _learner
 
 Key = tuple[int, int]
 Index = NDArray[np.int64]
@@ -185,7 +185,7 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def load(samples: Samples, plan: Iterable[list[Key]], job: Job, settings: _learner.Settings) -> DataLoader[Any]:
+def load(samples: Samples, plan: Iterable[list[Key]], job: Job, settings: base.Settings) -> DataLoader[Any]:
     """A loader of one epoch's batches."""
     collate = functools.partial(plugins.load("tasks", job.task).collate, settings=settings)
     workers = job.loader_workers

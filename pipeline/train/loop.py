@@ -16,14 +16,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import plugins, sample, statistics, store
+from pipeline import bootstrap, checkpoint, plugins, sample, store
 from pipeline.augment import joined
 from pipeline.images import encode_png
-from pipeline.models import _stored
+from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.tasks._learner import Learner
 from pipeline.train import history, loader, optimizer, transfer
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 
 PROGRESS_EVERY_S = 1.0
@@ -35,9 +34,9 @@ class JobFailedError(Exception):
     """This job can't be trained as it is set; trying again would change nothing."""
 
 
-def train(order: Order, ranks: Ranks) -> None:
+def train(job_spec: JobSpec, ranks: Ranks) -> None:
     """Train an order from where it stands to its end, and write `order.model`."""
-    trainer = Trainer(order, ranks)
+    trainer = Trainer(job_spec, ranks)
     trainer.resume()
     while not trainer.finished:
         trainer.epoch()
@@ -47,33 +46,35 @@ def train(order: Order, ranks: Ranks) -> None:
 class Trainer:
     """One job on one rank: the learner, its optimisers, and what has happened so far."""
 
-    def __init__(self, order: Order, ranks: Ranks) -> None:
-        self.order, self.job, self.ranks = order, order.job, ranks
-        self.ledger = Ledger.of(order)
+    def __init__(self, job_spec: JobSpec, ranks: Ranks) -> None:
+        self.job_spec, self.job, self.ranks = job_spec, job_spec.job, ranks
+        self.state = JobState.of(job_spec)
         self.task = plugins.load("tasks", self.job.task)
-        self.facts = sample.facts(order.prepared)
-        self.description = _stored.describe(self.job, self.facts, joined.options(order.derived))
-        self.settings = _stored.settings(self.job, self.facts)
-        self.samples = loader.train_samples(self.job, order.policy, order.prepared, order.augmented, order.derived)
-        stored = joined.joined(sample.split(order.prepared, "val"), "val", order.derived)
+        self.facts = sample.facts(job_spec.prepared)
+        self.description = checkpoint.describe(self.job, self.facts, joined.options(job_spec.derived))
+        self.settings = checkpoint.settings(self.job, self.facts)
+        self.samples = loader.train_samples(
+            self.job, job_spec.policy, job_spec.prepared, job_spec.augmented, job_spec.derived
+        )
+        stored = joined.joined(sample.split(job_spec.prepared, "val"), "val", job_spec.derived)
         self.held_out = loader.Samples(stored, self.job.size)
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")
-        self.learner: Learner = _stored.build(self.description).to(ranks.device)
+        self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
         if self.cuda:
             self.learner.to(memory_format=torch.channels_last)
         self.phases = self.learner.phases
         if self.job.epochs and not self.phases:
             raise JobFailedError(
-                f"nothing in {self.job.architecture} learns by gradient. Set jobs.{order.name}.epochs: 0."
+                f"nothing in {self.job.architecture} learns by gradient. Set jobs.{job_spec.name}.epochs: 0."
             )
         scales = transfer.scales(self.learner.network, self.job)
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
-        if "pretrained" in order.sources:
-            left = _stored.start(self.learner.network, order.sources["pretrained"])
-            self.ledger.note(not_taken=left)
-        if "extractor" in order.sources:
-            self.learner.use(_stored.load(order.sources["extractor"], ranks.device)[0])
+        if "pretrained" in job_spec.sources:
+            left = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
+            self.state.note(not_taken=left)
+        if "extractor" in job_spec.sources:
+            self.learner.use(checkpoint.load(job_spec.sources["extractor"], ranks.device)[0])
         self.average = optimizer.average(self.learner.network, self.job)
         self.parallel = ranks.parallel(self.learner, len(self.phases))
         self.steps_per_epoch = len(self._plan(0))
@@ -102,7 +103,7 @@ class Trainer:
         lr = self.optimizers[self.phases[0].name].param_groups[0]["lr"]
         row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
-        self.primary = statistics.primary(self.task.PRIMARY, scores)
+        self.primary = bootstrap.primary(self.task.PRIMARY, scores)
         kept = {name for name in scores if "[" not in name} | {self.primary}  # not one curve a class
         row |= {f"val/{name}": scores[name] for name in scores if name in kept and math.isfinite(scores[name])}
         self.history.append(row)
@@ -112,7 +113,7 @@ class Trainer:
             self._snapshot()
             self._save()
             rate = len(self.samples) / trained_s
-            seconds = self.ledger.read()["seconds"] + time.monotonic() - started
+            seconds = self.state.read()["seconds"] + time.monotonic() - started
             remark = self.task.remark(scores) if hasattr(self.task, "remark") else None
             known = {"images_per_s": rate, "seconds": seconds, "remark": remark, "history": self.history}
             self._progress(epoch + 1, row["train/loss"], **known)
@@ -184,7 +185,7 @@ class Trainer:
         if float(bad):
             epoch = self.step // self.steps_per_epoch + 1
             raise JobFailedError(
-                f"the loss is not finite at step {self.step} (epoch {epoch}). Lower jobs.{self.order.name}.lr, "
+                f"the loss is not finite at step {self.step} (epoch {epoch}). Lower jobs.{self.job_spec.name}.lr, "
                 "add warmup, or set clip: 1.0."
             )
 
@@ -228,8 +229,8 @@ class Trainer:
             self.since_best += 1
 
     def _store_best(self) -> None:
-        with self._evaluated() as learner, store.folder(self.order.work / "best", self.order.fingerprint) as path:
-            _stored.save(path, learner, self.description)
+        with self._evaluated() as learner, store.folder(self.job_spec.work / "best", self.job_spec.fingerprint) as path:
+            checkpoint.save(path, learner, self.description)
 
     def _snapshot(self) -> None:
         """Store what the learner shows, before the checkpoint that counts the epoch: a resume leaves no hole."""
@@ -238,7 +239,7 @@ class Trainer:
         with self._evaluated() as learner, torch.inference_mode():
             picture = learner.snapshot()
         if picture is not None:
-            path = self.order.work / _stored.SNAPSHOTS / f"{self.next_epoch:05d}.png"
+            path = self.job_spec.work / checkpoint.SNAPSHOTS / f"{self.next_epoch:05d}.png"
             store.write_bytes(path, encode_png(picture))
 
     def _save(self) -> None:
@@ -248,13 +249,13 @@ class Trainer:
             "average": None if self.average is None else self.average.state_dict(),
             "progress": (self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history),
         }
-        with store.folder(self.order.work / "checkpoint", self.order.fingerprint) as path:
+        with store.folder(self.job_spec.work / "checkpoint", self.job_spec.fingerprint) as path:
             torch.save(state, path / "state.pt")
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""
-        path = self.order.work / "checkpoint"
-        if not self.ranks.share(store.holds(path, self.order.fingerprint)):
+        path = self.job_spec.work / "checkpoint"
+        if not self.ranks.share(store.holds(path, self.job_spec.fingerprint)):
             return
         state = torch.load(path / "state.pt", map_location=self.ranks.device, weights_only=True)
         self.learner.load_state_dict(state["learner"])
@@ -264,27 +265,27 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history = state["progress"]
         if self.ranks.leads:
-            self.ledger.note(resumed_at_step=self.step)
+            self.state.note(resumed_at_step=self.step)
 
     def finish(self) -> None:
         """Take the best weights, fit what is not trained by gradient, and write the model."""
         if not self.ranks.leads:
             return
         if self.best is not None:
-            stored, _ = _stored.load(self.order.work / "best", self.ranks.device)
+            stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
         batches = loader.load(self.samples, plan, self.job, self.settings)
         self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
-        with store.folder(self.order.model, self.order.fingerprint) as path:
+        with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:
             description = copy.copy(self.description)
-            description |= {"fingerprint": self.order.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
-            _stored.save(path, self.learner, description)
+            description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
+            checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
-            for picture in _stored.snapshots(self.order.work).values():
-                store.write_bytes(path / _stored.SNAPSHOTS / picture.name, picture.read_bytes())
+            for picture in checkpoint.snapshots(self.job_spec.work).values():
+                store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 
     def _progress(self, epochs_done: float, loss: float, **entries: Any) -> None:
         value = self.history[-1].get(f"val/{self.primary}") if self.history else None
         entries |= {"epoch": epochs_done, "loss": loss if math.isfinite(loss) else None, "step": self.step}
-        self.ledger.note(primary=self.primary, value=value, **entries)
+        self.state.note(primary=self.primary, value=value, **entries)

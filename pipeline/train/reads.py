@@ -10,28 +10,28 @@ from pathlib import Path
 
 from pipeline import store
 from pipeline.fingerprint import code
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 
 
-def digests(order: Order) -> dict[str, str]:
+def digests(job_spec: JobSpec) -> dict[str, str]:
     """Digests of the code and the folders of data that training an order reads, by what a message calls them."""
-    folders = {name: store.content_digest(path) for name, path in _folders(order).items()}
-    return {"code": store.digest(code(order.modules)), **folders}
+    folders = {name: store.content_digest(path) for name, path in _folders(job_spec).items()}
+    return {"code": store.digest(code(job_spec.modules)), **folders}
 
 
-def differences(order: Order) -> str | None:
+def differences(job_spec: JobSpec) -> str | None:
     """What this process would read other than the order's maker did, as a sentence; None if nothing."""
     host = socket.gethostname()
     try:
-        found = digests(order)
-        for name, path in _folders(order).items():
+        found = digests(job_spec)
+        for name, path in _folders(job_spec).items():
             _verify(path, found[name])
-        for role, path in order.sources.items():
+        for role, path in job_spec.sources.items():
             found[role] = store.manifest(path)["fingerprint"] if path.is_dir() else store.file_digest(path)
     except (store.StoreError, OSError) as error:
         return f"on {host} what it reads is not whole: {error}"
     # a published file is known by the first digits of its digest
-    wrong = sorted(name for name, digest in order.reads.items() if not found[name].startswith(digest))
+    wrong = sorted(name for name, digest in job_spec.reads.items() if not found[name].startswith(digest))
     if not wrong:
         return None
     return (
@@ -40,10 +40,10 @@ def differences(order: Order) -> str | None:
     )
 
 
-def _folders(order: Order) -> dict[str, Path]:
+def _folders(job_spec: JobSpec) -> dict[str, Path]:
     """Folders of data by what they are called in a message."""
-    staged = {} if order.augmented is None else {"staged copies": order.augmented}
-    return {"images": order.prepared, **staged, **order.derived}
+    staged = {} if job_spec.augmented is None else {"staged copies": job_spec.augmented}
+    return {"images": job_spec.prepared, **staged, **job_spec.derived}
 
 
 @functools.cache

@@ -13,26 +13,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, registered, sample, store
-from pipeline.augment.derived import asked_by
+from pipeline import disk, plugins, pretrained_weights, registered, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
-from pipeline.models import _published
 from pipeline.params import UNDECISIVE, Job, Params
 from pipeline.terminal import tell
 from pipeline.train import checks, reads
 from pipeline.train.follow import follow
-from pipeline.train.ledger import Ledger, Order, reopen
+from pipeline.train.job_state import JobSpec, JobState, reopen
 
-Watcher = Callable[[Order, dict[str, Any]], None]
+Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
 
-def orders(params: Params, root: Path) -> dict[str, Order]:
+def job_specs(params: Params, root: Path) -> dict[str, JobSpec]:
     """Every selected job with its fingerprint; two of one fingerprint are an error that names both, except in studies.
 
     There a variant may be what another job is already; it is trained once.
     """
-    made: dict[str, Order] = {}
+    made: dict[str, JobSpec] = {}
     for name in params.selected():
         _resolve(name, params, root, made, ())
     owners: dict[str, str] = {}
@@ -45,31 +43,34 @@ def orders(params: Params, root: Path) -> dict[str, Order]:
     return made
 
 
-def _resolve(name: str, params: Params, root: Path, made: dict[str, Order], above: tuple[str, ...]) -> Order:
+def _resolve(name: str, params: Params, root: Path, made: dict[str, JobSpec], above: tuple[str, ...]) -> JobSpec:
     """The order of a job, after those of the jobs that it starts from."""
     if name in above:
         raise UserError(
             f"params.yaml: jobs.{name}: starts from itself by way of {' and '.join(above)}. Break the circle."
         )
     job = params.jobs[name]
-    sources: dict[str, Order] = {}
+    sources: dict[str, JobSpec] = {}
     for role, other in job.sources.items():
         if other not in params.selected():
             raise UserError(f"params.yaml: jobs.{name}.{role}: job {other} is not in the roster. Add it to the roster.")
         sources[role] = _resolve(other, params, root, made, (*above, name))
     if name not in made:
-        made[name] = order(name, job, params, root, sources)
+        made[name] = job_spec(name, job, params, root, sources)
     return made[name]
 
 
-def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Order] | None = None) -> Order:
+def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str, JobSpec] | None = None) -> JobSpec:
     """One job, resolved; `sources` are the orders of the jobs that it starts from, by role."""
     sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
     facts = sample.facts(prepared)
     checks.check_needs(name, job, facts)
     augmented = None if job.augmentation is None else root / "data/augmented" / f"{job.dataset}-{job.policy}"
-    derived = {field: root / "data/augmented" / f"{job.dataset}-{field}" for field in asked_by(job)}
+    derived = {
+        field: root / "data/augmented" / f"{job.dataset}-{field}"
+        for field in plugins.derived_fields(job.architecture, job.loss)
+    }
     policy = params.policy(job.policy)
     modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
     modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
@@ -79,7 +80,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
         marks["pretrained"] = store.file_digest(paths["pretrained"])
     for role, published in _fetched(job).items():
-        paths[role], marks[role] = _published.path(published), _published.digest(published)
+        paths[role], marks[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
     marks |= {role: source.fingerprint for role, source in sources.items()}
     undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
     mark = fingerprint(
@@ -92,7 +93,7 @@ def order(name: str, job: Job, params: Params, root: Path, sources: dict[str, Or
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
     work = root / ".work/jobs" / mark
-    made = Order(name, mark, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
+    made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
     return dataclasses.replace(made, reads=reads.digests(made) | marks)
 
 
@@ -106,17 +107,17 @@ def _workers_decide(job: Job, facts: sample.Facts) -> bool:
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from pipeline.models import _stored
+    from pipeline import checkpoint
 
     with torch.random.fork_rng(devices=[]):  # building draws initial weights
-        network = _stored.build(_stored.describe(job, facts)).network
+        network = checkpoint.build(checkpoint.describe(job, facts)).network
     synchronised = torch.nn.SyncBatchNorm
     return any(isinstance(part, _BatchNorm) and not isinstance(part, synchronised) for part in network.modules())
 
 
 def _fetched(job: Job) -> dict[str, str]:
     """Names of the published files that the job starts from, by role."""
-    extractor = job.extractor if job.extractor in _published.EXTRACTORS else None
+    extractor = job.extractor if job.extractor in pretrained_weights.EXTRACTORS else None
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
@@ -131,7 +132,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
 
     Succeeds if any job ended well; those that did not are in `models/failed.json`.
     """
-    wanted = orders(params, root)
+    wanted = job_specs(params, root)
     models = root / "models"
     times: dict[str, float] = {}
     stale = [item for name, item in wanted.items() if not _in_place(models / name, item)]
@@ -171,7 +172,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
     return kept
 
 
-def _check(stale: list[Order]) -> None:
+def _check(stale: list[JobSpec]) -> None:
     """What can be known before any of the jobs begins: that published weights are here, and learners can be built."""
     from pipeline.train import trial  # brings torch
 
@@ -179,7 +180,7 @@ def _check(stale: list[Order]) -> None:
     for item in stale:
         try:
             for published in _fetched(item.job).values():
-                _published.fetch(published)
+                pretrained_weights.fetch(published)
             trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
@@ -192,7 +193,7 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
 
     UserError naming the jobs that did not end well.
     """
-    wanted = orders(params, root)
+    wanted = job_specs(params, root)
     models = root / "models"
     _lay_out_sources(wanted, models)
     for name in anew:
@@ -214,7 +215,7 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     return times
 
 
-def _in_place(target: Path, item: Order) -> bool:
+def _in_place(target: Path, item: JobSpec) -> bool:
     """Whether the job's model is at `target`, after putting it there from earlier work if that has it."""
     if store.holds(target, item.fingerprint):
         return True
@@ -225,7 +226,7 @@ def _in_place(target: Path, item: Order) -> bool:
     return True
 
 
-def _lay_out_sources(wanted: dict[str, Order], models: Path) -> None:
+def _lay_out_sources(wanted: dict[str, JobSpec], models: Path) -> None:
     """Put finished models that other jobs start from where the orders expect them, also where they were pulled."""
     needed = {path for item in wanted.values() for path in item.sources.values()}
     for name, item in wanted.items():
@@ -234,8 +235,8 @@ def _lay_out_sources(wanted: dict[str, Order], models: Path) -> None:
             store.copy(models / name, item.model)
 
 
-def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
-    from pipeline.train import ray
+def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
+    from pipeline.train import ray_train
 
     times: dict[str, float] = {}
     ended = threading.Event()
@@ -249,20 +250,20 @@ def _train(stale: list[Order], params: Params, root: Path, watcher: Watcher | No
     follower = threading.Thread(target=followed, daemon=True)
     follower.start()
     try:
-        ray.run(stale, params.train, root, times)
+        ray_train.run(stale, params.train, root, times)
     finally:
         ended.set()
         follower.join(timeout=60)
-    entries = [Ledger.of(item).read() for item in stale]
+    entries = [JobState.of(item).read() for item in stale]
     begun = [entry for entry in entries if "began" in entry]
     if begun:
         times["train_wall_s"] = max(entry["updated"] for entry in begun) - min(entry["began"] for entry in begun)
     return times
 
 
-def _failure(item: Order) -> dict[str, Any]:
+def _failure(item: JobSpec) -> dict[str, Any]:
     """Why a job has no model, and whether trying again may help."""
-    entry = Ledger.of(item).read()
+    entry = JobState.of(item).read()
     reason = entry.get("reason")
     if not reason and (left := disk.free(item.work)) < disk.LEAST_BYTES:  # not even the reason could be written there
         reason = f"{item.work}: the disk is full ({left:,} bytes free). Make room, {disk.RESUMES}"

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.models import _spec
+from pipeline.learners.base import Learner
+from pipeline.models.parts.spec import anatomy
 from pipeline.params import Job
-from pipeline.tasks._learner import Learner
 
 
 def frozen(name: str, job: Job, epoch: int) -> bool:
@@ -63,7 +63,7 @@ def scales(network: nn.Module, job: Job) -> dict[nn.Parameter, float]:
 def _stages(network: nn.Module) -> tuple[str, Sequence[str]]:
     """Where the stages of the network, or of its backbone, are: what their names begin with, and these."""
     for name, module in network.named_modules():
-        if stages := _spec.anatomy(module).stages:
+        if stages := anatomy(module).stages:
             return f"{name}." if name else "", stages
     raise UserError("layer_decay: the architecture has no STAGES, nor a backbone that has. Leave it out.")
 

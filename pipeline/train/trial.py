@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 
-from pipeline import plugins
+from pipeline import checkpoint, plugins
 from pipeline.errors import UserError
-from pipeline.models import _stored
+from pipeline.learners.base import Learner
 from pipeline.params import Job
 from pipeline.sample import Facts
-from pipeline.tasks._learner import Learner
 from pipeline.train import transfer
 
 
 def build(job: Job, facts: Facts) -> None:
     """Build the learner, find the modules that the job names, and pass an image through; UserError where that fails."""
-    learner = _built(job, _stored.describe(job, facts))
+    learner = _built(job, checkpoint.describe(job, facts))
     transfer.check(job, learner)
     _pass(job, learner)
 
@@ -26,7 +25,7 @@ def build(job: Job, facts: Facts) -> None:
 def _built(job: Job, description: dict[str, Any]) -> Learner:
     try:
         with torch.device("meta"):
-            return _stored.build(description)
+            return checkpoint.build(description)
     except UserError:
         raise
     except Exception:  # perhaps only for want of numbers, of which the meta device has none
@@ -35,7 +34,7 @@ def _built(job: Job, description: dict[str, Any]) -> Learner:
 
 def _built_plainly(job: Job, description: dict[str, Any]) -> Learner:
     try:
-        return _stored.build(description).to("meta")
+        return checkpoint.build(description).to("meta")
     except UserError:
         raise
     except Exception as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import sample
-from pipeline.augment import copies, ray
+from pipeline.augment import copies, ray_augment
 from pipeline.sample import Facts, Sample, Shards
 from tests.helpers import surveys
 
@@ -48,7 +48,7 @@ def test_parts_change_nothing(stored: Shards, tmp_path: Path, pixels: int, monke
 
 def test_a_small_set_is_made_without_ray(stored: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "PART_PIXELS", 600)
-    monkeypatch.setattr(ray, "each", None)
+    monkeypatch.setattr(ray_augment, "each", None)
     assert len(made(stored, tmp_path / "parts")) == 10
     assert len(list((tmp_path / "parts").iterdir())) > 2
 
@@ -61,7 +61,7 @@ def test_a_large_one_goes_to_ray_in_parts(stored: Shards, tmp_path: Path, monkey
             seen.append(part.path.name)
             function(part)
 
-    monkeypatch.setattr(ray, "each", backwards)
+    monkeypatch.setattr(ray_augment, "each", backwards)
     monkeypatch.setattr(copies, "PART_PIXELS", 600)
     monkeypatch.setattr(copies, "MANY_PIXELS", 1000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)

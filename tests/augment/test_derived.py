@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import masks, plugins, sample, store
+from pipeline import plugins, sample, store
 from pipeline.augment import joined, stage
 from pipeline.augment.derived import border_weights
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import FIELDS, IGNORE, SPLITS, Facts, Sample
@@ -62,7 +63,7 @@ def blobs(seed: int, height: int = 17, width: int = 26) -> list[Mask]:
 
 def with_masks(objects: list[Mask]) -> Sample:
     pixels = np.zeros((*objects[0].shape, 3), np.uint8)
-    return Sample("x", pixels, masks=[masks.encode(shape) for shape in objects])
+    return Sample("x", pixels, masks=[rle.encode(shape) for shape in objects])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -144,13 +145,13 @@ def test_what_is_staged_is_joined_to_the_samples_of_a_job_that_asks(root: Path) 
     stage.run(asking, root)
     folder = root / "data/augmented/tiny-border_weights"
     assert {path.name for path in folder.iterdir()} == {"train-00000.arrow", "options.json", "manifest.json"}
-    order = train_stage.orders(asking, root)["a"]
+    order = train_stage.job_specs(asking, root)["a"]
     samples = loader.train_samples(order.job, [], order.prepared, order.augmented, order.derived)
     for at, stored in enumerate(sample.split(order.prepared, "train")):
         item = samples[(0, at)]
         assert item.id == stored.id
         np.testing.assert_array_equal(item.weight, border_weights.build(w0=4.0)(stored))
-    assert train_stage.orders(plain, root)["a"].derived == {}
+    assert train_stage.job_specs(plain, root)["a"].derived == {}
     stage.run(plain, root)
     assert not folder.exists()
 
@@ -160,7 +161,7 @@ def test_the_weights_decide_the_jobs_fingerprint_and_no_others(root: Path, capsy
     for loss, w0 in (({"border_weights": True}, 4.0), ({"border_weights": True}, 5.0), ({}, 4.0), ({}, 5.0)):
         stage.run(params(loss, w0=w0), root)
         told.append(capsys.readouterr().out.split()[-1])
-        marks.append(train_stage.orders(params(loss, w0=w0), root)["a"].fingerprint)
+        marks.append(train_stage.job_specs(params(loss, w0=w0), root)["a"].fingerprint)
     assert told[:2] == ["made", "made"]
     assert len(set(marks)) == 3
     assert marks[2] == marks[3]
@@ -181,7 +182,7 @@ def test_a_job_learns_from_what_is_staged(root: Path) -> None:
     for w0 in (4.0, 40.0):
         wanted = params({"border_weights": True}, w0=w0)
         stage.run(wanted, root)
-        order = train_stage.orders(wanted, root)["a"]
+        order = train_stage.job_specs(wanted, root)["a"]
         trainer = loop.Trainer(order, Ranks())
         batches = loader.load(trainer.samples, trainer._plan(0), order.job, trainer.settings)
         images, (ids, weights) = next(iter(batches))

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import masks, plugins
+from pipeline import plugins
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.sample import Sample
 from tests.helpers.marks import NUMBER, SIDE, bright, marked
 
@@ -131,7 +132,7 @@ def test_overlay_pastes_objects_with_their_annotations(with_masks: bool) -> None
     np.testing.assert_array_equal(result.semantic == NUMBER, bright(result))
     if with_masks:
         assert result.masks is not None
-        below, above = (masks.decode(mask, SIDE, SIDE) for mask in result.masks)
+        below, above = (rle.decode(mask, SIDE, SIDE) for mask in result.masks)
         assert not (below & above).any()
         assert (below.sum(), above.sum()) == (16 * 10, 16 * 16)
     else:

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import masks, plugins
+from pipeline import plugins
 from pipeline.augment.library import Library
 from pipeline.augment.policy import Policy
-from pipeline.augment.transforms._motion import about_centre
+from pipeline.augment.transforms.parts.affine import about_centre
 from pipeline.augment.warp import Warp, warped
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
 from tests.helpers.marks import SIDE, marked
 
@@ -96,7 +97,7 @@ def test_boxes_that_leave_take_their_fields_with_them() -> None:
     filled = np.zeros((3, SIDE, SIDE), bool)
     for mask, (left, top, right, bottom) in zip(filled, boxes.astype(int), strict=True):
         mask[top:bottom, left:right] = True
-    masked = dataclasses.replace(plain, masks=[masks.encode(mask) for mask in filled])
+    masked = dataclasses.replace(plain, masks=[rle.encode(mask) for mask in filled])
     change = policy({"shift": {"limit": 0.2}})
     for sample in (plain, masked):
         kept = set()

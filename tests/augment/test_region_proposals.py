@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import images, proposals, sample, store
-from pipeline.augment import joined, ray, stage
+from pipeline import checkpoint, images, sample, store
+from pipeline.augment import joined, ray_augment, stage
 from pipeline.augment.derived import proposals as derived
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
 from pipeline.evaluate import predict, speed
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.models import _stored
+from pipeline.geometry import selective_search
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import SPLITS, Sample
@@ -60,9 +60,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_stage.run(params(**OPTIONS), path)
     stage.run(params(**OPTIONS), path)
     with pytest.MonkeyPatch.context() as patch:
-        from pipeline.train import ray as train_ray
+        from pipeline.train import ray_train
 
-        patch.setattr(train_ray, "run", support.train_here)
+        patch.setattr(ray_train, "run", support.train_here)
         train_stage.run(params(**OPTIONS), path)
     evaluate_stage.run(params(**OPTIONS), path)
     return path
@@ -78,7 +78,7 @@ def picture(height: int = 48, width: int = 60) -> Sample:
 def test_proposals_are_those_of_selective_search() -> None:
     item = picture()
     found = derived.build(least=6.0)(item)
-    np.testing.assert_array_equal(found, proposals.selective_search(item.pixels, least=6.0))
+    np.testing.assert_array_equal(found, selective_search.selective_search(item.pixels, least=6.0))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(derived.build(least=6.0, limit=3)(item), found[:3])
 
@@ -88,7 +88,7 @@ def test_a_large_image_is_searched_smaller() -> None:
     large = picture().pixels.repeat(2, 0).repeat(2, 1)
     found = derived.build(least=6.0, side=60)(Sample("x", large))
     small = images.resize(large, 48, 60)
-    np.testing.assert_array_equal(found, 2 * proposals.selective_search(small, least=6.0))
+    np.testing.assert_array_equal(found, 2 * selective_search.selective_search(small, least=6.0))
     assert len(found) > 3
 
 
@@ -111,10 +111,10 @@ def test_every_split_has_them_staged(root: Path) -> None:
 
 def test_only_jobs_that_need_them_ask_for_them(root: Path) -> None:
     every, plain = (params(**options).choose(["cells"]) for options in ({"least": 5.0}, {"least": 7.0}))
-    orders = [train_stage.orders(value, root)["cells"] for value in (every, plain)]
-    assert orders[0].fingerprint == orders[1].fingerprint
-    assert orders[0].derived == {}
-    needing = train_stage.orders(params(**OPTIONS), root)["regions"]
+    job_specs = [train_stage.job_specs(value, root)["cells"] for value in (every, plain)]
+    assert job_specs[0].fingerprint == job_specs[1].fingerprint
+    assert job_specs[0].derived == {}
+    needing = train_stage.job_specs(params(**OPTIONS), root)["regions"]
     assert set(needing.derived) == {"proposals"}
 
 
@@ -128,7 +128,7 @@ def test_many_images_are_searched_on_ray_to_the_same_bytes(
         for part in reversed(parts):
             function(part)
 
-    monkeypatch.setattr(ray, "each", each)
+    monkeypatch.setattr(ray_augment, "each", each)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(derived, "MANY", 11)
     stage._derive(tmp_path, "proposals", OPTIONS, root / "data/prepared/tiny")
@@ -170,7 +170,7 @@ def test_they_move_as_things_do(name: str) -> None:
 
 
 def test_a_job_learns_from_moved_ones(root: Path) -> None:
-    order = train_stage.orders(params(**OPTIONS).choose(["regions"]), root)["regions"]
+    order = train_stage.job_specs(params(**OPTIONS).choose(["regions"]), root)["regions"]
     policy = [{"horizontal_flip": {"p": 1.0}}]
     samples = loader.train_samples(order.job, policy, order.prepared, None, order.derived)
     item = samples[(0, 1)]
@@ -211,7 +211,7 @@ def test_an_image_without_its_proposals_takes_as_long_as_the_search(
     monkeypatch.setattr(derived, "selective_search", search)
     monkeypatch.setattr(speed, "REPEATS", 1)
     monkeypatch.setattr(speed, "BATCH", 2)
-    learner, _ = _stored.load(root / "models/regions")
+    learner, _ = checkpoint.load(root / "models/regions")
     ask = predict.predictor(learner, "detection")
     stored = sample.split(root / "data/prepared/tiny", "test")
     assert speed.measure(ask, stored)["latency_ms"] >= 300

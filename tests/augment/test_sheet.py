@@ -21,7 +21,7 @@ def tile(**fields: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 def test_a_box_and_an_outline_lie_where_the_object_is() -> None:
     shown, scale = marked(with_masks=True), sheet.SIDE / SIDE
     left, top, right, bottom = (round(value * scale) for value in SQUARE)
-    paint = sheet.colour(NUMBER)
+    paint = sheet.color(NUMBER)
     for fields in ({"boxes": shown.boxes, "labels": shown.labels}, {"masks": shown.masks, "labels": shown.labels}):
         drawn = (tile(**fields)[: sheet.SIDE] == paint).all(axis=2)
         middle = (top + bottom) // 2

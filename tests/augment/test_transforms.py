@@ -9,16 +9,17 @@ import albumentations
 import numpy as np
 import pytest
 
-from pipeline import masks, plugins
+from pipeline import plugins
 from pipeline.augment.policy import Policy
-from pipeline.augment.transforms._motion import Motion
+from pipeline.augment.transforms.parts.affine import Motion
+from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
 from tests.helpers.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
 TRANSFORMS = plugins.names("augment.transforms")
 MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]
-COLOUR = ["contrast", "mean_intensity", "noise"]
-MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOUR]
+COLOR = ["contrast", "mean_intensity", "noise"]
+MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOR]
 #: after these an upright square is upright, so that its box is as tight as before
 UPRIGHT = ["crop", "horizontal_flip", "scale", "shift", "vertical_flip"]
 
@@ -103,7 +104,7 @@ def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
         np.testing.assert_allclose(result.proposals[0], extent(where), atol=1.5 if name in UPRIGHT else 9)
         if with_masks:
             assert result.masks is not None
-            mask = masks.decode(result.masks[0], SIDE, SIDE)
+            mask = rle.decode(result.masks[0], SIDE, SIDE)
             assert (mask == (result.semantic == NUMBER)).mean() > 0.995
             assert extent(mask) == result.boxes[0].tolist()
         else:
@@ -116,7 +117,7 @@ def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
     assert seen >= 6
 
 
-@pytest.mark.parametrize("name", COLOUR)
+@pytest.mark.parametrize("name", COLOR)
 def test_colour_leaves_annotations_alone(name: str) -> None:
     before = marked(with_masks=True)
     after = policy({name: {"p": 1.0}})(before, 0)

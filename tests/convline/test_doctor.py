@@ -46,7 +46,7 @@ def notes(check: Callable[[Path], Iterator[Any]], root: Path) -> str:
 
 def ledger(root: Path, mark: str, **entries: Any) -> Path:
     work = root / ".work/jobs" / mark
-    store.write_json(work / "ledger.json", {"name": mark, "pid": 1, **entries})
+    store.write_json(work / "state.json", {"name": mark, "pid": 1, **entries})
     (work / "lock").touch()
     return work
 
@@ -82,7 +82,7 @@ def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
 def test_a_check_that_breaks_is_told_and_the_others_made(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(root: Path) -> _findings.Found:
+    def broken(root: Path) -> _findings.Detections:
         yield "so far"
         raise RuntimeError("database disk image is malformed")
 
@@ -113,7 +113,7 @@ def test_what_lies_around(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_disk_that_refuses_is_told_plainly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(root: Path) -> _findings.Found:
+    def refused(root: Path) -> _findings.Detections:
         yield "so far"
         raise OSError(errno.EROFS, "Read-only file system", str(root / ".work/mlflow.lock"))
 
@@ -192,7 +192,7 @@ def test_jobs_that_nothing_trains(root: Path) -> None:
     ledger(root, "done", state="done")
     work = ledger(root, "lenet", state="running")
     (finding,) = found(doctor.check_jobs, root)
-    assert finding.what.startswith("job lenet: its ledger says running (process 1), but nothing trains it")
+    assert finding.what.startswith("job lenet: its state file says running (process 1), but nothing trains it")
     with (work / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert not found(doctor.check_jobs, root)
@@ -271,7 +271,7 @@ def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> Non
             run.end(status)
     told = [finding.what for finding in found(doctor.check_mlflow, root)]
     assert told == [
-        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run gone: its state file says failed, but MLflow says FINISHED",
         "run stopped: MLflow shows it running, but nothing trains it",
     ]
     with (root / ".work/jobs/stopped/lock").open() as one, (root / ".work/jobs/sound/lock").open() as other:
@@ -279,7 +279,7 @@ def test_runs_that_disagree_with_their_ledgers(tracked: tuple[Path, Any]) -> Non
             fcntl.flock(file, fcntl.LOCK_EX)
         told = [finding.what for finding in found(doctor.check_mlflow, root)]
     assert told == [
-        "run gone: its ledger says failed, but MLflow says FINISHED",
+        "run gone: its state file says failed, but MLflow says FINISHED",
         "run sound: is in training, but MLflow says FINISHED",
     ]
 
@@ -303,9 +303,9 @@ def test_a_champion_that_mlflow_does_not_have(tracked: tuple[Path, Any]) -> None
 
 def test_a_ledger_that_is_no_json_is_a_finding(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     work = ledger(root, "torn", state="running")
-    (work / "ledger.json").write_text(json.dumps({"state": "running"})[:-3])
+    (work / "state.json").write_text(json.dumps({"state": "running"})[:-3])
     assert doctor.run(argparse.Namespace(), root) == 1
-    assert "ledger.json: damaged JSON" in capsys.readouterr().out
+    assert "state.json: damaged JSON" in capsys.readouterr().out
 
 
 def test_an_experiment_that_was_deleted(tracked: tuple[Path, Any]) -> None:

@@ -14,13 +14,12 @@ import torch
 from PIL import Image
 
 from convline import predict
-from pipeline import images, params, plugins, sample, store, terminal
+from pipeline import checkpoint, images, params, plugins, sample, store, terminal
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor, rows
-from pipeline.models import _stored
+from pipeline.plots.figures import RED
 from pipeline.prepare import stage as prepare
 from pipeline.sample import Facts
-from pipeline.tasks._images import RED
 from tests.helpers import folders, support
 
 FACTS = Facts(
@@ -55,9 +54,9 @@ def train(root: Path, name: str, facts: Facts, settings: dict[str, Any]) -> None
     """Put an untrained model where a trained one would be."""
     job = params.Job.model_validate({"dataset": "digits", **settings})
     torch.manual_seed(0)
-    description = _stored.describe(job, facts)
+    description = checkpoint.describe(job, facts)
     with store.folder(root / "models" / name, f"mark-{name}") as path:
-        _stored.save(path, _stored.build(description), description)
+        checkpoint.save(path, checkpoint.build(description), description)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
     prepare.run(known, tmp_path)
     facts = sample.facts(tmp_path / "data/prepared/mine")
     train(tmp_path, "mine", facts, dict(known.jobs["mine"].model_dump()))
-    learner, _ = _stored.load(tmp_path / "models/mine")
+    learner, _ = checkpoint.load(tmp_path / "models/mine")
     stored = sample.split(tmp_path / "data/prepared/mine", "test")
     _, expected = rows(predictor(learner, "classification"), stored, "classification")
     capsys.readouterr()
@@ -217,9 +216,9 @@ def test_a_registered_model_answers_by_its_champion(
     kept = root / ".work/jobs/earlier/model"
     job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
     torch.manual_seed(7)
-    description = _stored.describe(job, dataclasses.replace(FACTS))
+    description = checkpoint.describe(job, dataclasses.replace(FACTS))
     with store.folder(kept, "earlier") as path:
-        _stored.save(path, _stored.build(description), description)
+        checkpoint.save(path, checkpoint.build(description), description)
     assert predict.run(told("digits-classification", picture), root) == 0
     assert answers(capsys.readouterr().out)[0] != two
 

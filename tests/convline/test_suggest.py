@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from convline import suggest
-from pipeline import params, plugins, sample
-from pipeline.models import _stored
+from pipeline import checkpoint, params, plugins, sample
 from pipeline.params import Dataset, Job
-from pipeline.prepare.formats._files import scan
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.sample import Facts
 from tests.helpers.folders import FOLDERS
@@ -40,7 +39,7 @@ def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None
     assert jobs
     for settings in jobs.values():
         job = Job.model_validate(settings)
-        learner = _stored.build(_stored.describe(job, facts))
+        learner = checkpoint.build(checkpoint.describe(job, facts))
         task = plugins.load("tasks", job.task)
         batch = [sample.resized(train[at], job.size, job.size) for at in range(2)]
         losses = learner(*task.collate(batch, learner.settings))
@@ -99,7 +98,7 @@ def test_a_job_for_points_learns_a_step() -> None:
     facts = Facts("coco", ("a",), (), {}, (1,), (), level, level, points=("top", "end"))
     (settings,) = suggest.jobs("mine", ["keypoint_detection"], seen()).values()
     job = Job.model_validate(settings)
-    learner = _stored.build(_stored.describe(job, facts))
+    learner = checkpoint.build(checkpoint.describe(job, facts))
     task = plugins.load("tasks", job.task)
     losses = learner(*task.collate([sample.resized(one, job.size, job.size)], learner.settings))
     assert torch.isfinite(losses["loss_keypoint"])

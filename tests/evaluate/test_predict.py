@@ -8,10 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.checkpoint import build
 from pipeline.evaluate import predict, speed
-from pipeline.models._stored import build
+from pipeline.learners.base import Learner
 from pipeline.sample import Sample, resized
-from pipeline.tasks._learner import Learner
 
 SIDE, CLASSES = 8, ("a", "b", "c")
 

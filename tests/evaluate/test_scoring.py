@@ -16,7 +16,7 @@ from tests.helpers.detections import MANY, SETTINGS, many
 def test_what_scorers_and_figures_ask_for_are_settings(task: str) -> None:
     asked = plugins.options("tasks", task, "scorer") or []
     assert set(asked) <= set(Evaluate.model_fields)
-    assert plugins.options("tasks", task, "figures") == asked
+    assert (plugins.options("tasks", task, "figures") or []) == asked
 
 
 def test_only_what_is_not_as_usual_is_given() -> None:

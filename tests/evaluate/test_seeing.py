@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from pipeline import images, sample, store
 from pipeline.evaluate import seeing
 from pipeline.evaluate.predict import predictor, rows
+from pipeline.learners.base import Learner, Settings
 from pipeline.models import linear, resnet
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 from pipeline.sample import Sample, Shards
 from pipeline.tasks import classification
-from pipeline.tasks._learner import Learner, Settings
 
 CLASSES = ("a", "b", "c")
 
@@ -52,8 +52,8 @@ def test_a_tile_has_its_own_scale_and_middle_grey_is_zero() -> None:
     assert first == [[0, 128], [191, 255]]
     assert second == [[128, 255], [128, 128]]
     assert third == [[128, 128], [128, 128]]
-    colour = seeing.tiles(np.array([[[[1.0]], [[0]], [[-1]]]], np.float32))[0]
-    assert colour.tolist() == [[[255, 128, 0]]]
+    color = seeing.tiles(np.array([[[[1.0]], [[0]], [[-1]]]], np.float32))[0]
+    assert color.tolist() == [[[255, 128, 0]]]
 
 
 def clouds(number: int = 90) -> tuple[Tensor, NDArray[np.int64]]:

@@ -28,9 +28,9 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data").symlink_to(digits / "data")
     params = support.write_params(root, JOBS)
     with pytest.MonkeyPatch.context() as patch:
-        from pipeline.train import ray
+        from pipeline.train import ray_train
 
-        patch.setattr(ray, "run", support.train_here)
+        patch.setattr(ray_train, "run", support.train_here)
         train_stage.run(params, root)
     stage.run(params, root)
     return root
@@ -199,7 +199,7 @@ def test_a_chosen_job_out_of_the_roster_is_measured_beside_the_others_and_taken_
     before, known = files(), support.write_params(copied, jobs, roster=["small", "other"])
     chosen = known.choose(["third"])
     train_stage.run_chosen(chosen, copied, [])
-    order = train_stage.orders(chosen, copied)["third"]
+    order = train_stage.job_specs(chosen, copied)["third"]
     capsys.readouterr()
     for how in ("made", "kept"):
         stage.run_chosen(known, copied, [order])

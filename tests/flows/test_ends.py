@@ -103,8 +103,8 @@ def test_a_stage_that_is_told_to_end_says_one_line(
 ) -> None:
     (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())
     entry = {"state": "running", "name": "linear", "epoch": 3.2, "epochs": 12}
-    store.write_json(tmp_path / ".work/jobs/a/ledger.json", entry)
-    store.write_json(tmp_path / ".work/jobs/b/ledger.json", {**entry, "state": "done"})
+    store.write_json(tmp_path / ".work/jobs/a/state.json", entry)
+    store.write_json(tmp_path / ".work/jobs/b/state.json", {**entry, "state": "done"})
     stage = begin(STAGE.format(before=before, after=after), str(tmp_path))
     stage.send_signal(number)
     out, err = stage.communicate(timeout=LONG_S)

@@ -20,7 +20,7 @@ NUMBERS = {"promoted": False, "metric": "top1", "difference": 0.02, "low": 0.01,
 @pytest.mark.usefixtures("here")
 def test_the_score_is_of_this_very_model(project: Project) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
-    mark = support.orders(root, params)["a"].fingerprint
+    mark = support.job_specs(root, params)["a"].fingerprint
     assert _results.score(root, "a", mark) == "waiting"
     stage.run_chosen(params.choose(["a"]), root, [])
     value = _results._ledger(root, mark)["value"]

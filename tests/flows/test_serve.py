@@ -11,7 +11,7 @@ import pytest
 from flows import repro
 from pipeline import store
 from pipeline.errors import UserError
-from pipeline.train.ledger import held
+from pipeline.train.job_state import held
 from tests.helpers.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
@@ -75,7 +75,7 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
     def mid_training() -> dict[str, Any] | None:
         assert server.state(run)["type"] not in ENDED
-        ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/ledger.json")]
+        ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
         return next((one for one in ledgers if one["name"] == "lenet5" and (one.get("epoch") or 0) > 2), None)
 
     wait(mid_training)
@@ -90,7 +90,7 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
     again = server.start("repro", jobs=["linear", "lenet5"])
     assert server.end(again)["type"] == "COMPLETED"
-    ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/ledger.json")]
+    ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
     assert next(one for one in ledgers if one["name"] == "lenet5")["resumed_at_step"] > 0
     assert {row["job"]: row["score"].split()[0] for row in server.table(again, "jobs")} == {
         "linear": "val",
@@ -124,7 +124,7 @@ def test_a_suspended_repro_runs_nothing_and_resumes(server: Server) -> None:
 
     wait(suspended, 120)
     ledgers = [
-        store.read_json(path)["name"] for path in server.folder.glob(".work/jobs/*/ledger.json") if held(path.parent)
+        store.read_json(path)["name"] for path in server.folder.glob(".work/jobs/*/state.json") if held(path.parent)
     ]
     assert ledgers == []
     assert [one["state"]["type"] for one in server.below(run)] == ["CANCELLED"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import masks
+from pipeline.geometry import rle
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from pipeline.tasks._detection import Found
-from pipeline.tasks._learner import Settings
 
 GOLDEN = Path(__file__).parents[1] / "tasks/data" / "coco_detection.json"
 CLASSES = ("0", "1", "2")
@@ -26,7 +26,7 @@ def ellipse(size: tuple[int, int], box: list[int]) -> bytes:
     left, top, right, bottom = box
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     across, down = (x - (left + right) / 2) / ((right - left) / 2), (y - (top + bottom) / 2) / ((bottom - top) / 2)
-    return masks.encode(across**2 + down**2 <= 1)
+    return rle.encode(across**2 + down**2 <= 1)
 
 
 def sample(true: Sequence[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Sample:
@@ -38,14 +38,14 @@ def sample(true: Sequence[dict[str, Any]], size: tuple[int, int] = SIZE, **field
     )
 
 
-def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Found:
+def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Detections:
     boxes = np.array([item["box"] for item in items], np.float64).reshape(-1, 4)
     labels = np.array([item.get("label", 0) for item in items], np.int64)
     scores = np.array([item["score"] for item in items], np.float64)
-    return Found(boxes / [size[1], size[0], size[1], size[0]], labels, scores, **fields)
+    return Detections(boxes / [size[1], size[0], size[1], size[0]], labels, scores, **fields)
 
 
-def golden() -> tuple[list[Sample], list[Found], dict[str, dict[str, float]]]:
+def golden() -> tuple[list[Sample], list[Detections], dict[str, dict[str, float]]]:
     """Samples and predictions with masks, and pycocotools' scores by `bbox` and `segm`."""
     content = json.loads(GOLDEN.read_text(encoding="utf-8"))
     samples, predictions = [], []
@@ -57,7 +57,7 @@ def golden() -> tuple[list[Sample], list[Found], dict[str, dict[str, float]]]:
     return samples, predictions, content["scores"]
 
 
-def scored(samples: list[Sample], predictions: list[Found], counts: Any = None) -> dict[str, float]:
+def scored(samples: list[Sample], predictions: list[Detections], counts: Any = None) -> dict[str, float]:
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
     return detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64) if counts is None else counts)
 
@@ -74,7 +74,7 @@ MANY = {
 }
 
 
-def many() -> tuple[Sample, Found]:
+def many() -> tuple[Sample, Detections]:
     """300 small things in an image of 512×512 (of which fractions are exact), and 1,000 detections near them."""
     true = [[22 * (k % 20), 22 * (k // 20), 22 * (k % 20) + 12 + k % 9, 22 * (k // 20) + 14] for k in range(300)]
     size, seen = (512, 512), []
@@ -84,7 +84,7 @@ def many() -> tuple[Sample, Found]:
     return sample([{"box": box} for box in true], size), found(seen, size)
 
 
-def case(seed: int, number: int) -> tuple[list[Sample], list[Found]]:
+def case(seed: int, number: int) -> tuple[list[Sample], list[Detections]]:
     """Random images, with detections near the true boxes and elsewhere, all of different scores."""
     rng = np.random.default_rng(seed)
     samples, predictions = [], []

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 from tests.helpers import support
 
 #: an odd number of train samples in both, so that no batch size cuts them evenly
@@ -60,7 +60,7 @@ SEGMENTER: dict[str, Any] = {
 }
 
 
-def orders(root: Path, data: Path, jobs: dict[str, dict[str, Any]]) -> dict[str, Order]:
+def job_specs(root: Path, data: Path, jobs: dict[str, dict[str, Any]]) -> dict[str, JobSpec]:
     """The jobs, resolved, in a fresh root on data prepared elsewhere."""
     (root / "data").symlink_to(data / "data")
-    return support.orders(root, support.write_params(root, jobs, datasets=DATASETS))
+    return support.job_specs(root, support.write_params(root, jobs, datasets=DATASETS))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.sample import Sample
 
 SIDE = 48
@@ -31,7 +31,7 @@ def marked(square: tuple[int, int, int, int] = SQUARE, *, with_masks: bool = Fal
         semantic=np.where(inside, np.uint8(NUMBER), np.uint8(0)),
         weight=np.where(inside, np.float32(5), np.float32(1)),
         proposals=np.concatenate([box, box]),
-        masks=[masks.encode(inside)] if with_masks else None,
+        masks=[rle.encode(inside)] if with_masks else None,
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 SIDE = 96
 SMALL: dict[str, Any] = {

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.sample import Sample
 
 few = settings(
@@ -85,7 +85,7 @@ def samples(draw: st.DrawFn, *, whole: bool = False) -> Made:
                 label=draw(st.integers(0, len(classes) - 1)),
                 boxes=np.array(corners, np.float32).reshape(-1, 4),
                 labels=np.array(labels, np.int64),
-                masks=[masks.encode(mask) for mask in inside],
+                masks=[rle.encode(mask) for mask in inside],
                 crowd=np.array(draw(flags), np.bool_),
                 difficult=np.array(draw(flags), np.bool_),
                 points=np.array(keypoints, np.float32).reshape(-1, 2, 3),

@@ -10,7 +10,7 @@ from pipeline.augment import stage as augment_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
 from pipeline.train import stage as train_stage
-from pipeline.train.ledger import Ledger, Order, claim
+from pipeline.train.job_state import JobSpec, JobState, claim
 
 LINEAR = {
     "core": True,
@@ -48,23 +48,23 @@ def prepared(root: Path, params: Params) -> None:
     augment_stage.run(params, root)
 
 
-def train_here(orders: list[Order], settings: Any, root: Path, times: dict[str, float]) -> None:
-    """Stands in for Ray: the same orders and ledgers, one after the other in this process."""
+def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float]) -> None:
+    """Stands in for Ray: the same jobs and states, one after the other in this process."""
     from pipeline.train import loop
     from pipeline.train.ranks import Ranks
 
-    for order in orders:
-        lock = claim(order, settings.attempts)
+    for job_spec in job_specs:
+        lock = claim(job_spec, settings.attempts)
         assert lock is not None
         try:
-            loop.train(order, Ranks())
-            Ledger.of(order).note(state="done", reason=None)
+            loop.train(job_spec, Ranks())
+            JobState.of(job_spec).note(state="done", reason=None)
         except loop.JobFailedError as error:
-            Ledger.of(order).note(state="failed", final=True, reason=str(error))
+            JobState.of(job_spec).note(state="failed", final=True, reason=str(error))
         finally:
             lock.close()
 
 
-def orders(root: Path, params: Params) -> dict[str, Order]:
+def job_specs(root: Path, params: Params) -> dict[str, JobSpec]:
     """The project's jobs, resolved."""
-    return train_stage.orders(params, root)
+    return train_stage.job_specs(params, root)

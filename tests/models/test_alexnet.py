@@ -10,9 +10,9 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import alexnet
-from pipeline.models._blocks import response_norm
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.layers import response_norm
+from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
 

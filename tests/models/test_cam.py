@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models import _blocks, cam, resnet
-from pipeline.models._features import features
-from pipeline.models._spec import Spec
+from pipeline.models import cam, resnet
+from pipeline.models.parts import layers
+from pipeline.models.parts.feature_maps import features
+from pipeline.models.parts.spec import Spec
 
 SMALL = {"backbone_options": {"depth": 20, "width": 4}, "width": 8}
 CLASSIFIERS = [
@@ -77,7 +78,7 @@ def test_any_classifier_is_a_backbone(name: str) -> None:
 def test_a_backbone_keeps_its_names_and_weights() -> None:
     spec = Spec("localization", 10, 3, 32)
     torch.manual_seed(0)
-    body = _blocks.backbone("resnet", spec, {"depth": 20, "width": 4}, ["layer2"])
+    body = layers.backbone("resnet", spec, {"depth": 20, "width": 4}, ["layer2"])
     torch.manual_seed(0)
     whole = resnet.build(spec, depth=20, width=4)
     kept, state = body.state_dict(), whole.state_dict()

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.count.stage import published
-from pipeline.models._features import features, stage_shapes
-from pipeline.models._spec import Spec, build
-from pipeline.tasks._learner import Settings
+from pipeline.learners.base import Settings
+from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.spec import Spec, build_network
 
 NAMES = plugins.names("models")
 CASES = [(name, task) for name in NAMES for task in plugins.constant("models", name, "TASKS")]
@@ -37,7 +37,7 @@ def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
     chosen = small or {"size": size, "options": paper(name)["options"]}
     torch.manual_seed(seed)
     with torch.device("meta" if large else "cpu"):
-        network = build(name, Spec(task, CLASSES, channels, chosen["size"], points=3), chosen["options"])
+        network = build_network(name, Spec(task, CLASSES, channels, chosen["size"], points=3), chosen["options"])
         return network, torch.rand(2, channels, chosen["size"], chosen["size"])
 
 

@@ -13,14 +13,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipeline import store
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _gan, dcgan
-from pipeline.models._gan import Adversarial, Players
-from pipeline.models._spec import Spec
+from pipeline.learners import adversarial
+from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.base import Settings
+from pipeline.models import dcgan
+from pipeline.models.parts.spec import Spec
 from pipeline.params import Params
 from pipeline.tasks import generation
-from pipeline.tasks._learner import Settings
 from pipeline.train import follow, history, loop
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -118,9 +119,9 @@ def test_the_count_takes_both_players_and_needs_no_memory() -> None:
     assert found.multiply_adds == drawn + judged
 
 
-@pytest.mark.parametrize("objective", _gan.OBJECTIVES)
+@pytest.mark.parametrize("objective", adversarial.OBJECTIVES)
 def test_objectives_by_hand(objective: str) -> None:
-    judge, fool = _gan.OBJECTIVES[objective]
+    judge, fool = adversarial.OBJECTIVES[objective]
     real, fake = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-3.0, 0.25, 1.0])
     cross_entropy = binary_cross_entropy_with_logits
     judged = cross_entropy(real, torch.ones(3)) + cross_entropy(fake, torch.zeros(3))
@@ -276,17 +277,17 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(generation, "COLLAPSED", 99.0)
     root, params = project({"gan": JOB})
-    order = support.orders(root, params)["gan"]
+    order = support.job_specs(root, params)["gan"]
     loop.train(order, Ranks())
     stopped = dataclasses.replace(order, work=order.work.with_name("stopped"))
     loop.Trainer(stopped, Ranks()).epoch()
     loop.train(stopped, Ranks())
-    assert Ledger.of(stopped).read()["resumed_at_step"] > 0
+    assert JobState.of(stopped).read()["resumed_at_step"] > 0
     assert store.content_digest(stopped.model) == store.content_digest(order.model)
     rows = history.read(order.model / history.FILE)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all({"train/discriminator", "train/generator", "train/loss"} <= row.keys() for row in rows)
-    entry = Ledger.of(order).read()
+    entry = JobState.of(order).read()
     assert "nearly the same again and again" in follow.line("gan", entry)
     assert entry["remark"].startswith(f"diversity {rows[-1]['val/diversity']:.2f}")
     assert all(row["val/FID[pixels]"] > 0 and row["val/diversity"] > 0 for row in rows)
@@ -298,4 +299,4 @@ def test_a_class_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> No
     params = support.write_params(tmp_path, {"gan": {**told, "dataset": "scenes"}}, datasets={"scenes": scenes})
     support.prepared(tmp_path, params)
     with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: scenes has no label, which it needs"):
-        support.orders(tmp_path, params)
+        support.job_specs(tmp_path, params)

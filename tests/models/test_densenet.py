@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import densenet
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
 

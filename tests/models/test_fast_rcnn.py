@@ -9,11 +9,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
+from pipeline import checkpoint
 from pipeline.errors import UserError
-from pipeline.models import _stored, fast_rcnn, vgg
-from pipeline.models._regions import SPREAD, Drawn, told
-from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Settings
+from pipeline.learners.base import Settings
+from pipeline.models import fast_rcnn, vgg
+from pipeline.models.parts.box_coding import SPREAD, Drawn, told
+from pipeline.models.parts.spec import Spec
 
 SIDE = 64
 SPEC = Spec("detection", 3, 3, SIDE)
@@ -89,7 +90,7 @@ def test_a_classifiers_own_layers_are_the_head_and_are_filled(tmp_path: Path) ->
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
     network = made(**OWN)
     assert network.cells == SIDE // 32
-    left = _stored.start(network, tmp_path)
+    left = checkpoint.start(network, tmp_path)
     assert sorted(left) == ["classifier.6.bias", "classifier.6.weight"]
     own = network.backbone.body.state_dict()
     assert torch.equal(own["classifier.0.weight"], classifier.state_dict()["classifier.0.weight"])

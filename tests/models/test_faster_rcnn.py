@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import detection as theirs
 
+from pipeline import checkpoint
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _stored, faster_rcnn, resnet
-from pipeline.models._spec import Spec
+from pipeline.models import faster_rcnn, resnet
+from pipeline.models.parts.spec import Spec
 from tests.helpers.rcnns import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
 
 SPEC = Spec("detection", 4, 3, SIDE)
@@ -104,13 +105,13 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
     classifier = resnet.build(Spec("classification", 10, 3, 32), width=8)
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
     network: Any = faster_rcnn.build(SPEC, **SMALL)
-    left = _stored.start(network, tmp_path)
+    left = checkpoint.start(network, tmp_path)
     assert sorted(left) == ["fc.bias", "fc.weight"]
     body = network.backbone.body.state_dict()
     assert list(body) == [name for name in classifier.state_dict() if not name.startswith("fc")]
     assert all(torch.equal(value, classifier.state_dict()[name]) for name, value in body.items())
     frozen: Any = faster_rcnn.build(SPEC, **SMALL, frozen_norm=True)
-    _stored.start(frozen, tmp_path)
+    checkpoint.start(frozen, tmp_path)
     assert torch.equal(frozen.backbone.body.bn1.weight, classifier.get_parameter("bn1.weight"))
     assert "backbone.body.bn1.weight" not in dict(frozen.named_parameters())
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pipeline.errors import UserError
 from pipeline.models import fcn8s, fcn16s, fcn32s
-from pipeline.models._fcn import FCN, Enlarge
-from pipeline.models._spec import Spec
+from pipeline.models.parts.fcn import FCN, Enlarge
+from pipeline.models.parts.spec import Spec
 
 SPEC = Spec("segmentation", 4, 1, 96)
 SMALL: dict[str, Any] = {

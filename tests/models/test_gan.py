@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.learners.base import Settings
 from pipeline.models import gan
-from pipeline.models._spec import Spec
-from pipeline.tasks._learner import Settings
+from pipeline.models.parts.spec import Spec
 
 SMALL: dict[str, Any] = {"width": 20, "units": 6, "pieces": 3, "latent": 5}
 

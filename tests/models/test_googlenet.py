@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _blocks, googlenet
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.learners.base import Settings
+from pipeline.models import googlenet
+from pipeline.models.parts import layers
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.spec import Spec
 from pipeline.tasks import classification
-from pipeline.tasks._learner import Settings
 from tests.helpers import torchvisions
 
 
@@ -99,7 +100,7 @@ def test_their_losses_count_three_tenths() -> None:
     network = small(dropout=0, auxiliary_dropout=0)
     learner = classification.learner(network, settings).train()
     images, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([1, 2, 3, 4])
-    main, first, second = (F.cross_entropy(logits, labels) for logits in network(learner.normalise(images)))
+    main, first, second = (F.cross_entropy(logits, labels) for logits in network(learner.normalize(images)))
     losses = learner(images, labels)
     torch.testing.assert_close(losses["cross_entropy"], main)
     torch.testing.assert_close(losses["auxiliary"], 0.3 * (first + second))
@@ -119,7 +120,7 @@ def test_an_auxiliary_classifier_reaches_the_early_layers_and_no_later_one() -> 
 
 def test_a_backbone_keeps_no_auxiliary_classifier() -> None:
     options = {"stem": "cifar", "width": 8}
-    body = _blocks.backbone("googlenet", Spec("localization", 4, 3, 32), options, ["inception4e"])
+    body = layers.backbone("googlenet", Spec("localization", 4, 3, 32), options, ["inception4e"])
     assert not [name for name, _ in body.named_parameters() if name.startswith(("aux", "inception5", "fc"))]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import lenet5
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 
 def build(variant: str = "paper", classes: int = 10, channels: int = 1, size: int = 32) -> nn.Module:

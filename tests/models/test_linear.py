@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.models import linear
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 
 @pytest.mark.parametrize(("channels", "size", "parameters"), [(1, 28, 7_850), (3, 32, 30_730)])

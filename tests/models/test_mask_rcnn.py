@@ -8,8 +8,9 @@ from torch import Tensor
 from torchvision.models import detection as theirs
 
 from pipeline.count.layers import count
-from pipeline.models import faster_rcnn, mask_rcnn
-from pipeline.models._spec import Spec
+from pipeline.models import mask_rcnn
+from pipeline.models.parts import rcnn
+from pipeline.models.parts.spec import Spec
 from tests.helpers.rcnns import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
 
 SPEC = Spec("instance_segmentation", 4, 3, SIDE)
@@ -64,7 +65,7 @@ def test_the_mask_that_is_learnt_lies_in_the_middle_of_its_box() -> None:
     mask = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
     mask[:, 20:40, 20:40] = 1
     box, first = torch.tensor([[10.0, 10, 50, 50]]), torch.zeros(1, dtype=torch.int64)
-    _, (target,) = faster_rcnn.Ready()(images(1), [{"boxes": box, "labels": first, "masks": mask}])
+    _, (target,) = rcnn.Ready()(images(1), [{"boxes": box, "labels": first, "masks": mask}])
     ours = project_masks_on_boxes(target["masks"], box, first, 28)[0]
     torch.testing.assert_close(ours, ours.flip(0, 1))
     alone = project_masks_on_boxes(mask, box, first, 28)[0]
@@ -155,5 +156,5 @@ def test_the_heat_maps_of_all_detections_are_counted() -> None:
     """Two 3×3 convolutions of 8 channels on 14×14 cells, and 4×4 transposed ones to 3 points, of 100 detections."""
     with torch.device("meta"):
         small, more = (mask_rcnn.build(POINTS, **SMALL, keypoint_width=8, keypoint_layers=layers) for layers in (1, 2))
-    first, second = (count(network, 3, SIDE, mask_rcnn.trace).multiply_adds for network in (small, more))
+    first, second = (count(network, 3, SIDE, rcnn.trace_instances).multiply_adds for network in (small, more))
     assert second - first == 100 * 14 * 14 * 8 * 8 * 9

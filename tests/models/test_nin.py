@@ -8,8 +8,8 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.models import nin
-from pipeline.models._features import features, stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.spec import Spec
 
 
 def build(classes: int = 10, channels: int = 3, size: int = 32, **options: Any) -> nn.Module:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.models import rcnn
-from pipeline.models._regions import told
-from pipeline.models._spec import Spec
+from pipeline.models.parts.box_coding import told
+from pipeline.models.parts.spec import Spec
 from pipeline.models.rcnn import _learnt
 
 SIDE = 64
 SPEC = Spec("detection", 3, 3, SIDE)
-COLOURS = torch.eye(3)
+COLORS = torch.eye(3)
 
 
 def made(**options: Any) -> Any:
@@ -74,7 +74,7 @@ def scene(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     boxes = torch.cat([corners, corners + 20], 1)
     labels = torch.randperm(3, generator=generator)
     for (left, top, right, bottom), label in zip(boxes.int().tolist(), labels, strict=True):
-        image[:, top:bottom, left:right] += COLOURS[label][:, None, None]
+        image[:, top:bottom, left:right] += COLORS[label][:, None, None]
     moved = (boxes.repeat(8, 1) + torch.randint(-3, 4, (24, 4), generator=generator)).clamp(0, SIDE)
     start = torch.rand(30, 2, generator=generator) * 40
     others = torch.cat([start, start + 8 + 14 * torch.rand(30, 2, generator=generator)], 1)

@@ -9,8 +9,8 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import resnext
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.spec import Spec
 from pipeline.models.resnet import Bottleneck, nothing
 from tests.helpers import torchvisions
 

@@ -9,9 +9,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from pipeline import checkpoint
 from pipeline.errors import UserError
-from pipeline.models import _stored, segnet, vgg
-from pipeline.models._spec import Spec
+from pipeline.models import segnet, vgg
+from pipeline.models.parts.spec import Spec
 
 SPEC = Spec("segmentation", 5, 3, 32)
 SMALL: dict[str, Any] = {"width": 4, "groups": [1, 2, 1]}
@@ -71,7 +72,7 @@ def test_the_encoder_starts_from_a_classifier(tmp_path: Path) -> None:
     classifier = vgg.build(Spec("classification", 3, 3, 32), config="A", width=4, head_width=8, norm="batch")
     save_file(classifier.state_dict(), tmp_path / "classifier.safetensors")
     network: Any = segnet.build(SPEC, width=4, groups=[1, 1, 2])
-    left = _stored.start(network, tmp_path / "classifier.safetensors")
+    left = checkpoint.start(network, tmp_path / "classifier.safetensors")
     assert all(name.startswith("classifier.") or int(name.split(".")[1]) > 13 for name in left)
     for name, value in network.features.state_dict().items():
         assert torch.equal(value, classifier.state_dict()[f"features.{name}"])

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from pipeline import checkpoint
 from pipeline.errors import UserError
-from pipeline.models import _stored, lenet5, sliding_window
-from pipeline.models._spec import Spec
+from pipeline.models import lenet5, sliding_window
+from pipeline.models.parts.spec import Spec
 
 SIDE, CLASSES = 64, 3
 SPEC = Spec("detection", CLASSES, 3, SIDE)
@@ -126,7 +127,7 @@ def test_a_classifiers_weights_fit(tmp_path: Path) -> None:
     classifier = lenet5.build(Spec("classification", 10, 3, 32))
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
     net = network()
-    assert sorted(_stored.start(net, tmp_path)) == ["output.bias", "output.weight"]
+    assert sorted(checkpoint.start(net, tmp_path)) == ["output.bias", "output.weight"]
     assert torch.equal(net.body.network.get_parameter("c3.0.weight"), classifier.get_parameter("c3.0.weight"))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.models import googlenet, nin, vgg
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 
 SPEC = Spec("classification", 10, 1, 32)
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detector
 from pipeline.models import template
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
 from pipeline.models.template import correlation, unit
-from pipeline.tasks._detection import Detector
-from pipeline.tasks._learner import Settings
 
 SIDE = 64
 
@@ -70,7 +70,7 @@ def test_templates_are_the_mean_of_normalised_cut_outs() -> None:
     matcher = learner()
     matcher.fit([(images[:1], truth[:1]), (images[1:], truth[1:])])
     fitted: Any = matcher.network
-    pixels = matcher.normalise(images)
+    pixels = matcher.normalize(images)
     first, second = pixels[0, :, 16:32, 8:24], pixels[1, :, 1:17, 1:17]
     expected = unit(unit(first[None]) + unit(second[None]))[0]
     torch.testing.assert_close(fitted.templates[0], expected, atol=1e-5, rtol=1e-4)
@@ -92,7 +92,7 @@ def test_a_thing_is_found_where_it_is_and_as_large_as_it_is(side: int) -> None:
     matcher = learner(2, 1, template=side, sides=[side, 2 * side]).eval()
     matcher.fit([(seen[None].to(torch.uint8), [{"boxes": box, "labels": torch.tensor([1])}])])
     with torch.no_grad():
-        found = matcher.network(matcher.normalise(torch.stack([seen, asked]).to(torch.uint8)))
+        found = matcher.network(matcher.normalize(torch.stack([seen, asked]).to(torch.uint8)))
     for item, expected in zip(found, (box[0], torch.tensor([6.0, 30, 6 + 2 * side, 30 + 2 * side])), strict=True):
         assert item["labels"][0] == 1
         assert item["scores"][0] > 0.95

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torchvision import models
 
+from pipeline import checkpoint
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _stored
-from pipeline.models._features import features, stage_shapes
-from pipeline.models._spec import Anatomy, Spec, anatomy, build
+from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.spec import Anatomy, Spec, anatomy, build_network
 
 #: a small network of each family, the channels and strides of its stages, and its head
 FAMILIES = {
@@ -51,7 +51,7 @@ FAMILIES = {
 
 def on_meta(name: str, classes: int = 1000, channels: int = 3, size: int = 224) -> nn.Module:
     with torch.device("meta"):
-        return build("torchvision", Spec("classification", classes, channels, size), {"name": name})
+        return build_network("torchvision", Spec("classification", classes, channels, size), {"name": name})
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -67,7 +67,7 @@ def test_parameters_stages_and_head(name: str) -> None:
 
 def test_torchvisions_resnet_has_the_stages_of_ours() -> None:
     with torch.device("meta"):
-        ours = build("resnet", Spec("classification", 10, 3, 64), {})
+        ours = build_network("resnet", Spec("classification", 10, 3, 64), {})
     assert anatomy(on_meta("resnet18")) == anatomy(ours) == Anatomy(("layer1", "layer2", "layer3", "layer4"), "fc")
 
 
@@ -76,11 +76,11 @@ def test_its_weights_load_and_outputs_agree(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = models.get_model(name, weights=None, num_classes=6)
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
-    ours = build("torchvision", Spec("classification", 6, 3, 64), {"name": name})
+    ours = build_network("torchvision", Spec("classification", 6, 3, 64), {"name": name})
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         assert not torch.allclose(ours.eval()(images), theirs.eval()(images))
-        assert _stored.start(ours, tmp_path / "w.pth") == []
+        assert checkpoint.start(ours, tmp_path / "w.pth") == []
         torch.testing.assert_close(ours(images), theirs(images))
 
 
@@ -102,7 +102,7 @@ def test_it_can_be_a_backbone(task: str) -> None:
     options = {"backbone": "torchvision", "backbone_options": {"name": "mobilenet_v3_small"}}
     architecture = {"localization": "cam", "detection": "faster_rcnn"}[task]
     with torch.device("meta"):
-        network = build(architecture, Spec(task, 4, 3, 64), options)
+        network = build_network(architecture, Spec(task, 4, 3, 64), options)
     held = {name for name, _ in network.named_parameters()}
     assert any(".features.12." in name for name in held)
     assert not any(".classifier." in name for name in held)
@@ -124,4 +124,4 @@ def test_what_there_is_not(name: str, size: int, message: str) -> None:
 def test_a_wrong_option_of_a_backbone_names_the_right_one() -> None:
     options = {"backbone": "torchvision", "backbone_options": {"nme": "resnet18"}}
     with pytest.raises(UserError, match=r"options\.backbone_options: no option is named 'nme'; did you mean 'name'"):
-        build("cam", Spec("localization", 4, 3, 64), options)
+        build_network("cam", Spec("localization", 4, 3, 64), options)

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.detection import fcos, retinanet
 
+from pipeline import checkpoint
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _stored, _torchvision_detection, mask_rcnn, torchvision
-from pipeline.models._published import normalisation
-from pipeline.models._spec import Spec, build
+from pipeline.learners.base import Settings
+from pipeline.models import mask_rcnn, torchvision
+from pipeline.models.parts import torchvision_detection
+from pipeline.models.parts.spec import Spec, build_network
+from pipeline.pretrained_weights import normalization
 from pipeline.tasks import detection
-from pipeline.tasks._learner import Settings
 from tests.helpers.torchvisions import unsettled
 
 #: published with batch normalisation as it was loaded, whose scales are no parameters then
@@ -54,7 +56,7 @@ TARGETS = [
 
 def on_meta(task: str, classes: int, size: int = 320, channels: int = 3, **options: Any) -> Any:
     with torch.device("meta"):
-        return build("torchvision", Spec(task, classes, channels, size), options)
+        return build_network("torchvision", Spec(task, classes, channels, size), options)
 
 
 def shapes(network: nn.Module) -> dict[str, torch.Size]:
@@ -66,7 +68,7 @@ def task_of(name: str) -> str:
 
 
 def test_the_list_is_torchvisions() -> None:
-    both = [name for masks in (False, True) for name in _torchvision_detection.names(masks=masks)]
+    both = [name for masks in (False, True) for name in torchvision_detection.names(masks=masks)]
     assert set(both) == set(FROZEN)
     assert set(models.list_models(module=models.detection)) - set(both) == {"keypointrcnn_resnet50_fpn"}
 
@@ -99,7 +101,7 @@ def test_a_detector_answers_and_learns_as_torchvisions() -> None:
     theirs: Any = unsettled(models.get_model(SSDLITE["name"], weights=None, weights_backbone=None, num_classes=5))
     theirs.transform.image_mean, theirs.transform.image_std = [0.0] * 3, [1.0] * 3
     theirs.transform.resize = lambda image, target: (image, target)
-    ours: Any = build("torchvision", SPEC, SSDLITE)
+    ours: Any = build_network("torchvision", SPEC, SSDLITE)
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.no_grad():
@@ -119,7 +121,7 @@ def test_a_detector_answers_and_learns_as_torchvisions() -> None:
 
 def test_a_learner_of_one_and_fewer_detections() -> None:
     torch.manual_seed(0)
-    learner = detection.learner(build("torchvision", SPEC, {**SSDLITE, "detections": 7}), SETTINGS)
+    learner = detection.learner(build_network("torchvision", SPEC, {**SSDLITE, "detections": 7}), SETTINGS)
     images = torch.randint(0, 256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
     sum(learner.train()(images, TARGETS).values()).backward()
     assert all(parameter.grad is not None for parameter in learner.parameters())
@@ -133,7 +135,7 @@ def test_a_segmenter_answers_as_torchvisions() -> None:
     torch.manual_seed(0)
     name = "lraspp_mobilenet_v3_large"
     theirs = unsettled(models.get_model(name, weights=None, weights_backbone=None, num_classes=4)).eval()
-    ours = build("torchvision", Spec("segmentation", 4, 3, 64), {"name": name}).eval()
+    ours = build_network("torchvision", Spec("segmentation", 4, 3, 64), {"name": name}).eval()
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -143,7 +145,7 @@ def test_a_segmenter_answers_as_torchvisions() -> None:
 def test_background_is_no_answer() -> None:
     labels = torch.tensor([1, 0, 4])
     given = {"boxes": torch.arange(12.0).view(3, 4), "labels": labels, "scores": torch.tensor([0.9, 0.8, 0.7])}
-    (found,) = _torchvision_detection.Things().postprocess([given], None, None)
+    (found,) = torchvision_detection.Things().postprocess([given], None, None)
     assert found["labels"].tolist() == [0, 3]
     assert found["scores"].tolist() == pytest.approx([0.9, 0.7])
     assert found["boxes"].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
@@ -188,7 +190,7 @@ def test_what_there_is_not(task: str, options: dict[str, Any], message: str) -> 
     ],
 )
 def test_published_weights_bring_their_normalisation(weights: str, mean: float, std: float) -> None:
-    found = normalisation(weights)
+    found = normalization(weights)
     assert (found[0][0], found[1][0]) == pytest.approx((mean, std))
 
 
@@ -238,6 +240,6 @@ def test_older_names_of_published_files_are_todays(name: str, tmp_path: Path) ->
         state[old] = value.contiguous()
     assert len(set(state) - set(theirs.state_dict())) == number
     save_file(state, tmp_path / "old.safetensors")
-    assert _stored.start(ours, tmp_path / "old.safetensors") == []
+    assert checkpoint.start(ours, tmp_path / "old.safetensors") == []
     expected = theirs.state_dict()
     assert all(torch.equal(value, expected[place]) for place, value in ours.state_dict().items())

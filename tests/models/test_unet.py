@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pipeline.errors import UserError
 from pipeline.models import unet
-from pipeline.models._blocks import centre
-from pipeline.models._spec import Spec
+from pipeline.models.parts.layers import centre
+from pipeline.models.parts.spec import Spec
 
 
 def build(channels: int = 1, classes: int = 2, size: int = 572, **options: object) -> unet.UNet:

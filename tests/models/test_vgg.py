@@ -10,12 +10,12 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import vgg
-from pipeline.models._features import stage_shapes
-from pipeline.models._spec import Spec
+from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
 PLAIN = {"A": 132_863_336, "B": 133_047_848, "C": 133_638_952, "D": 138_357_544, "E": 143_667_240}
-NORMALISED = {"A": 132_868_840, "B": 133_053_736, "D": 138_365_992, "E": 143_678_248}
+NORMALIZED = {"A": 132_868_840, "B": 133_053_736, "D": 138_365_992, "E": 143_678_248}
 LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19}
 
 
@@ -37,8 +37,8 @@ def test_published_parameters(config: str) -> None:
     """Table 2 rounds them to 133, 133, 134, 138 and 144 million."""
     with torch.device("meta"):
         assert parameters(build(1000, size=224, config=config)) == PLAIN[config]
-        if config in NORMALISED:
-            assert parameters(build(1000, size=224, config=config, norm="batch")) == NORMALISED[config]
+        if config in NORMALIZED:
+            assert parameters(build(1000, size=224, config=config, norm="batch")) == NORMALIZED[config]
 
 
 @pytest.mark.parametrize(("config", "layers"), LAYERS.items())

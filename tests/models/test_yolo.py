@@ -9,11 +9,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from pipeline import checkpoint
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models import _stored, resnet, yolo
-from pipeline.models._grid import Grid, Said, responsible
-from pipeline.models._spec import Spec
+from pipeline.models import resnet, yolo
+from pipeline.models.parts.spec import Spec
+from pipeline.models.parts.yolo_grid import Grid, Said, responsible
 
 SIDE = 64
 SPEC = Spec("detection", 3, 3, SIDE)
@@ -211,7 +212,7 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
     classifier = resnet.build(Spec("classification", 10, 3, 32), width=8)
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
     net: Any = yolo.build(SPEC, **SMALL | {"backbone_options": {"width": 8}, "stage": "layer3"})
-    left = _stored.start(net, tmp_path)
+    left = checkpoint.start(net, tmp_path)
     assert not [name for name in net.body.state_dict() if "layer4" in name or "fc" in name]
     assert {name.split(".")[0] for name in left} == {"layer4", "fc"}
     assert torch.equal(net.body.layer3[0].conv1.weight, classifier.get_parameter("layer3.0.conv1.weight"))

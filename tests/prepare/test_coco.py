@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import masks
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.coco import read
 from pipeline.prepare.stage import run
@@ -86,7 +86,7 @@ def test_boxes_masks_and_crowds(tmp_path: Path) -> None:
     assert first.crowd is not None
     assert first.crowd.tolist() == [False, True, False]
     assert first.masks is not None
-    assert [masks.area(rle, (8, 9)) for rle in first.masks] == [12, 72, 72]
+    assert [rle.area(mask, (8, 9)) for mask in first.masks] == [12, 72, 72]
     assert second.boxes is not None
     assert (second.boxes.shape, second.masks) == ((0, 4), [])
     assert [str(fault) for fault in faults] == [
@@ -270,7 +270,7 @@ def test_a_flat_polygon_and_a_name_twice_are_accepted(tmp_path: Path) -> None:
     lay(tmp_path, value)
     classes, samples, faults = listing(tmp_path)
     assert classes.things == ("cat", "dog")
-    assert samples[0].masks == [masks.encode(masks.from_polygons([SQUARE], 8, 9))]
+    assert samples[0].masks == [rle.encode(rle.from_polygons([SQUARE], 8, 9))]
     assert "categories 1 and 8 are both called 'cat'" in str(faults[0])
 
 
@@ -291,17 +291,17 @@ def test_a_category_0_that_only_heads_others_is_no_class(
 
 def test_equal_shapes_in_every_way_of_writing_are_equal_masks(tmp_path: Path) -> None:
     """A polygon, its compressed run lengths and its plain ones, of things and of a crowd."""
-    rle = masks.encode_polygons([SQUARE], 8, 9)
-    inside = masks.decode(rle, 8, 9).T.ravel()
+    encoded = rle.encode_polygons([SQUARE], 8, 9)
+    inside = rle.decode(encoded, 8, 9).T.ravel()
     turns = np.flatnonzero(np.diff(inside.astype(int))) + 1
     plain = np.diff([0, *turns, inside.size]).tolist()
-    ways: list[Any] = [[SQUARE], {"counts": rle.decode(), "size": [8, 9]}, {"counts": plain, "size": [8, 9]}]
+    ways: list[Any] = [[SQUARE], {"counts": encoded.decode(), "size": [8, 9]}, {"counts": plain, "size": [8, 9]}]
     things = [
         {**ANNOTATION, "id": number, "segmentation": way, "iscrowd": number % 2} for number, way in enumerate(ways * 2)
     ]
     lay(tmp_path, content(annotations=things))
     first = listing(tmp_path)[1][0]
-    assert first.masks == [rle] * 6
+    assert first.masks == [encoded] * 6
     assert first.crowd is not None
     assert first.crowd.tolist() == [False, True] * 3
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.prepare.formats._files import scan
 from pipeline.prepare.formats.mask_png import read, recognise
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 from tests.helpers.small_data import DATA
 

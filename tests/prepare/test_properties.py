@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import masks, plugins
+from pipeline import plugins
 from pipeline.errors import UserError
+from pipeline.geometry import rle
 from pipeline.prepare.entries import ingest
 from pipeline.prepare.findings import Findings
 from pipeline.sample import Classes, Fault, Sample, Shards
@@ -90,10 +91,12 @@ def test_an_outline_of_whole_pixels_is_filled_exactly(made: Made) -> None:
     assert faults == []
     assert_equal(made, read, classes, [], 1e-4)
     for sample in made.samples:
-        for rle, (left, top, right, bottom) in zip(read[sample.id].masks or (), writers.boxes_of(sample), strict=False):
+        for packed, (left, top, right, bottom) in zip(
+            read[sample.id].masks or (), writers.boxes_of(sample), strict=False
+        ):
             filled = np.zeros(sample.pixels.shape[:2], np.bool_)
             filled[int(top) : int(bottom), int(left) : int(right)] = True
-            np.testing.assert_array_equal(masks.decode(rle, *filled.shape), filled)
+            np.testing.assert_array_equal(rle.decode(packed, *filled.shape), filled)
 
 
 @few
@@ -140,7 +143,7 @@ DAMAGED: dict[str, tuple[writers.Writer, str, dict[str, Any]]] = {
 def example() -> Made:
     """Three images with an object each."""
     corners, map_of_one = np.array([[1, 2, 7, 8]], np.float32), np.ones((9, 9), np.uint8)
-    fields = {"boxes": corners, "labels": np.array([1]), "masks": [masks.encode(map_of_one)], "semantic": map_of_one}
+    fields = {"boxes": corners, "labels": np.array([1]), "masks": [rle.encode(map_of_one)], "semantic": map_of_one}
     made = [
         Sample(f"picture{number}", np.full((9, 9, 3), number, np.uint8), "g", split, label=number % 2, **fields)
         for number, split in enumerate(("train", "val", "test"))

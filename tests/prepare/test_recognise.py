@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline import plugins
-from pipeline.prepare.formats._files import scan
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import Fault
 from tests.helpers import folders
 from tests.helpers.folders import FOLDERS
@@ -72,14 +72,14 @@ def test_a_yaml_of_another_name_becomes_an_option(tmp_path: Path) -> None:
     assert recognised(tmp_path) == {"yolo": {"data": "cats.yaml"}}
 
 
-def draw_masks(root: Path, colours: list[Any]) -> None:
+def draw_masks(root: Path, colors: list[Any]) -> None:
     for path in (root / "masks").rglob("*.png"):
         ids = np.asarray(Image.open(path))
-        Image.fromarray(np.array(colours, np.uint8)[ids]).save(path)
+        Image.fromarray(np.array(colors, np.uint8)[ids]).save(path)
 
 
 @pytest.mark.parametrize(
-    ("colours", "options"),
+    ("colors", "options"),
     [
         ([0, 1, 2], {"classes": ["background", "class-1", "class-2"]}),
         ([0, 1, 255], {"classes": ["background", "class-1"]}),
@@ -95,10 +95,10 @@ def draw_masks(root: Path, colours: list[Any]) -> None:
     ],
 )
 def test_masks_without_names_are_named_by_what_they_hold(
-    colours: list[Any], options: dict[str, Any], tmp_path: Path
+    colors: list[Any], options: dict[str, Any], tmp_path: Path
 ) -> None:
     folders.mask_png(tmp_path)
-    draw_masks(tmp_path, colours)
+    draw_masks(tmp_path, colors)
     assert recognised(tmp_path) == {"mask_png": options}
     items = list(plugins.load(KIND, "mask_png").read(tmp_path, **options))
     assert not [item for item in items if isinstance(item, Fault)]

@@ -10,10 +10,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from pipeline.errors import UserError
-from pipeline.masks import decode
+from pipeline.geometry.rle import decode
 from pipeline.prepare.formats import scenes, single
-from pipeline.prepare.formats._scenes import PHOTOGRAPHS, STRIPS, VISIBLE_PERCENT, Scene, partition
-from pipeline.prepare.formats._scenes import scenes as drawn
+from pipeline.prepare.formats.parts.scene import PHOTOGRAPHS, STRIPS, VISIBLE_PERCENT, Scene, partition
+from pipeline.prepare.formats.parts.scene import scenes as drawn
 from pipeline.sample import SPLITS, Classes, Sample
 
 FEW = {"train": 60, "val": 20, "test": 20}

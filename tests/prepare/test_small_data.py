@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.sample import Sample, facts
 from tests.data.drawn import KEYPOINTS, NAMES, PHOTOGRAPHS, VIEWS
 from tests.helpers.small_data import DATA, FORMATS, prepare, samples
@@ -91,7 +91,7 @@ def test_masks_agree_to_a_few_pixels_of_the_outline(prepared: dict[str, Path]) -
             theirs = semantic == 1 + NAMES.index(item.name)
             for sample in (coco[view.name], yolo[view.name]):
                 assert sample.masks is not None
-                ours = masks.decode(sample.masks[place], *view.size[::-1])
+                ours = rle.decode(sample.masks[place], *view.size[::-1])
                 assert (ours & theirs).sum() / (ours | theirs).sum() > 0.75
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.prepare.entries import Item, ingest
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.splits import draw
@@ -16,7 +16,7 @@ from pipeline.prepare.validate import misfits
 from pipeline.sample import Classes, Sample, Shards
 
 CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"), ("head", "tail"))
-FULL = masks.encode(np.ones((20, 40), np.bool_))
+FULL = rle.encode(np.ones((20, 40), np.bool_))
 GOOD = Sample(
     id="1",
     image=np.zeros((20, 40, 3), np.uint8),
@@ -60,7 +60,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"size": (40, 20)}, "annotated for 20×40 pixels, but the upright image has 40×20: the camera turned it"),
     "damaged mask": ({"masks": [b"13P", FULL]}, "mask 0: the RLE breaks off"),
     "mask size": ({"masks": [FULL, b"132"]}, "mask 1: the runs cover 6 pixels, not 40×20"),
-    "empty mask": ({"masks": [FULL, masks.encode(np.zeros((20, 40), np.uint8))]}, "mask 1 covers no pixel"),
+    "empty mask": ({"masks": [FULL, rle.encode(np.zeros((20, 40), np.uint8))]}, "mask 1 covers no pixel"),
     "mask count": ({"masks": [FULL]}, "2 labels, 1 masks"),
     "point outside": (point(41, 2, 1), r"box 1: point tail \[41, 2, 1\] lies outside the 40×20 image"),
     "point nan": (point(float("nan"), 2, 0), "no number"),
@@ -89,7 +89,7 @@ def test_the_good_pass() -> None:
 def test_annotations_follow_the_image(tmp_path: Path) -> None:
     dot = np.zeros((20, 40), np.bool_)
     dot[0, 0] = True
-    speck = masks.encode(dot)
+    speck = rle.encode(dot)
 
     def items() -> Iterator[Item]:
         yield CLASSES
@@ -107,7 +107,7 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.points.tolist() == [[[10, 5, 2], [24.75, 24.75, 0]], [[0.25, 0.5, 1], [0, 0, 2]]]
     assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
     assert sample.masks is not None
-    assert [masks.area(rle, (5, 10)) for rle in sample.masks] == [50, 0]
+    assert [rle.area(mask, (5, 10)) for mask in sample.masks] == [50, 0]
     assert "1 masks are lost at max_side 10" in findings.warnings[1].reason
     assert (entry.things, entry.stuff, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import masks
+from pipeline.geometry import rle
 from pipeline.prepare.formats.yolo import read
 from pipeline.sample import Classes, Fault, Sample
 
@@ -80,7 +80,7 @@ def test_outlines_become_boxes_and_masks(tmp_path: Path) -> None:
     assert sample.boxes is not None
     np.testing.assert_allclose(sample.boxes, [[2, 1, 10, 6]], rtol=1e-6)
     assert sample.masks is not None
-    mask = masks.decode(sample.masks[0], 10, 20)
+    mask = rle.decode(sample.masks[0], 10, 20)
     assert mask[1:6, 2:10].all()
     assert mask.sum() == 40
     assert listing(tmp_path, masks=False)[1][0].masks is None

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.learners.base import Settings
 from pipeline.register import champion
-from pipeline.tasks._learner import Settings
 
 IMAGES, TRIALS = 343, 20
 KNOWN = Settings(("a", "b"), (), (1, 1), 1, 8, (0.5,), (0.5,))

@@ -31,11 +31,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import images, params, plugins, sample, store, tracking
+from pipeline import checkpoint, images, params, plugins, sample, store, tracking
 from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.fingerprint import code
-from pipeline.models import _stored
 from pipeline.params import Job, Params
 from pipeline.register import stage as register_stage
 from pipeline.register import versions
@@ -60,7 +59,7 @@ Every = tuple[Path, dict[str, tuple[str, str]]]
 def registered(root: Path, known: Params) -> None:
     """Train, measure and register a prepared project's jobs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.train.ray.run", support.train_here)
+        patch.setattr("pipeline.train.ray_train.run", support.train_here)
         patch.setattr("pipeline.evaluate.speed.REPEATS", 1)
         patch.setattr("pipeline.evaluate.speed.BATCH", 1)
         train_stage.run(known, root)
@@ -218,8 +217,8 @@ def test_requests_in_threads_do_not_see_each_other(tmp_path: Path) -> None:
     job = Job(task="localization", architecture="cam", dataset="x", size=32, epochs=0, options=options)
     level = {"1": [0.5], "3": [0.5] * 3}
     known = Facts("x", ("a", "b"), (), {}, (1, 1), (), level, level)
-    description = _stored.describe(job, known)
-    _stored.save(tmp_path, _stored.build(description), description)
+    description = checkpoint.describe(job, known)
+    checkpoint.save(tmp_path, checkpoint.build(description), description)
     predictor = Predictor()
     predictor.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     generator = np.random.default_rng(0)
@@ -306,13 +305,13 @@ def as_measured(root: Path, job: str, post: Post) -> None:
     """The first test images as PNG, asked about together, give the rows of evaluations/<job>/test.parquet."""
     settings = params.read(root / "params.yaml").jobs[job]
     task = plugins.load("tasks", settings.task)
-    learner, _ = _stored.load(root / "models" / job)
+    learner, _ = checkpoint.load(root / "models" / job)
     stored = list(sample.split(root / "data/prepared" / settings.dataset, "test"))[:ASKED]
     status, answered = post(row_of([encoded(item.pixels) for item in stored]))
     assert status == 200
     found = [task.prediction(*pair, learner.settings) for pair in zip(stored, answered["predictions"], strict=True)]
     if settings.extractor is not None:
-        judge, _ = _stored.load(root / "models" / settings.extractor)
+        judge, _ = checkpoint.load(root / "models" / settings.extractor)
         found = task.measured(found, stored, judge, learner.settings)
     rows = pq.read_table(root / "evaluations" / job / "test.parquet").to_pylist()[:ASKED]
     for item, prediction, expected in zip(stored, found, rows, strict=True):
@@ -328,11 +327,11 @@ def any_image(root: Path, job: str, post: Post) -> None:
     """Of another size, grey, turned by EXIF: answered as the learner itself answers the same upright RGB pixels."""
     settings = params.read(root / "params.yaml").jobs[job]
     task = plugins.load("tasks", settings.task)
-    learner, _ = _stored.load(root / "models" / job)
+    learner, _ = checkpoint.load(root / "models" / job)
     ask = predict.predictor(learner, settings.task)
     stored = sample.split(root / "data/prepared" / settings.dataset, "test")[0]
     wide = images.resize(stored.pixels, 150, 210)
-    grey = images.luminance(wide)
+    gray = images.luminance(wide)
     jpeg = encoded(wide, "JPEG", quality=90)
     lying = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
     turned = Image.Exif()
@@ -340,7 +339,7 @@ def any_image(root: Path, job: str, post: Post) -> None:
     exif = encoded(wide, "JPEG", quality=90, exif=turned)
     upright = np.ascontiguousarray(np.rot90(lying, -1))
     asked = {"another size": (encoded(wide), wide), "exif": (exif, upright), "jpeg": (jpeg, lying)}
-    asked["grey"] = encoded(grey), np.repeat(grey[..., None], 3, axis=2)
+    asked["grey"] = encoded(gray), np.repeat(gray[..., None], 3, axis=2)
     status, answered = post(row_of([data for data, _ in asked.values()]))
     assert status == 200
     for (name, (_, pixels)), given in zip(asked.items(), answered["predictions"], strict=True):

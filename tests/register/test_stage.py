@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import store, tracking
+from pipeline import checkpoint, store, tracking
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
@@ -53,7 +52,7 @@ def registered(root: Path) -> dict[str, Any]:
 def test_every_model_has_one_finished_run_and_one_version(measured: tuple[Path, Params]) -> None:
     root, params = measured
     register_stage.run(params, root)
-    marks = {order.fingerprint for order in support.orders(root, params).values()}
+    marks = {order.fingerprint for order in support.job_specs(root, params).values()}
     assert sorted(version.tags[FINGERPRINT] for version in found(root)) == sorted(marks)
     client = tracking.client(root)
     number = client.get_experiment_by_name("digits/classification").experiment_id
@@ -87,7 +86,7 @@ def test_no_pickle_is_stored(measured: tuple[Path, Params]) -> None:
 def test_a_served_model_answers_as_evaluate_measured(measured: tuple[Path, Params]) -> None:
     """In a process that can't import today's `pipeline`, from the logged copy alone."""
     root, _ = measured
-    settings = _stored.stored_settings(store.read_json(root / "models/good/model.json"))
+    settings = checkpoint.stored_settings(store.read_json(root / "models/good/model.json"))
     answered = champion.rows(root, "digits", "classification", f"models:/{MODEL}@champion", settings)
     rows = pq.read_table(root / "evaluations/good/test.parquet")
     for column in ("id", "label", "prediction", "rank"):
@@ -118,7 +117,7 @@ def test_processes_that_race_make_one_version_each(lost: tuple[Path, Params]) ->
 def test_a_second_version_of_a_fingerprint_is_taken_back(measured: tuple[Path, Params]) -> None:
     root, params = measured
     client = tracking.client(root)
-    mark = support.orders(root, params)["weak"].fingerprint
+    mark = support.job_specs(root, params)["weak"].fingerprint
     known = trust.keys(root)
     first = versions.find(client, known, MODEL, mark)
     assert first is not None
@@ -133,7 +132,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     lost: tuple[Path, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = lost
-    monkeypatch.setattr("pipeline.train.ray.run", support.train_here)
+    monkeypatch.setattr("pipeline.train.ray_train.run", support.train_here)
     (root / "reports/registered.json").unlink()
 
     def settle(jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import masks, plugins
+from pipeline import plugins
+from pipeline.geometry import rle
+from pipeline.learners.adversarial import Generated
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detections
+from pipeline.learners.localizer import ClassMaps
+from pipeline.learners.segmenter import LabelMap
 from pipeline.report._glossary import MEANINGS, meaning
 from pipeline.sample import Sample
-from pipeline.tasks._detection import Found
-from pipeline.tasks._learner import Settings
-from pipeline.tasks._segmenter import LabelMap
-from pipeline.tasks.generation import Generated
-from pipeline.tasks.localization import Looked
 
 SETTINGS = Settings(("a", "b"), ("ground", "a"), (1, 1), 3, 128, (0.5,) * 3, (0.5,) * 3, ("tip",))
 PIXELS = np.zeros((128, 128, 3), np.uint8)
@@ -27,15 +28,15 @@ SAMPLE = Sample(
     labels=np.zeros(3, np.int64),
     crowd=np.zeros(3, np.bool_),
     points=np.ones((3, 1, 3), np.float32),
-    masks=[masks.encode(np.pad(np.ones((side, side), np.bool_), (0, 128 - side))) for side in (8, 64, 128)],
+    masks=[rle.encode(np.pad(np.ones((side, side), np.bool_), (0, 128 - side))) for side in (8, 64, 128)],
     semantic=PIXELS[..., 0],
 )
 SHARES = np.full(2, 0.5, np.float32)
-NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [], np.zeros((0, 1, 3)))
+NOTHING = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), [], np.zeros((0, 1, 3)))
 #: an answer of each task; a new task's goes here
 PREDICTIONS: dict[str, Any] = {
     "classification": SHARES,
-    "localization": Looked(SHARES, np.zeros((2, 4, 4), np.float32)),
+    "localization": ClassMaps(SHARES, np.zeros((2, 4, 4), np.float32)),
     "segmentation": LabelMap(np.zeros((4, 4), np.uint8), 2),
     "detection": NOTHING,
     "instance_segmentation": NOTHING,

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from pipeline.learners.base import Learner, Settings
 from pipeline.sample import Sample
 from pipeline.tasks import classification
-from pipeline.tasks._learner import Learner, Settings
 
 CLASSES = tuple("abcdefgh")
 IMAGE = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
@@ -141,9 +141,9 @@ def test_collate_stacks_images_and_labels() -> None:
     np.testing.assert_array_equal(images[1].permute(1, 2, 0), IMAGE + 1)
     assert labels.tolist() == [2, 0]
     assert labels.dtype == torch.int64
-    grey, _ = classification.collate(samples, settings(1, 1, 1, channels=1))
-    assert grey.shape == (2, 1, 5, 4)
-    assert grey[0, 0, 0, 0] == round(0.299 * 0 + 0.587 * 1 + 0.114 * 2)
+    gray, _ = classification.collate(samples, settings(1, 1, 1, channels=1))
+    assert gray.shape == (2, 1, 5, 4)
+    assert gray[0, 0, 0, 0] == round(0.299 * 0 + 0.587 * 1 + 0.114 * 2)
 
 
 def test_one_soft_label_makes_the_batch_soft() -> None:
@@ -229,7 +229,7 @@ def test_class_weights_weigh_every_image_by_one_on_average() -> None:
 def test_a_learner_normalises_answers_with_probabilities_and_stores_only_its_network() -> None:
     learner = classification.learner(Passing(LOGITS), settings(1, 1, 1), class_weights="balanced")
     assert isinstance(learner, Learner)
-    assert learner.normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))[0, 0, 0].tolist() == [-2, 2]
+    assert learner.normalize(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))[0, 0, 0].tolist() == [-2, 2]
     with torch.no_grad():
         predictions = learner(torch.zeros(3, 3, 4, 4, dtype=torch.uint8))
     np.testing.assert_allclose(predictions, np.exp(-surprises()), rtol=1e-6)

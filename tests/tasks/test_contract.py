@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import plugins
+from pipeline.learners.base import Settings
 from pipeline.sample import FIELDS, Sample
-from pipeline.tasks._learner import Settings
 
 TASKS = plugins.names("tasks")
 FUNCTIONS = {

@@ -21,10 +21,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline import boxes as geometry
+from pipeline.geometry import boxes as geometry
+from pipeline.learners.detector import Detections, GroundTruth
+from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
-from pipeline.tasks import _average_precision, _detection, detection
-from pipeline.tasks._detection import Found
+from pipeline.tasks import detection
 from tests.helpers.detections import (
     BOX,
     MANY,
@@ -72,17 +73,17 @@ def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> 
     finally:
         tracemalloc.stop()
     assert len(table["scores"][0]) == 1000
-    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == _average_precision.KEPT
+    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.KEPT
 
 
-def by_brute_force(samples: list[Sample], predictions: list[Found]) -> float:
+def by_brute_force(samples: list[Sample], predictions: list[Detections]) -> float:
     """Mean average precision over classes and overlaps, step by step."""
     results = []
     for label in range(3):
         for least in np.linspace(0.5, 0.95, 10):
             outcomes, total = [], 0
             for item, seen in zip(samples, predictions, strict=True):
-                truth, mine = _detection.Truth.of(item), np.flatnonzero(seen.labels == label)
+                truth, mine = GroundTruth.of(item), np.flatnonzero(seen.labels == label)
                 there = np.flatnonzero(truth.labels == label)
                 total += int((~truth.crowd[there]).sum())
                 overlap = geometry.iou(seen.pixels(*SIZE), truth.boxes, truth.crowd)
@@ -138,7 +139,7 @@ def verdict(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: An
 
 
 def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
-    wrong, right, neither = _average_precision.WRONG, _average_precision.RIGHT, _average_precision.NEITHER
+    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
     assert verdict([{"box": BOX}], [BOX, BOX]) == [right, wrong]
     assert verdict([{"box": BOX, "difficult": True}], [BOX, BOX]) == [neither, wrong]
     assert verdict([{"box": BOX, "crowd": True}], [BOX, BOX, [0, 0, 10, 10]]) == [neither, neither, wrong]
@@ -150,7 +151,7 @@ def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
 def test_what_counts_is_preferred_to_what_does_not() -> None:
     """Although it overlaps less; and what is left then goes to the difficult one."""
     true: list[dict[str, Any]] = [{"box": BOX, "difficult": True}, {"box": [10, 10, 50, 45]}]
-    assert verdict(true, [BOX, BOX]) == [_average_precision.RIGHT, _average_precision.NEITHER]
+    assert verdict(true, [BOX, BOX]) == [coco_ap.RIGHT, coco_ap.NEITHER]
 
 
 @pytest.mark.parametrize(("size", "counted"), [(None, [1, 0, 1, 0]), ((300, 300), [1, 0, 0, 1])])
@@ -217,13 +218,13 @@ def test_answer_and_back() -> None:
     assert nothing.boxes.shape == (0, 4)
 
 
-def colours(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+def colors(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
 def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
-    from pipeline.tasks._boxed import YELLOW
-    from pipeline.tasks._images import GREEN, RED
+    from pipeline.plots.detections import YELLOW
+    from pipeline.plots.figures import GREEN, RED
 
     hit = {"box": BOX, "score": 0.9}
     for true, seen, there in (
@@ -236,14 +237,14 @@ def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
         picture = detection.draw(sample(true), found(seen), SETTINGS)
         assert picture.shape == (160, 160, 3)
         assert picture.dtype == np.uint8
-        assert colours(picture) & {GREEN, RED, YELLOW} == there
+        assert colors(picture) & {GREEN, RED, YELLOW} == there
     unknown = dataclasses.replace(sample([]), boxes=None, labels=None)
-    assert colours(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
+    assert colors(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
 
 
 def test_a_crowd_is_drawn_without_words_that_would_hide_it() -> None:
-    from pipeline.tasks._boxed import CROWD
-    from pipeline.tasks._images import RED
+    from pipeline.plots.detections import CROWD
+    from pipeline.plots.figures import RED
 
     def reds(count: int) -> float:
         picture = detection.draw(sample([]), found([{"box": BOX, "score": 0.9}] * count), SETTINGS)

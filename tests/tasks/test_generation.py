@@ -18,20 +18,21 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
 
-from pipeline import images, store
+from pipeline import checkpoint, images, store
 from pipeline.errors import UserError
 from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.models import _stored, dcgan
-from pipeline.models._features import features as stage_maps
-from pipeline.models._gan import Adversarial
-from pipeline.models._spec import Spec, build
+from pipeline.learners.adversarial import Adversarial, Generated
+from pipeline.learners.base import Learner, Settings
+from pipeline.learners.feature_extractor import seen
+from pipeline.metrics import fid
+from pipeline.models import dcgan
+from pipeline.models.parts.feature_maps import features as stage_maps
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Params
 from pipeline.register import champion
 from pipeline.sample import Sample
-from pipeline.tasks import _distances, classification, generation
-from pipeline.tasks._extractor import seen
-from pipeline.tasks._learner import Learner, Settings
+from pipeline.tasks import classification, generation
 from pipeline.train import stage as train_stage
 from tests.helpers import support
 
@@ -64,7 +65,7 @@ def test_frechet_is_that_of_a_matrix_root(width: int) -> None:
     root = scipy.linalg.sqrtm((first + 1e-13 * np.eye(width)) @ (second + 1e-13 * np.eye(width))).real
     apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
     expected = apart + np.trace(first) + np.trace(second) - 2 * np.trace(root)
-    found = _distances.frechet(real, fake)(ones(200))
+    found = fid.frechet(real, fake)(ones(200))
     assert found == pytest.approx(expected, rel=1e-6)
     values = (real.mean(0), first, fake.mean(0), second)
     theirs = float(_compute_fid(*(torch.from_numpy(value) for value in values)))
@@ -79,7 +80,7 @@ def test_frechet_with_fewer_rows_than_features(number: int) -> None:
     shared = np.sqrt(np.linalg.eigvals(first @ second).astype(complex)).real.sum()
     apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
     expected = apart + np.trace(first) + np.trace(second) - 2 * shared
-    assert _distances.frechet(real, fake)(ones(number)) == pytest.approx(expected, rel=1e-5)
+    assert fid.frechet(real, fake)(ones(number)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_frechet_of_full_rank_is_that_of_a_matrix_root_and_dead_features_add_nothing() -> None:
@@ -88,9 +89,9 @@ def test_frechet_of_full_rank_is_that_of_a_matrix_root_and_dead_features_add_not
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
     root = scipy.linalg.sqrtm(first @ second).real
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
-    assert _distances.frechet(real, fake)(ones(90)) == pytest.approx(expected, rel=1e-10)
+    assert fid.frechet(real, fake)(ones(90)) == pytest.approx(expected, rel=1e-10)
     dead = [np.pad(rows, ((0, 0), (0, 1))) for rows in (real, fake)]
-    assert _distances.frechet(*dead)(ones(90)) == pytest.approx(expected, rel=1e-6)
+    assert fid.frechet(*dead)(ones(90)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_frechet_of_gaussians_by_hand() -> None:
@@ -98,10 +99,10 @@ def test_frechet_of_gaussians_by_hand() -> None:
     corners = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * np.sqrt(3 / 4)  # variance 1 by ddof 1
     real, fake = corners * [2, 5], corners * [3, 1] + [10, -7]
     expected = 10**2 + 7**2 + (2 - 3) ** 2 + (5 - 1) ** 2
-    assert _distances.frechet(real, fake)(ones(4)) == pytest.approx(expected, rel=1e-12)
+    assert fid.frechet(real, fake)(ones(4)) == pytest.approx(expected, rel=1e-12)
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[0]
-    assert _distances.frechet(real @ turned, fake @ turned)(ones(4)) == pytest.approx(expected, rel=1e-12)
-    assert _distances.frechet(real, real)(ones(4)) == pytest.approx(0, abs=1e-12)
+    assert fid.frechet(real @ turned, fake @ turned)(ones(4)) == pytest.approx(expected, rel=1e-12)
+    assert fid.frechet(real, real)(ones(4)) == pytest.approx(0, abs=1e-12)
 
 
 def test_kernel_distance_by_loops() -> None:
@@ -110,20 +111,20 @@ def test_kernel_distance_by_loops() -> None:
     pairs = [(i, j) for i in range(12) for j in range(12)]
     within = sum(kernel(rows[i], rows[j]) for rows in (real, fake) for i, j in pairs if i != j) / (12 * 11)
     between = sum(kernel(real[i], fake[j]) for i, j in pairs) / 12**2
-    assert _distances.kernel(real, fake)(ones(12)) == pytest.approx(within - 2 * between, rel=1e-9)
+    assert fid.kernel(real, fake)(ones(12)) == pytest.approx(within - 2 * between, rel=1e-9)
 
 
 def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     real, fake = sets(25, 5)
-    parts = [_distances.kernel(real[part], fake[part]) for part in (slice(0, 9), slice(9, 17), slice(17, 25))]
-    monkeypatch.setattr(_distances, "BLOCK", 10)
-    found = _distances.kernel(real, fake)(ones(25))
+    parts = [fid.kernel(real[part], fake[part]) for part in (slice(0, 9), slice(9, 17), slice(17, 25))]
+    monkeypatch.setattr(fid, "BLOCK", 10)
+    found = fid.kernel(real, fake)(ones(25))
     assert found == pytest.approx((parts[0](ones(9)) + parts[1](ones(8)) + parts[2](ones(8))) / 3)
 
 
 def test_one_row_more_than_a_block_is_no_block_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_distances, "BLOCK", 10)
-    for function in (_distances.kernel, _distances.precision):
+    monkeypatch.setattr(fid, "BLOCK", 10)
+    for function in (fid.kernel, fid.precision):
         assert np.isfinite(function(*sets(11, 5))(ones(11)))
 
 
@@ -134,17 +135,17 @@ def test_precision_is_being_within_reach_of_a_neighbour() -> None:
     inside = np.array([(np.linalg.norm(real - one, axis=1) <= reach).any() for one in fake])
     counts = np.random.default_rng(1).integers(0, 3, 80)
     assert 0.1 < inside.mean() < 0.9
-    assert _distances.precision(real, fake)(ones(80)) == pytest.approx(inside.mean())
-    assert _distances.precision(real, fake)(counts) == pytest.approx(inside[np.repeat(np.arange(80), counts)].mean())
+    assert fid.precision(real, fake)(ones(80)) == pytest.approx(inside.mean())
+    assert fid.precision(real, fake)(counts) == pytest.approx(inside[np.repeat(np.arange(80), counts)].mean())
 
 
 def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
     draw = np.random.default_rng(0)
     wide, narrow = draw.normal(size=(200, 3)), 0.1 * draw.normal(size=(200, 3))
-    assert _distances.precision(wide, narrow)(ones(200)) > 0.95
-    assert _distances.precision(narrow, wide)(ones(200)) < 0.05
-    assert _distances.precision(wide, wide + 100)(ones(200)) == 0
-    assert np.isnan(_distances.precision(*sets(3, 4))(ones(3)))
+    assert fid.precision(wide, narrow)(ones(200)) > 0.95
+    assert fid.precision(narrow, wide)(ones(200)) < 0.05
+    assert fid.precision(wide, wide + 100)(ones(200)) == 0
+    assert np.isnan(fid.precision(*sets(3, 4))(ones(3)))
 
 
 def table(real: Floats, fake: Floats, extractor: str = "lenet5@0a") -> pa.Table:
@@ -177,9 +178,9 @@ def test_diversity_is_by_distances_between_all_pairs() -> None:
         squares = [((rows[i] - rows[j]) ** 2).sum() for i in range(15) for j in range(15) if i != j]
         return float(np.mean(squares))
 
-    found = _distances.diversity(real, fake)(ones(15))
+    found = fid.diversity(real, fake)(ones(15))
     assert found == pytest.approx(np.sqrt(apart(fake) / apart(real)), rel=1e-12)
-    assert _distances.diversity(real, np.ones((15, 6)))(ones(15)) == pytest.approx(0, abs=1e-12)
+    assert fid.diversity(real, np.ones((15, 6)))(ones(15)) == pytest.approx(0, abs=1e-12)
 
 
 def test_collapse_is_remarked() -> None:
@@ -250,7 +251,7 @@ def test_a_resample_takes_milliseconds() -> None:
 
 def sampler(channels: int = 1, size: int = 16) -> Adversarial:
     torch.manual_seed(0)
-    network = build("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
+    network = build_network("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
     for parameter in network.parameters():
         parameter.data *= 4  # so that samples differ by more than a grey level
     learner = dcgan.learner(network, settings(channels, size))
@@ -260,7 +261,7 @@ def sampler(channels: int = 1, size: int = 16) -> Adversarial:
 
 def extractor(channels: int = 1, size: int = 32) -> Learner:
     torch.manual_seed(1)
-    network = build("lenet5", Spec("classification", 3, channels, size), {})
+    network = build_network("lenet5", Spec("classification", 3, channels, size), {})
     learner = classification.learner(network, settings(channels, size)).eval()
     learner.name = "lenet5@0a"
     return learner
@@ -288,15 +289,15 @@ def test_a_sample_is_a_function_of_the_given_image() -> None:
 
 @torch.inference_mode()
 def test_samples_are_colours_where_the_images_are() -> None:
-    (grey, *_), (colour, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
-    assert (grey.image[..., 0] == grey.image[..., 1]).all()
-    assert (colour.image[..., 0] != colour.image[..., 1]).any()
+    (gray, *_), (color, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
+    assert (gray.image[..., 0] == gray.image[..., 1]).all()
+    assert (color.image[..., 0] != color.image[..., 1]).any()
 
 
 @torch.inference_mode()
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
-    before = stage_maps(classifier.network, classifier.normalise(asked), ("f6",))["f6"]
+    before = stage_maps(classifier.network, classifier.normalize(asked), ("f6",))["f6"]
     found, shares = seen(classifier, asked)
     np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
     np.testing.assert_allclose(found, before, rtol=1e-6)
@@ -309,9 +310,9 @@ def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
     expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
     np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
-    colours = extractor(channels=3)
-    of_grey = seen(colours, given(2))[0]
-    np.testing.assert_allclose(of_grey, seen(colours, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
+    colors = extractor(channels=3)
+    of_grey = seen(colors, given(2))[0]
+    np.testing.assert_allclose(of_grey, seen(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
     ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
@@ -366,7 +367,7 @@ def test_collate_gives_shares_of_classes_and_needs_no_label() -> None:
 @torch.inference_mode()
 def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
     known = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
-    network = build("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
+    network = build_network("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
     learner, asked = dcgan.learner(network, known).eval(), given(200)
     chosen = torch.cat([learner._chosen(image)[1] for image in asked])
     assert chosen.sum(dim=1).eq(1).all()
@@ -378,7 +379,7 @@ def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
 
 def test_answer_and_back() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    sample, made = Sample("x", picture), generation.Generated(picture, 0.5)
+    sample, made = Sample("x", picture), Generated(picture, 0.5)
     answered = json.loads(json.dumps(generation.answer(sample, made, settings())))
     assert list(answered) == list(generation.OUTPUT)
     np.testing.assert_array_equal(images.decode(base64.b64decode(answered["image"])), picture)
@@ -406,7 +407,7 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
 
 def test_pictures() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    sample, made = Sample("x", picture), generation.Generated(picture)
+    sample, made = Sample("x", picture), Generated(picture)
     drawn = generation.draw(sample, made, settings())
     np.testing.assert_array_equal(drawn[::6, ::6], picture)
     row = generation.rows(sample, made)
@@ -445,8 +446,8 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     shutil.rmtree(root / ".work/evaluations")
     evaluate_stage.run(params, root)  # another asks nothing anew of what it has seen
     assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")} == kept
-    learner, _ = _stored.load(root / "models/classifier")
+    learner, _ = checkpoint.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
-    served, _ = _stored.load(root / "models/gan")
+    served, _ = checkpoint.load(root / "models/gan")
     (made,) = predict.predictor(served, "generation")([Sample("x", np.zeros((8, 8, 3), np.uint8))])
     assert made.extractor == "pixels"

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline import masks
+from pipeline.geometry import rle
+from pipeline.learners import detector
+from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
-from pipeline.tasks import _detection, instance_segmentation
-from pipeline.tasks._detection import Found
+from pipeline.tasks import instance_segmentation
 from tests.helpers.detections import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
 
 ROUND = ellipse(SIZE, BOX)
@@ -28,8 +29,8 @@ def test_scores_are_those_of_pycocotools() -> None:
 
 
 def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
-    rle = _detection.pasted(np.array(values, np.float16), np.array(box), height, width)
-    return masks.decode(rle, height, width).astype(int).tolist()
+    encoded = detector.pasted(np.array(values, np.float16), np.array(box), height, width)
+    return rle.decode(encoded, height, width).astype(int).tolist()
 
 
 def test_a_mask_fills_its_box_and_no_more() -> None:
@@ -42,11 +43,11 @@ def test_a_mask_fills_its_box_and_no_more() -> None:
 
 
 def test_a_fine_mask_comes_back_at_any_size() -> None:
-    values = masks.decode(ellipse((28, 28), [0, 0, 28, 28]), 28, 28).astype(np.float16)
-    given = Found(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
+    values = rle.decode(ellipse((28, 28), [0, 0, 28, 28]), 28, 28).astype(np.float16)
+    given = Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
     for height, width in ((100, 100), (50, 200)):
         box = [int(0.1 * width), int(0.1 * height), int(0.5 * width), int(0.5 * height)]
-        overlap = masks.iou(given.outlines(height, width), [ellipse((height, width), box)])
+        overlap = rle.iou(given.outlines(height, width), [ellipse((height, width), box)])
         assert overlap[0, 0] > 0.93
 
 
@@ -68,7 +69,7 @@ def test_collate_unpacks_masks_of_what_teaches() -> None:
     samples = [sample(true, masks=[ellipse(SIZE, [0, 0, 9, 9]), ROUND]), sample([], masks=[])]
     _, (target, empty) = instance_segmentation.collate(samples, SETTINGS)
     assert target["masks"].dtype == torch.uint8
-    np.testing.assert_array_equal(target["masks"], masks.decode(ROUND, *SIZE)[None])
+    np.testing.assert_array_equal(target["masks"], rle.decode(ROUND, *SIZE)[None])
     assert empty["masks"].shape == (0, *SIZE)
 
 
@@ -78,7 +79,7 @@ def test_answer_and_back() -> None:
     answered = json.loads(json.dumps(instance_segmentation.answer(asked, given, SETTINGS)))
     assert list(answered) == list(instance_segmentation.OUTPUT)
     (shape,) = answered["masks"]
-    assert masks.area(shape.encode("ascii")) == 12 * 28
+    assert rle.area(shape.encode("ascii")) == 12 * 28
     back = instance_segmentation.prediction(asked, answered, SETTINGS)
     assert back.outlines(30, 70) == given.outlines(30, 70)
     assert back.take(np.array([0])).outlines(30, 70) == given.outlines(30, 70)

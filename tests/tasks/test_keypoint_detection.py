@@ -18,12 +18,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.learners.base import Settings
+from pipeline.learners.detector import Detections, Detector
+from pipeline.metrics import oks
+from pipeline.metrics.coco_ap import RIGHT
+from pipeline.plots.figures import GREEN
 from pipeline.sample import Sample
-from pipeline.tasks import _keypoints, detection, keypoint_detection
-from pipeline.tasks._average_precision import RIGHT
-from pipeline.tasks._detection import Detector, Found
-from pipeline.tasks._images import GREEN
-from pipeline.tasks._learner import Settings
+from pipeline.tasks import detection, keypoint_detection
 from tests.helpers.detections import SIZE, found, sample
 
 GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
@@ -38,13 +39,13 @@ def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
     return dataclasses.replace(sample([{"box": BOX, **marks}]), points=points)
 
 
-def answered(points: NDArray[Any], score: float = 1.0) -> Found:
+def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
     """One detection, its points in pixels."""
     places = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
     return found([{"box": BOX, "score": score}], points=places)
 
 
-def verdicts(given: Sample, prediction: Found) -> tuple[list[int], float]:
+def verdicts(given: Sample, prediction: Detections) -> tuple[list[int], float]:
     row = keypoint_detection.rows(given, prediction)
     return np.frombuffer(row["keypoint_verdicts"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
 
@@ -75,7 +76,7 @@ def test_a_worked_case() -> None:
     moved = points.copy()
     moved[0, 0, 0] += 4
     moved[0, 2, :2] = 99
-    overlap = _keypoints.similarity(
+    overlap = oks.similarity(
         moved[..., :2].astype(float), points.astype(float), np.array([BOX], float), np.array([1600.0])
     )
     assert overlap[0, 0] == pytest.approx((np.exp(-0.5) + 1) / 2, abs=1e-12)

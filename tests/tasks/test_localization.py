@@ -13,10 +13,10 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from torchvision.ops import box_iou
 
+from pipeline.learners.base import Settings
+from pipeline.learners.localizer import ClassMaps, largest_box
 from pipeline.sample import Sample
 from pipeline.tasks import localization
-from pipeline.tasks._learner import Settings
-from pipeline.tasks.localization import Looked, largest_box
 
 SETTINGS = Settings(("cat", "dog", "emu"), (), (1, 1, 1), 3, 16, (0.5,) * 3, (0.25,) * 3)
 IMAGE = np.full((16, 32, 3), 90, np.uint8)
@@ -26,12 +26,12 @@ def sample(label: int = 0, box: tuple[float, ...] = (0, 0, 16, 8), name: str = "
     return Sample(name, IMAGE, label=label, boxes=np.array([box], np.float32))
 
 
-def looked(label: int, *boxes: tuple[int, int, int, int]) -> Looked:
+def looked(label: int, *boxes: tuple[int, int, int, int]) -> ClassMaps:
     """Sure of a label, with maps of the image's size that are 1 in a box for each class and 0 elsewhere."""
     maps = np.zeros((3, *IMAGE.shape[:2]), np.float32)
     for place, (left, top, right, bottom) in zip(maps, boxes, strict=True):
         place[top:bottom, left:right] = 1
-    return Looked(np.eye(3, dtype=np.float32)[label], maps)
+    return ClassMaps(np.eye(3, dtype=np.float32)[label], maps)
 
 
 LEFT, RIGHT, ALL = (0, 0, 16, 8), (16, 8, 32, 16), (0, 0, 32, 16)
@@ -41,7 +41,7 @@ def ones(number: int) -> NDArray[np.int64]:
     return np.ones(number, np.int64)
 
 
-def table(*pairs: tuple[Sample, Looked]) -> pa.Table:
+def table(*pairs: tuple[Sample, ClassMaps]) -> pa.Table:
     return pa.Table.from_pylist([localization.rows(*pair) for pair in pairs])
 
 
@@ -77,7 +77,7 @@ def test_a_map_without_evidence_gives_the_whole_image(value: float) -> None:
 def test_maps_are_enlarged_to_the_stored_image() -> None:
     maps = np.zeros((3, 4, 4), np.float32)
     maps[1, 0:2, 2:4] = 1
-    found = Looked(np.array([0, 1, 0], np.float32), maps)
+    found = ClassMaps(np.array([0, 1, 0], np.float32), maps)
     assert found.label == 1
     assert found.heat(1, 64, 32).shape == (64, 32)
     left, top, right, bottom = found.box(1, 64, 32)
@@ -110,7 +110,7 @@ def test_the_best_of_several_true_boxes_counts() -> None:
     assert row["iou"] == pytest.approx(0.8)
 
 
-def case(number: int) -> list[tuple[Sample, Looked]]:
+def case(number: int) -> list[tuple[Sample, ClassMaps]]:
     generator = np.random.default_rng(0)
     pairs = []
     for place in range(number):
@@ -118,7 +118,7 @@ def case(number: int) -> list[tuple[Sample, Looked]]:
         box = (*corner.tolist(), *(corner + generator.integers(4, 9, 2)).tolist())
         maps = ndimage.gaussian_filter(generator.normal(size=(3, 8, 8)), (0, 1, 1)).astype(np.float32)
         probabilities = generator.dirichlet(np.ones(3)).astype(np.float32)
-        pairs.append((sample(int(generator.integers(3)), box, str(place)), Looked(probabilities, maps)))
+        pairs.append((sample(int(generator.integers(3)), box, str(place)), ClassMaps(probabilities, maps)))
     return pairs
 
 
@@ -199,7 +199,7 @@ def test_answer_and_back() -> None:
     assert localization.rows(item, again) == localization.rows(item, found)
 
 
-def colours(picture: NDArray[np.uint8]) -> set[tuple[Any, ...]]:
+def colors(picture: NDArray[np.uint8]) -> set[tuple[Any, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
@@ -210,7 +210,7 @@ def test_pictures_show_both_boxes_and_are_green_if_a_hit() -> None:
         assert picture.dtype == np.uint8
         assert picture[-1, -1].argmax() == channel
         outline = (0, 230, 118) if channel == 1 else (255, 82, 82)
-        assert {(255, 255, 255), outline} <= colours(picture)
+        assert {(255, 255, 255), outline} <= colors(picture)
 
 
 def test_the_figure_falls_with_the_overlap_asked_for() -> None:

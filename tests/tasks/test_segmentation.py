@@ -19,14 +19,15 @@ from torchmetrics.segmentation import MeanIoU
 
 from pipeline import images
 from pipeline.errors import UserError
+from pipeline.learners.base import Settings
+from pipeline.learners.segmenter import LabelMap
+from pipeline.metrics import miou
+from pipeline.metrics.boundary_f1 import boundary_f1
 from pipeline.models import unet
-from pipeline.models._spec import Spec
+from pipeline.models.parts.spec import Spec
+from pipeline.plots.figures import palette
 from pipeline.sample import IGNORE, Sample
 from pipeline.tasks import segmentation
-from pipeline.tasks._boundary import boundary_f1
-from pipeline.tasks._images import palette
-from pipeline.tasks._learner import Settings
-from pipeline.tasks._segmenter import LabelMap
 
 NAMES = ("background", "cat", "dog", "owl", "emu", "yak")
 SETTINGS = Settings((), NAMES, (), 3, 8, (0.5,) * 3, (0.25,) * 3)
@@ -78,12 +79,12 @@ def test_confusion_is_that_of_scikit_learn() -> None:
     for truth, guess in zip(truths, guesses, strict=True):
         right, predicted = flat([truth], [guess])
         expected = confusion_matrix(right, predicted, labels=range(6))
-        np.testing.assert_array_equal(segmentation.confusion(truth, guess, 6), expected)
+        np.testing.assert_array_equal(miou.confusion(truth, guess, 6), expected)
 
 
 def test_confusion_of_the_most_classes_that_bytes_can_tell() -> None:
     truth = np.array([[0, 254, 254, IGNORE]], np.uint8)
-    counts = segmentation.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
+    counts = miou.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
     assert counts.shape == (255, 255)
     assert {(int(row), int(column)): int(counts[row, column]) for row, column in np.argwhere(counts)} == {
         (0, 254): 1,
@@ -356,14 +357,14 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     elsewhere = truth.clone()
     elsewhere[:, 20:24, 20:24] = IGNORE
     assert float(learner(pixels, elsewhere)["cross_entropy"]) == 0
-    expected = nn.functional.cross_entropy(network(learner.normalise(pixels)), truth[:, 20:24, 20:24])
+    expected = nn.functional.cross_entropy(network(learner.normalize(pixels)), truth[:, 20:24, 20:24])
     assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
     border = torch.full((2, 44, 44), 50.0)
     border[:, 20:24, 20:24] = 1  # a pixel of class weight 1 counts twice
     asking = segmentation.learner(network, known(3), border_weights=True)
     assert float(asking(pixels, (truth, border))["cross_entropy"]) == pytest.approx(2 * float(expected))
     predictions = learner(pixels)
-    middle = network(learner.normalise(pixels)).argmax(1)
+    middle = network(learner.normalize(pixels)).argmax(1)
     assert [(item.ids.shape, item.ids.dtype, item.classes) for item in predictions] == [((44, 44), np.uint8, 3)] * 2
     np.testing.assert_array_equal(predictions[1].ids[20:24, 20:24], middle[1])
     assert set(learner.state_dict()) == {f"network.{name}" for name in network.state_dict()}
@@ -426,8 +427,8 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     item, prediction = sample(truth), LabelMap(np.array([[1, 1], [0, 2]], np.uint8), 6)
     picture = segmentation.draw(item, prediction, SETTINGS)
     assert picture.shape == (256 + 2 * 16, 228, 3)  # three classes are shown, two a line
-    colours = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
-    assert colours == [*palette()[:3].tolist(), [255] * 3]
+    colors = [picture[row, column].tolist() for row, column in ((264, 8), (264, 124), (280, 8), (280, 124))]
+    assert colors == [*palette()[:3].tolist(), [255] * 3]
     assert np.all(picture[256:, 17:100] < 128, axis=2).any()  # a name is written
     assert picture.dtype == np.uint8
     plain, true, guessed, wrong = (

@@ -34,7 +34,7 @@ JOBS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_step_in_channels_last(prepared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = learners.orders(tmp_path, prepared, {name: {**JOBS[name], "augmentation": None}})[name]
+    order = learners.job_specs(tmp_path, prepared, {name: {**JOBS[name], "augmentation": None}})[name]
     trainer = loop.Trainer(order, Ranks())
     trainer.cuda, trainer.learner = True, trainer.learner.to(memory_format=torch.channels_last)
     monkeypatch.setattr(trainer, "_autocast", contextlib.nullcontext)

@@ -10,8 +10,8 @@ import pytest
 from pipeline import disk, plugins, store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
-from pipeline.train import checks, loop, ray, stage
-from pipeline.train.ledger import Ledger
+from pipeline.train import checks, loop, ray_train, stage
+from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -63,11 +63,11 @@ def test_the_train_stage_refuses_before_ray(project: Project, monkeypatch: pytes
     def started(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(ray, "run", started)
+    monkeypatch.setattr(ray_train, "run", started)
     root, params = project({"a": {"loss": {"class_weights": {"x": 1}}}, "b": {}})
     with pytest.raises(UserError, match=r"jobs\.a\.loss\.class_weights"):
         stage.run(params, root)
-    assert not list((root / ".work").glob("jobs/*/ledger.json"))
+    assert not list((root / ".work").glob("jobs/*/state.json"))
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_what_a_person_must_mend_is_tried_once(
 
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
-    ray._train_all([order], Ranks(), Train())
-    entry = Ledger.of(order).read()
+    order = support.job_specs(root, params)["a"]
+    ray_train._train_all([order], Ranks(), Train())
+    entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, final)
     assert entry["reason"].startswith(reason)
 
@@ -99,16 +99,16 @@ def test_what_may_pass_is_tried_again(project: Project, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
-    ray._train_all([order], Ranks(), Train(attempts=3))
-    entry = Ledger.of(order).read()
+    order = support.job_specs(root, params)["a"]
+    ray_train._train_all([order], Ranks(), Train(attempts=3))
+    entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"]) == ("failed", 3)
     assert entry["reason"] == "gave up after 3 attempts: RuntimeError: the weather"
 
 
 def test_a_disk_too_full_for_a_reason_is_named_as_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     root, params = project({"a": {}})
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     assert "run again to resume" in stage._failure(order)["reason"]
     monkeypatch.setattr(disk, "free", lambda path: 4096)
     assert "the disk is full (4,096 bytes free). Make room" in stage._failure(order)["reason"]

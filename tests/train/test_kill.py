@@ -14,8 +14,8 @@ import pytest
 from flows import train
 from pipeline import params, store, tracking
 from pipeline.params import Train
-from pipeline.train import ray
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train import ray_train
+from pipeline.train.job_state import JobSpec, JobState
 from tests.helpers import learners
 
 EPOCHS = 6
@@ -37,51 +37,51 @@ def lane(leader: int) -> dict[str, int]:
     return {"leader": leader, "follower": others[0]}
 
 
-def kill_mid_epoch(orders: Iterable[Order], killed: dict[str, int]) -> None:
+def kill_mid_epoch(job_specs: Iterable[JobSpec], killed: dict[str, int]) -> None:
     """Kill one process of each job's lane halfway between the ends of two epochs; note how many had ended."""
-    for order in orders:
-        ledger = Ledger.of(order)
+    for job_spec in job_specs:
+        state = JobState.of(job_spec)
         deadline = time.monotonic() + 300
-        while order.name not in killed and time.monotonic() < deadline:
-            entry = ledger.read()
+        while job_spec.name not in killed and time.monotonic() < deadline:
+            entry = state.read()
             ended = int(entry.get("epoch") or 0)
             if ended:
                 time.sleep(entry["seconds"] / ended / 2)
-                if int(ledger.read()["epoch"]) == ended < EPOCHS:
-                    os.kill(lane(entry["pid"])[KILLED[order.name]], signal.SIGKILL)
-                    killed[order.name] = ended
+                if int(state.read()["epoch"]) == ended < EPOCHS:
+                    os.kill(lane(entry["pid"])[KILLED[job_spec.name]], signal.SIGKILL)
+                    killed[job_spec.name] = ended
             time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Order]:
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, JobSpec]:
     root = tmp_path_factory.mktemp("undisturbed")
-    orders = learners.orders(root, prepared, JOBS)
-    ray.run(list(orders.values()), Train(), root, {})
-    return orders
+    job_specs = learners.job_specs(root, prepared, JOBS)
+    ray_train.run(list(job_specs.values()), Train(), root, {})
+    return job_specs
 
 
 @pytest.fixture(scope="module")
 def disturbed(
-    undisturbed: dict[str, Order], prepared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Order], dict[str, int]]:
+    undisturbed: dict[str, JobSpec], prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, JobSpec], dict[str, int]]:
     """The same jobs as the train stage runs them, each of them killed once: root, orders, epochs before the kill."""
     root = tmp_path_factory.mktemp("disturbed")
-    orders = learners.orders(root, prepared, JOBS)
+    job_specs = learners.job_specs(root, prepared, JOBS)
     killed: dict[str, int] = {}
-    killer = threading.Thread(target=kill_mid_epoch, args=(orders.values(), killed))
+    killer = threading.Thread(target=kill_mid_epoch, args=(job_specs.values(), killed))
     killer.start()
     train.run(params.read(root / "params.yaml"), root)
     killer.join()
-    return root, orders, killed
+    return root, job_specs, killed
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_killed_rank_changes_nothing(
-    undisturbed: dict[str, Order], disturbed: tuple[Path, dict[str, Order], dict[str, int]], name: str
+    undisturbed: dict[str, JobSpec], disturbed: tuple[Path, dict[str, JobSpec], dict[str, int]], name: str
 ) -> None:
-    root, orders, killed = disturbed
-    entry = Ledger.of(orders[name]).read()
+    root, job_specs, killed = disturbed
+    entry = JobState.of(job_specs[name]).read()
     assert name in killed, "it was not killed, so nothing was tested"
     assert entry["attempts"] == 2
     assert 0 < entry["resumed_at_step"] < entry["step"]
@@ -90,6 +90,6 @@ def test_a_killed_rank_changes_nothing(
 
     client = tracking.client(root)
     numbers = [experiment.experiment_id for experiment in client.search_experiments()]
-    (run,) = client.search_runs(numbers, f"tags.`{tracking.FINGERPRINT}` = '{orders[name].fingerprint}'")
+    (run,) = client.search_runs(numbers, f"tags.`{tracking.FINGERPRINT}` = '{job_specs[name].fingerprint}'")
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")]
     assert steps == list(range(1, EPOCHS + 1))

@@ -10,29 +10,29 @@ import torch.distributed as dist
 
 from pipeline import plugins
 from pipeline.params import Params, Train
-from pipeline.train import ranks, ray
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train import ranks, ray_train
+from pipeline.train.job_state import JobSpec, JobState
 from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 8, 11
 
 
-def _start(rank: int, meeting: str, orders: list[Order]) -> None:
+def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
     for kind, name in (("tasks", "classification"), ("models", "linear")):  # that takes time, and not the same on both
         plugins.load(kind, name)
     ranks.COLLECTIVE_TIMEOUT = datetime.timedelta(seconds=TIMEOUT_S)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
-    train_all = ray._train_all
+    train_all = ray_train._train_all
 
-    def busy_first(mine: list[Order], lane: ranks.Ranks, settings: Train) -> None:
+    def busy_first(mine: list[JobSpec], lane: ranks.Ranks, settings: Train) -> None:
         if rank == LATE and lane.world == 1:
             time.sleep(BUSY_S)
         train_all(mine, lane, settings)
 
-    ray._train_all = busy_first  # type: ignore[assignment]
-    widths = {order.fingerprint: int(order.job.workers) for order in orders}
-    ray._rounds(orders, widths, Train(), rank=rank, world=WORLD)
+    ray_train._train_all = busy_first  # type: ignore[assignment]
+    widths = {job_spec.fingerprint: int(job_spec.job.workers) for job_spec in job_specs}
+    ray_train._rounds(job_specs, widths, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 
@@ -40,9 +40,9 @@ def test_a_lane_waits_for_its_members_longer_than_a_collective(project: Project,
     """One comes late, and finds a job whose source it must itself help to train."""
     jobs = {"wide": {"workers": 2, "seed": 1}, "after": {"pretrained": {"job": "wide"}, "seed": 2}}
     root, params = project(jobs)
-    orders = support.orders(root, params)
-    arguments = (str(tmp_path / "meeting"), list(orders.values()))
+    job_specs = support.job_specs(root, params)
+    arguments = (str(tmp_path / "meeting"), list(job_specs.values()))
     torch.multiprocessing.spawn(_start, args=arguments, nprocs=WORLD)  # type: ignore[attr-defined]
-    entries = {name: Ledger.of(order).read() for name, order in orders.items()}
+    entries = {name: JobState.of(job_spec).read() for name, job_spec in job_specs.items()}
     found = {name: (entry["state"], entry["attempts"]) for name, entry in entries.items()}
     assert found == {"wide": ("done", 1), "after": ("done", 1)}

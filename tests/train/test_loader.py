@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline import sample, store
+from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Facts, Sample
-from pipeline.tasks._learner import Settings
 from pipeline.train import loader
 from pipeline.train.loader import Plan, Samples
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline import store
 from pipeline.sample import Sample
 from pipeline.train import loader, loop
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks, lane
 from tests.helpers import learners
 
@@ -44,8 +44,8 @@ class Noted(loader.Samples):
 class Watched(loop.Trainer):
     """A trainer that notes what went into each step, and the weights after each epoch."""
 
-    def __init__(self, order: Order, ranks: Ranks) -> None:
-        super().__init__(order, ranks)
+    def __init__(self, job_spec: JobSpec, ranks: Ranks) -> None:
+        super().__init__(job_spec, ranks)
         self.samples.__class__ = Noted
         self.notes: dict[str, list[Any]] = {"steps": [[]], "weights": []}
 
@@ -62,21 +62,21 @@ class Watched(loop.Trainer):
         self.notes["steps"].append([])
 
 
-def watch(order: Order, ranks: Ranks) -> dict[str, Any]:
+def watch(job_spec: JobSpec, ranks: Ranks) -> dict[str, Any]:
     """Train to the end; what was noted: steps by epoch, weights by epoch, the learning curve."""
-    trainer = Watched(order, ranks)
+    trainer = Watched(job_spec, ranks)
     while not trainer.finished:
         trainer.epoch()
     trainer.finish()
     return {**trainer.notes, "steps": trainer.notes["steps"][:-1], "history": trainer.history}
 
 
-def _start(rank: int, folder: str, together: dict[str, Order], apart: dict[str, Order]) -> None:
+def _start(rank: int, folder: str, together: dict[str, JobSpec], apart: dict[str, JobSpec]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     ranks = lane(rank, WORLD, WORLD)
     assert ranks is not None
-    notes = {name: watch(order, ranks) for name, order in together.items()}
-    notes |= {f"{name} apart": watch(order, Apart(**vars(ranks))) for name, order in apart.items()}
+    notes = {name: watch(job_spec, ranks) for name, job_spec in together.items()}
+    notes |= {f"{name} apart": watch(job_spec, Apart(**vars(ranks))) for name, job_spec in apart.items()}
     torch.save({**notes, "phases": _phases(ranks)}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -89,29 +89,29 @@ def _phases(ranks: Ranks) -> dict[str, Any]:
     return {"mine": mine.grad, "other": other.grad, "shared": ranks.share(ranks.rank), "all": ranks.gather(ranks.rank)}
 
 
-Orders = dict[str, Order]
+Orders = dict[str, JobSpec]
 Notes = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def orders(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Orders:
-    return learners.orders(tmp_path_factory.mktemp("together"), prepared, JOBS)
+def job_specs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+    return learners.job_specs(tmp_path_factory.mktemp("together"), prepared, JOBS)
 
 
 @pytest.fixture(scope="module")
-def both(orders: Orders, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Notes]:
+def both(job_specs: Orders, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Notes]:
     """What two processes noted: each job, and each as a control."""
     folder = tmp_path_factory.mktemp("both")
-    apart = learners.orders(tmp_path_factory.mktemp("apart"), prepared, JOBS)
-    torch.multiprocessing.spawn(_start, args=(str(folder), orders, apart), nprocs=WORLD)  # type: ignore[attr-defined]
+    apart = learners.job_specs(tmp_path_factory.mktemp("apart"), prepared, JOBS)
+    torch.multiprocessing.spawn(_start, args=(str(folder), job_specs, apart), nprocs=WORLD)  # type: ignore[attr-defined]
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
 @pytest.fixture(scope="module")
 def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Notes:
     """What one process notes of the same jobs."""
-    orders = learners.orders(tmp_path_factory.mktemp("alone"), prepared, JOBS)
-    return {name: watch(order, Ranks()) for name, order in orders.items()}
+    job_specs = learners.job_specs(tmp_path_factory.mktemp("alone"), prepared, JOBS)
+    return {name: watch(job_spec, Ranks()) for name, job_spec in job_specs.items()}
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -139,9 +139,9 @@ def differing(both: list[Notes], name: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_weights_are_equal_on_both_ranks_after_each_epoch(both: list[Notes], orders: Orders, name: str) -> None:
+def test_weights_are_equal_on_both_ranks_after_each_epoch(both: list[Notes], job_specs: Orders, name: str) -> None:
     assert differing(both, name) == [0, 0]
-    assert store.holds(orders[name].model, orders[name].fingerprint)
+    assert store.holds(job_specs[name].model, job_specs[name].fingerprint)
 
 
 @pytest.mark.parametrize("name", JOBS)

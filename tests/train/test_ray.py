@@ -14,8 +14,8 @@ import pytest
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
-from pipeline.train import ray
-from pipeline.train.ledger import Ledger
+from pipeline.train import ray_train
+from pipeline.train.job_state import JobState
 from tests.helpers import support, surveys
 
 Project = Callable[..., tuple[Path, Params]]
@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 #: trains in a process of its own: what Ray reads when it is imported, it reads once
 TRAIN = """
 import json, pickle, signal, sys
-from pipeline.train import ray
+from pipeline.train import ray_train
 orders, settings, root = pickle.load(sys.stdin.buffer)
 own, times = signal.getsignal(signal.SIGTERM), {}
-ray.run(orders, settings, root, times)
+ray_train.run(orders, settings, root, times)
 print(json.dumps({**times, "own": signal.getsignal(signal.SIGTERM) == own}))
 """
 
@@ -39,7 +39,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
         "wide": {"workers": 2, "seed": 3},
     }
     root, params = project(jobs)
-    orders = support.orders(root, params)
+    orders = support.job_specs(root, params)
     broken = orders["other"].job.model_copy(update={"batch": 0})  # so every attempt breaks
     orders["other"] = dataclasses.replace(orders["other"], job=broken)
     given = pickle.dumps((list(orders.values()), params.train, root))
@@ -50,7 +50,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     assert {"gcs_server", "raylet", "ray::RayTrainWorker"} <= survey.listening.keys()
     assert survey.ranks["ray::RayTrainWorker"] == {psutil.Process().nice()}
     assert times["own"], "Ray's handler of SIGTERM took the place of ours"
-    entries = {name: Ledger.of(order).read() for name, order in orders.items()}
+    entries = {name: JobState.of(order).read() for name, order in orders.items()}
     assert {name: entry["state"] for name, entry in entries.items()} == {
         "plain": "done",
         "other": "failed",
@@ -72,13 +72,13 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
 )
 def test_width(project: Project, workers: int | str, cpus: int, gpus: int, width: int) -> None:
     root, params = project({"a": {"workers": workers}})
-    assert ray.width(support.orders(root, params)["a"], cpus, gpus) == width
+    assert ray_train.width(support.job_specs(root, params)["a"], cpus, gpus) == width
 
 
 def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> None:
     root, params = project({"a": {"workers": 3}})
     with pytest.raises(UserError, match=r"jobs\.a\.workers: 3 processes, but Ray has 2 CPUs"):
-        ray.width(support.orders(root, params)["a"], 2, 0)
+        ray_train.width(support.job_specs(root, params)["a"], 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> Non
     [([1], "auto", 2, 0, 1), ([1, 1, 1], "auto", 2, 0, 2), ([1, 1, 1], 1, 4, 0, 1), ([1, 4], "auto", 4, 4, 4)],
 )
 def test_world(widths: list[int], lanes: int | str, cpus: int, gpus: int, world: int) -> None:
-    assert ray._world(widths, Train.model_validate({"lanes": lanes}), cpus, gpus) == world
+    assert ray_train._world(widths, Train.model_validate({"lanes": lanes}), cpus, gpus) == world

@@ -12,8 +12,8 @@ import torch.distributed as dist
 
 from pipeline import fingerprint, store
 from pipeline.params import Params, Train
-from pipeline.train import ray, reads
-from pipeline.train.ledger import Ledger, Order
+from pipeline.train import ray_train, reads
+from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -30,81 +30,81 @@ def another_copy(folder: Path, target: Path) -> Path:
     return target
 
 
-def ordered(project: Project, **job: Any) -> Order:
+def ordered(project: Project, **job: Any) -> JobSpec:
     root, params = project({"a": {"augmentation": "light", **job}})
-    return support.orders(root, params)["a"]
+    return support.job_specs(root, params)["a"]
 
 
 def test_the_maker_reads_what_it_ordered(project: Project) -> None:
-    order = ordered(project)
-    assert set(order.reads) >= {"code", "images"}
-    assert reads.differences(order) is None
+    job_spec = ordered(project)
+    assert set(job_spec.reads) >= {"code", "images"}
+    assert reads.differences(job_spec) is None
 
 
 @pytest.mark.parametrize("what", ["images", "staged copies"])
 def test_another_copy_of_the_data_fails_the_job_once_and_trains_nothing(
     project: Project, tmp_path: Path, what: str
 ) -> None:
-    order = ordered(project)
+    job_spec = ordered(project)
     if what == "images":
-        order = dataclasses.replace(order, prepared=another_copy(order.prepared, tmp_path / "old"))
+        job_spec = dataclasses.replace(job_spec, prepared=another_copy(job_spec.prepared, tmp_path / "old"))
     else:
-        assert order.augmented is not None
-        order = dataclasses.replace(order, augmented=another_copy(order.augmented, tmp_path / "old"))
-    ray._train_all([order], Ranks(), Train())
-    entry = Ledger.of(order).read()
+        assert job_spec.augmented is not None
+        job_spec = dataclasses.replace(job_spec, augmented=another_copy(job_spec.augmented, tmp_path / "old"))
+    ray_train._train_all([job_spec], Ranks(), Train())
+    entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert f"the {what} that it reads differ from what the job was made from" in entry["reason"]
     assert "Share the folder" in entry["reason"]
-    assert not order.model.exists()
+    assert not job_spec.model.exists()
 
 
 def test_other_code_fails_the_job(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = ordered(project)
+    job_spec = ordered(project)
     shutil.copytree(fingerprint.ROOT / "pipeline", tmp_path / "old/pipeline")
     loop = tmp_path / "old/pipeline/train/loop.py"
     loop.write_text(loop.read_text() + "\nCHANGED = 1\n")
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "old")
-    assert "the code that it reads differ" in str(reads.differences(order))
+    assert "the code that it reads differ" in str(reads.differences(job_spec))
 
 
 def test_bytes_that_are_not_those_of_the_manifest_fail_the_job(project: Project, tmp_path: Path) -> None:
-    order = ordered(project)
+    job_spec = ordered(project)
     torn = tmp_path / "torn"
-    shutil.copytree(order.prepared, torn)
+    shutil.copytree(job_spec.prepared, torn)
     shard = next(torn.glob("train*.arrow"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     assert "its bytes are not those that were written" in str(
-        reads.differences(dataclasses.replace(order, prepared=torn))
+        reads.differences(dataclasses.replace(job_spec, prepared=torn))
     )
 
 
 def test_weights_to_start_from_are_compared(project: Project) -> None:
     root, params = project({"a": {"epochs": 0}, "b": {"pretrained": {"job": "a"}}})
-    orders = support.orders(root, params)
-    ray._train_all(list(orders.values()), Ranks(), Train())
-    assert {Ledger.of(order).read()["state"] for order in orders.values()} == {"done"}
-    other = dataclasses.replace(orders["b"], reads=orders["b"].reads | {"pretrained": "0" * 64})
+    job_specs = support.job_specs(root, params)
+    ray_train._train_all(list(job_specs.values()), Ranks(), Train())
+    assert {JobState.of(job_spec).read()["state"] for job_spec in job_specs.values()} == {"done"}
+    other = dataclasses.replace(job_specs["b"], reads=job_specs["b"].reads | {"pretrained": "0" * 64})
     assert "the pretrained that it reads differ" in str(reads.differences(other))
 
 
-def _start(rank: int, meeting: str, order: Order, old: Path) -> None:
+def _start(rank: int, meeting: str, job_spec: JobSpec, old: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
     if rank == STALE:  # the leader hands its order round, so what lies at its paths is what differs on a node
         folders = reads._folders
-        reads._folders = lambda order: {**folders(order), "images": old}
-    ray._rounds([order], {order.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
+        reads._folders = lambda job_spec: {**folders(job_spec), "images": old}
+    ray_train._rounds([job_spec], {job_spec.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 
 def test_one_rank_with_an_old_copy_fails_the_job_on_both(project: Project, tmp_path: Path) -> None:
-    order = ordered(project, workers=2)
-    old = another_copy(order.prepared, tmp_path / "old")
-    arguments = (str(tmp_path / "meeting"), order, old)
+    job_spec = ordered(project, workers=2)
+    old = another_copy(job_spec.prepared, tmp_path / "old")
+    arguments = (str(tmp_path / "meeting"), job_spec, old)
     torch.multiprocessing.spawn(_start, args=arguments, nprocs=WORLD)  # type: ignore[attr-defined]
-    entry = Ledger.of(order).read()
+    entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert "differ from what the job was made from" in entry["reason"]
-    assert not order.model.exists()
+    assert not job_spec.model.exists()

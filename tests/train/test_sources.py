@@ -10,12 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipeline import store
+from pipeline import checkpoint, store
 from pipeline.errors import UserError
-from pipeline.models import _stored
 from pipeline.params import Params
 from pipeline.train import loop, stage
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -32,9 +31,9 @@ def test_a_job_gets_the_weights_of_the_job_it_starts_from(project: Project, here
 
 def test_what_it_starts_from_is_part_of_its_fingerprint(project: Project) -> None:
     root, params = project(AFTER)
-    before = support.orders(root, params)["b"].fingerprint
+    before = support.job_specs(root, params)["b"].fingerprint
     changed = support.write_params(root, {**AFTER, "a": {"seed": 2}})
-    assert support.orders(root, changed)["b"].fingerprint != before
+    assert support.job_specs(root, changed)["b"].fingerprint != before
 
 
 def test_a_pulled_model_can_be_started_from(project: Project, here: None) -> None:
@@ -43,12 +42,12 @@ def test_a_pulled_model_can_be_started_from(project: Project, here: None) -> Non
     shutil.rmtree(root / ".work")
     again = support.write_params(root, {**AFTER, "b": {**AFTER["b"], "lr": 0.01, "epochs": 1}})
     stage.run(again, root)
-    assert store.holds(root / "models/b", support.orders(root, again)["b"].fingerprint)
+    assert store.holds(root / "models/b", support.job_specs(root, again)["b"].fingerprint)
 
 
 def test_it_waits_until_the_model_is_there(project: Project) -> None:
     root, params = project(AFTER)
-    orders = support.orders(root, params)
+    orders = support.job_specs(root, params)
     assert orders["b"].waits_for() == [orders["a"].work]
     loop.train(orders["a"], Ranks())
     assert orders["b"].waits_for() == []
@@ -56,7 +55,7 @@ def test_it_waits_until_the_model_is_there(project: Project) -> None:
 
 def test_the_order_in_the_file_does_not_matter(project: Project) -> None:
     root, params = project(dict(reversed(AFTER.items())))
-    assert set(support.orders(root, params)) == {"a", "b"}
+    assert set(support.job_specs(root, params)) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_what_can_not_be_started_from_is_named(
 ) -> None:
     root, params = project(jobs, **sections)
     with pytest.raises(UserError, match=message):
-        stage.orders(params, root)
+        stage.job_specs(params, root)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_a_part_takes_its_place_in_a_larger_network(tmp_path: Path) -> None:
     body = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
     save_file(body.state_dict(), tmp_path / "body.safetensors")
     larger = nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5)), "head": nn.Linear(5, 1)})
-    left = _stored.start(larger, tmp_path / "body.safetensors")
+    left = checkpoint.start(larger, tmp_path / "body.safetensors")
     assert left == ["1.bias", "1.weight"]
     assert torch.equal(larger["backbone"][0].weight, body[0].weight)  # type: ignore[index,arg-type]
 
@@ -104,7 +103,7 @@ def test_a_part_takes_its_place_in_a_larger_network(tmp_path: Path) -> None:
 def test_weights_that_fit_nowhere_are_refused(tmp_path: Path) -> None:
     save_file({"other": torch.zeros(7)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match="none of its 1 weights"):
-        _stored.start(nn.Linear(2, 3), tmp_path / "w.safetensors")
+        checkpoint.start(nn.Linear(2, 3), tmp_path / "w.safetensors")
 
 
 def test_the_extractor_is_no_part_of_the_model(project: Project, here: None) -> None:
@@ -115,7 +114,7 @@ def test_the_extractor_is_no_part_of_the_model(project: Project, here: None) -> 
 
 
 def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
-    from pipeline.train import ray
+    from pipeline.train import ray_train
 
     jobs = {
         "late": {"pretrained": {"job": "wide"}, "seed": 1},
@@ -124,9 +123,9 @@ def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
         "falls": {"pretrained": {"job": "bad"}, "seed": 3},
     }
     root, params = project(jobs)
-    orders = support.orders(root, params)
-    ray.run(list(orders.values()), params.train, root, {})
-    entries = {name: Ledger.of(order).read() for name, order in orders.items()}
+    orders = support.job_specs(root, params)
+    ray_train.run(list(orders.values()), params.train, root, {})
+    entries = {name: JobState.of(order).read() for name, order in orders.items()}
     states = {name: entry["state"] for name, entry in entries.items()}
     assert states == {"late": "done", "wide": "done", "bad": "failed", "falls": "failed"}
     assert "bad, which it starts from, failed" in entries["falls"]["reason"]

@@ -10,7 +10,7 @@ from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.train import history, stage
-from pipeline.train.ledger import Ledger
+from pipeline.train.job_state import JobState
 from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -62,7 +62,7 @@ def test_a_damaged_model_is_put_back(project: Project, capsys: pytest.CaptureFix
 def test_a_model_lost_everywhere_is_trained_again(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     root, params = project({"a": {}})
     trained(root, params, capsys)
-    order = support.orders(root, params)["a"]
+    order = support.job_specs(root, params)["a"]
     shutil.rmtree(root / "models/a")
     shutil.rmtree(order.model)
     assert "1 of 1 jobs" in trained(root, params, capsys)
@@ -78,7 +78,7 @@ def test_a_job_that_left_the_roster_leaves_models(project: Project, capsys: pyte
 def test_a_champion_that_left_the_roster_stays(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
     trained(root, params, capsys)
-    mark = support.orders(root, params)["a"].fingerprint
+    mark = support.job_specs(root, params)["a"].fingerprint
     entry = {"champion": {"job": "a", "fingerprint": mark}, "models": {mark: "a"}}
     store.write_json(root / "reports/registered.json", {"digits-classification": entry})
     narrow = support.write_params(root, {"b": {"seed": 2}}, train={"keep_gb": 1e-9})
@@ -94,23 +94,23 @@ def test_a_champion_that_left_the_roster_stays(project: Project, capsys: pytest.
 
 def test_names_workers_and_roster_decide_nothing(project: Project) -> None:
     root, params = project({"a": {}})
-    mark = support.orders(root, params)["a"].fingerprint
+    mark = support.job_specs(root, params)["a"].fingerprint
     same = support.write_params(root, {"renamed": {"workers": 2, "loader_workers": 1, "core": False}})
-    assert support.orders(root, same)["renamed"].fingerprint == mark
+    assert support.job_specs(root, same)["renamed"].fingerprint == mark
     other = support.write_params(root, {"a": {"weight_decay": 0.5}})
-    assert support.orders(root, other)["a"].fingerprint != mark
+    assert support.job_specs(root, other)["a"].fingerprint != mark
 
 
 def test_the_policy_decides(project: Project) -> None:
     root, params = project({"a": {"augmentation": "light"}, "b": {}})
-    marks = {name: order.fingerprint for name, order in support.orders(root, params).items()}
+    marks = {name: order.fingerprint for name, order in support.job_specs(root, params).items()}
     assert marks["a"] != marks["b"]
 
 
 def test_two_equal_jobs_are_refused(project: Project) -> None:
     root, params = project({"a": {}, "b": {}})
     with pytest.raises(UserError, match=r"jobs\.a and jobs\.b"):
-        stage.orders(params, root)
+        stage.job_specs(params, root)
 
 
 def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: 
     assert list(failed) == ["bad"]
     assert "not finite" in failed["bad"]["reason"]
     assert "train: bad failed: " in capsys.readouterr().out
-    assert store.holds(root / "models/good", support.orders(root, params)["good"].fingerprint)
+    assert store.holds(root / "models/good", support.job_specs(root, params)["good"].fingerprint)
 
 
 def test_where_no_job_ends_well_the_stage_fails(project: Project) -> None:
@@ -140,7 +140,7 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
     }
     names = history.read(root / "models/a/history.csv")[0]
     assert not [name for name in names if "time" in name or "_s" in name]
-    assert Ledger.of(support.orders(root, params)["a"]).read()["seconds"] > 0
+    assert JobState.of(support.job_specs(root, params)["a"]).read()["seconds"] > 0
 
 
 def chosen(root: Path, params: Params, anew: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -164,11 +164,11 @@ def test_chosen_jobs_train_beside_models_and_the_next_run_takes_them_up(
 def test_force_trains_anew_to_the_same_bytes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
     trained(root, params, capsys)
-    work = support.orders(root, params)["a"].work
-    began = Ledger(work / "ledger.json").read()["began"]
+    work = support.job_specs(root, params)["a"].work
+    began = JobState(work / "state.json").read()["began"]
     before = store.content_digest(root / "models/a")
     assert "1 of 1 chosen jobs to train: a" in chosen(root, params.choose(["a"]), ["a"], capsys)
-    assert Ledger(work / "ledger.json").read()["began"] > began
+    assert JobState(work / "state.json").read()["began"] > began
     assert store.content_digest(root / "models/a") == before == store.content_digest(work / "model")
 
 
@@ -176,13 +176,13 @@ def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -
     root, params = project({"bad": {"lr": 1e38}, "good": {}})
     with pytest.raises(UserError, match="bad failed: the loss is not finite"):
         stage.run_chosen(params, root, [])
-    assert support.orders(root, params)["good"].model.is_dir()
+    assert support.job_specs(root, params)["good"].model.is_dir()
 
 
 def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
     with pytest.raises(UserError, match=r"jobs\.a\.dataset: digits has no boxes, labels, points, which keypoint_detec"):
-        stage.orders(params, root)
+        stage.job_specs(params, root)
 
 
 RESNET = {"architecture": "resnet", "options": {"depth": 20, "width": 4}, "size": 16}
@@ -196,8 +196,8 @@ def test_a_set_number_of_processes_decides_where_batches_are_normalised(
     root, params = project({"a": settings})
     job = params.jobs["a"]
     variants = {value: job.model_copy(update={"workers": value}) for value in (1, 2, "auto")}
-    marks = {value: stage.order("a", variant, params, root).fingerprint for value, variant in variants.items()}
-    left_out = stage.order("a", job, params, root).fingerprint
+    marks = {value: stage.job_spec("a", variant, params, root).fingerprint for value, variant in variants.items()}
+    left_out = stage.job_spec("a", job, params, root).fingerprint
     assert marks["auto"] == left_out, "a number that nobody set makes nothing stale"
     assert (len({left_out, marks[1], marks[2]}) == 3) is decides
     assert (len({left_out, marks[1], marks[2]}) == 1) is not decides

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from pipeline import sample, store
 from pipeline.errors import UserError
-from pipeline.models import _spec
+from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.train import loop, optimizer, stage, transfer
-from pipeline.train.ledger import Order
+from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -40,9 +40,9 @@ def job(**settings: Any) -> Job:
     return Job.model_validate({**known, **settings})
 
 
-def order(project: Project, **settings: Any) -> Order:
+def job_spec(project: Project, **settings: Any) -> JobSpec:
     root, params = project({"a": {**SMALL, **settings}})
-    return support.orders(root, params)["a"]
+    return support.job_specs(root, params)["a"]
 
 
 def states(trainer: loop.Trainer, epochs: int) -> list[dict[str, Tensor]]:
@@ -69,7 +69,7 @@ def test_of_nested_names_the_innermost_decides() -> None:
 
 
 def test_frozen_modules_keep_every_bit_until_they_learn(project: Project) -> None:
-    found = states(loop.Trainer(order(project, **THAWED), Ranks()), 3)
+    found = states(loop.Trainer(job_spec(project, **THAWED), Ranks()), 3)
     always = {"layer3", "fc"}
     assert moved(found[0], found[1]) == always
     assert moved(found[1], found[2]) == always | {"layer2"}
@@ -77,18 +77,18 @@ def test_frozen_modules_keep_every_bit_until_they_learn(project: Project) -> Non
 
 
 def test_control_without_the_settings_all_move(project: Project) -> None:
-    found = states(loop.Trainer(order(project), Ranks()), 1)
+    found = states(loop.Trainer(job_spec(project), Ranks()), 1)
     assert moved(*found) == {"conv1", "bn1", "layer1", "layer2", "layer3", "fc"}
 
 
 def test_control_in_training_mode_a_frozen_norm_would_move(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = loop.Trainer(order(project, freeze=["conv1", "bn1"]), Ranks())
+    trainer = loop.Trainer(job_spec(project, freeze=["conv1", "bn1"]), Ranks())
     monkeypatch.setattr(nn.BatchNorm2d, "eval", lambda module: module)
     assert "bn1" in moved(*states(trainer, 1))
 
 
 def test_interrupted_it_ends_with_the_same_bytes(project: Project) -> None:
-    whole = order(project, **THAWED, layer_decay=0.5)
+    whole = job_spec(project, **THAWED, layer_decay=0.5)
     loop.train(whole, Ranks())
     for epochs in (1, 2):
         stopped = dataclasses.replace(whole, work=whole.work.with_name(f"stopped{epochs}"))
@@ -99,7 +99,7 @@ def test_interrupted_it_ends_with_the_same_bytes(project: Project) -> None:
         assert store.content_digest(stopped.model) == store.content_digest(whole.model)
 
 
-def _start(rank: int, meeting: str, item: Order, folder: str) -> None:
+def _start(rank: int, meeting: str, item: JobSpec, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     trainer = loop.Trainer(item, Ranks(rank, 2, (0, 1), dist.new_group([0, 1])))
     torch.save(states(trainer, 3), f"{folder}/states{rank}.pt")
@@ -108,7 +108,7 @@ def _start(rank: int, meeting: str, item: Order, folder: str) -> None:
 
 def test_two_ranks_learn_the_same_where_modules_thaw(project: Project, tmp_path: Path) -> None:
     """A thawed module's gradients are averaged: else the ranks, which see other images, would drift apart."""
-    item = order(project, **THAWED)
+    item = job_spec(project, **THAWED)
     torch.multiprocessing.spawn(  # type: ignore[attr-defined]
         _start, args=(str(tmp_path / "meeting"), item, str(tmp_path)), nprocs=2
     )
@@ -134,22 +134,22 @@ def rates(network: nn.Module, known: Job) -> dict[str, float]:
 
 
 def test_rates_fall_by_the_stage_as_by_hand() -> None:
-    spec = _spec.Spec("classification", 5, 3, 32)
+    spec = Spec("classification", 5, 3, 32)
     known = job(lr=0.1, layer_decay=0.5)
     with torch.device("meta"):
-        found = rates(_spec.build("resnet", spec, {"depth": 18}), known)
-        small = rates(_spec.build("resnet", spec, {"depth": 20}), known)  # of three stages; the fourth is empty
+        found = rates(build_network("resnet", spec, {"depth": 18}), known)
+        small = rates(build_network("resnet", spec, {"depth": 20}), known)  # of three stages; the fourth is empty
     stem = {"conv1": 0.00625, "bn1": 0.00625}
     assert found == stem | {"layer1": 0.00625, "layer2": 0.0125, "layer3": 0.025, "layer4": 0.05, "fc": 0.1}
     assert small == {"conv1": 0.0125, "bn1": 0.0125, "layer1": 0.0125, "layer2": 0.025, "layer3": 0.05, "fc": 0.1}
     with torch.device("meta"):
-        assert set(rates(_spec.build("resnet", spec, {}), job(lr=0.1)).values()) == {0.1}
+        assert set(rates(build_network("resnet", spec, {}), job(lr=0.1)).values()) == {0.1}
 
 
 def test_what_lies_behind_a_backbone_has_the_full_rate() -> None:
     options = {"backbone": "resnet", "backbone_options": {"depth": 18}, "width": 8}
     with torch.device("meta"):
-        network = _spec.build("cam", _spec.Spec("localization", 5, 3, 32), options)
+        network = build_network("cam", Spec("localization", 5, 3, 32), options)
     scales = transfer.scales(network, job(layer_decay=0.5))
     by_name = {name: scales[parameter] for name, parameter in network.named_parameters()}
     assert by_name["conv.weight"] == by_name["maps.weight"] == 1
@@ -158,7 +158,7 @@ def test_what_lies_behind_a_backbone_has_the_full_rate() -> None:
 
 
 def test_the_first_rate_is_the_one_that_is_told(project: Project) -> None:
-    trainer = loop.Trainer(order(project, layer_decay=0.5, schedule="constant"), Ranks())
+    trainer = loop.Trainer(job_spec(project, layer_decay=0.5, schedule="constant"), Ranks())
     trainer.epoch()
     assert trainer.history[0]["train/lr"] == SMALL["lr"]
 
@@ -185,7 +185,7 @@ def test_what_a_network_can_not_follow_is_told_before_any_job_begins(
     root, params = project({"a": {**SMALL, **settings}})
     with pytest.raises(UserError, match=message):
         stage.run(params, root)
-    assert not list((root / ".work").glob("jobs/*/ledger.json"))
+    assert not list((root / ".work").glob("jobs/*/state.json"))
 
 
 @pytest.mark.parametrize(
@@ -209,12 +209,12 @@ def test_more_images_than_there_are_is_told(project: Project) -> None:
     root, params = project({"a": {**SMALL, "train_images": 5000}})
     number = sample.facts(root / "data/prepared/digits").counts["train"]
     with pytest.raises(UserError, match=rf"jobs\.a\.train_images: digits has {number} of them"):
-        support.orders(root, params)
+        support.job_specs(root, params)
 
 
 def test_every_setting_is_part_of_the_fingerprint(project: Project) -> None:
     root, params = project({"a": {}})
-    marks = {support.orders(root, params)["a"].fingerprint}
+    marks = {support.job_specs(root, params)["a"].fingerprint}
     changes: list[dict[str, Any]] = [
         {"freeze": ["fc"]},
         {"unfreeze": {"fc": 1}},
@@ -224,5 +224,5 @@ def test_every_setting_is_part_of_the_fingerprint(project: Project) -> None:
         {"fraction": 0.1},
     ]
     for change in changes:
-        marks.add(support.orders(root, support.write_params(root, {"a": change}))["a"].fingerprint)
+        marks.add(support.job_specs(root, support.write_params(root, {"a": change}))["a"].fingerprint)
     assert len(marks) == 1 + len(changes)

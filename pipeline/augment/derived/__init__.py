@@ -8,22 +8,3 @@
 `datasets.<name>.derived` says with which options. A job gets the field by a loss option of the file's name, or because
 its architecture NEEDS it; then it is of the image alone, and computed where a model is asked about a new one.
 """
-
-from typing import TYPE_CHECKING
-
-from pipeline import plugins
-
-if TYPE_CHECKING:
-    from pipeline.params import Job
-
-
-def needed_by(architecture: str) -> list[str]:
-    """The derived fields that an architecture looks at beside the image."""
-    known = architecture in plugins.names("models")
-    return list(plugins.constant("models", architecture, "NEEDS") or ()) if known else []
-
-
-def asked_by(job: "Job") -> list[str]:
-    """The derived fields that a job's architecture needs or its loss uses."""
-    needed = needed_by(job.architecture)
-    return [name for name in plugins.names("augment.derived") if name in needed or job.loss.get(name)]

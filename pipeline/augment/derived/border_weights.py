@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.augment import fields
-from pipeline.augment.transforms._motion import within
+from pipeline.augment.transforms.parts.affine import within
 from pipeline.sample import IGNORE, Sample
 
 FIELD = "weight"

@@ -1,4 +1,4 @@
-"""Region proposals of selective search (pipeline/proposals.py), computed ahead of training and of evaluation.
+"""Region proposals of selective search (geometry/selective_search.py), computed ahead of training and evaluation.
 
 They are of the image alone, so a model that is asked about a new image computes them then, and its latency holds that
 time. In training they move as boxes do, which is right where an upright box stays one: under the TRANSFORMS below.
@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import boxes, images, plugins
-from pipeline.proposals import MODES, selective_search
+from pipeline import images, plugins
+from pipeline.geometry import boxes
+from pipeline.geometry.selective_search import MODES, selective_search
 from pipeline.sample import Sample
 
 FIELD = "proposals"

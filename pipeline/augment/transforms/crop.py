@@ -7,7 +7,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from pipeline.augment.transforms._motion import Matrix, Motion, within
+from pipeline.augment.transforms.parts.affine import Matrix, Motion, within
 
 
 def build(*, area: float = 0.4, ratio: float = 4 / 3, p: float = 1.0) -> Motion:

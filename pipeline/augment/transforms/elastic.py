@@ -14,7 +14,7 @@ import numpy as np
 from albumentations.augmentations.geometric.distortion import BaseDistortion
 from numpy.typing import NDArray
 
-from pipeline.augment.transforms._motion import within
+from pipeline.augment.transforms.parts.affine import within
 from pipeline.sample import IGNORE
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.augment.transforms._motion import Matrix, Motion, about_centre
+from pipeline.augment.transforms.parts.affine import Matrix, Motion, about_centre
 
 
 def build(*, p: float = 0.5) -> Motion:

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 
 from pipeline.augment.transforms import Mixing
-from pipeline.augment.transforms._motion import within
-from pipeline.augment.transforms._soft import GONE, mixed
+from pipeline.augment.transforms.parts.affine import within
+from pipeline.augment.transforms.parts.soft_labels import GONE, mixed
 from pipeline.sample import Sample
 
 OTHERS = 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.augment import fields
 from pipeline.augment.transforms import Mixing
-from pipeline.augment.transforms._motion import within
+from pipeline.augment.transforms.parts.affine import within
 from pipeline.sample import IGNORE, Sample
 
 OTHERS = 1

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from pipeline.augment.transforms._motion import Matrix, Motion, within
+from pipeline.augment.transforms.parts.affine import Matrix, Motion, within
 
 
 def build(*, limit: float = 0.1, p: float = 0.5) -> Motion:

@@ -4,7 +4,7 @@ from math import radians, tan
 
 import numpy as np
 
-from pipeline.augment.transforms._motion import Matrix, Motion, about_centre, within
+from pipeline.augment.transforms.parts.affine import Matrix, Motion, about_centre, within
 
 
 def build(*, degrees: float = 10.0, p: float = 1.0) -> Motion:

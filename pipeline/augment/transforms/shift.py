@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.augment.transforms._motion import Matrix, Motion, within
+from pipeline.augment.transforms.parts.affine import Matrix, Motion, within
 
 
 def build(*, limit: float = 0.1, p: float = 1.0) -> Motion:

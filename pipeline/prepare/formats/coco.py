@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.geometry.rle import decode
 from pipeline.images import SUFFIXES, ImageError
-from pipeline.masks import decode
-from pipeline.prepare.formats._coco import Document, load, thing
-from pipeline.prepare.formats._files import Tree, ignored, scan
-from pipeline.prepare.formats._things import plain, sample, split_of, upright_size
+from pipeline.prepare.formats.parts.coco_document import Document, load, thing
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
+from pipeline.prepare.formats.parts.objects import plain, sample, split_of, upright_size
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 Names = list[PurePosixPath]

@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats._files import Tree, ignored, scan
 from pipeline.prepare.formats.image_folder import SPLITS
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
 #: names by which a column is known where no option names it

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.images import MAX_PIXELS
-from pipeline.prepare.formats._files import Tree, ignored, scan
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "t10k": "test"}

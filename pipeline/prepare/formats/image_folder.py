@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats._files import Tree, alike, ignored, scan
+from pipeline.prepare.formats.parts.files import Tree, alike, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
 #: folders whose names say what lies in them, as in other formats, rather than a class

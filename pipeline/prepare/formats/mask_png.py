@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats import _lists
-from pipeline.prepare.formats._files import Tree, ignored, scan
-from pipeline.prepare.formats._layout import LAYOUTS, Layout, Pairs, paired
-from pipeline.prepare.formats._levels import MaskError, levels_of, picture, values_of
 from pipeline.prepare.formats.image_folder import SPLITS
+from pipeline.prepare.formats.parts import split_lists
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
+from pipeline.prepare.formats.parts.layout import LAYOUTS, Layout, Pairs, paired
+from pipeline.prepare.formats.parts.mask_values import MaskError, levels_of, picture, values_of
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 TABLE = "_classes.csv"
@@ -57,7 +57,7 @@ class _Legend:
 class _Listed:
     """Lists of names, the split that each name has by them, and what is wrong with them."""
 
-    files: _lists.Names
+    files: split_lists.Names
     splits: dict[str, str]
     faults: list[Fault]
 
@@ -152,11 +152,11 @@ def _guessed(root: Path, pairs: Pairs) -> dict[str, Any]:
 
 
 def _listed(tree: Tree, pictures: list[PurePosixPath], layout: Layout, folder: str) -> _Listed:
-    files = _lists.found_in(tree, folder)
+    files = split_lists.found_in(tree, folder)
     if not files:
         raise UserError(f"option lists: no folder {folder} holds a train.txt. Name the one that does.")
     masks = {layout.key(name)[-1] for name in pictures if layout.inside(name) and layout.masked(name)}
-    return _Listed(files, *_lists.splits(tree, files, masks, "mask", ".png"))
+    return _Listed(files, *split_lists.splits(tree, files, masks, "mask", ".png"))
 
 
 def _split(name: PurePosixPath) -> str | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.masks import encode
-from pipeline.prepare.formats._scenes import CLASSES, POINTS, scenes
+from pipeline.geometry.rle import encode
+from pipeline.prepare.formats.parts.scene import CLASSES, POINTS, scenes
 from pipeline.sample import Classes, Fault, Sample
 
 SIDE = 128

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.prepare.formats._scenes import CLASSES, scenes
+from pipeline.prepare.formats.parts.scene import CLASSES, scenes
 from pipeline.sample import Classes, Fault, Sample
 
 SIDE = 64

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats import _lists
-from pipeline.prepare.formats._files import Tree, ignored, scan
-from pipeline.prepare.formats._things import Thing, sample, split_of, text
+from pipeline.prepare.formats.parts import split_lists
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
+from pipeline.prepare.formats.parts.objects import Thing, sample, split_of, text
 from pipeline.sample import Classes, Fault, Sample
 
 Names = list[PurePosixPath]
@@ -55,7 +55,7 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
         raise UserError(f"option first_pixel: {first_pixel!r} is neither 0 nor 1. Correct it.")
     tree = scan(path)
     files = [name for name in tree.files if name.suffix.lower() == ".xml"]
-    lists = _lists.found_in(tree, "Main")
+    lists = split_lists.found_in(tree, "Main")
     read_or_wrong = {name: _parsed(tree.root, name) for name in files}
     found = {name: item for name, item in read_or_wrong.items() if isinstance(item, Annotation)}
     classes = sorted({thing.name for annotation in found.values() for thing in annotation.objects})
@@ -67,7 +67,7 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
         if isinstance(item, list):
             yield from (Fault(str(name), reason) for reason in item)
     yield from _from_zero(found, first_pixel)
-    splits, faults = _lists.splits(tree, lists, {name.stem for name in files}, "annotation", ".xml")
+    splits, faults = split_lists.splits(tree, lists, {name.stem for name in files}, "annotation", ".xml")
     yield from faults
     yield from _samples(tree, found, classes, splits if lists else None, first_pixel)
     known = {*files, *lists}

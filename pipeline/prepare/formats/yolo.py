@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline import masks as rle
-from pipeline import yaml
+from pipeline import safe_yaml
+from pipeline.geometry import rle
 from pipeline.images import SUFFIXES, ImageError
-from pipeline.prepare.formats._files import Tree, ignored, scan
-from pipeline.prepare.formats._things import Thing, plain, sample, text, upright_size
+from pipeline.prepare.formats.parts.files import Tree, ignored, scan
+from pipeline.prepare.formats.parts.objects import Thing, plain, sample, text, upright_size
 from pipeline.sample import Classes, Fault, Sample
 
 Names = list[PurePosixPath]
@@ -84,7 +84,7 @@ def _settings(tree: Tree, name: PurePosixPath) -> dict[str, Any]:
         there = [str(file) for file in tree.files if file.suffix in {".yaml", ".yml"}]
         hint = f"Set the option `data` to one of: {', '.join(there[:5])}" if there else "Write one: `names`, `train`"
         raise ValueError(f"no such file in the dataset. {hint}")
-    settings = yaml.load(text(tree.root / name))
+    settings = safe_yaml.load(text(tree.root / name))
     if not isinstance(settings, dict) or not settings:
         raise ValueError("holds no settings. Give at least `names` and `train`")
     if "kpt_shape" in settings:

@@ -55,8 +55,8 @@ def photograph() -> Map:
 def _shown(values: Map, caption: str, *, around_zero: bool = False) -> str:
     """Brightness 0..1 as it is; `around_zero`: middle grey is 0, and white or black the largest magnitude."""
     scaled = 0.5 + 0.5 * values / max(float(np.abs(values).max()), 1e-12) if around_zero else values
-    grey = np.round(255 * scaled.clip(0, 1)).astype(np.uint8)
-    return tile(grey, caption.replace("<i>", "").replace("</i>", ""), caption)
+    gray = np.round(255 * scaled.clip(0, 1)).astype(np.uint8)
+    return tile(gray, caption.replace("<i>", "").replace("</i>", ""), caption)
 
 
 def _formulas(*lines: str) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bootstrap import Estimate
 from pipeline.report._charts import Axis, Series, axis, frame, labels, path, svg
 from pipeline.report._charts import interval as bar
 from pipeline.report._html import ABSENT, cell, compact, decimals, intro, number, pill, plain, row_head, table
 from pipeline.report._studies import COUNTED, HELD, Trial, Verdict
 from pipeline.report.results import Results
-from pipeline.statistics import Estimate
 
 TITLE = "Studies"
 ORDER = 25

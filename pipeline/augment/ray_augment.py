@@ -1,0 +1,43 @@
+"""Ray for staging: one function over independent parts, on all cores of this machine.
+
+Always this machine, also where RAY_ADDRESS names a cluster: the parts are files that DVC takes up here.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster, surroundings
+
+ROOT = Path(__file__).parents[2]
+
+
+def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
+    """Call `function` with every part; the first error ends all and is raised as it was."""
+    cluster.tell()
+    import ray
+
+    environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
+    with surroundings.short_folder() as folder:
+        with cluster.own_handler():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env=environment,
+                _node_ip_address="127.0.0.1",
+                **({"_temp_dir": folder} if folder else {}),
+            )
+        try:
+            cluster.silence(ray._private.worker)
+            with cluster.attended():
+                remote = ray.remote(max_retries=2)(function)
+                waiting = [remote.remote(part) for part in parts]
+                while waiting:
+                    done, waiting = ray.wait(waiting)
+                    ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        finally:
+            ray.shutdown()

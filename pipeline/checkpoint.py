@@ -1,0 +1,166 @@
+"""A trained model at rest: `weights.safetensors` and `model.json`, from which it is rebuilt. No pickle."""
+
+import dataclasses
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline import plugins, pretrained_weights
+from pipeline.errors import UserError
+from pipeline.learners import feature_extractor
+from pipeline.learners.base import Learner, Settings
+from pipeline.models.parts.spec import Spec, build_network
+from pipeline.params import Job
+from pipeline.sample import Facts
+from pipeline.store import file_digest, read_json, write_json
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+#: the folder of pictures that a learner drew while it was trained, by epoch
+SNAPSHOTS = "snapshots"
+#: published networks that are older than the names of their layers: patterns, and what is written today
+OLDER = (
+    (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
+    (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+    (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
+    *((rf"mask_head\.mask_fcn{layer + 1}\.", f"mask_head.{layer}.0.") for layer in range(4)),
+    # FCOS has such names still, of other layers
+    *((rf"(head\.\w+_head\.conv)\.{2 * layer}\.(weight|bias)$", rf"\1.{layer}.0.\2") for layer in range(4)),
+)
+
+
+def settings(job: Job, facts: Facts) -> Settings:
+    """What a job's learner knows of its data; published weights bring the normalisation that they were trained with."""
+    channels = str(job.channels)
+    mean, std = tuple(facts.mean[channels]), tuple(facts.std[channels])
+    if job.weights is not None and job.channels == len(pretrained_weights.IMAGENET_MEAN):
+        mean, std = pretrained_weights.normalization(job.weights)
+    return Settings(
+        classes=facts.classes,
+        semantic_classes=facts.semantic_classes,
+        class_counts=facts.class_counts,
+        channels=job.channels,
+        size=job.size,
+        mean=mean,
+        std=std,
+        points=facts.points,
+        max_side=facts.max_side,
+    )
+
+
+def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All that is needed to rebuild the learner, as plain values.
+
+    derived: the options of the derived fields that its samples have, by name.
+    """
+    needed = {
+        name: options for name, options in (derived or {}).items() if name in plugins.needed_fields(job.architecture)
+    }
+    return {
+        "task": job.task,
+        "architecture": job.architecture,
+        "options": job.options,
+        "loss": job.loss,
+        "settings": dataclasses.asdict(settings(job, facts)),
+        **({"derived": needed} if needed else {}),
+    }
+
+
+def stored_settings(description: dict[str, Any]) -> Settings:
+    """The settings in a model.json."""
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()
+    }
+    return Settings(**values)
+
+
+def build(description: dict[str, Any]) -> Learner:
+    """A freshly initialised learner; an architecture that brings its own is asked first."""
+    known = stored_settings(description)
+    architecture, task = description["architecture"], description["task"]
+    classes = getattr(known, plugins.constant("tasks", task, "CLASSES"))
+    spec = Spec(task, len(classes), known.channels, known.size, len(known.points))
+    network = build_network(architecture, spec, description["options"])
+    task_module = plugins.load("tasks", task)
+    make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
+    learner: Learner = make(network, known, **description["loss"])
+    learner.derived = description.get("derived", {})
+    return learner
+
+
+def start(network: nn.Module, source: Path) -> list[str]:
+    """Take weights by name and shape from a model folder or a file; the names that found no place.
+
+    The source may be a part of the network (a classifier in a detector): it goes where most names match, and names
+    that torchvision has given up are read as today's where more match so. UserError if nothing matches.
+    """
+    given = _weights(source / WEIGHTS if source.is_dir() else source)
+    target = network.state_dict()
+    places = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
+
+    def matches(found: dict[str, Tensor], place: str) -> list[str]:
+        named = [name for name in found if place + name in target]
+        return [name for name in named if target[place + name].shape == found[name].shape]
+
+    ways = [(found, place) for found in (given, _renamed(given)) for place in places]
+    found, best = max(ways, key=lambda way: len(matches(*way)))
+    matched = matches(found, best)
+    if not matched:
+        raise UserError(
+            f"{source}: none of its {len(found)} weights has a name and shape of the network. Choose another."
+        )
+    network.load_state_dict({best + name: found[name] for name in matched}, strict=False)
+    return sorted(set(found) - set(matched))
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    """Tensors by name, of a safetensors file or of one that torch saved; code in the latter is not run."""
+    if file.suffix not in (".pth", ".pt"):
+        return load_file(file)
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file}: can't be read as weights ({reason}). Save a state_dict.") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{file}: holds more than weights by name. Save the network's state_dict alone.")
+    return found
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same by the names that torchvision's layers have today."""
+    found = {}
+    for name, value in weights.items():
+        for old, new in OLDER:
+            name = re.sub(old, new, name)
+        found[name] = value
+    return found
+
+
+def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:
+    """Write weights and description; equal models give equal bytes."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in learner.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    write_json(folder / DESCRIPTION, description)
+
+
+def snapshots(folder: Path) -> dict[int, Path]:
+    """The pictures beside a model (or a checkpoint) by epoch, in order; most have none."""
+    return {int(path.stem): path for path in sorted((folder / SNAPSHOTS).glob("*.png"))}
+
+
+def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
+    """The learner in evaluation mode, and its description; of a file, the published extractor without one."""
+    if folder.is_file():
+        return feature_extractor.reference(folder).to(device), {}
+    description: dict[str, Any] = read_json(folder / DESCRIPTION)
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
+        learner = build(description)
+    learner.network.load_state_dict(load_file(folder / WEIGHTS))
+    learner.name = f"{description['architecture']}@{file_digest(folder / WEIGHTS)[:12]}"
+    return learner.to(device).eval(), description

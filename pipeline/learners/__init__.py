@@ -1,0 +1,1 @@
+"""What the train loop trains: a network with its loss, behind one small interface."""

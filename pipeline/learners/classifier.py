@@ -1,0 +1,46 @@
+"""The learner of a classifier: cross-entropy on labels or soft labels."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.learners.base import Learner, Settings
+
+
+class Classifier(Learner):
+    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers where it has some."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self, network: nn.Module, settings: Settings, smoothing: float, weight: Tensor | None, auxiliary: float
+    ) -> None:
+        super().__init__(network, settings)
+        self.smoothing, self.auxiliary = smoothing, auxiliary
+        self.register_buffer("weight", weight, persistent=False)
+
+    def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
+        """Mean cross-entropy in nats; targets B labels or B×K soft labels.
+
+        A network with auxiliary classifiers gives a tuple in training, their logits behind its own; the sum of their
+        losses is weighed by `auxiliary`.
+        """
+        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+        losses = {"cross_entropy": self._cross_entropy(logits, targets)}
+        if others:
+            judged = torch.stack([self._cross_entropy(other, targets) for other in others])
+            losses["auxiliary"] = self.auxiliary * judged.sum()
+        return losses
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
+        losses = F.cross_entropy(logits.float(), targets, **settings, reduction="none")
+        return losses.mean()  # over images, not over weights: parts of a batch must add up
+
+    def predict(self, outputs: Tensor) -> NDArray[np.float32]:
+        """B×K class probabilities."""
+        return np.asarray(outputs.float().softmax(dim=1).cpu().numpy(), np.float32)

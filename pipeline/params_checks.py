@@ -1,0 +1,250 @@
+"""Faults of content in params.yaml: names of what is not there, options nobody knows, names that collide.
+
+Faults of form (unknown keys, wrong types) are pipeline/params.py's.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import plugins, pretrained_weights, studies
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.params import Dataset, Job, Params, Study
+
+#: place in the file, and what is wrong there
+Faults = Iterator[tuple[str, str]]
+
+
+def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Faults:
+    """Faults of content in a file without faults of form; `empty`: that no job is selected is none."""
+    yield from faults(params, value)
+    if not params.jobs and not empty:
+        yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."
+    elif not params.selected() and not empty:
+        hint = "Give a job `core: true`, or set roster to all or a list of jobs."
+        yield "roster", f"{params.roster} selects no job. {hint}"
+
+
+def faults(params: "Params", value: dict[str, Any]) -> Faults:
+    """Faults of content, as place and text; names are those of the file, also where their entry has a fault."""
+    named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
+    if isinstance(params.roster, list):
+        own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
+        for name in params.roster:
+            if name not in (known := [*own, *named.get("studies", []), *studies.WORDS]):
+                yield "roster", plugins.unknown("job", name, known)
+    for section in ("datasets", "augmentation", "jobs", "studies"):
+        for name in named.get(section, []):
+            if section != "jobs" or not _written_out(name, named):
+                yield from _check_name(section, name)
+    for name, dataset in params.datasets.items():
+        yield from _check_dataset(f"datasets.{name}", dataset)
+    for name, policy in params.augmentation.items():
+        for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
+            for number, transform in enumerate(transforms):
+                yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
+    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # the others have the same faults
+    for name in one_seed.values():
+        job = params.jobs[name]
+        yield from _check_job(f"jobs.{name}", job, named)
+        yield from _check_serves(f"jobs.{name}.augmentation", job, params)
+        yield from _check_derived(name, job, params)
+    for name, study in params.studies.items():
+        yield from _check_study(f"studies.{name}", study, named)
+        if name in [*named.get("jobs", []), *studies.WORDS]:
+            yield f"studies.{name}", "roster would not tell it from a job or a word of its own. Rename it."
+    yield from _check_folders(params)
+    yield from _check_extractors(params)
+
+
+def _written_out(job: str, named: dict[str, list[str]]) -> bool:
+    """Whether a job is a study's, so that the file does not hold its name."""
+    return studies.study_of(job) in named.get("studies", [])
+
+
+def _check_name(section: str, name: str) -> Faults:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        yield f"{section}.{name}", "names become folders and hold letters, digits, '-' and '_' only. Rename it."
+    if section == "jobs" and name in pretrained_weights.EXTRACTORS:
+        yield f"jobs.{name}", f"`extractor: {name}` is the published network of that name. Rename the job."
+    if (section, name) == ("augmentation", "none"):
+        yield "augmentation.none", "none is what jobs without augmentation have. Rename it."
+
+
+def _check_folders(params: "Params") -> Faults:
+    """`a-b` with policy `c` and `a` with policy `b-c` would share data/augmented/a-b-c."""
+    owners: dict[str, str] = {}
+    for name, job in params.jobs.items():
+        named = [
+            ("loss" if field in job.loss else "architecture", field)
+            for field in plugins.derived_fields(job.architecture, job.loss)
+        ]
+        named += [("augmentation", job.augmentation)] if job.augmentation is not None else []
+        for kind, part in named:
+            pair = f"dataset {job.dataset} with {kind} {part}"
+            other = owners.setdefault(f"{job.dataset}-{part}", pair)
+            if other != pair:
+                yield f"jobs.{name}.{kind}", f"{pair} and {other} would share one folder. Rename one of them."
+
+
+def _check_extractors(params: "Params") -> Faults:
+    """Where a task's scores depend on the extractor, jobs that are ranked together must have the same."""
+    first: dict[tuple[str, str], str] = {}
+    for name, job in params.selected().items():
+        if job.task in plugins.names("tasks") and plugins.options("tasks", job.task, "comparable") is not None:
+            other = first.setdefault((job.task, job.dataset), name)
+            known = params.jobs[other].extractor
+            if known != job.extractor:
+                told = f"{job.extractor or 'no job'} measures it, and {known or 'no job'} measures {other}"
+                yield f"jobs.{name}.extractor", f"{told}: such scores can't be compared. Give both the same."
+
+
+def _check_plugin(place: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
+    """That there is such a plug-in, and that its function knows the options, given with their own place."""
+    try:
+        known = plugins.options(kind, name, function) or []
+    except UserError as error:
+        yield place, str(error)
+        return
+    for option in options[1]:
+        if option not in known:
+            yield options[0], plugins.unknown("option", option, known)
+
+
+def _check_dataset(place: str, dataset: "Dataset") -> Faults:
+    options = f"{place}.options", dataset.options
+    yield from _check_plugin(f"{place}.format", "prepare.formats", dataset.format, "read", options)
+    if dataset.path is not None:
+        path = Path(dataset.path)
+        if path.is_absolute() or ".." in path.parts or path.parts[:2] != ("data", "raw"):
+            yield f"{place}.path", f"{dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
+    for name, settings in dataset.derived.items():
+        at = f"{place}.derived.{name}"
+        yield from _check_plugin(at, "augment.derived", name, "build", (at, settings))
+
+
+def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults:
+    if len(transform) != 1:
+        yield place, f"one transform an entry, as in `- shift: {{limit: 0.1}}`; found {len(transform)}."
+        return
+    ((name, options),) = transform.items()
+    yield from _check_plugin(place, "augment.transforms", name, "build", (place, options))
+
+
+def _check_serves(place: str, job: "Job", params: "Params") -> Faults:
+    """That the task can learn from what each transform makes."""
+    for name in (name for entry in params.policy(job.policy).online for name in entry):
+        known = name in plugins.names("augment.transforms")
+        tasks = plugins.constant("augment.transforms", name, "TASKS") if known else None
+        if tasks is not None and job.task not in tasks:
+            yield place, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
+
+
+def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
+    """That what a loss or an architecture needs is derived for the dataset, and follows the changes of images."""
+    study, policy = params.study(name), params.policy(job.policy)
+    for field in plugins.derived_fields(job.architecture, job.loss):
+        asked = f"jobs.{name}.loss.{field}" if field in job.loss else f"jobs.{name}.architecture"
+        if job.dataset in params.datasets and field not in params.datasets[job.dataset].derived:
+            remedy = f"Write `derived: {{{field}: {{}}}}` into datasets.{job.dataset}."
+            why = "" if field in job.loss else f", which {job.architecture} needs"
+            yield asked, f"{job.dataset} has no {field}{why}. {remedy}"
+        if job.loss.get(field, True) is not True:
+            remedy = f"Write true; how it is made is said at datasets.{job.dataset}.derived.{field}."
+            yield asked, f"{job.loss[field]!r} is neither true nor false. {remedy}"
+        if policy.staged.copies:
+            yield f"jobs.{name}.augmentation", f"staged copies have no {field}. Put their transforms into `online`."
+        followed = plugins.constant("augment.derived", field, "TRANSFORMS")
+        for transform in (transform for entry in policy.online for transform in entry):
+            if followed is not None and transform not in followed:
+                remedy = f"Choose a policy of {', '.join(followed)}."
+                yield f"jobs.{name}.augmentation", f"{field} can't follow {transform}, of {job.policy}. {remedy}"
+        if study is not None and study.gradients:
+            yield asked, f"gradients are measured without {field}. Set gradients to false."
+
+
+def _check_learner(place: str, job: "Job") -> Faults:
+    """Loss options belong to the architecture's own learner where it brings one, else to the task's."""
+    kind, name = "tasks", job.task
+    if (
+        job.architecture in plugins.names("models")
+        and plugins.options("models", job.architecture, "learner") is not None
+    ):
+        kind, name = "models", job.architecture
+    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", (f"{place}.loss", ()))
+    if name in plugins.names(kind):
+        yield from _check_plugin(f"{place}.task", kind, name, "learner", (f"{place}.loss", job.loss))
+
+
+def _check_sources(place: str, job: "Job", jobs: list[str]) -> Faults:
+    if job.pretrained is not None and len(job.pretrained.model_dump(exclude_none=True)) != 1:
+        yield f"{place}.pretrained", "give one of `job`, `file` and `weights`."
+    if job.weights in pretrained_weights.EXTRACTORS:
+        yield f"{place}.pretrained.weights", f"{job.weights} only measures. Write `extractor: {job.weights}`."
+    elif job.weights is not None:
+        try:
+            pretrained_weights.url(job.weights)
+        except UserError as error:
+            yield f"{place}.pretrained.weights", str(error)
+    for role, name in job.sources.items():
+        if name not in jobs:
+            known = [*jobs, *pretrained_weights.EXTRACTORS] if role == "extractor" else jobs
+            yield f"{place}.{role}", plugins.unknown("job", name, known)
+        elif f"jobs.{name}" == place:
+            yield f"{place}.{role}", "a job can't start from itself. Name another."
+
+
+def _check_transfer(place: str, job: "Job") -> Faults:
+    """Settings that contradict each other; whether a network has the modules is seen when it is built."""
+    for name in set(job.freeze) & set(job.unfreeze):
+        yield f"{place}.unfreeze", f"{name} is in freeze too, which is for good. Leave it out of one of the two."
+    for name, epoch in job.unfreeze.items():
+        if epoch >= job.epochs:
+            yield f"{place}.unfreeze.{name}", f"{epoch} epochs are all that there are. Give fewer, or use freeze."
+    if job.train_images is not None and job.fraction is not None:
+        yield f"{place}.fraction", "give either `train_images` or `fraction`."
+
+
+def _check_study(place: str, study: "Study", named: dict[str, list[str]]) -> Faults:
+    """That its claims are about its variants, and that these can be compared on the same test images."""
+    for variant in study.variants:
+        yield from _check_name(f"{place}.variants", variant)
+    for number, text in enumerate(study.claims):
+        found = studies.claim(text)
+        if not found.pairs or not all(found.variants):
+            yield f"{place}.claims.{number}", f"{text!r} compares nothing. Write `a > b`, `a < b in parameters`."
+            continue
+        for variant in found.variants:
+            if variant not in study.variants:
+                yield f"{place}.claims.{number}", plugins.unknown("variant", variant, study.variants)
+    for name in study.under:
+        if name not in named.get("augmentation", []):
+            yield f"{place}.under", plugins.unknown("augmentation", name, named.get("augmentation", []))
+    if len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
+        yield f"{place}.seeds", "each is a whole number from 0 on, and given once."
+    for setting in ("dataset", "task"):
+        if len({str({**study.base, **change}.get(setting)) for change in study.variants.values()}) > 1:
+            yield f"{place}.variants", f"they differ in {setting}, so they share no test images. Use one {setting}."
+
+
+def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:
+    datasets, policies = named.get("datasets", []), named.get("augmentation", [])
+    if job.dataset not in datasets:
+        yield f"{place}.dataset", plugins.unknown("dataset", job.dataset, datasets)
+    if job.policy not in ["none", *policies]:
+        yield f"{place}.augmentation", plugins.unknown("augmentation", job.policy, policies)
+    yield from _check_learner(place, job)
+    yield from _check_sources(place, job, named.get("jobs", []))
+    options = f"{place}.options", job.options
+    yield from _check_plugin(f"{place}.architecture", "models", job.architecture, "build", options)
+    if job.architecture in plugins.names("models") and job.task in plugins.names("tasks"):
+        tasks = plugins.constant("models", job.architecture, "TASKS") or ()
+        if job.task not in tasks:
+            yield f"{place}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
+    if job.schedule == "step" and not job.milestones:
+        yield f"{place}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
+    yield from _check_transfer(place, job)
+    if job.optimizer == "sgd" and job.nesterov and not job.momentum:
+        yield f"{place}.nesterov", "needs momentum above 0. Set one of the two."

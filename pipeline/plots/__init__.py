@@ -1,0 +1,1 @@
+"""Pictures and figures of predictions; they decide no result."""

@@ -1,0 +1,218 @@
+"""The json of COCO, checked entry by entry: what can't be used is a fault with the file, the entry and the field.
+
+An image that a fault concerns is left out whole: with a thing missing it would teach that there is none.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.geometry import rle
+from pipeline.images import MAX_PIXELS
+from pipeline.prepare.formats.parts.objects import Thing, plain, text
+from pipeline.sample import Fault
+
+JSON_BYTES = 2_000_000_000
+FAR = 1e9
+Entry = dict[str, Any]
+Id = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An entry of `images`: size is height and width, None where neither is given."""
+
+    file_name: PurePosixPath
+    size: tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class Document:
+    """One json file: categories by id as (name, supercategory), names of their key points, annotations by image id."""
+
+    name: PurePosixPath
+    categories: dict[Id, tuple[str, str]] = field(default_factory=dict)
+    points: dict[Id, tuple[str, ...]] = field(default_factory=dict)
+    pictures: dict[Id, Picture] = field(default_factory=dict)
+    annotations: dict[Id, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    faults: list[Fault] = field(default_factory=list)
+    #: ids of images that a fault leaves out
+    barred: set[Id] = field(default_factory=set)
+
+    def accuse(self, what: str, reason: str, image: object = None) -> None:
+        """Add a fault, and leave out the image it concerns."""
+        self.faults.append(Fault(f"{self.name}: {what}", f"{reason}."))
+        if isinstance(image, Id):
+            self.barred.add(image)
+
+
+def load(root: Path, name: PurePosixPath) -> Document:
+    """Read and check one json file."""
+    document = Document(name)
+    try:
+        content = json.loads(text(root / name, JSON_BYTES), object_pairs_hook=_unique)
+        lists = {key: _entries(content, key) for key in ("categories", "images", "annotations")}
+    except json.JSONDecodeError as error:
+        document.faults.append(Fault(str(name), f"no valid JSON: {error}. Export it again."))
+    except RecursionError:
+        document.faults.append(Fault(str(name), "nested too deeply. Export it again."))
+    except ValueError as error:
+        document.faults.append(Fault(str(name), f"{error}."))
+    else:
+        _read_categories(document, lists["categories"])
+        _read_pictures(document, lists["images"])
+        _read_annotations(document, lists["annotations"])
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Entry:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        place = f" (in the entry with id {entry['id']})" if "id" in entry else ""
+        raise ValueError(f"the key {twice!r} is given twice in one object{place}. Remove one of the two")
+    return entry
+
+
+def _entries(content: Any, key: str) -> list[Entry]:
+    found = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ValueError(f"has no list {key!r} of objects, as COCO's instances have. Choose other files: `annotations`")
+    for number, entry in enumerate(found):
+        if type(entry.get("id")) not in {int, str}:
+            raise ValueError(f"entry {number} of {key!r}: id {entry.get('id')!r} is no number or name. Give it one")
+    return found
+
+
+def _read_categories(document: Document, entries: list[Entry]) -> None:
+    for entry in entries:
+        what, name = f"category {entry['id']}", entry.get("name")
+        if not isinstance(name, str) or not name.strip():
+            document.accuse(what, f"name {name!r} is no text. Name the class")
+        elif entry["id"] in document.categories:
+            document.accuse(what, f"{document.categories[entry['id']][0]!r} and {name!r} have this id. Renumber one")
+        else:
+            document.categories[entry["id"]] = (name.strip(), str(entry.get("supercategory")))
+            if names := entry.get("keypoints"):
+                _name_points(document, entry["id"], names)
+
+
+def _name_points(document: Document, category: Id, names: Any) -> None:
+    texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if texts and len(set(names)) == len(names):
+        document.points[category] = tuple(names)
+    else:
+        document.accuse(f"category {category}", f"keypoints {names!r} are no different names. Name each once")
+
+
+def _read_pictures(document: Document, entries: list[Entry]) -> None:
+    for entry in entries:
+        id, what, file_name = entry["id"], f"image {entry['id']}", entry.get("file_name")
+        if id in document.pictures:
+            other = document.pictures[id].file_name
+            document.accuse(what, f"{str(other)!r} and {file_name!r} have this id. Give each image its own", id)
+            continue
+        try:
+            document.pictures[id] = Picture(plain("file_name", file_name), _size(entry))
+        except ValueError as error:
+            document.accuse(what, str(error), id)
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    height, width = entry.get("height"), entry.get("width")
+    if height is None and width is None:
+        return None
+    if not (isinstance(height, int) and isinstance(width, int) and 0 < height * width <= MAX_PIXELS and height > 0):
+        raise ValueError(f"width {width!r}, height {height!r}: no size of an image. Give its pixels")
+    return height, width
+
+
+def _read_annotations(document: Document, entries: list[Entry]) -> None:
+    known = document.pictures.keys() | document.barred
+    owners: dict[Id, Any] = {}
+    for entry in entries:
+        what, image, category = f"annotation {entry['id']}", entry.get("image_id"), entry.get("category_id")
+        if entry["id"] in owners:
+            document.accuse(what, "two annotations have this id. Give each its own", image)
+            if isinstance(owner := owners[entry["id"]], Id):
+                document.barred.add(owner)
+            continue
+        owners[entry["id"]] = image
+        if not isinstance(image, Id) or image not in known:
+            document.accuse(what, f"image_id {image!r} is no image of this file. Add the image or remove it")
+        elif not isinstance(category, Id) or category not in document.categories:
+            document.accuse(what, f"category_id {category!r} is no category of this file. Correct it", image)
+        else:
+            document.annotations[image].append(entry)
+    if alone := sum(id not in document.annotations for id in document.pictures.keys() - document.barred):
+        count = f"{alone} image{'s' if alone > 1 else ''} without annotation, kept as holding nothing"
+        document.faults.append(Fault(str(document.name), count, warning=True))
+
+
+def thing(entry: Entry, label: int, size: tuple[int, int] | None, points: int = 0) -> Thing:
+    """The thing of an annotation, with its mask where the image's size is given; ValueError names field and remedy.
+
+    points: how many key points a thing has; one that is given none has none that is labelled.
+    """
+    crowd: Any = entry.get("iscrowd", 0)
+    box: Any = entry.get("bbox")
+    if crowd not in (0, 1):
+        raise ValueError(f"iscrowd {crowd!r} is neither 0 nor 1. Correct it")
+    if not _numbers(box) or len(box) != 4:
+        raise ValueError(f"bbox {box!r} is not four finite numbers x, y, width, height. Correct it")
+    x, y, width, height = box
+    if width <= 0 or height <= 0:
+        raise ValueError(f"bbox {box} has no area: its width and height must exceed 0. Correct or remove it")
+    mask = None if size is None else _mask(entry.get("segmentation"), size)
+    found = _points(entry.get("keypoints"), points) if points else ()
+    return Thing(label, (x, y, x + width, y + height), mask, crowd=bool(crowd), points=found)
+
+
+def _points(values: Any, count: int) -> tuple[float, ...]:
+    if not values:
+        return (0.0,) * 3 * count
+    if not _numbers(values) or len(values) != 3 * count:
+        raise ValueError(
+            f"keypoints {values!r} are not x, y and visibility of {count} points. Give {3 * count} numbers"
+        )
+    if odd := set(values[2::3]) - {0, 1, 2}:
+        raise ValueError(f"keypoints: visibility {min(odd)} is none of 0, 1 and 2. Correct it")
+    return tuple(values)
+
+
+def _mask(segmentation: Any, size: tuple[int, int]) -> bytes:
+    if not segmentation:
+        raise ValueError("has no segmentation, though others have. Draw it, or set the dataset's option `masks: false`")
+    try:
+        if isinstance(segmentation, dict):
+            return _run_lengths(segmentation, size)
+        return rle.encode_polygons(_polygons(segmentation), *size)
+    except ValueError as error:
+        raise ValueError(f"segmentation: {error}. Draw it again or remove the annotation") from error
+
+
+def _polygons(segmentation: Any) -> list[list[float]]:
+    polygons = [segmentation] if _numbers(segmentation) else segmentation
+    if not isinstance(polygons, list) or not all(_numbers(item) for item in polygons):
+        raise ValueError("neither polygons of finite numbers nor run lengths")
+    return polygons
+
+
+def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
+    counts, given = segmentation.get("counts"), segmentation.get("size")
+    if given != list(size):
+        raise ValueError(f"size {given} is not the image's height and width {list(size)}")
+    if isinstance(counts, list):
+        return rle.encode_counts(counts, *size)
+    if not isinstance(counts, str) or not counts.isascii():
+        raise ValueError("counts is neither a list nor COCO's text")
+    encoded = counts.encode()
+    rle.area(encoded, size)
+    return encoded
+
+
+def _numbers(values: Any) -> bool:
+    """Whether it is a list of numbers that can be pixels: json knows NaN, true and whole numbers without end too."""
+    return isinstance(values, list) and all(type(value) in {int, float} and abs(value) < FAR for value in values)
