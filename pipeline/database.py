@@ -29,7 +29,7 @@ def faults(root: Path) -> Iterator[tuple[str, str]]:
         remedy = "Put a copy back, or move it away: `make repro` then makes runs, versions and champions again."
         yield f"{path}: the database of MLflow is damaged ({' '.join(str(error).split())})", remedy
         return
-    known = _chain()
+    known = revisions()
     if revision is None or not known or known.get(revision) == "newest":
         return
     if revision in known:
@@ -51,7 +51,7 @@ def _revision(path: Path) -> str | None:
         return next((str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version")), None)
 
 
-def _chain() -> dict[str, str]:
+def revisions() -> dict[str, str]:
     """The states that the installed MLflow knows, `earlier` or `newest`; read from its files, not imported."""
     found = importlib.util.find_spec("mlflow")
     places = found.submodule_search_locations if found is not None else None

@@ -23,7 +23,7 @@ def made(root: Path, revision: str | None) -> Path:
 
 
 def newest() -> str:
-    (found,) = [revision for revision, age in database._chain().items() if age == "newest"]
+    (found,) = [revision for revision, age in database.revisions().items() if age == "newest"]
     return found
 
 
@@ -44,7 +44,7 @@ def test_none_yet_an_empty_and_a_sound_one(tmp_path: Path) -> None:
 
 
 def test_an_earlier_and_a_later_one(tmp_path: Path) -> None:
-    earlier = next(revision for revision, age in database._chain().items() if age == "earlier")
+    earlier = next(revision for revision, age in database.revisions().items() if age == "earlier")
     path = made(tmp_path, earlier)
     ((what, remedy),) = database.faults(tmp_path)
     assert what == f"{path}: is of an earlier MLflow"

@@ -16,7 +16,7 @@ from pipeline.report._doubt import SURE, doubts
 from pipeline.report.results import read
 from pipeline.report.sections import seeing
 from pipeline.sample import split
-from tests.report import fabricate
+from tests.helpers import fabricate
 
 
 def rows(*predictions: tuple[int, float]) -> pa.Table:
