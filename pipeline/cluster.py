@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -56,34 +56,40 @@ def silence(worker: Any) -> None:
 
 
 @contextlib.contextmanager
-def attended() -> Iterator[None]:
-    """While the block runs, this process and the heads of its own Ray end together.
+def attended(shutdown: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, this process and its own Ray end together; then Ray is shut down, with all that is left.
 
-    This process is told to end when a head has ended. Where this process is killed, its heads are, by Ray; raylet's
-    agents would then ask the dead GCS for a minute, so they are killed as well.
+    This process is told to end when gcs_server or raylet has ended. Where this process is killed, Ray kills these two.
+    In both cases raylet's agents would ask the dead GCS for a minute, so they are killed here.
+
+    Args:
+        shutdown: ray.shutdown.
     """
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
-    over = threading.Event()
-
-    def attend() -> None:
-        while not over.wait(LOOK_S):
-            for name, process in heads.items():
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    terminal.tell(
-                        f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True
-                    )
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-    attending = threading.Thread(target=attend, name="attend", daemon=True)
-    attending.start()
     agents = [agent for head in heads.values() for agent in head.children()]
-    try:
-        with _killed_with_this_process(agents):
+    over = threading.Event()
+    attending = threading.Thread(target=_end_with, args=(heads, over), name="attend", daemon=True)
+    attending.start()
+    with _killed_with_this_process(agents):
+        try:
             yield
-    finally:
-        over.set()
-        attending.join()
+        finally:
+            over.set()
+            attending.join()
+            shutdown()
+            for agent in agents:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    agent.kill()
+
+
+def _end_with(heads: dict[str, psutil.Process], over: threading.Event) -> None:
+    """End this process when one of the heads has ended."""
+    while not over.wait(LOOK_S):
+        for name, process in heads.items():
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                terminal.tell(f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
 @contextlib.contextmanager

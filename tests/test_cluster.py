@@ -22,7 +22,7 @@ with cluster.own_handler():
 head = subprocess.Popen([sys.argv[1], "99"])
 while not (name := open(f"/proc/{head.pid}/comm").read().strip()) == "raylet":
     time.sleep(0.01)
-with cluster.attended():
+with cluster.attended(lambda: None):
     head.kill()
     time.sleep(99)
 """
@@ -35,7 +35,7 @@ from pipeline import cluster
 head = subprocess.Popen([sys.argv[1], "-c", "sleep 98 & wait"])
 while not (children := psutil.Process(head.pid).children()):
     time.sleep(0.01)
-with cluster.attended():
+with cluster.attended(lambda: None):
     print(children[0].pid, flush=True)
     time.sleep(99)
 """

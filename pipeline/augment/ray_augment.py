@@ -31,7 +31,7 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
             )
         try:
             cluster.silence(ray._private.worker)
-            with cluster.attended():
+            with cluster.attended(ray.shutdown):
                 remote = ray.remote(max_retries=2)(function)
                 waiting = [remote.remote(part) for part in parts]
                 while waiting:
@@ -39,5 +39,3 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
                     ray.get(done)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        finally:
-            ray.shutdown()

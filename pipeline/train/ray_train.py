@@ -87,13 +87,10 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         except ConnectionError as error:
             remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
             raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
-        try:
+        cluster.silence(ray._private.worker)
+        with cluster.attended(ray.shutdown):
             resources = ray.cluster_resources()
-            cluster.silence(ray._private.worker)
-            with cluster.attended():
-                yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-        finally:
-            ray.shutdown()
+            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
 
 
 def _fit(
