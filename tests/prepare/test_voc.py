@@ -1,5 +1,6 @@
 """VOC xml: pairing by name, splits by lists or folders, pixels from 1, and what is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_lists_give_the_splits(tmp_path: Path) -> None:
     _, samples, faults = listing(tmp_path)
     found = {sample.id.removeprefix("JPEGImages/"): sample.split for sample in samples}
     assert found == {"a.png": "train", "b.png": "train", "c.png": "val", "d.png": "test", "e f.png": "train"}
-    assert "1 annotations ignored that no list of ImageSets/Main names, such as Annotations/g.xml" in faults[0]
+    assert re.search(r"\b1 annotations\b.*ImageSets/Main.*Annotations/g\.xml", faults[0])
 
 
 def test_lists_that_disagree(tmp_path: Path) -> None:
@@ -151,5 +152,5 @@ def test_refused(name: str, encoding: str, tmp_path: Path) -> None:
 
 def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:
     lay(tmp_path / "data/raw/mine", "a", thing(), size=SIZE.replace("9", "90"))
-    with pytest.raises(UserError, match=r"JPEGImages/a\.png: annotated for 90×8 pixels, but the upright image has 9×8"):
+    with pytest.raises(UserError, match=r"JPEGImages/a\.png: .*90×8.* 9×8"):
         run(Params(datasets={"mine": Dataset(format="voc", path="data/raw/mine")}, jobs={}), tmp_path)

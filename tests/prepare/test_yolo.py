@@ -1,5 +1,6 @@
 """YOLO text files: where images and labels are looked for, what a line may say, and what is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def test_roboflow_s_layout(tmp_path: Path) -> None:
         ("valid/images/c.png", "val"),
         ("test/images/d.png", "test"),
     ]
-    assert faults == [".: 1 images without label file, kept as holding nothing"]
+    (warning,) = faults
+    assert re.search(r"^\.: 1 images\b.*label file", warning)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +158,8 @@ def test_settings_refused(name: str, tmp_path: Path) -> None:
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
     lay(tmp_path, {"train/images/a": None, "extra/images/b": None}, DATA)
     told = "\n".join(listing(tmp_path)[2])
-    assert "no image has a label file, such as train/labels/a.txt" in told
-    assert "1 images ignored that lie in no folder of data.yaml, such as extra/images/b.png" in told
+    assert re.search(r"label file.*train/labels/a\.txt", told)
+    assert re.search(r"\b1 images\b.*data\.yaml.*extra/images/b\.png", told)
     (tmp_path / "data.yaml").rename(tmp_path / "other.yaml")
     assert "`data` to one of: other.yaml" in listing(tmp_path)[2][0]
     (tmp_path / "train/images/a.png").write_bytes(b"<html>")
