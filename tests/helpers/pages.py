@@ -20,11 +20,11 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        values = dict(attrs)
         self.tags.add(tag)
-        self.addresses += [str(found[name]) for name in ("src", "href", "srcset", "data", "action") if name in found]
+        self.addresses += [str(values[name]) for name in ("src", "href", "srcset", "data", "action") if name in values]
         if tag == "section":
-            self.sections.append(str(found["id"]))
+            self.sections.append(str(values["id"]))
         if tag not in VOID:
             self.open.append(tag)
 
