@@ -6,6 +6,7 @@ down; an object lies in a window as a whole or not at all.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image, ImageDraw
 
@@ -138,7 +139,7 @@ def save(view: View, photographs: dict[str, Image.Image], folder: Path) -> None:
     """Write a view as it is stored."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = shrunk(photographs[view.photograph], view.window, view.size)
-    exif = Image.Exif()
+    exif, more = Image.Exif(), dict[str, Any]()
     if view.stored == "grey":
         picture = picture.convert("L")
     elif view.stored == "palette":
@@ -147,8 +148,8 @@ def save(view: View, photographs: dict[str, Image.Image], folder: Path) -> None:
         picture.putalpha(255)
     elif view.stored == "turned":
         exif[ExifTags.Base.Orientation] = 6  # to be turned right by a quarter when shown
-        picture = picture.transpose(Image.Transpose.ROTATE_90)
-    picture.save(folder / view.file, quality=75, optimize=True, **({"exif": exif} if exif else {}))
+        picture, more = picture.transpose(Image.Transpose.ROTATE_90), {"exif": exif}
+    picture.save(folder / view.file, quality=75, optimize=True, **more)
 
 
 def box(corners: Points) -> tuple[float, float, float, float]:

@@ -42,14 +42,14 @@ def coco(root: Path, samples: Sequence[Sample], classes: Sequence[str], points: 
     """Boxes, masks as compressed run lengths, crowds and keypoints; a json a split."""
     (root / "annotations").mkdir(parents=True)
     for split in {sample.split for sample in samples}:
-        pictures, annotations = [], []
+        pictures, annotations = list[Any](), list[Any]()
         for number, sample in enumerate(sample for sample in samples if sample.split == split):
             width, height = sides(sample)
             save_image(root / f"{split}/{sample.id}.png", sample)
             pictures.append({"id": number, "file_name": f"{sample.id}.png", "width": width, "height": height})
             for place, (left, top, right, bottom) in enumerate(boxes_of(sample)):
                 assert sample.labels is not None
-                entry = {
+                entry: dict[str, Any] = {
                     "id": len(annotations),
                     "image_id": number,
                     "category_id": int(sample.labels[place]) + 1,

@@ -96,7 +96,7 @@ def test_an_outline_of_whole_pixels_is_filled_exactly(made: Made) -> None:
         ):
             filled = np.zeros(sample.pixels.shape[:2], np.bool_)
             filled[int(top) : int(bottom), int(left) : int(right)] = True
-            np.testing.assert_array_equal(rle.decode(packed, *filled.shape), filled)
+            np.testing.assert_array_equal(rle.decode(packed, filled.shape[0], filled.shape[1]), filled)
 
 
 @few
@@ -143,7 +143,12 @@ DAMAGED: dict[str, tuple[writers.Writer, str, dict[str, Any]]] = {
 def example() -> Made:
     """Three images with an object each."""
     corners, map_of_one = np.array([[1, 2, 7, 8]], np.float32), np.ones((9, 9), np.uint8)
-    fields = {"boxes": corners, "labels": np.array([1]), "masks": [rle.encode(map_of_one)], "semantic": map_of_one}
+    fields: dict[str, Any] = {
+        "boxes": corners,
+        "labels": np.array([1]),
+        "masks": [rle.encode(map_of_one)],
+        "semantic": map_of_one,
+    }
     made = [
         Sample(f"picture{number}", np.full((9, 9, 3), number, np.uint8), "g", split, label=number % 2, **fields)
         for number, split in enumerate(("train", "val", "test"))
