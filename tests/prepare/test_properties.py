@@ -94,9 +94,10 @@ def test_an_outline_of_whole_pixels_is_filled_exactly(made: Made) -> None:
         for packed, (left, top, right, bottom) in zip(
             read[sample.id].masks or (), writers.boxes_of(sample), strict=False
         ):
-            filled = np.zeros(sample.pixels.shape[:2], np.bool_)
+            height, width = sample.pixels.shape[:2]
+            filled = np.zeros((height, width), np.bool_)
             filled[int(top) : int(bottom), int(left) : int(right)] = True
-            np.testing.assert_array_equal(rle.decode(packed, filled.shape[0], filled.shape[1]), filled)
+            np.testing.assert_array_equal(rle.decode(packed, height, width), filled)
 
 
 @few
