@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import logs
 from pipeline.params import Params
 from tests.helpers import support
 
@@ -20,6 +21,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         large = [item for item in items if item.get_closest_marker("large")]
         items[:] = [item for item in items if item not in large]
         config.hook.pytest_deselected(items=large)
+
+
+@pytest.fixture(autouse=True)
+def _console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print the project's messages, as each command does that begins."""
+    monkeypatch.delenv(logs.QUIET, raising=False)
+    logs.configure()
 
 
 @pytest.fixture

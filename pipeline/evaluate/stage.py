@@ -5,6 +5,7 @@ scores in each resample of the test images. Candidates are ranked on val; test i
 with the champion. A study's jobs are also measured on the changed test images that it names, and have no pictures.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,9 @@ from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
-from pipeline.terminal import tell
 from pipeline.train.job_state import JobSpec
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("val", "test")
 SEED = 0
@@ -78,7 +80,7 @@ def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
-    tell(f"evaluate: {name:<16} {how:<9} {words(scores)}")
+    log.info(f"evaluate: {name:<16} {how:<9} {words(scores)}")
 
 
 def words(scores: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ Sections are the files of `pipeline/report/sections/`, sorted by their ORDER; a 
 Equal inputs give equal bytes. Control characters in text from files or data are written as escapes.
 """
 
+import logging
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from pipeline.params import Params
 from pipeline.report.page import Section, page
 from pipeline.report.results import Results, read
 from pipeline.store import write_bytes
-from pipeline.terminal import laid_out, tell
+from pipeline.terminal import escape_lines
+
+log = logging.getLogger(__name__)
 
 KIND = "report.sections"
 
@@ -24,11 +27,11 @@ def run(params: Params, root: Path) -> None:
     ordered = sorted(modules, key=lambda name: modules[name].ORDER)
     sections = [Section(name, modules[name].TITLE, modules[name].render(results)) for name in ordered]
     html = page(_lead(results), [section for section in sections if section.html])
-    write_bytes(root / "reports" / "index.html", laid_out(html).encode())
+    write_bytes(root / "reports" / "index.html", escape_lines(html).encode())
     for study in results.studies:
         for judged in study.judge_claims():
-            tell(f"report: {study.name}: {judged.claim}: {judged.outcome} ({'; '.join(judged.reasons)})")
-    tell(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
+            log.info(f"report: {study.name}: {judged.claim}: {judged.outcome} ({'; '.join(judged.reasons)})")
+    log.info(f"report: {len(results.metrics)} of {len(results.jobs)} jobs in reports/index.html")
 
 
 def _lead(results: Results) -> str:
