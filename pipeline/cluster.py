@@ -36,11 +36,22 @@ def configure() -> None:
 
 
 @contextlib.contextmanager
-def keep_sigterm_handler() -> Iterator[None]:
-    """Restore the handler of SIGTERM after the block: `ray.init` replaces it by an exit with code 15."""
+def starting() -> Iterator[None]:
+    """Around `ray.init`: this process keeps its handler of SIGTERM, and Ray's C++ writes nothing to the terminal.
+
+    Ray would put an exit with code 15 in the handler's place. Its C++ says that it has read RAY_BACKEND_LOG_LEVEL.
+    """
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    with contextlib.suppress(ValueError):  # not in the main thread; there Ray does not change it
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+    with contextlib.suppress(ValueError):  # another thread than the main one; there Ray leaves it alone
         signal.signal(signal.SIGTERM, handler)
 
 

@@ -17,7 +17,7 @@ DRIVER = """
 import os, signal, subprocess, sys, time
 from pipeline import cluster
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-with cluster.keep_sigterm_handler():
+with cluster.starting():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
 head = subprocess.Popen([sys.argv[1], "99"])
 while not (name := open(f"/proc/{head.pid}/comm").read().strip()) == "raylet":

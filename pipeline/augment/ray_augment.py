@@ -19,7 +19,7 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
 
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
     with preflight.short_temp_folder() as folder:
-        with cluster.keep_sigterm_handler():
+        with cluster.starting():
             ray.init(
                 address="local",
                 include_dashboard=False,

@@ -82,7 +82,7 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
             local["_temp_dir"] = variables["TMPDIR"] = folder
         environment = {"env_vars": variables}
         try:
-            with cluster.keep_sigterm_handler():
+            with cluster.starting():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
         except ConnectionError as error:
             remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
