@@ -50,7 +50,7 @@ down: setup ## stop exactly what `make ui` started
 	@python -m flows.services down
 
 test: setup ## the tests, without the slow ones
-	@pytest -q -m "not slow"
+	@pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: setup ## every test
 	@pytest -q
