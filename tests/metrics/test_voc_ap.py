@@ -12,7 +12,7 @@ from pipeline.learners.detector import Detections
 from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from tests.helpers.detections import BOX, SETTINGS, SIZE, case, found, sample, scored
+from tests.helpers.detections import BOX, SETTINGS, SIZE, case, detections_of, sample, scored
 
 NAMES = ("AP50_voc07", "AP50_voc10")
 
@@ -117,18 +117,18 @@ def test_a_worked_example() -> None:
         {"box": corners[1], "score": 0.7},
     ]
     expected = (3 * 1 + 3 * 2 / 3) / 11, (1 + 2 / 3) / 4
-    assert voc([sample([{"box": box} for box in corners])], [found(items)]) == pytest.approx(expected)
+    assert voc([sample([{"box": box} for box in corners])], [detections_of(items)]) == pytest.approx(expected)
 
 
 def test_three_of_ten_are_three_tenths() -> None:
     """Though 3 × 0.1 is more than 0.3 in floating point."""
     boxes = [[10 * index, 0, 10 * index + 9, 9] for index in range(10)]
-    detections = found([{"box": box, "score": 0.9} for box in boxes[:3]])
+    detections = detections_of([{"box": box, "score": 0.9} for box in boxes[:3]])
     assert voc([sample([{"box": box} for box in boxes])], [detections]) == pytest.approx((4 / 11, 3 / 10))
 
 
 def match(true: list[dict[str, Any]], boxes: list[list[int]]) -> list[int]:
-    row = detection.rows(sample(true), found([{"box": box, "score": 0.5} for box in boxes]))
+    row = detection.rows(sample(true), detections_of([{"box": box, "score": 0.5} for box in boxes]))
     return list(row["voc_matches"])
 
 
@@ -157,7 +157,7 @@ def test_an_unmatched_detection_in_a_crowd_is_ignored() -> None:
 
 
 def test_without_true_objects_there_is_no_score() -> None:
-    assert np.isnan(voc([sample([])], [found([])])).all()
-    assert voc([sample([{"box": BOX}])], [found([])]) == (0, 0)
-    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), found([{"box": BOX, "score": 1}]))])
+    assert np.isnan(voc([sample([])], [detections_of([])])).all()
+    assert voc([sample([{"box": BOX}])], [detections_of([])]) == (0, 0)
+    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), detections_of([{"box": BOX, "score": 1}]))])
     assert detection.scorer(table, SETTINGS)(np.zeros(1, np.int64)).keys() >= set(NAMES)

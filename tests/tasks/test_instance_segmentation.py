@@ -12,7 +12,7 @@ from pipeline.learners import detector
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import instance_segmentation
-from tests.helpers.detections import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
+from tests.helpers.detections import BOX, SETTINGS, SIZE, detections_of, ellipse, golden, sample
 
 ROUND = ellipse(SIZE, BOX)
 
@@ -56,7 +56,7 @@ def test_boxes_and_masks_are_matched_separately() -> None:
     half = np.zeros((1, 28, 28), np.float16)
     half[:, :, :13] = 1
     row = instance_segmentation.rows(
-        sample([{"box": BOX}], masks=[ROUND]), found([{"box": BOX, "score": 1}], masks=half)
+        sample([{"box": BOX}], masks=[ROUND]), detections_of([{"box": BOX, "score": 1}], masks=half)
     )
     by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("matches", "mask_matches"))
     assert by_box.tolist() == [1] * 10
@@ -75,7 +75,7 @@ def test_collate_decodes_masks_of_objects_that_are_trained_on() -> None:
 
 def test_answer_and_back() -> None:
     asked = Sample("x", np.zeros((30, 70, 3), np.uint8), label=0)
-    given = found([{"box": BOX, "label": 1, "score": 0.25}], masks=np.ones((1, 28, 28), np.float16))
+    given = detections_of([{"box": BOX, "label": 1, "score": 0.25}], masks=np.ones((1, 28, 28), np.float16))
     answered = json.loads(json.dumps(instance_segmentation.answer(asked, given, SETTINGS)))
     assert list(answered) == list(instance_segmentation.OUTPUT)
     (mask,) = answered["masks"]
@@ -83,13 +83,13 @@ def test_answer_and_back() -> None:
     back = instance_segmentation.prediction(asked, answered, SETTINGS)
     assert back.masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
     assert back.take(np.array([0])).masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
-    nothing = found([], masks=np.zeros((0, 28, 28), np.float16))
+    nothing = detections_of([], masks=np.zeros((0, 28, 28), np.float16))
     assert instance_segmentation.answer(asked, nothing, SETTINGS)["masks"] == []
 
 
 def test_pictures_and_figures() -> None:
     item = sample([{"box": BOX}], masks=[ROUND])
-    given = found([{"box": BOX, "score": 1}], masks=[ROUND])
+    given = detections_of([{"box": BOX, "score": 1}], masks=[ROUND])
     picture = instance_segmentation.draw(item, given, SETTINGS)
     assert picture[48, 48].argmax() == 1  # green inside
     assert not picture[150, 150].any()

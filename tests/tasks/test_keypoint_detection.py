@@ -25,7 +25,7 @@ from pipeline.metrics.coco_ap import IGNORED, TRUE_POSITIVE
 from pipeline.plots.figures import GREEN
 from pipeline.sample import Sample
 from pipeline.tasks import detection, keypoint_detection
-from tests.helpers.detections import SIZE, found, sample
+from tests.helpers.detections import SIZE, detections_of, sample
 
 GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
 NAMES = ("top", "left", "right")
@@ -42,7 +42,7 @@ def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
 def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
     """One detection with keypoints N×K×3 in pixels."""
     keypoints = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
-    return found([{"box": BOX, "score": score}], keypoints=keypoints)
+    return detections_of([{"box": BOX, "score": score}], keypoints=keypoints)
 
 
 def match(given: Sample, prediction: Detections) -> tuple[list[int], float]:
@@ -59,7 +59,7 @@ def test_scores_are_those_of_pycocotools() -> None:
         detected = np.array([item["points"] for item in image["found"]], np.float64).reshape(-1, 17, 2)
         keypoints = np.concatenate([detected / [width, height], np.ones((len(detected), 17, 1))], axis=2)
         given = dataclasses.replace(sample(image["true"], (height, width)), points=true_points)
-        rows.append(keypoint_detection.rows(given, found(image["found"], (height, width), keypoints=keypoints)))
+        rows.append(keypoint_detection.rows(given, detections_of(image["found"], (height, width), keypoints=keypoints)))
     table = pa.Table.from_pylist(rows)
     scores = keypoint_detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))
     expected = {f"keypoint_{name}": value for name, value in content["scores"].items()}
@@ -150,7 +150,7 @@ def test_answer_and_back() -> None:
     assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
     back = keypoint_detection.prediction(asked, said, SETTINGS)
     np.testing.assert_allclose(back.keypoints_in_pixels(1, 1), given.keypoints_in_pixels(1, 1))
-    none = found([], keypoints=np.zeros((0, 3, 3)))
+    none = detections_of([], keypoints=np.zeros((0, 3, 3)))
     empty = keypoint_detection.answer(asked, none, SETTINGS)
     assert empty["points"] == []
     assert keypoint_detection.prediction(asked, empty, SETTINGS).keypoints_in_pixels(1, 1).shape == (0, 3, 3)
