@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import logs
 from pipeline.params import Params
 from tests import support
+
+
+@pytest.fixture(autouse=True)
+def _console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print the project's messages, as each command does that begins."""
+    monkeypatch.delenv(logs.QUIET, raising=False)
+    logs.configure()
 
 
 @pytest.fixture

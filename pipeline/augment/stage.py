@@ -7,6 +7,7 @@ field that jobs ask for (pipeline/augment/derived/).
 """
 
 import functools
+import logging
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,8 @@ from pipeline.fingerprint import code
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 KEEP_BYTES = 10_000_000_000
@@ -41,15 +43,15 @@ def run(params: Params, root: Path) -> None:
         make = functools.partial(_stage, policy=policy, prepared=prepared)
         how = store.settle(target / f"{dataset}-{name}", mark, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
-        tell(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
+        log.info(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
     derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
         mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
         make = functools.partial(_derive, name=name, options=options, prepared=prepared)
-        tell(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
+        log.info(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
     if not marks:
-        tell("augment: nothing to do, no job names an augmentation")
+        log.info("augment: nothing to do, no job names an augmentation")
     store.keep_only(target, set(marks))
     store.bound(work, KEEP_BYTES, set(marks.values()))
 

@@ -7,6 +7,7 @@ from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerp
 alone, so it is the same on every machine. What is registered stays in it when its jobs leave the roster.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from pipeline.evaluate.stage import words
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
-from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, job_state
+
+log = logging.getLogger(__name__)
 
 
 def run(params: Params, root: Path) -> None:
@@ -43,7 +45,7 @@ def run(params: Params, root: Path) -> None:
             group = Group(client, root, known, model, jobs, params.evaluate)
             entries[model] = group.settle(before.get(model, {}))
             news = decisions.news(before.get(model), entries[model])
-            tell(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
+            log.info(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
         ours = {model for model, version in versions.champions(client).items() if trust.signed(known, version)}
         for model in sorted((ours | set(before)) - set(groups)):
             kept = Group(client, root, known, model, {}, params.evaluate).keep(before.get(model, {}))
@@ -51,7 +53,7 @@ def run(params: Params, root: Path) -> None:
                 entries[model], name = kept, kept["champion"]["job"]
                 decision = kept["decision"]
                 news = "as before" if decision.get("trusted", True) else decision["text"]
-                tell(f"register: {model}: champion {name}, {news}; no job of the roster competes")
+                log.info(f"register: {model}: champion {name}, {news}; no job of the roster competes")
         marks = {mark for entry in entries.values() for mark in entry["models"]}
         for model, jobs in sorted(compared.items()):
             marks |= Group(client, root, known, model, jobs, params.evaluate).record(marks)
@@ -222,7 +224,7 @@ class Group:
         names = [name for name, known in self.marks.items() if known == mark]
         folder = registered.folder(self.root, names[0] if names else entry["job"], mark)
         if folder is None:
-            tell(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
+            log.warning(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
         run = tracking.run(self.client, self.root, entry["job"], mark, settings)

@@ -1,13 +1,15 @@
 """Progress that a person can follow: a line a job and epoch, from the jobs' ledgers."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import disk
-from pipeline.terminal import tell
 from pipeline.train.job_state import JobSpec, JobState
+
+log = logging.getLogger(__name__)
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 POLL_S = 0.5
@@ -29,13 +31,13 @@ def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watche
                 continue
             if entry.get("not_taken") and job_spec.name not in started:
                 started.add(job_spec.name)
-                tell(not_taken(job_spec.name, entry["not_taken"]), flush=True)
+                log.info(not_taken(job_spec.name, entry["not_taken"]))
             news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - spoke.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
             if news == told.get(job_spec.name) and not quiet:
                 continue
             told[job_spec.name], spoke[job_spec.name] = news, time.monotonic()
-            tell(line(job_spec.name, entry), flush=True)
+            log.info(line(job_spec.name, entry))
             if watcher is not None:
                 watcher = _handed(watcher, job_spec, entry)
         if last:
@@ -47,10 +49,8 @@ def _handed(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watch
     try:
         watcher(job_spec, entry)
     except Exception as error:
-        reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        tell(
-            f"train: {job_spec.name:<16}  goes on without its curves, which register makes up for: {reason}", flush=True
-        )
+        reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        log.warning(f"train: {job_spec.name:<16}  continues without its curves, which register adds later: {reason}")
         return None
     return watcher
 

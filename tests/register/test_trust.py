@@ -104,7 +104,7 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     with pytest.raises(
         UserError, match=f"champion of {MODEL}, version {number}, is no model of this project: .* not signed"
     ):
-        predict.find(root, MODEL)
+        predict.model_folder(root, MODEL)
 
 
 def test_a_strangers_version_of_our_fingerprint_is_not_taken_for_ours(own: tuple[Path, Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A finished project made up in a folder: every file that the report reads, without training anything."""
+"""Writes a finished project into a folder: every file that the report reads, without training."""
 
 import csv
 import math
@@ -17,24 +17,24 @@ from pipeline.store import read_json, write_bytes, write_json
 
 
 def params(jobs: dict[str, Job]) -> Params:
-    """Checked as little as Params does itself, so that no plug-in is needed."""
+    """Params without the checks that need plug-ins."""
     datasets = {job.dataset: {"format": "digits"} for job in jobs.values()}
     return Params.model_validate({"roster": "all", "datasets": datasets, "jobs": jobs})
 
 
 def job(architecture: str, *, task: str = "classification", dataset: str = "digits") -> Job:
-    """A job with the settings that the report looks at."""
+    """A job with the settings that the report reads."""
     return Job.model_validate({"task": task, "architecture": architecture, "dataset": dataset, "augmentation": "light"})
 
 
 def measured(root: Path, name: str, job: Job, scores: dict[str, float], *, higher: bool = True, seed: int = 0) -> None:
-    """A job that ended well: the first of `scores` is its primary metric."""
+    """A job that succeeded; the first of `scores` is its primary metric."""
     primary = next(iter(scores))
     flat: dict[str, Any] = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
     flat |= {"primary": primary, "higher_is_better": higher, f"val_{primary}": scores[primary]}
     for metric, value in scores.items():
-        wide = 0.02 * abs(value) + 0.002
-        flat |= {metric: value, f"{metric}_low": value - wide, f"{metric}_high": value + wide}
+        margin = 0.02 * abs(value) + 0.002
+        flat |= {metric: value, f"{metric}_low": value - margin, f"{metric}_high": value + margin}
     write_json(root / "metrics" / f"{name}.json", flat)
     _model(root / "models" / name, name, job, primary, scores[primary], higher)
     for picture in ("examples", "failures", "figure-confusion"):
@@ -44,26 +44,26 @@ def measured(root: Path, name: str, job: Job, scores: dict[str, float], *, highe
     _merge(root / "reports" / "speed.json", {name: times | {"train_images_per_s": 700, "device": "2 CPU cores"}})
 
 
-def seen(root: Path, name: str, job: Job, wrong: int) -> None:
-    """A classifier's weights, distances and rows over the test images; sure that image `wrong` is of class 2."""
+def inspected(root: Path, name: str, job: Job, wrong: int) -> None:
+    """A classifier's weights, class distances and rows; it predicts class 2 for image `wrong`, with confidence 0.9."""
     prepared = root / "data" / "prepared" / job.dataset
     prepared.mkdir(parents=True, exist_ok=True)
     pictures = np.random.default_rng(1).integers(0, 255, (6, 8, 8, 3), dtype=np.uint8)
-    samples = [Sample(str(place), picture, label=place % 2) for place, picture in enumerate(pictures)]
+    samples = [Sample(str(index), picture, label=index % 2) for index, picture in enumerate(pictures)]
     write_shard(prepared / "test-00000.arrow", samples)
-    predicted = [2 if place == wrong else place % 2 for place in range(6)]
+    predicted = [2 if index == wrong else index % 2 for index in range(6)]
     rows = {"id": list("012345"), "label": [0, 1] * 3, "prediction": predicted, "confidence": [0.9] * 6}
     folder = root / "evaluations" / name
     pq.write_table(pa.table(rows), folder / "test.parquet")
     write_bytes(folder / "seeing-first-layer.png", _picture(7))
-    places = {"most_typical": 1, "least_typical": 3}
+    indices = {"most_typical": 1, "least_typical": 3}
     distances = {"within": 0.5, "between": 1.2, "to_nearest": 0.9}
-    classes = [{"class": mark, "nearest": other, **distances, **places} for mark, other in (("<1", "1"), ("1", "<1"))]
+    classes = [{"class": name, "nearest": other, **distances, **indices} for name, other in (("<1", "1"), ("1", "<1"))]
     write_json(folder / "seeing.json", {"first_layer": [6, 1, 5, 5], "images": 6, "features": 84, "classes": classes})
 
 
 def failed(root: Path, name: str, reason: str) -> None:
-    """A job that ended with a reason."""
+    """A job that failed."""
     _merge(root / "models" / "failed.json", {name: {"reason": reason}})
 
 
@@ -109,8 +109,8 @@ def _model(path: Path, name: str, job: Job, primary: str, final: float, higher: 
         rows = csv.writer(file)
         rows.writerow(["epoch", "step", "train/lr", "train/loss", f"val/{primary}"])
         for epoch in range(12):
-            rest = math.exp(-epoch / (1.5 + len(name) % 3))
-            rows.writerow([epoch, epoch * 17, 0.05, 0.02 + 2.3 * rest, final + (start - final) * rest])
+            decay = math.exp(-epoch / (1.5 + len(name) % 3))
+            rows.writerow([epoch, epoch * 17, 0.05, 0.02 + 2.3 * decay, final + (start - final) * decay])
 
 
 def _counts(root: Path, name: str, job: Job, parameters: int) -> None:

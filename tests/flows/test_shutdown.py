@@ -10,26 +10,32 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import _ends, _processes, _reached, _run, repro
+from flows import _processes, _progress, _run, _shutdown, repro
 from pipeline import store
 from pipeline.errors import UserError
 
 REPO = Path(__file__).parents[2]
 #: longer than anything here takes; a wait for what never comes is the failure
 LONG_S = 60.0
-LEAF = "import time\nfrom flows import _ends\nwith _ends.watched():\n    print('here', flush=True); time.sleep(99)"
+LEAF = """
+import time
+from flows import _shutdown
+with _shutdown.graceful_shutdown():
+    print("here", flush=True)
+    time.sleep(99)
+"""
 #: a process of ours that has a shell between itself and the next, as DVC has
 MIDDLE = f"""
 import subprocess, sys
-from flows import _ends
-with _ends.watched():
+from flows import _shutdown
+with _shutdown.graceful_shutdown():
     subprocess.run(["sh", "-c", '"$0" -c "$1"; true', sys.executable, {LEAF!r}])
 """
 #: one whose thread that began the next has ended
 THREADED = f"""
 import subprocess, sys, threading, time
-from flows import _ends
-with _ends.watched():
+from flows import _shutdown
+with _shutdown.graceful_shutdown():
     threading.Thread(target=lambda: subprocess.Popen([sys.executable, "-c", {LEAF!r}])).start()
     time.sleep(99)
 """
@@ -55,7 +61,7 @@ def begin(code: str, *arguments: str, **environment: str) -> subprocess.Popen[st
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=REPO,
-        env={**{name: value for name, value in os.environ.items() if name != _ends.ABOVE}, **environment},
+        env={**{name: value for name, value in os.environ.items() if name != _shutdown.ANCESTORS}, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -84,7 +90,7 @@ def test_it_lives_on_when_only_the_thread_that_began_it_has_ended() -> None:
     above = begin(THREADED)
     below = leaf(above)
     with pytest.raises(psutil.TimeoutExpired):
-        below.wait(4 * _ends.LOOK_S)
+        below.wait(4 * _shutdown.POLL_S)
     above.kill()
     below.wait(LONG_S)
 
@@ -119,8 +125,8 @@ def test_what_does_not_unwind_is_ended_by_force_with_what_it_began() -> None:
     )
     code = f"""
 import subprocess, sys, time
-from flows import _ends
-with _ends.watched(patience=0.5):
+from flows import _shutdown
+with _shutdown.graceful_shutdown(grace_s=0.5):
     below = subprocess.Popen([sys.executable, "-c", {deaf!r}], start_new_session=True)
     while True:
         try:
@@ -136,8 +142,8 @@ with _ends.watched(patience=0.5):
 
 
 def test_make_and_dvc_count_as_above_and_a_persons_shell_does_not(tmp_path: Path) -> None:
-    told = "from flows import _ends; print(len(_ends.Above().marks))"
-    environment = {name: value for name, value in os.environ.items() if name != _ends.ABOVE}
+    told = "from flows import _shutdown; print(len(_shutdown.Ancestors().tags))"
+    environment = {name: value for name, value in os.environ.items() if name != _shutdown.ANCESTORS}
     (tmp_path / "Makefile").write_text(f'all:\n\t@cd {REPO}; "{sys.executable}" -c "{told}"; true\n')
     for command, marks in ((["make", "-s", "-C", str(tmp_path)], "1"), ([sys.executable, "-c", told], "0")):
         in_shell = ["bash", "-c", '"$@"; true', "bash", *command]
@@ -161,16 +167,16 @@ def test_dvc_ends_without_a_word(tmp_path: Path, number: signal.Signals) -> None
 
 
 def test_how_far_it_came_is_of_the_stage_that_did_not_end(tmp_path: Path) -> None:
-    assert _reached.stopped(tmp_path, "make repro") == "stopped: between two stages; make repro resumes"
+    assert _progress.stopped_message(tmp_path, "make repro") == "stopped: between two stages; make repro resumes"
     for name, at in (("prepare", 1), ("count", 3)):
         lock, times = tmp_path / f".work/stages/{name}.lock", tmp_path / f".work/times/{name}.json"
         for path, seconds in ((lock, at), (times, at + 1)):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, (seconds, seconds))
-    assert _reached.stage(tmp_path) is None
+    assert _progress.last_stage(tmp_path) is None
     os.utime(tmp_path / ".work/stages/count.lock", (9, 9))
-    assert _reached.stopped(tmp_path, "make repro") == "stopped: count; make repro resumes"
+    assert _progress.stopped_message(tmp_path, "make repro") == "stopped: count; make repro resumes"
 
 
 def test_the_next_one_waits_for_a_lock_that_is_still_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +188,7 @@ def test_the_next_one_waits_for_a_lock_that_is_still_held(tmp_path: Path, capsys
         first.__exit__(None, None, None)
 
     threading.Timer(0.7, release).start()
-    with _run.patiently(lambda: repro.lock(tmp_path), "a repro or retrain"):
+    with _run.lock_with_retry(lambda: repro.lock(tmp_path), "a repro or retrain"):
         assert released.is_set()
     assert capsys.readouterr().out == "a repro or retrain is already running; waiting up to 15 s for it to end\n"
 
@@ -190,18 +196,18 @@ def test_the_next_one_waits_for_a_lock_that_is_still_held(tmp_path: Path, capsys
 def test_the_next_one_is_refused_where_it_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "ENDING_S", 0.0)
     with repro.lock(tmp_path), pytest.raises(UserError, match="a repro or retrain is already running"):
-        _run.patiently(lambda: repro.lock(tmp_path), "a repro or retrain").__enter__()
+        _run.lock_with_retry(lambda: repro.lock(tmp_path), "a repro or retrain").__enter__()
 
 
 def test_what_a_killed_repro_left_is_waited_for_and_ended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repro, "ENDING_S", 0.2)
-    repro._end_the_last(tmp_path, "1@1.00")
-    left = begin("import time; print('here', flush=True); time.sleep(99)", **{_ends.ABOVE: "0@0.00 1@1.00"})
-    repro._end_the_last(tmp_path, "2@2.00")
+    repro.end_previous_run(tmp_path, "1@1.00")
+    left = begin("import time; print('here', flush=True); time.sleep(99)", **{_shutdown.ANCESTORS: "0@0.00 1@1.00"})
+    repro.end_previous_run(tmp_path, "2@2.00")
     assert left.wait(LONG_S) == -signal.SIGKILL
     assert capsys.readouterr().out == "waiting for the processes of the last run to end\n"
-    repro._end_the_last(tmp_path, "3@3.00")
+    repro.end_previous_run(tmp_path, "3@3.00")
     assert capsys.readouterr().out == ""
-    assert _processes.of("1@1.00") == []
+    assert _processes.with_tag("1@1.00") == []

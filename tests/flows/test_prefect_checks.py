@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from flows import _unattended
+from flows import _prefect_checks
 from pipeline import store
 
 ENVIRONMENT = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
@@ -30,8 +30,8 @@ def test_only_runs_whose_lock_is_free(tmp_path: Path, monkeypatch: pytest.Monkey
     locks = tmp_path / ".work/stages"
     with store.locked(locks / "prepare.lock", "prepare"):
         (locks / "train.lock").touch()
-        assert _unattended.unattended(tmp_path, "http://here") == ["train"]
-    assert _unattended.unattended(tmp_path, "http://here") == ["prepare", "train"]
+        assert _prefect_checks.orphaned_runs(tmp_path, "http://here") == ["train"]
+    assert _prefect_checks.orphaned_runs(tmp_path, "http://here") == ["prepare", "train"]
 
 
 def test_only_schedules_that_are_on_and_plan_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +57,4 @@ def test_only_schedules_that_are_on_and_plan_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(orchestration, "get_client", client)
     for name in ENVIRONMENT:
         monkeypatch.setenv(name, "")
-    assert _unattended.idle_schedules(tmp_path, "http://here") == ["by-hand"]
+    assert _prefect_checks.idle_schedules(tmp_path, "http://here") == ["by-hand"]
