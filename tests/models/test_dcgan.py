@@ -245,7 +245,7 @@ def test_phases_hold_every_parameter_once_and_the_generator_may_wait() -> None:
 
 
 def test_wrong_settings_name_the_remedy() -> None:
-    with pytest.raises(UserError, match="48 is no size for it; use 16, 32, 64 or 128"):
+    with pytest.raises(UserError, match="size: 48 is not a power of two from 16 on; dcgan needs 16, 32, 64 or 128"):
         build(48)
     with pytest.raises(UserError, match=r"options\.variant: no variant is named 'papr'"):
         build(variant="papr")

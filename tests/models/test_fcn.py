@@ -104,7 +104,7 @@ def test_at_once_scales_the_finer_maps() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"window": 40}, "no multiple of 32"), ({"backbone": "lenet5", "backbone_options": {}}, "stride of 4")],
+    [({"window": 40}, "must be a multiple of 32"), ({"backbone": "lenet5", "backbone_options": {}}, "stride of 4")],
 )
 def test_a_backbone_that_does_not_fit_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

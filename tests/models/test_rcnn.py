@@ -149,7 +149,7 @@ def test_scores_are_of_the_svms_once_they_are_fitted(fitted: Any) -> None:
 
 def test_few_windows_at_once_are_the_same(fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = best_ious(fitted, range(2))
-    monkeypatch.setattr(rcnn, "AT_ONCE", 7)
+    monkeypatch.setattr(rcnn, "WINDOWS_PER_PASS", 7)
     assert best_ious(fitted, range(2)) == pytest.approx(expected, abs=1e-5)
 
 

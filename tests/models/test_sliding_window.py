@@ -136,7 +136,7 @@ def test_a_classifiers_weights_fit(tmp_path: Path) -> None:
     [
         ({"way": "crop"}, "no way is named 'crop'; did you mean 'crops'"),
         ({"window": 80}, "options.window: 80"),
-        ({"sides": [8, 90]}, r"options\.sides: windows of \[8, 90\]"),
+        ({"sides": [8, 90]}, r"options\.sides: \[8, 90\] must lie between 1 and 64"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

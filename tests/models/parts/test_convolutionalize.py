@@ -125,7 +125,7 @@ def shift_after_shift(body: Sliding, images: Tensor) -> Tensor:
 def test_shifts_in_one_pass_give_the_map_of_one_pass_each(
     per_pass: int, high: int, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shift_and_stitch, "AT_ONCE", per_pass)
+    monkeypatch.setattr(shift_and_stitch, "IMAGES_PER_PASS", per_pass)
     stitched = both_modes("lenet5", 44)[0]
     images = torch.randn(2, CHANNELS, high, wide, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     expected = shift_after_shift(stitched.body, images)  # type: ignore[arg-type]
