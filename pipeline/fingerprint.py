@@ -46,7 +46,7 @@ def code(modules: Iterable[str]) -> dict[str, str]:
     while waiting:
         module = waiting.pop()
         if module not in found and module not in OUTSIDE:
-            found[module], imported = _read(_path(module))
+            found[module], imported = read_module(_path(module))
             waiting.extend(imported)
     return dict(sorted(found.items()))
 
@@ -57,7 +57,8 @@ def _path(module: str) -> Path:
 
 
 @functools.cache
-def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+def read_module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's code without its docstrings, and the names of what it imports."""
     if not path.exists():  # a folder of plug-ins without an __init__.py
         return "", ()
     tree = ast.parse(path.read_text(encoding="utf-8"))

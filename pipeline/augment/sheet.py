@@ -69,7 +69,7 @@ def drawn(changed: Sample, facts: Facts) -> NDArray[np.uint8]:
             at, fill = (x * scale, y * scale), color(label) if visibility > 1 else None
             draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else color(label))
     draw.rectangle((0, SIDE, SIDE, SIDE + BAR), fill=(38, 50, 56))
-    draw.text((3, SIDE + 2), _caption(changed, facts), fill="white", font_size=12)
+    draw.text((3, SIDE + 2), caption(changed, facts), fill="white", font_size=12)
     return np.asarray(canvas)
 
 
@@ -108,7 +108,7 @@ def _name(classes: Sequence[str], number: int) -> str:
     return classes[number] if number < len(classes) else str(number)
 
 
-def _caption(changed: Sample, facts: Facts) -> str:
+def caption(changed: Sample, facts: Facts) -> str:
     """The image's label, or the shares of a mixed one, or what its label map shows."""
     label = changed.label
     if isinstance(label, np.ndarray):

@@ -48,7 +48,7 @@ def run(params: Params, root: Path) -> None:
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
         mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
-        make = functools.partial(_derive, name=name, options=options, prepared=prepared)
+        make = functools.partial(derive, name=name, options=options, prepared=prepared)
         log.info(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
     if not marks:
         log.info("augment: nothing to do, no job names an augmentation")
@@ -79,7 +79,8 @@ def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
     )
 
 
-def _derive(path: Path, name: str, options: Options, prepared: Path) -> None:
+def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
+    """Fill the folder `path` with one derived field of a prepared data set."""
     store.verify(prepared)
     module = plugins.load("augment.derived", name)
     try:

@@ -20,7 +20,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import MultiScaleRoIAlign
 
 from pipeline.models import faster_rcnn
-from pipeline.models.parts.rcnn import INSTANCE_CELLS
+from pipeline.models.parts.rcnn import INSTANCE_CELLS, trace_instances
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("instance_segmentation", "keypoint_detection")
@@ -91,3 +91,8 @@ class _KeypointPredictor(KeypointRCNNPredictor):
     def forward(self, x: Tensor) -> Tensor:
         """Features N×C×14×14 → logits N×K×56×56."""
         return super().forward(x).contiguous()
+
+
+def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
+    """One pass for counting: the most proposals and detections, each the whole image."""
+    return trace_instances(network, images)

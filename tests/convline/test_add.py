@@ -16,8 +16,8 @@ from pipeline import params
 from pipeline.errors import UserError
 from pipeline.prepare import stage as prepare
 from pipeline.sample import facts
-from tests.convline import folders
-from tests.convline.folders import FOLDERS
+from tests.helpers import folders
+from tests.helpers.folders import FOLDERS
 
 PARAMS = """# mine
 roster: core

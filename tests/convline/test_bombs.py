@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.convline import folders
+from tests.helpers import folders
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """

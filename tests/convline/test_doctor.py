@@ -20,7 +20,7 @@ import pytest
 from convline import _findings, _services, doctor
 from flows import services
 from pipeline import registered, store, tracking
-from tests import support
+from tests.helpers import support
 
 #: a process that is surely gone: its number was another's at that time
 GONE = {"pid": 1, "started": 1.0}

@@ -20,8 +20,7 @@ from pipeline.evaluate.predict import predictor, rows
 from pipeline.plots.figures import RED
 from pipeline.prepare import stage as prepare
 from pipeline.sample import Facts
-from tests import support
-from tests.convline import folders
+from tests.helpers import folders, support
 
 FACTS = Facts(
     "x",

@@ -13,7 +13,7 @@ from pipeline.params import Dataset, Job
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.sample import Facts
-from tests.convline.folders import FOLDERS
+from tests.helpers.folders import FOLDERS
 
 
 def prepared(name: str, root: Path) -> tuple[Facts, Path]:

@@ -9,7 +9,7 @@ from pipeline.evaluate import scoring, stage
 from pipeline.params import Evaluate
 from pipeline.register import champion
 from pipeline.tasks import detection
-from tests.tasks.test_detection import MANY, SETTINGS, many
+from tests.helpers.detections import MANY, SETTINGS, many
 
 
 @pytest.mark.parametrize("task", plugins.names("tasks"))

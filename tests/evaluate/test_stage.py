@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import stage
 from pipeline.params import Params
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 JOBS: dict[str, dict[str, Any]] = {"small": {"epochs": 1}, "other": {"epochs": 1, "seed": 1}}
 Project = Callable[..., tuple[Path, Params]]

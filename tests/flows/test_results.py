@@ -9,7 +9,7 @@ from flows import _results
 from pipeline import store
 from pipeline.params import Params
 from pipeline.train import stage
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 OLD = {"job": "a", "fingerprint": "1" * 64}

@@ -12,7 +12,7 @@ from flows import repro
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.train.job_state import held
-from tests.flows.served import BIN, ENDED, Server, needs_environment, of, wait
+from tests.helpers.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
 def test_what_a_repro_runs() -> None:

@@ -21,7 +21,7 @@ from pipeline.models.parts import torchvision_detection
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.pretrained_weights import normalization
 from pipeline.tasks import detection
-from tests.models.torchvisions import randomize_norms
+from tests.helpers.torchvisions import randomize_norms
 
 #: published with batch normalisation as it was loaded, whose scales are no parameters then
 FROZEN = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.report.results import read
 from pipeline.report.sections import curves
-from tests.report import fabricate
+from tests.helpers import fabricate
 
 GAN_HISTORY = """epoch,step,train/lr,train/discriminator,train/generator,train/loss
 1,9,0.1,0.5,2.5,3.0

@@ -17,7 +17,7 @@ from pipeline.report._label_issues import MIN_PROBABILITY, find_label_issues
 from pipeline.report.results import read
 from pipeline.report.sections import inspection
 from pipeline.sample import split
-from tests.report import fabricate
+from tests.helpers import fabricate
 
 
 def rows(*predictions: tuple[int, float]) -> pa.Table:

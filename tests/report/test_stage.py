@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,46 +13,10 @@ from pipeline.report._charts import Axis, Point, label_points, pareto_front
 from pipeline.report.results import read
 from pipeline.report.sections.leaderboard import NEAR_BEST
 from pipeline.store import read_json, write_json
-from tests.report import fabricate
+from tests.helpers import fabricate
+from tests.helpers.pages import Page
 
 KIND = "report.sections"
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Collects text and attributes, and checks that tags nest."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.sections: list[str] = []
-        self.text = ""
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.tags.add(tag)
-        self.addresses += [str(values[name]) for name in ("src", "href", "srcset", "data", "action") if name in values]
-        if tag == "section":
-            self.sections.append(str(values["id"]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.text += data
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pipeline.params import Params
 from pipeline.report import _studies, stage
 from pipeline.report._studies import HELD, OPPOSITE, UNDECIDED, StudyResults
 from pipeline.store import read_json, write_json
-from tests import support
-from tests.report.test_stage import Page
+from tests.helpers import support
+from tests.helpers.pages import Page
 
 IMAGES = 100
 CLAIMS = ["deep > flat", "flat < deep in parameters", "deep = flat in receptive_field", "deep > flat in ECE"]

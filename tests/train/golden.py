@@ -18,7 +18,7 @@ import torch
 from pipeline.train import loop
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 FILE = Path(__file__).with_name("golden_losses.json")
 STEPS = 10

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.train import history, stage
 from pipeline.train.job_state import JobState
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 pytestmark = pytest.mark.usefixtures("here")

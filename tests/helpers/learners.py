@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.train.job_state import JobSpec
-from tests import support
+from tests.helpers import support
 
 #: an odd number of train samples in both, so that no batch size cuts them evenly
 DATASETS = {

@@ -22,6 +22,8 @@ LINEAR = {
     "epochs": 2,
     "batch": 128,
 }
+#: of jobs whose models differ clearly
+GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
 
 
 def write_params(root: Path, jobs: dict[str, dict[str, Any]], **sections: Any) -> Params:
