@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows._processes import ANCESTORS
 from pipeline import cluster
 
 REPO = Path(__file__).parents[1]
+#: the variable with the tags of a run's processes, by which what is below them is killed
+ANCESTORS = "CONVLINE_ANCESTORS"
 #: a process with a child of a head's name, and with a handler that another library would replace
 DRIVER = """
 import os, signal, subprocess, sys, time

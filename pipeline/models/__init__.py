@@ -1,5 +1,5 @@
-"""One file, one architecture: `build(spec, *, options)` gives a bare network; a name with `_` is shared code.
+"""One file per architecture: `build(spec, *, options)` returns a bare network; parts/ holds shared code.
 
-PAPER holds the published settings, SMALL those at which the tests build a network that is too large for them,
-by task where these differ.
+PAPER holds the published settings. SMALL holds settings for the tests where PAPER's network is too large for them, by
+task if tasks differ.
 """

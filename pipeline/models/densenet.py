@@ -1,4 +1,4 @@
-"""DenseNet: every layer reads what all layers before it have found.
+"""DenseNet: every layer of a block reads the outputs of all layers before it.
 
 Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017,
 https://arxiv.org/abs/1608.06993. Published: 25.0 / 23.6 / 22.5 % top-1 error on ImageNet (121 / 169 / 201, one crop),
@@ -31,7 +31,7 @@ BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 161:
 GROWTHS = {121: 32, 169: 32, 201: 32, 161: 48}
 CIFAR_GROWTH = 12
 STEMS = ("imagenet", "cifar")
-#: maps of a bottleneck, in those that a layer adds
+#: channels of a bottleneck per channel that a layer adds
 BOTTLENECK = 4
 
 
@@ -47,10 +47,10 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes.
 
-    growth: maps that a layer adds; 32, at depth 161 48, in the CIFAR nets 12 · stem: `imagenet`, a 7×7 convolution and
-    a pooling of stride 2 each, or `cifar`, a 3×3 of stride 1; by default as the paper has it at this depth ·
-    bottleneck: a 1×1 convolution before each 3×3 · compression: share of the maps that a transition keeps · dropout:
-    behind each convolution of a block; the paper's 0.2 where images are not augmented.
+    growth: channels that a layer adds; 32, at depth 161 48, in the CIFAR nets 12 · stem: `imagenet`, a 7×7 convolution
+    and a pooling of stride 2 each, or `cifar`, a 3×3 of stride 1; by default the paper's at this depth · bottleneck: a
+    1×1 convolution before each 3×3 · compression: fraction of the channels that a transition keeps · dropout: after
+    each convolution of a block; the paper uses 0.2 without augmentation.
     """
     counts = BLOCKS.get(depth) or _equal_blocks(depth, bottleneck)
     growth = growth or GROWTHS.get(depth, CIFAR_GROWTH)
@@ -58,36 +58,38 @@ def build(
     if stem not in STEMS:
         raise UserError(f"options.stem: {plugins.unknown('stem', stem, STEMS)}")
     if not 0 < compression <= 1:
-        raise UserError(f"options.compression: {compression} is no share of the maps; use more than 0, at most 1")
-    maps = 2 * growth if bottleneck else 16
-    layers = _stem(spec.channels, maps, stem)
+        raise UserError(
+            f"options.compression: {compression} is no fraction of the channels; use more than 0, at most 1"
+        )
+    channels = 2 * growth if bottleneck else 16
+    layers = _stem(spec.channels, channels, stem)
     for number, count in enumerate(counts, start=1):
         block: OrderedDict[str, nn.Module] = OrderedDict()
-        for place in range(1, count + 1):
-            block[f"denselayer{place}"] = DenseLayer(maps, growth, bottleneck, dropout)
-            maps += growth
+        for index in range(1, count + 1):
+            block[f"denselayer{index}"] = DenseLayer(channels, growth, bottleneck, dropout)
+            channels += growth
         layers[f"denseblock{number}"] = nn.Sequential(block)
         if number < len(counts):
-            kept = int(maps * compression)
-            layers[f"transition{number}"] = _transition(maps, kept)
-            maps = kept
+            outputs = int(channels * compression)
+            layers[f"transition{number}"] = _transition(channels, outputs)
+            channels = outputs
     if len(counts) == 3:  # the CIFAR nets have no third transition
         layers["transition3"] = nn.Sequential(OrderedDict(relu=nn.Identity()))
-    layers |= {"norm5": nn.BatchNorm2d(maps), "relu5": nn.ReLU(inplace=True)}
+    layers |= {"norm5": nn.BatchNorm2d(channels), "relu5": nn.ReLU(inplace=True)}
     return he_normal(
         nn.Sequential(
             OrderedDict(
                 features=nn.Sequential(layers),
                 avgpool=nn.AdaptiveAvgPool2d(1),
                 flatten=nn.Flatten(),
-                classifier=nn.Linear(maps, spec.classes),
+                classifier=nn.Linear(channels, spec.classes),
             )
         )
     )
 
 
 def _equal_blocks(depth: int, bottleneck: bool) -> tuple[int, ...]:
-    """Three blocks; stem, transitions and output are the other four layers."""
+    """Layers of each of three equal blocks; stem, transitions and output are the other four layers."""
     step = 6 if bottleneck else 3
     if depth < step + 4 or (depth - 4) % step:
         imagenet = ", ".join(map(str, BLOCKS))
@@ -98,37 +100,37 @@ def _equal_blocks(depth: int, bottleneck: bool) -> tuple[int, ...]:
     return ((depth - 4) // step,) * 3
 
 
-def _stem(channels: int, maps: int, stem: str) -> OrderedDict[str, nn.Module]:
-    """What comes before the first block: images B×C×S×S → maps of S/4 or of S."""
+def _stem(inputs: int, outputs: int, stem: str) -> OrderedDict[str, nn.Module]:
+    """The layers before the first block: images B×C×S×S → feature maps of side S/4 or S."""
     if stem == "cifar":
-        return OrderedDict(conv0=nn.Conv2d(channels, maps, 3, padding=1, bias=False))
+        return OrderedDict(conv0=nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
     return OrderedDict(
-        conv0=nn.Conv2d(channels, maps, 7, 2, 3, bias=False),
-        norm0=nn.BatchNorm2d(maps),
+        conv0=nn.Conv2d(inputs, outputs, 7, 2, 3, bias=False),
+        norm0=nn.BatchNorm2d(outputs),
         relu0=nn.ReLU(inplace=True),
         pool0=nn.MaxPool2d(3, 2, 1),
     )
 
 
-def _transition(maps: int, kept: int) -> nn.Sequential:
-    """Fewer maps, half as high and wide."""
+def _transition(channels: int, outputs: int) -> nn.Sequential:
+    """Fewer channels at half the height and width."""
     return nn.Sequential(
         OrderedDict(
-            norm=nn.BatchNorm2d(maps),
+            norm=nn.BatchNorm2d(channels),
             relu=nn.ReLU(inplace=True),
-            conv=nn.Conv2d(maps, kept, 1, bias=False),
+            conv=nn.Conv2d(channels, outputs, 1, bias=False),
             pool=nn.AvgPool2d(2),
         )
     )
 
 
 class DenseLayer(nn.Sequential):
-    """`growth` new maps behind those that came in; normalisation and rectifier come before each convolution."""
+    """Appends `growth` channels to its input; normalisation and rectifier come before each convolution."""
 
-    def __init__(self, maps: int, growth: int, bottleneck: bool, dropout: float) -> None:
+    def __init__(self, channels: int, growth: int, bottleneck: bool, dropout: float) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         inner = BOTTLENECK * growth
-        shapes = [(maps, inner, 1), (inner, growth, 3)] if bottleneck else [(maps, growth, 3)]
+        shapes = [(channels, inner, 1), (inner, growth, 3)] if bottleneck else [(channels, growth, 3)]
         for number, (inputs, outputs, kernel) in enumerate(shapes, start=1):
             layers[f"norm{number}"] = nn.BatchNorm2d(inputs)
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
@@ -136,6 +138,6 @@ class DenseLayer(nn.Sequential):
             layers[f"drop{number}"] = nn.Dropout(dropout)
         super().__init__(layers)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """B×maps×H×W → B×(maps + growth)×H×W."""
-        return torch.cat([maps, super().forward(maps)], 1)
+    def forward(self, features: Tensor) -> Tensor:
+        """B×C×H×W → B×(C + growth)×H×W."""
+        return torch.cat([features, super().forward(features)], 1)

@@ -1,12 +1,12 @@
-"""Fast R-CNN: the image is seen once, and each proposal is judged by what lies in its place of the map.
+"""Fast R-CNN: the backbone runs once per image, and a head classifies each proposal from pooled features.
 
-Girshick: Fast R-CNN, ICCV 2015, https://arxiv.org/abs/1504.08083. Published: 66.9 mAP on VOC 2007 (VGG-16), 0.32 s an
+Girshick: Fast R-CNN, ICCV 2015, https://arxiv.org/abs/1504.08083. Published: 66.9 mAP on VOC 2007 (VGG-16), 0.32 s per
 image on a K40 without the 2 s of selective search.
 
 Promise: with VGG-16's own fully connected layers as head (`head: backbone`) it has 134,690,729 parameters for 21
-classes with background. An image's proposals come with its sample (pipeline/augment/derived/proposals.py), or are
-searched for when it is asked about, and then that time is part of the answer's. The paper also factorises the head's
-weights to make it faster; that is not done here.
+classes with background. Proposals are stored with the sample (pipeline/augment/derived/proposals.py); serving runs
+selective search per image, and latency includes it. The paper's factorisation of the head's weights, which makes it
+faster, is not implemented.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,19 @@ from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.learners.base import Settings
 from pipeline.learners.detector import Detector, Target
-from pipeline.models.faster_rcnn import HEADS, Backbone, Hidden, trunk
-from pipeline.models.parts.box_coding import SPREAD, Answers, Draw, Drawn, box_loss, class_loss, counted, decoded, given
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.faster_rcnn import HEADS, Backbone, Hidden, build_trunk
+from pipeline.models.parts.box_coding import (
+    DELTA_STD,
+    DetectionFilter,
+    RoiSampler,
+    SampledRois,
+    box_loss,
+    class_loss,
+    decode_deltas,
+    proposals_of,
+    whole_image_proposals,
+)
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.layers import he_normal
 from pipeline.models.parts.rcnn import CELLS, freeze_norm
 from pipeline.models.parts.spec import Spec
@@ -41,7 +51,7 @@ PAPER = {
 }
 SMALL = {"size": 64, "options": {"backbone": "resnet", "backbone_options": {"width": 8}, "head_width": 32}}
 STAGES = ()
-#: derived fields that it looks at beside the image
+#: derived fields that the network reads beside the image
 NEEDS = ("proposals",)
 
 
@@ -61,36 +71,45 @@ def build(
     overlap: float = 0.3,
     detections: int = 100,
 ) -> nn.Module:
-    """Images B×C×S×S and proposals → a dict an image with boxes, labels and scores; with targets: losses by name.
+    """Images B×C×S×S and proposals → per image a dict of boxes, labels and scores; with targets: losses by name.
 
-    backbone: a classifier of this folder, backbone_options those of its build · stage: which of its maps; the last ·
-    frozen_norm: its batch normalisation stays as it was loaded · head: `new`, two layers of `head_width`, or
-    `backbone`, its own fully connected layers · samples: proposals of an image that are learnt from, of which at most
-    a `share` shows things; the others overlap one by `background` to 0.5 · score: the least that is an answer ·
-    overlap: boxes of a class that overlap by more are one · detections: the most that an image gets.
+    backbone: a classifier in pipeline/models, backbone_options: of its `build` · stage: the level that is read; by
+    default the last · frozen_norm: keep the loaded batch normalisation fixed · head: `new`, two layers of
+    `head_width`, or `backbone`, its own fully connected layers · samples: proposals per image in training, at most a
+    fraction `share` of them positive · background: smallest IoU with an object of a negative; the largest is 0.5 ·
+    score: smallest score of a detection · overlap: IoU above which two boxes of a class are duplicates · detections:
+    maximum per image.
     """
     if head not in HEADS:
         raise UserError(f"options.head: {plugins.unknown('head', head, HEADS)}")
-    stages, dense = None if stage is None else [stage], head == "backbone"
-    body, used = trunk(spec, backbone, backbone_options or {}, stages, last_only=True, dense=dense)
-    shapes = stage_shapes(body, used, spec.channels, spec.size)
+    levels, dense = None if stage is None else [stage], head == "backbone"
+    body, levels_used = build_trunk(spec, backbone, backbone_options or {}, levels, last_only=True, dense=dense)
+    shapes = level_shapes(body, levels_used, spec.channels, spec.size)
     if frozen_norm:
         freeze_norm(body)
-    draw, answers = Draw(samples, share, 0.5, background), Answers(score, overlap, detections)
-    maps = Backbone(body, shapes, None)
-    own = Hidden(body, maps.out_channels) if dense else None
-    return FastRCNN(maps, shapes[used[0]][1], own or head_width, spec.classes, draw, answers)
+    sampler, detection_filter = RoiSampler(samples, share, 0.5, background), DetectionFilter(score, overlap, detections)
+    extractor = Backbone(body, shapes, None)
+    dense_layers = Hidden(body, extractor.out_channels) if dense else None
+    stride = shapes[levels_used[0]][1]
+    return FastRCNN(extractor, stride, dense_layers or head_width, spec.classes, sampler, detection_filter)
 
 
 class FastRCNN(nn.Module):
-    """One map, what of it lies in each proposal in cells, two hidden layers, and two answers: the class and the box."""
+    """One feature map, RoI pooling of each proposal, two hidden layers, outputs for class logits and box deltas."""
 
     def __init__(
-        self, backbone: Backbone, stride: int, head: Hidden | int, classes: int, draw: Draw, answers: Answers
+        self,
+        backbone: Backbone,
+        stride: int,
+        head: Hidden | int,
+        classes: int,
+        sampler: RoiSampler,
+        detection_filter: DetectionFilter,
     ) -> None:
-        """Head: the backbone's own, or the width of a new one."""
+        """head: the backbone's own layers, or the width of a new head."""
         super().__init__()
-        self.backbone, self.stride, self.classes, self.draw, self.answers = backbone, stride, classes, draw, answers
+        self.backbone, self.stride, self.classes = backbone, stride, classes
+        self.sampler, self.detection_filter = sampler, detection_filter
         self.box_head: nn.Module
         if isinstance(head, Hidden):
             self.cells, width, self.box_head = head.cells, head.width, head
@@ -103,10 +122,10 @@ class FastRCNN(nn.Module):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
 
-    def judged(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """B×C×H×W maps and boxes by image → of all R boxes logits R×(K+1), and R×(K+1)×4 that tell boxes by class."""
-        seen = self.box_head(roi_pool(maps, boxes, self.cells, 1 / self.stride))
-        return self.cls_score(seen), self.bbox_pred(seen).view(len(seen), -1, 4)
+    def predict(self, feature_map: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Feature map B×C×H×W and R boxes in all → class logits R×(K+1) and deltas per class R×(K+1)×4."""
+        hidden = self.box_head(roi_pool(feature_map, boxes, self.cells, 1 / self.stride))
+        return self.cls_score(hidden), self.bbox_pred(hidden).view(len(hidden), -1, 4)
 
     def forward(
         self,
@@ -114,31 +133,32 @@ class FastRCNN(nn.Module):
         targets: Sequence[Target] | None = None,
         proposals: Sequence[Tensor] | None = None,
     ) -> Any:
-        """With targets, which hold proposals: losses by name. Without: what is found, a dict an image."""
-        boxes, size = given(targets, proposals), images.shape[-1]
-        (maps,) = self.backbone(images).values()
+        """With targets, which hold proposals: losses by name. Without: detections, one dict per image."""
+        boxes, size = proposals_of(targets, proposals), images.shape[-1]
+        (feature_map,) = self.backbone(images).values()
         if targets is None:
-            logits, numbers = (part.float() for part in self.judged(maps, boxes))
-            found = decoded(numbers * numbers.new_tensor(SPREAD), torch.cat(boxes))[:, :-1]
-            parts = (part.split([len(one) for one in boxes]) for part in (found, logits.softmax(1)[:, :-1]))
-            return [self.answers.of(own, scores, size) for own, scores in zip(*parts, strict=True)]
-        drawn = [self.draw.of(*pair, self.classes) for pair in zip(boxes, targets, strict=True)]
-        logits, numbers = self.judged(maps, [one.boxes for one in drawn])
-        every = Drawn(*(torch.cat(part) for part in zip(*drawn, strict=True)))
-        return {"class": class_loss(logits, every.labels), "box": box_loss(numbers.float()[:, :-1], every)}
+            logits, deltas = (output.float() for output in self.predict(feature_map, boxes))
+            decoded = decode_deltas(deltas * deltas.new_tensor(DELTA_STD), torch.cat(boxes))[:, :-1]
+            counts = [len(item) for item in boxes]
+            per_image = zip(decoded.split(counts), logits.softmax(1)[:, :-1].split(counts), strict=True)
+            return [self.detection_filter.select(*item, size) for item in per_image]
+        sampled = [self.sampler.sample(*pair, self.classes) for pair in zip(boxes, targets, strict=True)]
+        logits, deltas = self.predict(feature_map, [item.boxes for item in sampled])
+        rois = SampledRois(*(torch.cat(field) for field in zip(*sampled, strict=True)))
+        return {"class": class_loss(logits, rois.labels), "box": box_loss(deltas.float()[:, :-1], rois)}
 
 
-class Weighed(Detector):
-    """The two losses of the network, each at its weight."""
+class WeightedLosses(Detector):
+    """A detector whose losses are multiplied by weights."""
 
     def __init__(self, network: nn.Module, settings: Settings, weights: dict[str, float]) -> None:
         super().__init__(network, settings)
         self.weights = weights
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
-        """With targets: losses by name. Without: what is found."""
-        found = super().forward(images, targets, phase)
-        return found if targets is None else {name: self.weights[name] * loss for name, loss in found.items()}
+        """With targets: losses by name. Without: detections per image."""
+        outputs = super().forward(images, targets, phase)
+        return outputs if targets is None else {name: self.weights[name] * loss for name, loss in outputs.items()}
 
 
 def learner(
@@ -146,13 +166,13 @@ def learner(
 ) -> Detector:
     """The loss is class + box_weight · box; or, with `convex`, (1 − convex) · class + convex · box."""
     if convex is not None and (box_weight != 1 or not 0 <= convex <= 1):
-        raise UserError(f"loss.convex: {convex}, beside box_weight {box_weight}. Give one of them, convex in 0..1.")
-    shares = {"class": 1.0, "box": box_weight} if convex is None else {"class": 1 - convex, "box": convex}
-    return Weighed(network, settings, shares)
+        raise UserError(f"loss.convex: {convex}, beside box_weight {box_weight}; give one of them, convex in 0..1")
+    weights = {"class": 1.0, "box": box_weight} if convex is None else {"class": 1 - convex, "box": convex}
+    return WeightedLosses(network, settings, weights)
 
 
 def trace(network: FastRCNN, images: Tensor) -> list[Tensor]:
-    """What the network computes for an image with 2,000 proposals, all of them the whole image."""
-    (maps,) = network.backbone(images).values()
-    whole = counted(images)
-    return list(network.judged(maps, [whole, *[whole[:0]] * (len(images) - 1)]))
+    """One pass for counting: an image with 2,000 proposals, each the whole image."""
+    (feature_map,) = network.backbone(images).values()
+    whole = whole_image_proposals(images)
+    return list(network.predict(feature_map, [whole, *[whole[:0]] * (len(images) - 1)]))

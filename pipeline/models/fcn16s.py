@@ -1,10 +1,10 @@
-"""FCN-16s: FCN-32s with the scores of maps twice as fine added.
+"""FCN-16s: FCN-32s plus the scores of a feature map twice as fine.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
 https://arxiv.org/abs/1411.4038. Published: 62.4 mIoU on VOC 2011's validation set (table 2).
 
-Promise: with VGG-16 and 21 classes 134,357,354 parameters without those of the learnt enlargement. What it adds to
-FCN-32s starts at zero or bilinear, so with `pretrained: {job: <fcn32s>}` it starts where that ended.
+Promise: with VGG-16 and 21 classes 134,357,354 parameters without those of learnt upsampling. The layers that it adds
+to FCN-32s start at zero or bilinear, so with `pretrained: {job: <fcn32s>}` it starts from the predictions of FCN-32s.
 """
 
 from typing import Any
@@ -42,8 +42,8 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone: a classifier of this folder with a stride of 32 · window: side in pixels, a multiple of 32, of what its
-    last layers see; 224, as the paper, or the image where that is smaller ·
-    learn_upsampling: the first enlargement, by 2, is trained from its bilinear start.
+    backbone: a classifier in pipeline/models with a stride of 32 · window: side in pixels, a multiple of 32, of the
+    region that its last layers read; 224, as in the paper, or the image if that is smaller ·
+    learn_upsampling: train the first upsampling, by 2, from its bilinear start.
     """
     return fcn.build(spec, 16, backbone, backbone_options, window, learn_upsampling)

@@ -1,11 +1,11 @@
-"""FCN-32s: a classifier slides over the image, and its coarse scores are enlarged 32 times.
+"""FCN-32s: a fully convolutional classifier whose coarse scores are upsampled 32 times.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
 https://arxiv.org/abs/1411.4038. Published: 59.4 mIoU on VOC 2011's validation set (table 2).
 
-Promise: with VGG-16 and 21 classes 134,346,581 parameters. The score layer starts at zero, the enlargement is bilinear
-and stays so, as released. Zeros around the image, 96 pixels where the release has 100, make every pixel the middle of
-some window; what that adds is cut off by exact geometry (the release's whole-number offsets are a pixel less).
+Promise: with VGG-16 and 21 classes 134,346,581 parameters. The score layer starts at zero; upsampling is bilinear and
+fixed, as released. The image is padded with 96 zeros, where the release has 100, so that every pixel is in the middle
+of some window; the result is cropped to the image exactly (the release's whole-number offsets are a pixel less).
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone: a classifier of this folder with a stride of 32 · window: side in pixels, a multiple of 32, of what its
-    last layers see; 224, as the paper, or the image where that is smaller.
+    backbone: a classifier in pipeline/models with a stride of 32 · window: side in pixels, a multiple of 32, of the
+    region that its last layers read; 224, as in the paper, or the image if that is smaller.
     """
     return fcn.build(spec, 32, backbone, backbone_options, window, False)

@@ -1,11 +1,11 @@
-"""FCN-8s: FCN-16s with the scores of maps twice as fine again.
+"""FCN-8s: FCN-16s plus the scores of a feature map twice as fine again.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
 https://arxiv.org/abs/1411.4038. Published: 62.7 mIoU on VOC 2011's validation set (table 2).
 
-Promise: with VGG-16 and 21 classes 134,362,751 parameters without those of the learnt enlargements. Trained in stages,
-with `pretrained: {job: <fcn16s>}`, or all at once: the finer maps are then scaled down before they are scored, by the
-release's factors.
+Promise: with VGG-16 and 21 classes 134,362,751 parameters without those of learnt upsampling. Training starts from an
+FCN-16s (`pretrained: {job: <fcn16s>}`), or is at once: the finer feature maps are then scaled down before they are
+scored, by the release's factors.
 """
 
 from typing import Any
@@ -44,9 +44,9 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone: a classifier of this folder with a stride of 32 · window: side in pixels, a multiple of 32, of what its
-    last layers see; 224, as the paper, or the image where that is smaller ·
-    learn_upsampling: both enlargements by 2 are trained from their bilinear start · at_once: for training that does not
-    start from an fcn16s.
+    backbone: a classifier in pipeline/models with a stride of 32 · window: side in pixels, a multiple of 32, of the
+    region that its last layers read; 224, as in the paper, or the image if that is smaller ·
+    learn_upsampling: train both upsamplings by 2 from their bilinear start · at_once: for training that does not start
+    from an fcn16s.
     """
     return fcn.build(spec, 8, backbone, backbone_options, window, learn_upsampling, at_once)

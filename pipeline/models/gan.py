@@ -1,14 +1,14 @@
-"""The first adversarial networks: fully connected players, noise through rectifiers to pixels, pixels through maxout.
+"""The first GAN: a fully connected generator with rectifiers and a fully connected discriminator with maxout units.
 
 Goodfellow et al.: Generative Adversarial Nets, NIPS 2014, https://arxiv.org/abs/1406.2661; maxout: Goodfellow et al.:
 Maxout Networks, ICML 2013, https://arxiv.org/abs/1302.4389. Published: Parzen-window log-likelihood 225 ± 2 nats on
 MNIST.
 
-Promise: the networks that the authors released for MNIST, 2,503,984 + 1,231,441 parameters. Two hidden layers of 1,200
-rectifiers draw through a sigmoid; two of 240 maxout units of five pieces judge, with dropout of a fifth of the pixels
-and half of what is behind them. Noise is normal; weights start uniform. All biases start at 0, where theirs of the
-drawn pixels started at the train set's means. They trained by plain gradient steps, `lr: 0.1`, `momentum: 0.5` in
-batches of 100, the discriminator's loss halved.
+Promise: the networks that the authors released for MNIST, 2,503,984 + 1,231,441 parameters. The generator has two
+hidden layers of 1,200 rectifiers and a sigmoid; the discriminator has two of 240 maxout units of five pieces, with
+dropout of 0.2 on the pixels and 0.5 on the hidden layers. Noise is normal; weights start uniform. All biases start at
+0; the authors' biases of generated pixels started at the train set's means. They trained by plain gradient steps,
+`lr: 0.1`, `momentum: 0.5` in batches of 100, the discriminator's loss halved.
 """
 
 from collections import OrderedDict
@@ -22,10 +22,10 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("generation",)
 PAPER = {"input": [1, 28, 28], "classes": 0, "options": {}, "parameters": 3_735_425}
-#: what a dataset must hold where an option is set
+#: fields that a dataset must have if an option is set
 OPTION_NEEDS = {"conditional": ("label",)}
-#: bounds of the uniform weights that the generator and the discriminator start from
-RANGES = (0.05, 0.005)
+#: bounds of the uniform initial weights of the generator and of the discriminator
+INIT_BOUNDS = (0.05, 0.005)
 
 
 def build(
@@ -38,18 +38,18 @@ def build(
     dropout: bool = True,
     conditional: bool = False,
 ) -> nn.Module:
-    """Both players for images C×S×S.
+    """Generator and discriminator for images C×S×S.
 
-    width: the generator's hidden rectifiers · units, pieces: the discriminator's hidden maxout units, and the linear
-    functions that each takes the largest of · latent: numbers of noise an image · dropout: in the discriminator ·
-    conditional: both players are told the image's class.
+    width: rectifiers per hidden layer of the generator · units, pieces: maxout units per hidden layer of the
+    discriminator, and linear functions per unit · latent: noise values per image · dropout: in the discriminator ·
+    conditional: both networks receive the image's class.
     """
-    told = spec.classes if conditional else 0
+    condition_classes = spec.classes if conditional else 0
     shape = (spec.channels, spec.size, spec.size)
     pixels = spec.channels * spec.size**2
     generator = nn.Sequential(
         OrderedDict(
-            hidden1=nn.Sequential(nn.Flatten(), nn.Linear(latent + told, width), nn.ReLU()),
+            hidden1=nn.Sequential(nn.Flatten(), nn.Linear(latent + condition_classes, width), nn.ReLU()),
             hidden2=nn.Sequential(nn.Linear(width, width), nn.ReLU()),
             draw=nn.Sequential(nn.Linear(width, pixels), nn.Sigmoid(), Scale(2, -1), nn.Unflatten(1, shape)),
         )
@@ -57,21 +57,21 @@ def build(
     drop_pixels, drop_hidden = (0.2, 0.5) if dropout else (0.0, 0.0)
     discriminator = nn.Sequential(
         OrderedDict(
-            hidden1=nn.Sequential(nn.Dropout(drop_pixels), Maxout(pixels + told, units, pieces)),
+            hidden1=nn.Sequential(nn.Dropout(drop_pixels), Maxout(pixels + condition_classes, units, pieces)),
             hidden2=nn.Sequential(nn.Dropout(drop_hidden), Maxout(units, units, pieces)),
             judge=nn.Sequential(nn.Dropout(drop_hidden), nn.Linear(units, 1), nn.Flatten(0)),
         )
     )
-    for player, bound in zip((generator, discriminator), RANGES, strict=True):
-        for layer in player.modules():
+    for network, bound in zip((generator, discriminator), INIT_BOUNDS, strict=True):
+        for layer in network.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.uniform_(layer.weight, -bound, bound)
                 nn.init.zeros_(layer.bias)
-    return GAN(generator, discriminator, latent=latent, classes=told)
+    return GAN(generator, discriminator, latent=latent, classes=condition_classes)
 
 
 class GAN(GeneratorAndDiscriminator):
-    """Players without maps: the discriminator reads pixels 0..1 in a row, and behind them the class that it is told."""
+    """Fully connected players: the discriminator reads pixels 0..1 as a vector, and the class behind them."""
 
     def discriminate(self, images: Tensor, labels: Tensor) -> Tensor:
         """Discriminator logits B of images −1..1."""
@@ -81,7 +81,7 @@ class GAN(GeneratorAndDiscriminator):
 
 
 class Maxout(nn.Module):
-    """B×inputs → B×units, each the largest of `pieces` linear functions."""
+    """B×inputs → B×units; each unit is the maximum of `pieces` linear functions."""
 
     def __init__(self, inputs: int, units: int, pieces: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, values: Tensor) -> Tensor:
-        """The largest piece of each unit."""
+        """B×inputs → the maximum over the pieces, B×units."""
         return self.linear(values).unflatten(1, (-1, self.pieces)).amax(dim=2)
 
 
@@ -101,12 +101,15 @@ class Scale(nn.Module):
         self.factor, self.shift = factor, shift
 
     def forward(self, values: Tensor) -> Tensor:
-        """Of the same shape."""
+        """Any shape → the same shape."""
         return values * self.factor + self.shift
 
 
 def learner(
     network: nn.Module, settings: Settings, *, objective: str = "non_saturating", every: int = 1
 ) -> Adversarial:
-    """The game; objective: non_saturating, minimax, hinge or wgan_gp · every: batches to one step of the generator."""
+    """The learner of both networks.
+
+    objective: non_saturating, minimax, hinge or wgan_gp · every: batches per step of the generator.
+    """
     return Adversarial(network, settings, objective, every)

@@ -1,10 +1,10 @@
-"""Heatmap: a classifier slides over the image, and what it says of each window is painted there.
+"""Heatmap: a fully convolutional classifier whose logits per window are upsampled to the image's size.
 
 Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.1 and figure 2,
-https://arxiv.org/abs/1411.4038. Published: no score of its own; it is the coarse map that skips and upsampling mend.
+https://arxiv.org/abs/1411.4038. No score is published; FCN improves this coarse map with skips and upsampling.
 
-Promise: a converted classifier and nothing else, so its parameters are the classifier's; with VGG-16 for 1000 classes
-138,357,544. Its weights have the classifier's names: `pretrained: {job: <classifier>}` takes all but a head for
+Promise: a converted classifier without further layers, so its parameters are the classifier's; with VGG-16 for 1000
+classes 138,357,544. Weights have the classifier's names: `pretrained: {job: <classifier>}` loads all but a head for
 another number of classes.
 """
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models.parts.convolutionalize import Sliding, sliding
+from pipeline.models.parts.convolutionalize import Sliding, build_sliding
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
@@ -41,17 +41,17 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone: a classifier of this folder · window: side in pixels of what it judges at a time, the size of its own
-    job; by default the whole image · paint: `bilinear` draws lines between the centres of windows, `receptive_field`
-    gives a pixel the mean over all windows that it is in.
+    backbone: a classifier in pipeline/models · window: side in pixels of the region that it classifies, the size of its
+    own job; by default the whole image · paint: `bilinear` interpolates between the centres of windows,
+    `receptive_field` gives a pixel the mean over all windows that contain it.
     """
     if paint not in PAINTS:
-        raise UserError(f"options.paint: {plugins.unknown('way to paint', paint, PAINTS)}")
-    return Heatmap(sliding(spec, backbone, backbone_options, window), paint)
+        raise UserError(f"options.paint: {plugins.unknown('paint', paint, PAINTS)}")
+    return Heatmap(build_sliding(spec, backbone, backbone_options, window), paint)
 
 
 class Heatmap(nn.Module):
-    """A classifier at every window, `stride` pixels apart, painted to the image's size."""
+    """A classifier of windows `stride` pixels apart, and upsampling to the image's size."""
 
     def __init__(self, body: Sliding, paint: str) -> None:
         super().__init__()
@@ -59,19 +59,19 @@ class Heatmap(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """B×C×H×W → logits B×K×H×W."""
-        high, wide = images.shape[2:]
-        cells = self.body(self.body.bordered(images))
+        height, width = images.shape[2:]
+        cells = self.body(self.body.pad_border(images))
         if self.paint == "receptive_field":
             before = (self.body.window - self.body.stride) // 2
-            return self._spread(cells)[..., before : before + high, before : before + wide]
+            return self._spread(cells)[..., before : before + height, before : before + width]
         sides = [self.body.stride * side for side in cells.shape[2:]]
-        return F.interpolate(cells, sides, mode="bilinear")[..., :high, :wide]
+        return F.interpolate(cells, sides, mode="bilinear")[..., :height, :width]
 
     def _spread(self, cells: Tensor) -> Tensor:
-        """Each cell over its window, and where windows overlap their mean."""
+        """Each pixel's mean over the cells whose windows contain it."""
         window = cells.new_ones(cells.shape[1], 1, self.body.window, self.body.window)
-        sums, times = (
-            F.conv_transpose2d(maps, window, stride=self.body.stride, groups=cells.shape[1])
-            for maps in (cells, torch.ones_like(cells))
+        sums, counts = (
+            F.conv_transpose2d(values, window, stride=self.body.stride, groups=cells.shape[1])
+            for values in (cells, torch.ones_like(cells))
         )
-        return sums / times
+        return sums / counts

@@ -1,11 +1,11 @@
-"""LeNet-5, the convolutional network that read cheques.
+"""LeNet-5, the convolutional network for reading digits on cheques.
 
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86 (1998),
 section II-B, http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf. Published: 0.95 % error on MNIST.
 
 Promise: `variant: paper` has the published 60,000 trainable parameters: trainable subsampling, the partial
-connections of table I, scaled tanh, and distances to drawn digits as output. `variant: modern` is today's
-reading, 61,706 parameters for one channel and ten classes: ReLU, max pooling, full connections, a linear output.
+connections of table I, scaled tanh, and distances to bitmaps of digits as output. `variant: modern` is the usual
+variant today, 61,706 parameters for one channel and ten classes: ReLU, max pooling, full connections, a linear output.
 Both keep that number at every image size: C5 stays a 5×5 convolution, and its positions are averaged (there is
 one at the paper's 32×32).
 """
@@ -33,7 +33,7 @@ SMALLEST = 28
 #: side of the published input; smaller images are padded to it
 PADDED = 32
 
-#: table I: the maps of S2 that each map of C3 reads
+#: table I: the channels of S2 that each channel of C3 reads
 CONNECTIONS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
@@ -41,7 +41,7 @@ CONNECTIONS = (
     (0, 1, 2, 3, 4, 5),
 )
 
-#: the digits 0 to 9, each 7 wide and 12 high: what F6 should draw
+#: bitmaps of the digits 0 to 9, 7 wide and 12 high: the target outputs of F6
 BITMAPS = """
 ....... ....... ....... ....... ....... ....... ....... ....... ....... .......
 ..###.. ...#... .#####. .#####. .....#. ####### ..####. ####### ..###.. ..###..
@@ -66,11 +66,11 @@ def build(spec: Spec, *, variant: str = "modern") -> nn.Module:
     if spec.size < SMALLEST:
         raise UserError(f"size: {spec.size} is too small for lenet5; use at least {SMALLEST}")
     network = nn.Sequential(OrderedDict(pad=_padding(spec.size), **variants[variant](spec)))
-    return network.apply(_initialise) if variant == "paper" else he_normal(network)
+    return network.apply(_init_weights) if variant == "paper" else he_normal(network)
 
 
 def _padding(size: int) -> nn.Module:
-    """Widen the border to 32×32 with the image's own edge, which is background in the paper's digits."""
+    """Padding to 32×32 that repeats the image's edge, which is background in the paper's digits."""
     missing = max(0, PADDED - size)
     before = missing // 2
     return nn.ReplicationPad2d((before, missing - before, before, missing - before))
@@ -101,7 +101,7 @@ def _paper(spec: Spec) -> OrderedDict[str, nn.Module]:
 
 
 class ScaledTanh(nn.Module):
-    """1.7159·tanh(2x/3), which maps ±1 to ±1 and is steep there, so that targets of ±1 do not saturate it."""
+    """1.7159·tanh(2x/3): it maps ±1 to ±1, so that targets of ±1 do not saturate it."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Any shape → the same shape, within ±1.7159."""
@@ -109,27 +109,27 @@ class ScaledTanh(nn.Module):
 
 
 class Subsampling(nn.Module):
-    """The sum of each 2×2 neighbourhood, times a trainable coefficient, plus a trainable bias: one pair a map."""
+    """The sum of each 2×2 neighbourhood times a coefficient plus a bias; both are trained, one pair per channel."""
 
-    def __init__(self, maps: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.maps = maps
-        self.coefficient = nn.Parameter(torch.ones(maps, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(maps, 1, 1))
+        self.channels = channels
+        self.coefficient = nn.Parameter(torch.ones(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """B×M×H×W → B×M×H/2×W/2."""
-        return F.avg_pool2d(maps, 2, divisor_override=1) * self.coefficient + self.bias
+    def forward(self, features: Tensor) -> Tensor:
+        """B×C×H×W → B×C×H/2×W/2."""
+        return F.avg_pool2d(features, 2, divisor_override=1) * self.coefficient + self.bias
 
     def parameter_formula(self) -> int:
-        """A coefficient and a bias a map."""
-        return 2 * self.maps
+        """A coefficient and a bias per channel."""
+        return 2 * self.channels
 
 
 class PartialConv2d(nn.Module):
-    """A convolution in which output map `o` reads only the input maps `table[o]`, and has weights only for those.
+    """A convolution whose output channel `o` reads only the input channels `table[o]` and has weights for those alone.
 
-    Neighbouring rows of the table that read equally many maps are one grouped convolution.
+    Neighbouring rows of the table with equally many input channels are one grouped convolution.
     """
 
     def __init__(self, table: Sequence[tuple[int, ...]], kernel: int) -> None:
@@ -140,41 +140,41 @@ class PartialConv2d(nn.Module):
             self.register_buffer(f"sources{len(self.parts)}", torch.tensor([*chain(*rows)]), persistent=False)
             self.parts.append(nn.Conv2d(reads * len(rows), len(rows), kernel, groups=len(rows)))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """B×M×H×W → B×len(table)×(H−kernel+1)×(W−kernel+1)."""
+    def forward(self, features: Tensor) -> Tensor:
+        """B×C×H×W → B×len(table)×(H−kernel+1)×(W−kernel+1)."""
         sources = (self.get_buffer(f"sources{number}") for number in range(len(self.parts)))
         pairs = zip(self.parts, sources, strict=True)
-        return torch.cat([part(maps.index_select(1, source)) for part, source in pairs], 1)
+        return torch.cat([part(features.index_select(1, source)) for part, source in pairs], 1)
 
 
 class Distance(nn.Module):
-    """The paper's RBF output: minus the squared distance between F6 and a fixed pattern of 84 ±1 for each class."""
+    """The paper's RBF output: minus the squared distance between F6 and a fixed pattern of 84 ±1 per class."""
 
     patterns: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        patterns = drawn() if classes == 10 else [code(number) for number in range(classes)]
+        patterns = digit_patterns() if classes == 10 else [hashed_pattern(number) for number in range(classes)]
         self.register_buffer("patterns", torch.tensor(patterns, dtype=torch.float32))
 
     def forward(self, values: Tensor) -> Tensor:
-        """B×84 → B×classes, 0 where a pattern is met exactly."""
+        """B×84 → B×classes; 0 where the input equals the pattern."""
         return -(values[:, None] - self.patterns).square().sum(-1)
 
 
-def drawn() -> list[list[int]]:
-    """The ten digits as 84 values, row by row: 1 for ink, −1 for paper."""
+def digit_patterns() -> list[list[int]]:
+    """Patterns of the ten digits, 84 values each, row by row: 1 for ink, −1 for paper."""
     lines = [line.split() for line in BITMAPS.split("\n") if line]
     return [[1 if dot == "#" else -1 for line in lines for dot in line[digit]] for digit in range(10)]
 
 
-def code(number: int) -> list[int]:
-    """84 fixed ±1 for a class that is no digit; any two differ in about half of them."""
+def hashed_pattern(number: int) -> list[int]:
+    """A fixed pattern of 84 ±1 for a class that is no digit; any two differ in about half of the values."""
     bits = int.from_bytes(hashlib.shake_128(str(number).encode()).digest(11))
-    return [1 if bits >> place & 1 else -1 for place in range(84)]
+    return [1 if bits >> bit & 1 else -1 for bit in range(84)]
 
 
-def _initialise(layer: nn.Module) -> None:
+def _init_weights(layer: nn.Module) -> None:
     """LeCun's rule: uniform within ±2.4 / fan-in, where a subsampling unit has four inputs."""
     if isinstance(layer, nn.Conv2d | nn.Linear | Subsampling):
         fan_in = 4 if isinstance(layer, Subsampling) else layer.weight[0].numel()

@@ -1,8 +1,8 @@
-"""The linear classifier: every class weighs every pixel.
+"""The linear classifier: a weight for each pixel and class.
 
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86 (1998),
 section III-C.1, http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf.
-Promise: pixels × classes weights and a bias per class, 7,850 for MNIST; the floor that other jobs must beat.
+Promise: pixels × classes weights and a bias per class, 7,850 for MNIST; the baseline that other jobs must beat.
 """
 
 from collections import OrderedDict

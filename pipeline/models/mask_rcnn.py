@@ -1,13 +1,14 @@
-"""Mask R-CNN: Faster R-CNN that also outlines what it finds, or says where its key points are (a person's: pose).
+"""Mask R-CNN: Faster R-CNN that also predicts the mask or the keypoints of each detection.
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN, ICCV 2017, https://arxiv.org/abs/1703.06870. Published: 35.7 mask mAP on
-COCO with ResNet-101 and a pyramid; torchvision's ResNet-50 has 37.9 box and 34.6 mask mAP. Of key points, with
-ResNet-50: 62.7 keypoint mAP published, 65.0 torchvision's.
+COCO with ResNet-101 and a pyramid; torchvision's ResNet-50 has 37.9 box and 34.6 mask mAP. Keypoint mAP with
+ResNet-50: 62.7 published, 65.0 torchvision's.
 
 Promise: with `backbone: resnet, depth: 50` it is torchvision's maskrcnn_resnet50_fpn: 44,401,393 parameters for 91
 classes with background, 2,646,107 of them in the mask head, its weights load by name and its detections agree. For
 the task keypoint_detection it is torchvision's keypointrcnn_resnet50_fpn in the same way: 59,137,258 parameters for 2
-classes with background and 17 points. One heat map a point is learnt with one cell right, by softmax over all cells.
+classes with background and 17 keypoints. Each keypoint has a heatmap, trained by softmax over its cells with one true
+cell.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import MultiScaleRoIAlign
 
 from pipeline.models import faster_rcnn
-from pipeline.models.parts.rcnn import INSTANCE_CELLS
+from pipeline.models.parts.rcnn import INSTANCE_CELLS, trace_instances
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("instance_segmentation", "keypoint_detection")
@@ -51,11 +52,11 @@ def build(
     keypoint_width: int = 512,
     keypoint_layers: int = 8,
 ) -> nn.Module:
-    """Images B×C×S×S → a dict an image; with targets: losses by name.
+    """Images B×C×S×S → per image a dict as faster_rcnn's with masks or keypoints; with targets: losses by name.
 
-    It has masks N×1×28×28 within the boxes or, for keypoint_detection, keypoints N×K×3 (x, y and 1) and their
+    It holds masks N×1×28×28 within the boxes or, for keypoint_detection, keypoints N×K×3 (x, y and 1) and
     keypoints_scores N×K. mask_width, mask_layers: channels and 3×3 convolutions of the mask head · keypoint_width,
-    keypoint_layers: those of the keypoint head · the others are those of faster_rcnn.
+    keypoint_layers: those of the keypoint head · the other options: as in faster_rcnn.
     """
     network: Any = faster_rcnn.build(
         spec,
@@ -76,7 +77,7 @@ def build(
     if spec.task == "keypoint_detection":
         heads.keypoint_roi_pool = pool
         heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
-        heads.keypoint_predictor = _Points(keypoint_width, spec.points)
+        heads.keypoint_predictor = _KeypointPredictor(keypoint_width, spec.points)
         return network
     heads.mask_roi_pool = pool
     heads.mask_head = MaskRCNNHeads(network.backbone.out_channels, (mask_width,) * mask_layers, 1)
@@ -84,9 +85,14 @@ def build(
     return network
 
 
-class _Points(KeypointRCNNPredictor):
-    """Maps of points in the order of memory that torchvision's loss wants, which on CUDA is not the network's own."""
+class _KeypointPredictor(KeypointRCNNPredictor):
+    """Heatmaps that are contiguous in memory, as torchvision's loss needs; on CUDA the network's output is not."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Features N×C×14×14 → logits N×K×56×56."""
         return super().forward(x).contiguous()
+
+
+def trace(network: Any, images: Tensor) -> dict[str, list[Tensor]]:
+    """One pass for counting: the most proposals and detections, each the whole image."""
+    return trace_instances(network, images)

@@ -1,14 +1,15 @@
-"""R-CNN: each proposal is cut out, warped to the input of a classifier, and judged alone.
+"""R-CNN: each proposal is cropped, warped to the input size of a classifier, and classified alone.
 
 Girshick, Donahue, Darrell, Malik: Rich Feature Hierarchies for Accurate Object Detection and Semantic Segmentation,
-CVPR 2014, https://arxiv.org/abs/1311.2524. Published: 54.2 mAP on VOC 2007 (AlexNet), 58.5 with regression of boxes,
-66.0 with VGG-16; 13 s an image on a GPU, most of them for 2,000 forward passes.
+CVPR 2014, https://arxiv.org/abs/1311.2524. Published: 54.2 mAP on VOC 2007 (AlexNet), 58.5 with box regression,
+66.0 with VGG-16; 13 s per image on a GPU, mostly for 2,000 forward passes.
 
-Promise: it is trained in the paper's three steps. A classifier learns proposals by gradient, background being a class
-more. Then, without gradient and once (`fit`), a linear SVM a class reads what the output layer reads (`svm: true`), and
-a ridge regression a class corrects boxes from the last map (`box_regression: true`); both become buffers, so that a
-served model needs no scikit-learn. PAPER's parameters are those of our AlexNet for 227 pixels and 21 classes, counted:
-none are published. All three steps run on the same proposals; the paper's features on disk are not needed.
+Promise: training has the paper's three steps. A classifier is trained on proposals by gradient, with background as one
+class more. Then `fit` trains, once and without gradient, a linear SVM per class on the inputs of the output layer
+(`svm: true`) and a ridge regression per class that corrects boxes from the last feature map (`box_regression: true`).
+Both become buffers, so that a served model needs no scikit-learn. PAPER's parameters are counted on our AlexNet for 227
+pixels and 21 classes: none are published. All three steps use the same proposals; features are not stored on disk as in
+the paper.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +23,19 @@ from torchvision.ops import box_iou, roi_align
 
 from pipeline.errors import UserError
 from pipeline.learners.detector import Target
-from pipeline.models.parts.box_coding import Answers, Draw, class_loss, counted, decoded, given, told
-from pipeline.models.parts.feature_maps import inputs, outputs, shadow
-from pipeline.models.parts.layers import check_options, stages_of
+from pipeline.models.parts.box_coding import (
+    DetectionFilter,
+    RoiSampler,
+    class_loss,
+    decode_deltas,
+    encode_deltas,
+    proposals_of,
+    whole_image_proposals,
+)
+from pipeline.models.parts.feature_maps import inputs, meta_copy, outputs
+from pipeline.models.parts.layers import check_options, levels_of
 from pipeline.models.parts.spec import Spec, anatomy, build_network
-from pipeline.models.parts.svm import Margins, Mining, Pairs, Ridge
+from pipeline.models.parts.svm import HardNegativeMining, Margins, Ridge, RidgeFitting
 
 TASKS = ("detection",)
 PAPER = {
@@ -37,15 +46,15 @@ PAPER = {
 }
 SMALL = {"size": 64, "options": {"backbone": "lenet5", "window": 32}}
 STAGES = ()
-#: derived fields that it looks at beside the image
+#: derived fields that the network reads beside the image
 NEEDS = ("proposals",)
 
-#: the share of the window that is context, on each side: 16 of 227 pixels
+#: context on each side as a fraction of the window: 16 of 227 pixels
 CONTEXT = 16 / 227
-#: windows that are judged at once, which bounds memory
-AT_ONCE = 256
-#: overlaps: a proposal shows background to an SVM below the first, and a box learns from those of the second or more
-NEGATIVE, NEAR = 0.3, 0.6
+#: windows per forward pass, which limits memory
+WINDOWS_PER_PASS = 256
+#: IoU below which a proposal is a negative of an SVM, and from which a regression learns to correct it
+NEGATIVE_IOU, REGRESSION_IOU = 0.3, 0.6
 
 
 def build(
@@ -62,28 +71,27 @@ def build(
     overlap: float = 0.3,
     detections: int = 100,
 ) -> nn.Module:
-    """Images B×C×S×S and proposals → a dict an image with boxes, labels and scores; with targets: losses by name.
+    """Images B×C×S×S and proposals → per image a dict of boxes, labels and scores; with targets: losses by name.
 
-    backbone: a classifier of this folder for images of `window` pixels a side, backbone_options those of its build ·
-    samples: proposals of an image that are learnt from, of which at most a `share` shows things · svm: scores are of
-    the SVMs, as 1 / (1 + exp(−margin)), else the classifier's own · box_regression: boxes are corrected · score: the
-    least that is an answer · overlap: boxes of a class that overlap by more are one · detections: the most that an
-    image gets.
+    backbone: a classifier in pipeline/models for images of `window` pixels per side, backbone_options: of its `build` ·
+    samples: proposals per image in training, at most a fraction `share` of them positive · svm: scores come from the
+    SVMs, as 1 / (1 + exp(−margin)), else from the classifier · box_regression: correct boxes · score: smallest score
+    of a detection · overlap: IoU above which two boxes of a class are duplicates · detections: maximum per image.
     """
     options: dict[str, Any] = dict(backbone_options or {})
     check_options(backbone, options)
-    stage = stages_of(backbone, options)[-1]
+    level = levels_of(backbone, options)[-1]
     body = build_network(backbone, Spec("classification", spec.classes + 1, spec.channels, window), options)
     if anatomy(body).head is None:
-        raise UserError(f"options.backbone: {backbone} has no HEAD. Choose a classifier that has.")
-    draw, answers = Draw(samples, share, 0.5, 0.0), Answers(score, overlap, detections)
-    network = RCNN(body, stage, Spec(spec.task, spec.classes, spec.channels, window), draw, answers)
+        raise UserError(f"options.backbone: {backbone} has no HEAD; choose a classifier that has one")
+    sampler, detection_filter = RoiSampler(samples, share, 0.5, 0.0), DetectionFilter(score, overlap, detections)
+    network = RCNN(body, level, Spec(spec.task, spec.classes, spec.channels, window), sampler, detection_filter)
     network.svm, network.box_regression = svm, box_regression
     return network
 
 
-class Read(NamedTuple):
-    """What a classifier makes of N windows: logits N×(K+1), what its output layer reads N×D, its last map flat N×E."""
+class WindowFeatures(NamedTuple):
+    """A classifier's logits N×(K+1) of N windows, the inputs of its output layer N×D, its last feature map flat N×E."""
 
     logits: Tensor
     features: Tensor
@@ -91,44 +99,47 @@ class Read(NamedTuple):
 
 
 class RCNN(nn.Module):
-    """A classifier of windows that also knows background, K SVMs and K corrections of boxes; these are fitted."""
+    """A classifier of windows with background as a class, and K fitted SVMs and box regressions."""
 
     fitted: Tensor
     svm = box_regression = True
 
-    def __init__(self, body: nn.Module, stage: str, spec: Spec, draw: Draw, answers: Answers) -> None:
+    def __init__(
+        self, body: nn.Module, level: str, spec: Spec, sampler: RoiSampler, detection_filter: DetectionFilter
+    ) -> None:
         super().__init__()
-        self.body, self.stage, self.spec, self.draw, self.answers = body, stage, spec, draw, answers
+        self.body, self.level, self.spec = body, level, spec
+        self.sampler, self.detection_filter = sampler, detection_filter
         with torch.no_grad():
-            shapes = self._read(shadow(body), torch.empty(2, spec.channels, spec.size, spec.size, device="meta"))
+            shapes = self._extract(meta_copy(body), torch.empty(2, spec.channels, spec.size, spec.size, device="meta"))
         self.widths = [part.shape[1] for part in shapes]
         self.margins = Margins(self.widths[1], spec.classes)
         self.ridge = Ridge(self.widths[2], spec.classes)
         self.register_buffer("fitted", torch.zeros(()))
 
     def windows(self, images: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-        """B×C×S×S and boxes by image → R×C×W×W: each box with its context, as a square; beyond the image is 0."""
-        share = 1 / (1 - 2 * CONTEXT)
-        border = ceil((share - 1) / 2 * images.shape[-1])
-        around = []
-        for part in boxes:
-            centre, half = (part[:, :2] + part[:, 2:]) / 2, (part[:, 2:] - part[:, :2]) / 2
-            around.append(torch.cat([centre - share * half, centre + share * half], 1) + border)
-        return roi_align(F.pad(images, (border,) * 4), around, self.spec.size, aligned=True)
+        """B×C×S×S and boxes per image → R×C×W×W: each box with context, warped to a square; 0 outside the image."""
+        scale = 1 / (1 - 2 * CONTEXT)
+        border = ceil((scale - 1) / 2 * images.shape[-1])
+        regions = []
+        for own in boxes:
+            centre, half = (own[:, :2] + own[:, 2:]) / 2, (own[:, 2:] - own[:, :2]) / 2
+            regions.append(torch.cat([centre - scale * half, centre + scale * half], 1) + border)
+        return roi_align(F.pad(images, (border,) * 4), regions, self.spec.size, aligned=True)
 
-    def _read(self, body: nn.Module, windows: Tensor) -> Read:
-        with inputs(body, str(anatomy(self.body).head)) as features, outputs(body, self.stage) as maps:
+    def _extract(self, body: nn.Module, windows: Tensor) -> WindowFeatures:
+        with inputs(body, str(anatomy(self.body).head)) as features, outputs(body, self.level) as pooled:
             logits = body(windows)
-        return Read(logits.float(), features[0].float(), maps[0].flatten(1).float())
+        return WindowFeatures(logits.float(), features[0].float(), pooled[0].flatten(1).float())
 
-    def read(self, images: Tensor, boxes: Sequence[Tensor]) -> Read:
-        """What the classifier makes of all boxes of all images, some at once."""
-        found = []
+    def extract(self, images: Tensor, boxes: Sequence[Tensor]) -> WindowFeatures:
+        """The classifier's outputs for all boxes of all images, WINDOWS_PER_PASS at a time."""
+        outputs_of_parts = []
         for image, own in zip(images, boxes, strict=True):
-            parts = own.split(AT_ONCE) if len(own) else ()
-            found += [self._read(self.body, self.windows(image[None], [part])) for part in parts]
-        nothing = [images.new_zeros(0, width) for width in self.widths]
-        return Read(*(torch.cat(part) for part in zip(nothing, *found, strict=True)))
+            parts = own.split(WINDOWS_PER_PASS) if len(own) else ()
+            outputs_of_parts += [self._extract(self.body, self.windows(image[None], [part])) for part in parts]
+        empty = [images.new_zeros(0, width) for width in self.widths]
+        return WindowFeatures(*(torch.cat(field) for field in zip(empty, *outputs_of_parts, strict=True)))
 
     def forward(
         self,
@@ -136,63 +147,69 @@ class RCNN(nn.Module):
         targets: Sequence[Target] | None = None,
         proposals: Sequence[Tensor] | None = None,
     ) -> Any:
-        """With targets, which hold proposals: losses by name. Without: what is found, a dict an image."""
-        boxes, size = given(targets, proposals), images.shape[-1]
+        """With targets, which hold proposals: losses by name. Without: detections, one dict per image."""
+        boxes, size = proposals_of(targets, proposals), images.shape[-1]
         if targets is None:
-            scores, corrected = self.judged(self.read(images, boxes), torch.cat(boxes))
-            counts = [len(one) for one in boxes]
-            parts = zip(corrected.split(counts), scores.split(counts), strict=True)
-            return [self.answers.of(*part, size) for part in parts]
-        drawn = [self.draw.of(*pair, self.spec.classes) for pair in zip(boxes, targets, strict=True)]
-        labels = torch.cat([one.labels for one in drawn])
-        logits = self.body(self.windows(images, [one.boxes for one in drawn]))
+            scores, corrected = self.predict(self.extract(images, boxes), torch.cat(boxes))
+            counts = [len(own) for own in boxes]
+            per_image = zip(corrected.split(counts), scores.split(counts), strict=True)
+            return [self.detection_filter.select(*item, size) for item in per_image]
+        rois = [self.sampler.sample(*pair, self.spec.classes) for pair in zip(boxes, targets, strict=True)]
+        labels = torch.cat([item.labels for item in rois])
+        logits = self.body(self.windows(images, [item.boxes for item in rois]))
         return {"class": class_loss(logits, labels)}
 
-    def judged(self, read: Read, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Of R boxes: scores R×K, and by class the corrected boxes R×K×4; before `fit` the classifier's own."""
-        own = read.logits.softmax(1)[:, :-1]
-        scores = self.margins(read.features).sigmoid() if self.svm and self.fitted else own
-        same = boxes[:, None].expand(-1, self.spec.classes, 4)
-        corrected = decoded(self.ridge(read.pooled), boxes) if self.box_regression and self.fitted else same
+    def predict(self, outputs: WindowFeatures, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores R×K and corrected boxes per class R×K×4 of R boxes.
+
+        Before `fit` scores are the classifier's own and boxes stay as they are.
+        """
+        scores = outputs.logits.softmax(1)[:, :-1]
+        corrected = boxes[:, None].expand(-1, self.spec.classes, 4)
+        if self.svm and self.fitted:
+            scores = self.margins(outputs.features).sigmoid()
+        if self.box_regression and self.fitted:
+            corrected = decode_deltas(self.ridge(outputs.pooled), boxes)
         return scores, corrected
 
     def fit(self, batches: Iterable[tuple[Tensor, Sequence[Target]]]) -> None:
-        """Train the SVMs with hard negatives, and the regressions with boxes that are nearly right already."""
+        """Fit the SVMs with hard negatives, and the regressions on boxes that overlap an object by REGRESSION_IOU."""
         if not (self.svm or self.box_regression):
             return
-        mining, pairs = Mining(self.margins), Pairs(self.ridge)
+        mining, regressions = HardNegativeMining(self.margins), RidgeFitting(self.ridge)
         for images, targets in batches:
             boxes = [torch.cat([target["boxes"], target["proposals"]]) for target in targets]
-            read = self.read(images, boxes)
-            learnt = [_learnt(*pair, self.spec.classes) for pair in zip(boxes, targets, strict=True)]
-            shows, hides, near, numbers = (torch.cat(part) for part in zip(*learnt, strict=True))
-            mining.see(read.features, shows, hides)
-            pairs.see(read.pooled, near, numbers)
-        mining.end()
-        pairs.end()
+            outputs = self.extract(images, boxes)
+            examples = [_training_targets(*pair, self.spec.classes) for pair in zip(boxes, targets, strict=True)]
+            positive, negative, labels, deltas = (torch.cat(field) for field in zip(*examples, strict=True))
+            mining.add(outputs.features, positive, negative)
+            regressions.add(outputs.pooled, labels, deltas)
+        mining.finish()
+        regressions.finish()
         self.fitted.fill_(1)
 
 
-def _learnt(boxes: Tensor, target: Target, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What R boxes, the first of which are the things' own, are examples of.
+def _training_targets(boxes: Tensor, target: Target, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training targets of R boxes, of which the first are the ground truth.
 
-    R×K: that the box is a thing of the class; R×K: that it overlaps no thing of the class by 0.3; R: the class of the
-    thing that it overlaps by 0.6 or more, else −1; R×4: how that thing's box differs from it.
+    Positives of the SVMs R×K: the ground-truth boxes of the class. Negatives R×K: boxes whose IoU with every object of
+    the class is below NEGATIVE_IOU. Classes R of the regressions: of the object with the largest IoU if that is at
+    least REGRESSION_IOU, else −1. Deltas R×4 from the box to that object's box.
     """
     truth, labels = target["boxes"], target["labels"]
-    kinds = F.one_hot(labels, classes).bool()
-    shows = torch.cat([kinds, kinds.new_zeros(len(boxes) - len(truth), classes)])
+    one_hot = F.one_hot(labels, classes).bool()
+    positive = torch.cat([one_hot, one_hot.new_zeros(len(boxes) - len(truth), classes)])
     if not len(truth):
-        return shows, ~shows, labels.new_full((len(boxes),), -1), torch.zeros_like(boxes)
-    overlaps = box_iou(boxes, truth)
-    by_class = (overlaps[:, :, None] * kinds).amax(1)
-    best, nearest = overlaps.max(1)
-    near = torch.where(best >= NEAR, labels[nearest], -1)
-    near[: len(truth)] = -1  # a thing's own box has nothing to correct
-    return shows, by_class < NEGATIVE, near, told(truth[nearest], boxes)
+        return positive, ~positive, labels.new_full((len(boxes),), -1), torch.zeros_like(boxes)
+    ious = box_iou(boxes, truth)
+    class_ious = (ious[:, :, None] * one_hot).amax(1)
+    best, matches = ious.max(1)
+    regression_labels = torch.where(best >= REGRESSION_IOU, labels[matches], -1)
+    regression_labels[: len(truth)] = -1  # ground-truth boxes need no correction
+    return positive, class_ious < NEGATIVE_IOU, regression_labels, encode_deltas(truth[matches], boxes)
 
 
 def trace(network: RCNN, images: Tensor) -> Tensor:
-    """What the network computes for an image with 2,000 proposals, all of them the whole image."""
-    logits: Tensor = network.body(network.windows(images[:1], [counted(images)]))
+    """One pass for counting: an image with 2,000 proposals, each the whole image."""
+    logits: Tensor = network.body(network.windows(images[:1], [whole_image_proposals(images)]))
     return logits

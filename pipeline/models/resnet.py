@@ -1,4 +1,4 @@
-"""ResNet: layers that learn what to add to their input, so that a hundred of them still train.
+"""ResNet: blocks learn a residual that is added to their input, so that networks of a hundred layers can be trained.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385.
 Published: 24.7 / 23.6 / 23.0 % top-1 error on ImageNet (depth 50 / 101 / 152, one crop), and 8.75 / 7.51 / 7.17 /
@@ -6,8 +6,8 @@ Published: 24.7 / 23.6 / 23.0 % top-1 error on ImageNet (depth 50 / 101 / 152, o
 
 Promise: 11,689,512 / 21,797,672 / 25,557,032 / 44,549,160 / 60,192,808 parameters at depth 18 / 34 / 50 / 101 / 152
 for 1000 classes, and 269,722 / 464,154 / 658,586 / 853,018 / 1,727,962 in the CIFAR nets for 10. Where the channels
-double, shortcuts are projections (option B), in the CIFAR nets zero-padded identities without a parameter (option
-A). `variant: paper` halves the map in a bottleneck's first 1×1 convolution, `variant: torchvision` in its 3×3; in the
+double, shortcuts are projections (option B), in the CIFAR nets zero-padded identities without parameters (option
+A). `variant: paper` has the stride in a bottleneck's first 1×1 convolution, `variant: torchvision` in its 3×3; in the
 latter torchvision's weights load by name, and outputs agree.
 """
 
@@ -33,14 +33,14 @@ SMALL = {"size": 32, "options": {"depth": 20, "width": 4}}
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 HEAD = "fc"
 
-#: blocks of each stage by depth: table 1, and the 6n + 2 layers of section 4.2
+#: blocks per level by depth: table 1, and the 6n + 2 layers of section 4.2
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 CIFAR = {depth: ((depth - 2) // 6,) * 3 for depth in (20, 32, 44, 56, 110)}
 VARIANTS = ("paper", "torchvision")
 STEMS = ("imagenet", "cifar")
 
-#: (channels in, channels out, stride) → what carries a block's input past it; None for nothing
+#: (channels in, channels out, stride) → a block's shortcut; None for no shortcut
 Shortcut = Callable[[int, int, int], nn.Module | None]
 
 
@@ -56,36 +56,36 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes.
 
-    width: channels of the first stage; 64, in the CIFAR nets 16 · stem: `imagenet`, a 7×7 convolution and a pooling
-    of stride 2 each, or `cifar`, a 3×3 of stride 1; by default as the paper has it at this depth · plain: no
-    shortcuts, the paper's control · zero_gamma: every block starts as its shortcut alone (Goyal et al. 2017,
+    width: channels of the first level; 64, in the CIFAR nets 16 · stem: `imagenet`, a 7×7 convolution and a pooling of
+    stride 2 each, or `cifar`, a 3×3 of stride 1; by default the paper's at this depth · plain: no shortcuts, the
+    paper's control · zero_gamma: every block starts as its shortcut alone (Goyal et al. 2017,
     https://arxiv.org/abs/1706.02677).
     """
     if depth not in BASIC | BOTTLENECK | CIFAR:
         depths = ", ".join(map(str, sorted(BASIC | BOTTLENECK | CIFAR)))
-        raise UserError(f"options.depth: {depth} is not among the published depths {depths}. Choose one of these.")
+        raise UserError(f"options.depth: {depth} is not one of the published depths; use {depths}")
     small = depth in CIFAR
     stem = stem or ("cifar" if small else "imagenet")
-    for option, value, known in (("variant", variant, VARIANTS), ("stem", stem, STEMS)):
-        if value not in known:
-            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    for option, value, choices in (("variant", variant, VARIANTS), ("stem", stem, STEMS)):
+        if value not in choices:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, choices)}")
     if plain and zero_gamma:
-        raise UserError("options.zero_gamma: without shortcuts nothing would pass. Leave out plain or zero_gamma.")
+        raise UserError("options.zero_gamma: with plain every block would output zeros; leave out plain or zero_gamma")
     kind: type[Basic] | type[Bottleneck] = Bottleneck if depth in BOTTLENECK else Basic
-    shortcut: Shortcut = nothing if plain else padded if small else projected
+    shortcut: Shortcut = no_shortcut if plain else padded_shortcut if small else projection_shortcut
 
     def block(inputs: int, channels: int, stride: int) -> nn.Module:
         return kind(inputs, channels, stride, shortcut, early=variant == "paper")
 
     width = width or (16 if small else 64)
-    network = stacked(spec, (BASIC | BOTTLENECK | CIFAR)[depth], stem, width, kind.EXPANSION, block)
+    network = build_residual(spec, (BASIC | BOTTLENECK | CIFAR)[depth], stem, width, kind.EXPANSION, block)
     if zero_gamma:
         for norm in (item.last for item in network.modules() if isinstance(item, Basic | Bottleneck)):
             nn.init.zeros_(norm.weight)
     return network
 
 
-def stacked(
+def build_residual(
     spec: Spec,
     counts: Sequence[int],
     stem: str,
@@ -93,27 +93,27 @@ def stacked(
     expansion: int,
     block: Callable[[int, int, int], nn.Module],
 ) -> nn.Module:
-    """A residual network: the stem, stages of `counts` blocks, and the output.
+    """Build a residual network: the stem, levels of `counts` blocks, and the output layer.
 
-    block: (channels in, the stage's channels, stride) → a block that gives `expansion` times the stage's channels;
-    the first stage has `width` channels.
+    block: (channels in, the level's channels, stride) → a block with `expansion` times the level's channels as output;
+    the first level has `width` channels.
     """
     channels = inputs = width
     layers = _stem(spec.channels, width, stem)
-    for stage, blocks in zip(STAGES, counts, strict=False):
+    for level, blocks in zip(STAGES, counts, strict=False):
         residuals = []
-        for stride in (1 if stage == STAGES[0] else 2, *[1] * (blocks - 1)):
+        for stride in (1 if level == STAGES[0] else 2, *[1] * (blocks - 1)):
             residuals.append(block(inputs, channels, stride))
             inputs = channels * expansion
-        layers[stage] = nn.Sequential(*residuals)
+        layers[level] = nn.Sequential(*residuals)
         channels *= 2
-    layers |= {stage: nn.Identity() for stage in STAGES if stage not in layers}  # the CIFAR nets have three stages
+    layers |= {level: nn.Identity() for level in STAGES if level not in layers}  # the CIFAR nets have three levels
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, spec.classes)}
     return he_fan_out(nn.Sequential(layers))
 
 
 def _stem(channels: int, width: int, stem: str) -> OrderedDict[str, nn.Module]:
-    """What comes before the first stage: images B×C×S×S → maps of S/4 or of S."""
+    """The layers before the first level: images B×C×S×S → feature maps of side S/4 or S."""
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
@@ -126,7 +126,7 @@ def _stem(channels: int, width: int, stem: str) -> OrderedDict[str, nn.Module]:
 
 
 class Basic(nn.Module):
-    """Two 3×3 convolutions, the first with the stride, and a shortcut past them."""
+    """Two 3×3 convolutions, the first with the stride, and a shortcut around them."""
 
     EXPANSION = 1
 
@@ -143,17 +143,18 @@ class Basic(nn.Module):
         """The normalisation before the sum."""
         return self.bn2
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """B×inputs×H×W → B×channels×H/stride×W/stride."""
-        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        residual = F.relu(self.bn1(self.conv1(features)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return F.relu(residual if self.downsample is None else residual + self.downsample(maps), inplace=True)
+        return F.relu(residual if self.downsample is None else residual + self.downsample(features), inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """A 3×3 convolution between two 1×1 and a shortcut past all three; `early`: the first has the stride.
+    """A 3×3 convolution between two 1×1, and a shortcut around all three.
 
-    inner: channels of the 3×3, by default the stage's · groups: of the 3×3, that see `inner / groups` channels each.
+    early: the first convolution has the stride, not the 3×3 · inner: channels of the 3×3, by default the level's ·
+    groups: of the 3×3, with `inner / groups` channels each.
     """
 
     EXPANSION = 4
@@ -184,37 +185,37 @@ class Bottleneck(nn.Module):
         """The normalisation before the sum."""
         return self.bn3
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """B×inputs×H×W → B×4·channels×H/stride×W/stride."""
-        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        residual = F.relu(self.bn1(self.conv1(features)), inplace=True)
         residual = F.relu(self.bn2(self.conv2(residual)), inplace=True)
         residual = self.bn3(self.conv3(residual))
-        return F.relu(residual if self.downsample is None else residual + self.downsample(maps), inplace=True)
+        return F.relu(residual if self.downsample is None else residual + self.downsample(features), inplace=True)
 
 
-def nothing(inputs: int, outputs: int, stride: int) -> None:
+def no_shortcut(inputs: int, outputs: int, stride: int) -> None:
     """No shortcut: a plain net."""
 
 
-def projected(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Option B: the identity, and where the shape changes a normalised 1×1 convolution."""
+def projection_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Option B: the identity, or a normalised 1×1 convolution if the shape changes."""
     if inputs == outputs and stride == 1:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-def padded(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Option A: the identity, and where the shape changes every second pixel, with channels of zeros added."""
+def padded_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Option A: the identity, or every `stride`-th pixel with channels of zeros added if the shape changes."""
     return nn.Identity() if inputs == outputs and stride == 1 else Padded(outputs - inputs, stride)
 
 
 class Padded(nn.Module):
-    """Every `stride`-th pixel, and `more` channels of zeros behind the others."""
+    """Every `stride`-th pixel, with `more` channels of zeros appended."""
 
     def __init__(self, more: int, stride: int) -> None:
         super().__init__()
         self.more, self.stride = more, stride
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """B×C×H×W → B×(C+more)×⌈H/stride⌉×⌈W/stride⌉."""
-        return F.pad(maps[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+        return F.pad(features[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))

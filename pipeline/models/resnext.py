@@ -1,4 +1,4 @@
-"""ResNeXt: a ResNet whose blocks add up many narrow paths.
+"""ResNeXt: a ResNet whose blocks sum many narrow parallel paths.
 
 Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017,
 https://arxiv.org/abs/1611.05431. Published: 22.2 % top-1 error on ImageNet (50, 32×4d, one crop), 20.4 % (101, 64×4d);
@@ -14,7 +14,7 @@ from torch import nn
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.models.parts.spec import Spec
-from pipeline.models.resnet import STEMS, Bottleneck, projected, stacked
+from pipeline.models.resnet import STEMS, Bottleneck, build_residual, projection_shortcut
 
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"depth": 50}, "parameters": 25_028_904}
@@ -22,7 +22,7 @@ SMALL = {"size": 32, "options": {"depth": 29, "width": 8, "cardinality": 4, "gro
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 HEAD = "fc"
 
-#: blocks of each stage by depth: table 1, and section 5.3
+#: blocks per level by depth: table 1, and section 5.3
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 29: (3, 3, 3)}
 #: depths of the networks for small images
 CIFAR = (29,)
@@ -39,19 +39,19 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes.
 
-    cardinality: paths of a block · group_width: channels of a path in the first stage, doubled in each further
-    one · width: channels of the first stage, of which a block gives four times as many · stem: `imagenet` or `cifar`
-    as in resnet; by default as the paper has it at this depth.
+    cardinality: paths per block · group_width: channels of a path in the first level, doubled in each further level ·
+    width: channels of the first level, whose blocks output four times as many · stem: `imagenet` or `cifar` as in
+    resnet; by default the paper's at this depth.
     """
     if depth not in BLOCKS:
         depths = ", ".join(map(str, sorted(BLOCKS)))
-        raise UserError(f"options.depth: {depth} is not among the published depths {depths}. Choose one of these.")
+        raise UserError(f"options.depth: {depth} is not one of the published depths; use {depths}")
     stem = stem or ("cifar" if depth in CIFAR else "imagenet")
     if stem not in STEMS:
         raise UserError(f"options.stem: {plugins.unknown('stem', stem, STEMS)}")
 
     def block(inputs: int, channels: int, stride: int) -> nn.Module:
         inner = cardinality * group_width * channels // width
-        return Bottleneck(inputs, channels, stride, projected, inner=inner, groups=cardinality)
+        return Bottleneck(inputs, channels, stride, projection_shortcut, inner=inner, groups=cardinality)
 
-    return stacked(spec, BLOCKS[depth], stem, width, Bottleneck.EXPANSION, block)
+    return build_residual(spec, BLOCKS[depth], stem, width, Bottleneck.EXPANSION, block)

@@ -1,16 +1,16 @@
-"""Shift-and-stitch: a label for every pixel from a network that strides, without training it again.
+"""Shift-and-stitch: dense predictions from a network with stride, without retraining.
 
 Sermanet et al.: OverFeat, ICLR 2014, https://arxiv.org/abs/1312.6229, and Long, Shelhamer, Darrell: Fully
 Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.2, https://arxiv.org/abs/1411.4038.
-Published: no score of its own; the second paper chose upsampling instead.
+No score is published; the second paper chose upsampling instead.
 
-The image is shifted by each of the f×f offsets below the stride f, and the coarse maps are interlaced. The à trous
-way gives the same map from the image alone: strides become dilations of what follows. Both judge the window around
-every pixel.
+`way: stitch` shifts the image by each of the f×f offsets below the stride f and interlaces the coarse maps. `way:
+dilate` (à trous) gives the same map in one pass: strides become dilations of the layers that follow. Both classify the
+window around every pixel.
 
-Promise: weights are named as those of a heatmap: with `epochs: 0` and `pretrained: {job: <heatmap>}` a trained one
-becomes dense. Both ways agree exactly where no layer pads, else as far from the border as padding reaches. Stitching
-may put many shifts into one pass; how many changes nothing.
+Promise: weights have the names of a heatmap's: with `epochs: 0` and `pretrained: {job: <heatmap>}` a trained heatmap
+becomes dense. Both modes agree exactly if no layer pads, else except near the border, as far as padding reaches. How
+many shifts one pass holds does not change the result.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models.parts.convolutionalize import Sliding, dilate, sliding
+from pipeline.models.parts.convolutionalize import Sliding, build_sliding, dilate
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
@@ -34,8 +34,8 @@ PAPER = {
 STAGES = ()
 SMALL = {"size": 40, "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "window": 32}}
 WAYS = ("stitch", "dilate")
-#: shifted images that one pass may hold
-AT_ONCE = 64
+#: shifted images per forward pass
+IMAGES_PER_PASS = 64
 
 
 def build(
@@ -48,33 +48,34 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone, backbone_options, window: as the heatmap's · way: `stitch` the maps of shifted images, or `dilate`.
+    backbone, backbone_options, window: as in heatmap · way: the mode, `stitch` or `dilate`.
     """
     if way not in WAYS:
         raise UserError(f"options.way: {plugins.unknown('way', way, WAYS)}")
-    body = sliding(spec, backbone, backbone_options, window)
+    body = build_sliding(spec, backbone, backbone_options, window)
     if way == "dilate":
         dilate(body)
     return Dense(body)
 
 
 class Dense(nn.Module):
-    """A classifier's logits for the window around every pixel."""
+    """A classifier's logits of the window around every pixel."""
 
     def __init__(self, body: Sliding) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, images: Tensor) -> Tensor:
-        """B×C×H×W → logits B×K×H×W; with a stride of f, f² shifts, as many in one pass as AT_ONCE allows."""
+        """B×C×H×W → logits B×K×H×W; a stride of f needs f² shifts, IMAGES_PER_PASS images per pass."""
         step = self.body.stride
-        high, wide = images.shape[2:]
-        cells = [-(-side // step) for side in (high, wide)]
-        # of each shifted image, what its windows cover: all are of one size
-        down, right = (self.body.window + (number - 1) * step for number in cells)
-        around = F.pad(self.body.bordered(images, stride=1), (0, step - 1, 0, step - 1))
-        shifts = [around[..., y : y + down, x : x + right] for y in range(step) for x in range(step)]
-        together = max(1, AT_ONCE // len(images))
-        found = torch.cat([self.body(torch.cat(shifts[at : at + together])) for at in range(0, len(shifts), together)])
-        interlaced = found.view(step, step, len(images), -1, *cells).permute(2, 3, 4, 0, 5, 1)
-        return interlaced.reshape(len(images), found.shape[1], cells[0] * step, cells[1] * step)[..., :high, :wide]
+        height, width = images.shape[2:]
+        cells = [-(-side // step) for side in (height, width)]
+        # the region that the windows of each shifted image cover; its size is the same for all shifts
+        rows, columns = (self.body.window + (number - 1) * step for number in cells)
+        padded = F.pad(self.body.pad_border(images, stride=1), (0, step - 1, 0, step - 1))
+        shifts = [padded[..., y : y + rows, x : x + columns] for y in range(step) for x in range(step)]
+        per_pass = max(1, IMAGES_PER_PASS // len(images))
+        passes = (torch.cat(shifts[start : start + per_pass]) for start in range(0, len(shifts), per_pass))
+        logits = torch.cat([self.body(shifted) for shifted in passes])
+        interlaced = logits.view(step, step, len(images), -1, *cells).permute(2, 3, 4, 0, 5, 1)
+        return interlaced.reshape(len(images), logits.shape[1], cells[0] * step, cells[1] * step)[..., :height, :width]

@@ -1,12 +1,13 @@
-"""U-Net, which sees context on the way down and finds the place again on the way up.
+"""U-Net: a contracting path for context, an expanding path for resolution, and skips between them.
 
 Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015,
 https://arxiv.org/abs/1505.04597. Published: IoU 0.9203 on PhC-U373 and 0.7756 on DIC-HeLa.
 
 Promise: with the paper's settings it has 23 convolutions and 31,030,658 parameters, and an image of 572×572 gives a
-map of 388×388: no convolution is padded, so no pixel is judged without its whole surroundings. It then learns from
-the middle of each image; to predict all of one, what is missing around it is mirrored in. `padding: same` gives
-today's reading, a map as large as the image. `norm: batch` normalises each 3×3 convolution, whose bias falls away.
+map of 388×388: no convolution is padded, so each prediction has its whole receptive field inside the image. Training
+uses the middle of each image; to predict a whole image, its border is extended by mirroring. `padding: same` gives the
+usual variant today, a map as large as the image. `norm: batch` adds batch normalisation to each 3×3 convolution and
+removes its bias.
 """
 
 from itertools import pairwise
@@ -24,8 +25,8 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("segmentation",)
 PAPER = {"input": [1, 572, 572], "classes": 2, "options": {"padding": "valid"}, "parameters": 31_030_658}
 
-#: how many levels at the end of the contracting path have dropout, as in the network that the authors released
-DROPPING = 2
+#: levels with dropout, at the end of the contracting path, as in the network that the authors released
+DROPOUT_LEVELS = 2
 
 
 def build(
@@ -40,15 +41,15 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S, or B×classes×(S−12·2^depth+8)² where `padding: valid`.
 
-    width: maps of the first level, doubled at each of `depth` halvings · dropout: share of values zeroed at the end
-    of the contracting path · tile: where nothing is padded, the side that is predicted at once of a large image (the
-    paper's overlap-tile), for less memory and the same answer. S must halve evenly; the error names sizes that do.
+    width: channels of the first level, doubled at each of `depth` halvings · dropout: probability at the end of the
+    contracting path · tile: with `padding: valid`, the side of the tiles in which a large image is predicted (the
+    paper's overlap-tile), for less memory and the same result. S must halve evenly; the error names sizes that do.
     """
-    for option, value, known in (("padding", padding, ("same", "valid")), ("norm", norm, ("none", "batch"))):
-        if value not in known:
-            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    for option, value, choices in (("padding", padding, ("same", "valid")), ("norm", norm, ("none", "batch"))):
+        if value not in choices:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, choices)}")
     if width < 1 or depth < 1:
-        raise UserError(f"options: unet of width {width} and depth {depth} does not exist; use at least 1 of each")
+        raise UserError(f"options: unet needs a width and a depth of at least 1, not width {width} and depth {depth}")
     sides = Sides(depth, padding == "valid")
     if tile is not None and (padding != "valid" or tile < 1 or tile % sides.step):
         raise UserError(f"options.tile: {tile} needs `padding: valid` and a multiple of {sides.step}")
@@ -57,14 +58,14 @@ def build(
         raise UserError(f"size: {spec.size} does not halve evenly {depth} times in unet; use {near}")
     network = he_normal(UNet(spec, sides, width, norm == "batch", dropout, tile))
     for layer in network.modules():
-        if isinstance(layer, nn.ConvTranspose2d):  # its windows do not overlap: the fan-in is one value of each map
+        if isinstance(layer, nn.ConvTranspose2d):  # kernels do not overlap: the fan-in is one value per channel
             nn.init.normal_(layer.weight, std=(2 / layer.in_channels) ** 0.5)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return network
 
 
 class Sides:
-    """Which sides in pixels halve evenly at every level, and how much of a side an unpadded network loses."""
+    """Image sides in pixels that halve evenly at every level, and how many pixels an unpadded network loses."""
 
     def __init__(self, depth: int, valid: bool) -> None:
         self.step = 2**depth
@@ -73,22 +74,22 @@ class Sides:
         self.offset = 4 if valid else 0
 
     def fits(self, side: int) -> bool:
-        """Whether every pooling divides its map evenly and something is left of it at the end."""
+        """Whether every pooling divides its input evenly and the output is not empty."""
         return (side + self.offset) % self.step == 0 and side > self.lost
 
     def at_least(self, side: int) -> int:
-        """The smallest side not below `side` that fits."""
+        """The smallest side of at least `side` that fits."""
         side = max(side, self.lost + 1)
         return -(-(side + self.offset) // self.step) * self.step - self.offset
 
     def near(self, side: int) -> list[int]:
-        """The fitting sides next to one that does not fit."""
+        """The sides nearest to one that does not fit."""
         above = self.at_least(side)
-        return [near for near in (above - self.step, above) if self.fits(near)]
+        return [candidate for candidate in (above - self.step, above) if self.fits(candidate)]
 
 
 class UNet(nn.Module):
-    """Pairs of 3×3 convolutions at depth + 1 scales, with each level's maps handed across to the way up."""
+    """Pairs of 3×3 convolutions at depth + 1 levels; skips concatenate each level's features in the expanding path."""
 
     def __init__(
         self, spec: Spec, sides: Sides, width: int, norm: bool, dropout: float, tile: int | None = None
@@ -100,8 +101,8 @@ class UNet(nn.Module):
         widths = [spec.channels, *(width * 2**level for level in range(depth + 1))]
         self.down = nn.ModuleList()
         for level, (inputs, outputs) in enumerate(pairwise(widths)):
-            drops = level > depth - DROPPING
-            self.down.append(_pair(inputs, outputs, padding, norm, dropout if drops else 0))
+            has_dropout = level > depth - DROPOUT_LEVELS
+            self.down.append(_pair(inputs, outputs, padding, norm, dropout if has_dropout else 0))
         self.up, self.join = nn.ModuleList(), nn.ModuleList()
         for outputs in widths[-2:0:-1]:
             self.up.append(nn.ConvTranspose2d(2 * outputs, outputs, 2, stride=2))
@@ -109,34 +110,34 @@ class UNet(nn.Module):
         self.output = nn.Conv2d(width, spec.classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """B×C×S×S → logits B×classes×S'×S', of the middle of the image where nothing is padded."""
-        handed = [self.down[0](images)]
+        """B×C×S×S → logits B×classes×S'×S'; without padding those of the middle of the image."""
+        skips = [self.down[0](images)]
         for block in self.down[1:]:
-            handed.append(block(F.max_pool2d(handed[-1], 2)))
-        maps = handed.pop()
+            skips.append(block(F.max_pool2d(skips[-1], 2)))
+        features = skips.pop()
         for up, join in zip(self.up, self.join, strict=True):
-            maps = up(maps)
-            maps = join(torch.cat([centre(handed.pop(), maps), maps], 1))
-        logits: Tensor = self.output(maps)
+            features = up(features)
+            features = join(torch.cat([centre(skips.pop(), features), features], 1))
+        logits: Tensor = self.output(features)
         return logits
 
     def whole(self, images: Tensor) -> Tensor:
-        """B×C×H×W → logits of every pixel, B×classes×H×W: the paper's mirroring at the border."""
+        """B×C×H×W → logits of every pixel B×classes×H×W; the border is mirrored as in the paper."""
         if not self.sides.lost:
             logits: Tensor = self(images)
             return logits
-        wide = images
+        mirrored = images
         for axis in (2, 3):
             side = images.shape[axis]
             border = self.sides.at_least(side + self.sides.lost) - side
-            place = np.pad(np.arange(side), (border // 2, border - border // 2), mode="reflect")
-            wide = wide.index_select(axis, torch.from_numpy(place).to(images.device))
-        return centre(self(wide) if self.tile is None else self._tiled(wide, self.tile), images)
+            index = np.pad(np.arange(side), (border // 2, border - border // 2), mode="reflect")
+            mirrored = mirrored.index_select(axis, torch.from_numpy(index).to(images.device))
+        return centre(self(mirrored) if self.tile is None else self._tiled(mirrored, self.tile), images)
 
     def _tiled(self, images: Tensor, tile: int) -> Tensor:
-        """The same as `self(images)`, in tiles that begin where the coarsest pooling's windows do."""
+        """The same as `self(images)`, computed in tiles aligned with the windows of the coarsest pooling."""
         lost = self.sides.lost
-        least = self.sides.at_least(0) - lost  # every tile is this much more than a multiple of the step
+        least = self.sides.at_least(0) - lost  # a tile's side is this plus a multiple of the step
         height, width = (side - lost for side in images.shape[2:])
         logits = images.new_empty(len(images), self.output.out_channels, height, width)
         for top in range(0, max(1, height - least), tile):

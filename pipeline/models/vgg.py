@@ -1,4 +1,4 @@
-"""VGG: small windows, many layers.
+"""VGG: small kernels, many layers.
 
 Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
 https://arxiv.org/abs/1409.1556. Published: 25.6 % top-1 and 8.1 % top-5 error on ILSVRC-2012's val (configuration D,
@@ -17,7 +17,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models.parts.layers import dense_head, glorot_uniform, he_normal, response_norm
+from pipeline.models.parts.layers import dense_head, glorot_uniform, he_normal, local_response_norm
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
@@ -42,10 +42,10 @@ CONFIGS: dict[str, tuple[tuple[int, ...], ...]] = {
     "D": ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
     "E": ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)),
 }
-#: maps of each group, in those of the first
+#: channels of each group relative to the first
 FACTORS = (1, 2, 4, 8, 8)
 INITS = {"he": he_normal, "glorot": glorot_uniform}
-#: side in cells of the last map at the published input, and how many pixels a cell is
+#: side of the last feature map at the published input, and its stride in pixels
 GRID, STRIDE = 7, 32
 
 
@@ -62,16 +62,20 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S, S at least 32 → logits B×classes.
 
-    config: A, A-LRN (response normalisation after the first convolution), B, C, D or E · width: maps of the first
-    group · head_width: units of a hidden layer · norm: `batch` normalises every convolution · init: `he`, or
-    `glorot`, which the paper found to do without pretraining shallower networks (section 3.1) · kernels: those of each
-    of the five groups, instead of the configuration's.
+    config: A, A-LRN (response normalisation after the first convolution), B, C, D or E · width: channels of the first
+    group · head_width: units of a hidden layer · norm: `batch` normalises every convolution · init: `he`, or `glorot`,
+    which according to the paper makes pretraining of shallower networks unnecessary (section 3.1) · kernels: of each of
+    the five groups, instead of the configuration's.
     """
-    for option, value, known in (("config", config, CONFIGS), ("norm", norm, ("none", "batch")), ("init", init, INITS)):
-        if value not in known:
-            raise UserError(f"options.{option}: {plugins.unknown(option, value, known)}")
+    for option, value, choices in (
+        ("config", config, CONFIGS),
+        ("norm", norm, ("none", "batch")),
+        ("init", init, INITS),
+    ):
+        if value not in choices:
+            raise UserError(f"options.{option}: {plugins.unknown(option, value, choices)}")
     if kernels is not None and len(kernels) != len(FACTORS):
-        raise UserError(f"options.kernels: {len(kernels)} groups. Give five lists of kernels.")
+        raise UserError(f"options.kernels: {len(kernels)} lists; give five lists of kernel sizes, one per group")
     if spec.size < STRIDE:
         raise UserError(f"size: {spec.size} is too small for vgg; use at least {STRIDE}")
     side = min(spec.size // STRIDE, GRID)
@@ -83,7 +87,7 @@ def build(
             avgpool=nn.AdaptiveAvgPool2d(side),
             flatten=nn.Flatten(),
             classifier=dense_head(
-                width * FACTORS[-1] * side**2, head_width, spec.classes, dropout, places=("0", "3", "6")
+                width * FACTORS[-1] * side**2, head_width, spec.classes, dropout, names=("0", "3", "6")
             ),
         )
     )
@@ -93,23 +97,24 @@ def build(
 def convolutions(
     inputs: int, groups: Sequence[Sequence[int]], width: int, *, norm: bool, lrn: bool = False
 ) -> nn.Sequential:
-    """Images → maps halved once a group, S/32 for all five; a layer with weights is named by its number, as
-    torchvision counts them. groups: the kernels of each.
+    """Groups of convolutions with a pooling after each: images → feature maps of side S/2^groups, S/32 for five.
+
+    groups: the kernels of each. Layers with weights are named by their numbers in torchvision.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     number = count()
     for group, (kernels, factor) in enumerate(zip(groups, FACTORS, strict=False), start=1):
         outputs = width * factor
-        for place, kernel in enumerate(kernels, start=1):
+        for index, kernel in enumerate(kernels, start=1):
             layers[str(next(number))] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
             if norm:
                 layers[str(next(number))] = nn.BatchNorm2d(outputs)
-            name = f"conv{group}" if place == len(kernels) else f"relu{group}_{place}"
+            name = f"conv{group}" if index == len(kernels) else f"relu{group}_{index}"
             layers[name] = nn.ReLU(inplace=True)
             next(number)
             inputs = outputs
         if lrn and group == 1:
-            layers["norm1"] = response_norm()
+            layers["norm1"] = local_response_norm()
         layers[f"pool{group}"] = nn.MaxPool2d(2)
         next(number)
     return nn.Sequential(layers)

@@ -10,8 +10,8 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import alexnet
-from pipeline.models.parts.feature_maps import stage_shapes
-from pipeline.models.parts.layers import response_norm
+from pipeline.models.parts.feature_maps import level_shapes
+from pipeline.models.parts.layers import local_response_norm
 from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
@@ -40,8 +40,8 @@ def test_published_multiply_adds_and_maps() -> None:
         network = build(1000, size=224, variant="torchvision")
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(0.714, abs=5e-4)
         network = build(1000, size=224)
-    assert list(stage_shapes(network, alexnet.STAGES, 3, 224).values()) == [(96, 8), (256, 16), (256, 16), (256, 32)]
-    assert list(stage_shapes(small(), alexnet.STAGES, 3, 32).values()) == [(24, 2), (64, 4), (64, 4), (64, 8)]
+    assert list(level_shapes(network, alexnet.STAGES, 3, 224).values()) == [(96, 8), (256, 16), (256, 16), (256, 32)]
+    assert list(level_shapes(small(), alexnet.STAGES, 3, 32).values()) == [(24, 2), (64, 4), (64, 4), (64, 8)]
 
 
 def test_five_convolutions_and_three_dense_layers_in_two_towers() -> None:
@@ -72,14 +72,14 @@ def test_a_tower_does_not_see_the_other_until_the_third_convolution() -> None:
 def test_response_normalisation_as_printed() -> None:
     """Section 3.3: b = a / (k + α Σ a²)^β over n = 5 neighbouring maps, k = 2, α = 1e-4, β = 0.75."""
     rng = np.random.default_rng(0)
-    maps = rng.normal(0, 60, (2, 9, 3, 4))  # values so large that the sum matters
-    expected = np.empty_like(maps)
-    for place in range(9):
-        near = maps[:, max(0, place - 2) : min(8, place + 2) + 1]
-        expected[:, place] = maps[:, place] / (2 + 1e-4 * (near**2).sum(1)) ** 0.75
-    found = response_norm()(torch.from_numpy(maps)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-    mean = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)(torch.from_numpy(maps)).numpy()
+    features = rng.normal(0, 60, (2, 9, 3, 4))  # values so large that the sum matters
+    expected = np.empty_like(features)
+    for channel in range(9):
+        near = features[:, max(0, channel - 2) : min(8, channel + 2) + 1]
+        expected[:, channel] = features[:, channel] / (2 + 1e-4 * (near**2).sum(1)) ** 0.75
+    normalized = local_response_norm()(torch.from_numpy(features)).numpy()
+    np.testing.assert_allclose(normalized, expected, rtol=1e-12)
+    mean = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)(torch.from_numpy(features)).numpy()
     assert np.abs(mean - expected).max() > 1  # torch takes the mean of the squares
 
 
@@ -116,8 +116,8 @@ def test_torchvisions_weights_load_and_outputs_agree() -> None:
     torch.manual_seed(1)
     with torch.device("meta"):
         ours = build(1000, size=224, variant="torchvision")
-    expected, found = torchvisions.outputs(models.alexnet(), ours, size=64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, outputs = torchvisions.outputs(models.alexnet(), ours, size=64)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("size", "side"), [(15, 1), (32, 3), (48, 5), (128, 6)])

@@ -1,4 +1,4 @@
-"""CAM: maps whose means are the logits, on any classifier's stage, with nothing left over behind it."""
+"""CAM: activation maps whose means are the logits, on any level of a classifier, without unused layers behind it."""
 
 from typing import Any
 
@@ -44,8 +44,8 @@ def test_the_head_has_the_published_parameters() -> None:
     assert head == 20_458_304 - 14_714_688
 
 
-def test_weighing_maps_is_weighing_means() -> None:
-    """The paper averages the convolution's maps and puts a linear layer without bias on them."""
+def test_the_means_of_class_activation_maps_are_the_logits() -> None:
+    """The paper averages the convolution's feature maps and applies a linear layer without bias."""
     network = build().eval()
     images = torch.randn(2, 3, 32, 32)
     output = network(images)
@@ -57,7 +57,7 @@ def test_weighing_maps_is_weighing_means() -> None:
 
 
 @pytest.mark.parametrize(("stage", "side"), [("layer1", 32), ("layer2", 16), ("layer3", 8), (None, 8)])
-def test_an_earlier_stage_gives_finer_maps(stage: str | None, side: int) -> None:
+def test_an_earlier_level_gives_finer_maps(stage: str | None, side: int) -> None:
     network = build(stage=stage)
     output = network(torch.zeros(2, 3, 32, 32))
     assert output["maps"].shape == (2, 10, side, side)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.count.stage import published
 from pipeline.learners.base import Settings
-from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.feature_maps import features, level_shapes
 from pipeline.models.parts.spec import Spec, build_network
 
 NAMES = plugins.names("models")
@@ -28,7 +28,7 @@ def paper(name: str) -> dict[str, Any]:
 
 
 def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
-    """A network of four classes and two images as SMALL says; else at the paper's settings, on meta where large."""
+    """A network of four classes and two images with SMALL, else with the paper's settings; on meta if it is large."""
     channels, size, _ = paper(name)["input"]
     small = plugins.constant("models", name, "SMALL")
     if small and "size" not in small:  # by task
@@ -49,9 +49,9 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def ran(name: str, network: nn.Module, images: Tensor) -> list[Tensor]:
-    """What comes out, the way the count stage runs it: a detector's file traces a fixed number of proposals.
+    """Outputs of one pass as the count stage runs it: a detector's `trace` has a fixed number of proposals.
 
-    Noise, where a network draws some, is the same each time.
+    Random noise, if a network needs it, is the same each time.
     """
     torch.manual_seed(0)
     trace = getattr(plugins.load("models", name), "trace", None)
@@ -80,10 +80,10 @@ def test_every_parameter_gets_a_gradient(name: str, task: str) -> None:
     if not any(parameter.requires_grad for parameter in network.parameters()):
         pytest.skip("nothing in it learns by gradient")
     sum(output.square().mean() for output in ran(name, network.train(), images)).backward()  # type: ignore[union-attr]
-    for place, parameter in network.named_parameters():
+    for key, parameter in network.named_parameters():
         if parameter.requires_grad:
-            assert parameter.grad is not None, place
-            assert parameter.is_meta or bool(parameter.grad.isfinite().all()), place
+            assert parameter.grad is not None, key
+            assert parameter.is_meta or bool(parameter.grad.isfinite().all()), key
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
@@ -101,8 +101,8 @@ def test_saves_and_loads(name: str, task: str) -> None:
     other, _ = made(name, task, seed=1)
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
-        expected, found = ran(name, network.eval(), images), ran(name, other.eval(), images)
-    assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
+        expected, outputs = ran(name, network.eval(), images), ran(name, other.eval(), images)
+    assert all(torch.equal(one, two) for one, two in zip(expected, outputs, strict=True))
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -135,10 +135,10 @@ def test_exports_with_any_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if plugins.constant("models", name, "STAGES")])
-def test_stages_run_from_fine_to_coarse(name: str) -> None:
+def test_levels_run_from_fine_to_coarse(name: str) -> None:
     network, images = made(name, plugins.constant("models", name, "TASKS")[0])
-    stages = plugins.constant("models", name, "STAGES")
+    levels = plugins.constant("models", name, "STAGES")
     network.get_submodule(plugins.constant("models", name, "HEAD"))
-    assert [value.ndim for value in features(network.eval(), images, stages).values()] == [4] * len(stages)
-    strides = [stride for _, stride in stage_shapes(network, stages, images.shape[1], images.shape[2]).values()]
+    assert [value.ndim for value in features(network.eval(), images, levels).values()] == [4] * len(levels)
+    strides = [stride for _, stride in level_shapes(network, levels, images.shape[1], images.shape[2]).values()]
     assert all(fine <= coarse for fine, coarse in pairwise(strides))

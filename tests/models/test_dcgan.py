@@ -75,19 +75,19 @@ def test_the_reference_generator_and_discriminator_are_those_of_the_examples() -
     )
     noise = network.sample_noise(3, "cpu")
     pairs = ((network.generator, generator, noise), (network.discriminator, discriminator, torch.rand(3, 3, 64, 64)))
-    for ours, theirs, given in pairs:
+    for ours, theirs, values in pairs:
         theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
-        torch.testing.assert_close(ours(given), theirs(given).view_as(ours(given)))
+        torch.testing.assert_close(ours(values), theirs(values).view_as(ours(values)))
 
 
 @pytest.mark.parametrize("variant", dcgan.VARIANTS)
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 1), (32, 3), (64, 3)])
 def test_samples_have_the_images_shape(variant: str, size: int, channels: int) -> None:
     network = build(size, channels, variant=variant)
-    samples, realness = network(torch.rand(2, channels, size, size))
+    samples, logits = network(torch.rand(2, channels, size, size))
     assert samples.shape == (2, channels, size, size)
     assert float(samples.detach().abs().max()) <= 1
-    assert realness.shape == (2,)
+    assert logits.shape == (2,)
 
 
 def test_noise_is_normal_or_uniform() -> None:
@@ -113,10 +113,10 @@ def test_weights_start_as_published() -> None:
 def test_the_count_takes_both_players_and_needs_no_memory() -> None:
     with torch.device("meta"):
         network = build(64, 3, width=64, latent=100)
-    found = count(network, 3, 64)
-    drawn = 100 * 512 * 16 + 16 * (4**2 * 512 * 256 + 8**2 * 256 * 128 + 16**2 * 128 * 64 + 32**2 * 64 * 3)
-    judged = 16 * (32**2 * 3 * 64 + 16**2 * 64 * 128 + 8**2 * 128 * 256 + 4**2 * 256 * 512 + 512)
-    assert found.multiply_adds == drawn + judged
+    counted = count(network, 3, 64)
+    generator = 100 * 512 * 16 + 16 * (4**2 * 512 * 256 + 8**2 * 256 * 128 + 16**2 * 128 * 64 + 32**2 * 64 * 3)
+    discriminator = 16 * (32**2 * 3 * 64 + 16**2 * 64 * 128 + 8**2 * 128 * 256 + 4**2 * 256 * 512 + 512)
+    assert counted.multiply_adds == generator + discriminator
 
 
 @pytest.mark.parametrize("objective", adversarial.OBJECTIVES)
@@ -152,11 +152,11 @@ def test_the_penalty_of_a_linear_critic_is_known() -> None:
     torch.testing.assert_close(game.gradient_penalty(real, fake, labels), torch.tensor((0.25 * 16 - 1.0) ** 2))
     network.discriminator = Square()
     torch.manual_seed(4)
-    found = game.gradient_penalty(real, fake, labels)
+    penalty = game.gradient_penalty(real, fake, labels)
     torch.manual_seed(4)
-    share = torch.rand(5, 1, 1, 1)
-    between = share * real + (1 - share) * fake
-    torch.testing.assert_close(found, ((2 * between).flatten(1).norm(dim=1) - 1).square().mean())
+    weight = torch.rand(5, 1, 1, 1)
+    between = weight * real + (1 - weight) * fake
+    torch.testing.assert_close(penalty, ((2 * between).flatten(1).norm(dim=1) - 1).square().mean())
 
 
 def test_the_penalty_teaches_the_discriminator_alone() -> None:
@@ -180,21 +180,21 @@ def test_the_penalty_is_ten_times_the_steepness(monkeypatch: pytest.MonkeyPatch)
     assert float(played(game, "discriminator")["penalty"]) == pytest.approx(3)
 
 
-def test_players_are_told_the_class() -> None:
+def test_players_receive_the_class() -> None:
     network = dcgan.build(Spec("generation", 3, 1, 16), width=4, latent=8, conditional=True)
     assert isinstance(network, GeneratorAndDiscriminator)
-    seen: dict[str, Tensor] = {}
+    inputs: dict[str, Tensor] = {}
     for name in ("generator", "discriminator"):
         player = network.get_submodule(name)
-        player.register_forward_pre_hook(lambda _module, given, name=name: seen.update({name: given[0]}))
+        player.register_forward_pre_hook(lambda _module, args, name=name: inputs.update({name: args[0]}))
     labels, noise = torch.eye(3)[[2, 0]], network.sample_noise(2, "cpu")
-    drawn = network.eval().generate(noise, labels)
-    torch.testing.assert_close(seen["generator"], torch.cat([noise, labels[:, :, None, None]], 1))
-    network.discriminate(drawn, labels)
-    assert seen["discriminator"].shape == (2, 4, 16, 16)
-    assert (seen["discriminator"][0, 3] == 1).all()
-    assert not seen["discriminator"][0, 1:3].any()
-    assert not torch.equal(drawn, network.generate(noise, labels.flip(0)))
+    samples = network.eval().generate(noise, labels)
+    torch.testing.assert_close(inputs["generator"], torch.cat([noise, labels[:, :, None, None]], 1))
+    network.discriminate(samples, labels)
+    assert inputs["discriminator"].shape == (2, 4, 16, 16)
+    assert (inputs["discriminator"][0, 3] == 1).all()
+    assert not inputs["discriminator"][0, 1:3].any()
+    assert not torch.equal(samples, network.generate(noise, labels.flip(0)))
     plain = build()
     assert torch.equal(plain.eval().generate(noise, labels), plain.generate(noise, labels.flip(0)))
 
@@ -221,18 +221,18 @@ def test_the_generators_gradient_is_that_of_the_whole_game() -> None:
     played(game, "generator")["generator"].backward()
     torch.manual_seed(3)
     network = plain.train().network
-    realness = network.discriminator(network.generator(network.sample_noise(6, "cpu")))
-    binary_cross_entropy_with_logits(realness, torch.ones(6)).backward()
+    logits = network.discriminator(network.generator(network.sample_noise(6, "cpu")))
+    binary_cross_entropy_with_logits(logits, torch.ones(6)).backward()
     for ours, theirs in zip(game.network.generator.parameters(), network.generator.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_real_and_fake_images_are_judged_in_batches_of_their_own() -> None:
+def test_real_and_fake_images_are_separate_batches_of_the_discriminator() -> None:
     game = learner()
-    seen: list[Tensor] = []
-    game.network.discriminator.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    batches: list[Tensor] = []
+    game.network.discriminator.register_forward_pre_hook(lambda _module, inputs: batches.append(inputs[0]))
     played(game, "discriminator")
-    real, fake = seen
+    real, fake = batches
     torch.testing.assert_close(real, images().float() / 255 * 2 - 1)
     assert fake.shape == real.shape
     assert not fake.requires_grad
@@ -245,7 +245,7 @@ def test_phases_hold_every_parameter_once_and_the_generator_may_wait() -> None:
 
 
 def test_wrong_settings_name_the_remedy() -> None:
-    with pytest.raises(UserError, match="48 is no size for it; use 16, 32, 64 or 128"):
+    with pytest.raises(UserError, match="size: 48 is not a power of two from 16 on; dcgan needs 16, 32, 64 or 128"):
         build(48)
     with pytest.raises(UserError, match=r"options\.variant: no variant is named 'papr'"):
         build(variant="papr")
@@ -294,9 +294,9 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
 
 
 def test_a_class_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> None:
-    told = {**JOB, "options": {**SMALL, "conditional": True}}
+    conditional = {**JOB, "options": {**SMALL, "conditional": True}}
     scenes = {"format": "scenes", "options": {"train": 21, "val": 5, "test": 2}}
-    params = support.write_params(tmp_path, {"gan": {**told, "dataset": "scenes"}}, datasets={"scenes": scenes})
+    params = support.write_params(tmp_path, {"gan": {**conditional, "dataset": "scenes"}}, datasets={"scenes": scenes})
     support.prepared(tmp_path, params)
     with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: scenes has no label, which it needs"):
         support.job_specs(tmp_path, params)

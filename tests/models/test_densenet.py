@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import densenet
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
@@ -50,14 +50,14 @@ def test_multiply_adds_and_shapes() -> None:
     with torch.device("meta"):
         network, cifar = build(1000, size=224), build(depth=40)
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(2.834, abs=5e-4)
-    shapes = list(stage_shapes(network, densenet.STAGES, 3, 64).values())
+    shapes = list(level_shapes(network, densenet.STAGES, 3, 64).values())
     assert shapes == [(256, 4), (512, 8), (1024, 16), (1024, 32)]
-    assert [stride for _, stride in stage_shapes(cifar, densenet.STAGES, 3, 32).values()] == [1, 2, 4, 4]
+    assert [stride for _, stride in level_shapes(cifar, densenet.STAGES, 3, 32).values()] == [1, 2, 4, 4]
 
 
 def test_a_layer_normalises_rectifies_and_then_convolves() -> None:
     torch.manual_seed(0)
-    layer = torchvisions.unsettled(densenet.DenseLayer(10, 3, bottleneck=True, dropout=0.0)).double().eval()
+    layer = torchvisions.randomize_norms(densenet.DenseLayer(10, 3, bottleneck=True, dropout=0.0)).double().eval()
     parts = dict(layer.named_children())
     maps = torch.randn(2, 10, 6, 6, dtype=torch.float64)
     inner = F.conv2d(parts["norm1"](maps).relu(), parts["conv1"].get_parameter("weight"))
@@ -71,7 +71,7 @@ def test_a_layer_normalises_rectifies_and_then_convolves() -> None:
 def test_every_layer_reads_all_before_it() -> None:
     block = build(depth=40, growth=4).get_submodule("features.denseblock1")
     read = [layer.get_submodule("norm1").get_parameter("weight").numel() for layer in block.children()]
-    assert read == [8 + 4 * place for place in range(6)]
+    assert read == [8 + 4 * index for index in range(6)]
     maps = torch.randn(2, 8, 8, 8)
     torch.testing.assert_close(block.eval()(maps)[:, :8], maps)
 
@@ -83,7 +83,7 @@ def test_a_transition_keeps_half_the_maps() -> None:
     assert [type(layer) for layer in transition.children()] == [nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.AvgPool2d]
 
 
-def test_weights_start_as_he_says() -> None:
+def test_initial_weights_are_he_normal() -> None:
     layer = build(depth=40).get_submodule("features.denseblock1.denselayer6.conv2")
     assert float(layer.get_parameter("weight").detach().std()) == pytest.approx((2 / (48 * 9)) ** 0.5, rel=0.05)
 
@@ -94,8 +94,8 @@ def test_torchvisions_weights_load_and_outputs_agree() -> None:
     torch.manual_seed(1)
     with torch.device("meta"):
         ours = build(1000)
-    expected, found = torchvisions.outputs(models.densenet121(), ours, size=64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, outputs = torchvisions.outputs(models.densenet121(), ours, size=64)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -107,8 +107,8 @@ def test_torchvisions_deeper_networks_agree(depth: int) -> None:
     theirs = getattr(models, f"densenet{depth}")()
     with torch.device("meta"):
         ours = build(1000, depth=depth)
-    expected, found = torchvisions.outputs(theirs, ours, size=64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, outputs = torchvisions.outputs(theirs, ours, size=64)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_any_size_and_channels() -> None:
@@ -119,7 +119,9 @@ def test_any_size_and_channels() -> None:
 def test_wrong_settings_name_the_remedy() -> None:
     with pytest.raises(UserError, match=r"options\.depth: 41 is neither 121, 169, 201, 161 nor 4 more than a multiple"):
         build(depth=41)
-    with pytest.raises(UserError, match=r"options\.compression: 0 is no share of the maps; use more than 0, at most 1"):
+    with pytest.raises(
+        UserError, match=r"options\.compression: 0 is no fraction of the channels; use more than 0, at most 1"
+    ):
         build(depth=40, compression=0)
     with pytest.raises(UserError, match=r"options\.stem: no stem is named 'cifr'; did you mean 'cifar'"):
         build(stem="cifr")

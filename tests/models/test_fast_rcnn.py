@@ -1,4 +1,4 @@
-"""Fast R-CNN: where it looks, what it learns from, whose layers it takes, and how its two losses are weighed."""
+"""Fast R-CNN: RoI pooling, sampling of regions, the backbone's own layers as head, and weights of the losses."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline import checkpoint
 from pipeline.errors import UserError
 from pipeline.learners.base import Settings
 from pipeline.models import fast_rcnn, vgg
-from pipeline.models.parts.box_coding import SPREAD, Drawn, told
+from pipeline.models.parts.box_coding import DELTA_STD, SampledRois, encode_deltas
 from pipeline.models.parts.spec import Spec
 
 SIDE = 64
@@ -44,41 +44,41 @@ def made(**options: Any) -> Any:
     return fast_rcnn.build(SPEC, **SMALL | options)
 
 
-def test_both_losses_are_of_the_regions_that_are_drawn() -> None:
+def test_both_losses_are_of_the_sampled_regions() -> None:
     """The class's is torchvision's, where background is first; the box's turns from square to line at 1, not 1/9."""
     network = made()
-    known = targets()[0]
-    drawn = Drawn(known["proposals"], torch.tensor([0, 2, 3, 3, 0, 2, 3, 3, 3, 3]), BOXES.repeat(5, 1))
-    network.draw = type("Fixed", (), {"of": lambda *_: drawn})()
+    target = targets()[0]
+    rois = SampledRois(target["proposals"], torch.tensor([0, 2, 3, 3, 0, 2, 3, 3, 3, 3]), BOXES.repeat(5, 1))
+    network.sampler = type("Fixed", (), {"sample": lambda *_: rois})()
     with torch.no_grad():
-        found = network(images()[:1], [known])
-        (maps,) = network.backbone(images()[:1]).values()
-        logits, numbers = network.judged(maps, [drawn.boxes])
-        rolled = [part.roll(1, dims=1) for part in (logits, numbers)]
-        wanted = told(drawn.truth, drawn.boxes) / torch.tensor(SPREAD)
-        expected, _ = fastrcnn_loss(rolled[0], rolled[1].flatten(1), [(drawn.labels + 1) % 4], [wanted])
+        losses = network(images()[:1], [target])
+        (feature_map,) = network.backbone(images()[:1]).values()
+        logits, deltas = network.predict(feature_map, [rois.boxes])
+        rolled = [part.roll(1, dims=1) for part in (logits, deltas)]
+        target_deltas = encode_deltas(rois.truth, rois.boxes) / torch.tensor(DELTA_STD)
+        expected, _ = fastrcnn_loss(rolled[0], rolled[1].flatten(1), [(rois.labels + 1) % 4], [target_deltas])
         errors = [
-            (numbers[place, label] - wanted[place]).abs() for place, label in enumerate(drawn.labels) if label < 3
+            (deltas[index, label] - target_deltas[index]).abs() for index, label in enumerate(rois.labels) if label < 3
         ]
-    torch.testing.assert_close(found["class"], expected)
+    torch.testing.assert_close(losses["class"], expected)
     by_hand = sum(float(torch.where(error < 1, error**2 / 2, error - 0.5).sum()) for error in errors) / 10
-    assert float(found["box"]) == pytest.approx(by_hand, rel=1e-5)
+    assert float(losses["box"]) == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_a_region_is_seen_where_it_lies() -> None:
-    """A bright square changes what is said of the proposals on it, and of no other."""
+def test_a_regions_features_are_pooled_where_it_lies() -> None:
+    """A bright square changes the logits of the proposals on it, and of no other."""
     network = made(backbone="resnet", backbone_options={"width": 8}, stage="layer1").eval()
     assert network.stride == 4
     dark, bright = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     bright[..., :12, :12] = 1
-    places = torch.tensor([[0.0, 0, 16, 16], [48, 48, 64, 64]])
+    boxes = torch.tensor([[0.0, 0, 16, 16], [48, 48, 64, 64]])
     with torch.no_grad():
-        one, two = (network.judged(network.backbone(image)["0"], [places])[0] for image in (dark, bright))
+        one, two = (network.predict(network.backbone(image)["0"], [boxes])[0] for image in (dark, bright))
     assert not torch.allclose(one[0], two[0])
     torch.testing.assert_close(one[1], two[1])
 
 
-def test_weights_are_drawn_as_the_paper_has_them() -> None:
+def test_initial_weights_are_the_papers() -> None:
     network = made(head_width=512)
     assert float(network.cls_score.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
     assert float(network.bbox_pred.weight.detach().std()) == pytest.approx(0.001, rel=0.1)
@@ -100,7 +100,7 @@ def test_a_classifiers_own_layers_are_the_head_and_are_filled(tmp_path: Path) ->
     assert network.get_parameter("backbone.body.classifier.0.weight").grad.abs().sum() > 0
 
 
-def test_learns_two_things() -> None:
+def test_learns_two_objects() -> None:
     network = made().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.003)
     losses = []
@@ -112,34 +112,35 @@ def test_learns_two_things() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
     with torch.no_grad():
-        found, _ = network.eval()(images(), proposals=[item["proposals"] for item in targets()])
-    best = {int(label): box for label, box in zip(found["labels"].flip(0), found["boxes"].flip(0), strict=True)}
+        detections, _ = network.eval()(images(), proposals=[item["proposals"] for item in targets()])
+    labels, boxes = detections["labels"].flip(0), detections["boxes"].flip(0)
+    best = {int(label): box for label, box in zip(labels, boxes, strict=True)}
     assert set(best) >= {0, 2}
     for label, box in ((0, BOXES[0]), (2, BOXES[1])):
         assert (best[label] - box).abs().max() < 6
 
 
-def test_an_image_without_proposals_has_no_answers() -> None:
+def test_an_image_without_proposals_has_no_detections() -> None:
     with torch.no_grad():
-        found = made().eval()(images(), proposals=[torch.zeros(0, 4), targets()[0]["proposals"]])
-    assert found[0]["boxes"].shape == (0, 4)
-    assert len(found[1]["boxes"])
+        detections = made().eval()(images(), proposals=[torch.zeros(0, 4), targets()[0]["proposals"]])
+    assert detections[0]["boxes"].shape == (0, 4)
+    assert len(detections[1]["boxes"])
 
 
 @pytest.mark.parametrize(
-    ("loss", "shares"), [({}, (1, 1)), ({"box_weight": 2.5}, (1, 2.5)), ({"convex": 0.25}, (0.75, 0.25))]
+    ("loss", "weights"), [({}, (1, 1)), ({"box_weight": 2.5}, (1, 2.5)), ({"convex": 0.25}, (0.75, 0.25))]
 )
-def test_losses_are_weighed(loss: dict[str, float], shares: tuple[float, float]) -> None:
+def test_losses_are_weighted(loss: dict[str, float], weights: tuple[float, float]) -> None:
     settings = Settings(tuple("abc"), (), (1,) * 3, 3, SIDE, (0.5,) * 3, (0.25,) * 3)
-    given = (images() * 255).to(torch.uint8), targets()
-    found = []
+    batch = (images() * 255).to(torch.uint8), targets()
+    losses = []
     for options in ({}, loss):
         learner = fast_rcnn.learner(made(), settings, **options)
         torch.manual_seed(1)
-        found.append(learner(*given))
-    plain, weighed = found
-    for name, share in zip(("class", "box"), shares, strict=True):
-        torch.testing.assert_close(weighed[name], share * plain[name])
+        losses.append(learner(*batch))
+    plain, weighted = losses
+    for name, weight in zip(("class", "box"), weights, strict=True):
+        torch.testing.assert_close(weighted[name], weight * plain[name])
 
 
 def test_wrong_options_are_named() -> None:

@@ -33,7 +33,7 @@ def test_on_resnet_50_it_counts_as_torchvisions_does() -> None:
 
 
 def small_paper() -> Any:
-    """The paper's settings on a narrow VGG: its own hidden layers judge, and an anchor has two scores."""
+    """The paper's settings on a narrow VGG: its own hidden layers are the head, and an anchor has two logits."""
     narrow: dict[str, Any] = {
         "backbone": "vgg",
         "backbone_options": {"config": "A", "width": 8, "head_width": 24, "dropout": 0},
@@ -43,21 +43,21 @@ def small_paper() -> Any:
     return faster_rcnn.build(SPEC, **narrow, **own, anchors=[24, 48], proposals=20, samples=16)
 
 
-def test_two_scores_an_anchor_are_the_softmax_of_a_thing() -> None:
+def test_two_logits_per_anchor_are_the_softmax_of_an_object() -> None:
     head = small_paper().rpn.head
-    maps = torch.rand(2, head.conv[0][0].in_channels, 6, 6, generator=torch.Generator().manual_seed(0))
+    feature_maps = torch.rand(2, head.conv[0][0].in_channels, 6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        (score,), (deltas,) = head([maps])
-        background, thing = head.cls_logits(head.conv(maps)).chunk(2, 1)
+        (score,), (deltas,) = head([feature_maps])
+        background, foreground = head.cls_logits(head.conv(feature_maps)).chunk(2, 1)
     assert score.shape == (2, 6, 6, 6)
     assert deltas.shape == (2, 24, 6, 6)
-    torch.testing.assert_close(score.sigmoid(), torch.stack([background, thing]).softmax(0)[1])
+    torch.testing.assert_close(score.sigmoid(), torch.stack([background, foreground]).softmax(0)[1])
 
 
 def test_a_classifiers_own_layers_are_the_head_once_and_a_copys_are_its_own() -> None:
     network = small_paper()
     names = [name for name in network.state_dict() if "classifier" in name]
-    assert names == [f"backbone.body.classifier.{place}.{kind}" for place in (0, 3) for kind in ("weight", "bias")]
+    assert names == [f"backbone.body.classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias")]
     pooled = torch.rand(3, network.backbone.out_channels, 3, 3)
     head = network.roi_heads.box_head
     assert head.cells == 3
@@ -78,13 +78,13 @@ def test_losses_and_detections_are_torchvisions() -> None:
     torch.manual_seed(1)
     expected = other.train()(list(images()), shifted)
     torch.manual_seed(1)
-    found = ours.train()(images(), TARGETS)
-    assert set(found) == LOSSES
+    losses = ours.train()(images(), TARGETS)
+    assert set(losses) == LOSSES
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value)
+        torch.testing.assert_close(losses[name], value)
     with torch.no_grad():
-        expected, found = other.eval()(list(images())), ours.eval()(images())
-    for one, two in zip(expected, found, strict=True):
+        expected, detections = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, detections, strict=True):
         assert len(one["scores"])
         torch.testing.assert_close(two["boxes"], one["boxes"])
         torch.testing.assert_close(two["scores"], one["scores"])
@@ -95,10 +95,10 @@ def test_multiply_adds_are_those_that_torchvision_publishes() -> None:
     """134.38 billion, for an image of 800×800 and 1,000 proposals."""
     with torch.device("meta"):
         network = faster_rcnn.build(Spec("detection", 90, 3, 800), backbone_options={"depth": 50}, frozen_norm=True)
-    found = count(network, 3, 800, faster_rcnn.trace)
+    counted = count(network, 3, 800, faster_rcnn.trace)
     published = theirs.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.value.meta
-    assert found.multiply_adds / 1e9 == pytest.approx(published["_ops"], abs=0.01)
-    assert found.parameters == published["num_params"]
+    assert counted.multiply_adds / 1e9 == pytest.approx(published["_ops"], abs=0.01)
+    assert counted.parameters == published["num_params"]
 
 
 def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "sizes", "maps"),
+    ("options", "sizes", "feature_maps"),
     [
         ({}, ((32,), (64,), (128,), (256,), (512,)), 5),
         ({"stages": ["layer2", "layer3"]}, ((64,), (128,), (256,)), 3),
@@ -125,10 +125,10 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
         ({"pyramid": False, "anchors": [10, 20]}, ((10, 20),), 1),
     ],
 )
-def test_maps_and_anchors(options: dict[str, Any], sizes: Any, maps: int) -> None:
+def test_levels_and_anchors(options: dict[str, Any], sizes: Any, feature_maps: int) -> None:
     network: Any = faster_rcnn.build(SPEC, **SMALL | {"anchors": None} | options)
     assert network.rpn.anchor_generator.sizes == sizes
-    assert len(network.backbone(images())) == maps
+    assert len(network.backbone(images())) == feature_maps
     assert not any(name.startswith("backbone.body.layer4") for name, _ in network.named_parameters()) or "4" in str(
         options.get("stages", "4")
     )
@@ -142,8 +142,8 @@ def test_another_classifier_as_backbone(options: dict[str, Any]) -> None:
     losses = network.train()(images(channels=1), TARGETS)
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
-    found = network.eval()(images(channels=1))
-    assert [set(item) for item in found] == [{"boxes", "labels", "scores"}] * 2
+    detections = network.eval()(images(channels=1))
+    assert [set(item) for item in detections] == [{"boxes", "labels", "scores"}] * 2
 
 
 def test_an_image_gets_at_most_the_detections_asked_for() -> None:
@@ -152,12 +152,12 @@ def test_an_image_gets_at_most_the_detections_asked_for() -> None:
         network: Any = faster_rcnn.build(SPEC, **SMALL | options).eval()
         network.roi_heads.score_thresh = 0.0
         with torch.no_grad():
-            return max(len(found["scores"]) for found in network(images()))
+            return max(len(detections["scores"]) for detections in network(images()))
 
     assert most(detections=3) == 3 < most() <= 100
 
 
-def test_images_without_things_are_learnt_from_too() -> None:
+def test_images_without_objects_have_finite_losses() -> None:
     losses = faster_rcnn.build(SPEC, **SMALL).train()(images(), [TARGETS[1]] * 2)
     assert set(losses) == LOSSES
     assert all(bool(loss.isfinite()) for loss in losses.values())
@@ -167,10 +167,10 @@ def test_images_without_things_are_learnt_from_too() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": ["layer9"]}, r"options\.stages: \['layer9'\] are not maps of resnet"),
+        ({"stages": ["layer9"]}, r"options\.stages: \['layer9'\] are not levels of resnet"),
         ({"backbone": "lenet6"}, "no architecture is named 'lenet6'; did you mean 'lenet5'"),
         ({"backbone": "linear", "backbone_options": {}}, "linear has no STAGES"),
-        ({"anchors": [8, 16]}, r"options\.anchors: 2 sides for 5 maps"),
+        ({"anchors": [8, 16]}, r"options\.anchors: 2 sides for 5 levels"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

@@ -31,14 +31,14 @@ def images() -> Tensor:
 
 
 def scored(network: FCN) -> FCN:
-    """With score layers that say something: they start at zero."""
+    """With random score layers: they start at zero."""
     for parameter in (*network.scores.parameters(), *network.body.network.get_submodule("classifier.6").parameters()):
         torch.nn.init.normal_(parameter)
     return network
 
 
 @pytest.mark.parametrize("module", [fcn32s, fcn16s, fcn8s])
-def test_at_first_it_says_nothing(module: ModuleType) -> None:
+def test_initial_logits_are_zero(module: ModuleType) -> None:
     with torch.no_grad():
         logits = made(module)(images())
     assert logits.shape == (2, 4, 96, 96)
@@ -59,15 +59,15 @@ def test_the_finer_net_starts_where_the_coarser_ended(coarse: ModuleType, fine: 
 
 @pytest.mark.parametrize("factor", [2, 8, 32])
 def test_enlarging_is_bilinear_inside(factor: int) -> None:
-    maps = torch.randn(1, 3, 5, 6)
-    found = Enlarge(3, factor, learn=False)(maps)
-    expected = F.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=False)
+    scores = torch.randn(1, 3, 5, 6)
+    upsampled = Enlarge(3, factor, learn=False)(scores)
+    expected = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
     inside = slice(factor // 2, -factor // 2)
-    torch.testing.assert_close(found[..., inside, inside], expected[..., inside, inside])
+    torch.testing.assert_close(upsampled[..., inside, inside], expected[..., inside, inside])
 
 
-def test_scores_lie_where_the_things_are() -> None:
-    """A bright square moves by 32 pixels, and so does all that any of the three nets says, inside."""
+def test_logits_move_with_the_image() -> None:
+    """A bright square moves by 32 pixels, and so do the logits of all three nets, inside the image."""
     for module in (fcn32s, fcn16s, fcn8s):
         network = scored(made(module))
         near, far = torch.zeros(1, 1, 96, 96), torch.zeros(1, 1, 96, 96)
@@ -75,7 +75,7 @@ def test_scores_lie_where_the_things_are() -> None:
         with torch.no_grad():
             one, other = (network(item) - network(torch.zeros_like(item)) for item in (near, far))
         peak = one[0].abs().sum(0)
-        row, column = (int(place) for place in divmod(int(peak.argmax()), 96))
+        row, column = (int(index) for index in divmod(int(peak.argmax()), 96))
         assert 8 <= row < 56
         assert 8 <= column < 56
         assert (one[..., 8:56, 8:88] - other[..., 40:88, 8:88]).abs().mean() < 0.5 * one.abs().mean()
@@ -104,7 +104,7 @@ def test_at_once_scales_the_finer_maps() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"window": 40}, "no multiple of 32"), ({"backbone": "lenet5", "backbone_options": {}}, "stride of 4")],
+    [({"window": 40}, "must be a multiple of 32"), ({"backbone": "lenet5", "backbone_options": {}}, "stride of 4")],
 )
 def test_a_backbone_that_does_not_fit_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -47,15 +47,15 @@ def test_the_players_written_out() -> None:
     (first, second, last) = (layer for layer in network.generator.modules() if isinstance(layer, nn.Linear))
     noise = network.sample_noise(4, "cpu")
     by_hand = torch.sigmoid(last(second(first(noise.flatten(1)).relu()).relu())) * 2 - 1
-    drawn = network.generate(noise, torch.zeros(4, 3))
-    torch.testing.assert_close(drawn, by_hand.view(4, 1, 8, 8))
+    samples = network.generate(noise, torch.zeros(4, 3))
+    torch.testing.assert_close(samples, by_hand.view(4, 1, 8, 8))
     (one, two, judge) = (layer for layer in network.discriminator.modules() if isinstance(layer, nn.Linear))
 
     def largest(layer: nn.Linear, values: Tensor) -> Tensor:
         return layer(values).view(len(values), 6, 3).max(dim=2).values
 
-    realness = judge(largest(two, largest(one, ((drawn + 1) / 2).flatten(1)))).flatten()
-    torch.testing.assert_close(network.discriminate(drawn, torch.zeros(4, 3)), realness)
+    logits = judge(largest(two, largest(one, ((samples + 1) / 2).flatten(1)))).flatten()
+    torch.testing.assert_close(network.discriminate(samples, torch.zeros(4, 3)), logits)
 
 
 def test_weights_start_as_released() -> None:
@@ -77,12 +77,12 @@ def test_dropout_is_in_the_discriminator_alone_and_can_be_left_out() -> None:
     assert torch.equal(sure.discriminate(images, labels), sure.discriminate(images, labels))
 
 
-def test_both_players_are_told_the_class() -> None:
+def test_both_players_receive_the_class() -> None:
     network, labels = build(conditional=True), torch.eye(3)
     noise = network.sample_noise(1, "cpu").expand(3, -1, -1, -1)
-    drawn = network.generate(noise, labels)
-    realness = network.discriminate(drawn[:1].expand(3, -1, -1, -1), labels)
-    assert len(drawn[:, 0, 0, 0].unique()) == len(realness.unique()) == 3
+    samples = network.generate(noise, labels)
+    logits = network.discriminate(samples[:1].expand(3, -1, -1, -1), labels)
+    assert len(samples[:, 0, 0, 0].unique()) == len(logits.unique()) == 3
 
 
 @pytest.mark.parametrize("objective", ["non_saturating", "minimax", "hinge", "wgan_gp"])

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.learners.base import Settings
 from pipeline.models import googlenet
 from pipeline.models.parts import layers
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.spec import Spec
 from pipeline.tasks import classification
 from tests.helpers import torchvisions
@@ -58,21 +58,21 @@ def test_multiply_adds_of_torchvisions_network() -> None:
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(1.498, abs=5e-4)
 
 
-def test_shapes_of_the_stages() -> None:
+def test_shapes_of_the_levels() -> None:
     with torch.device("meta"):
         network = build(1000, size=224)
-    assert list(stage_shapes(network, googlenet.STAGES, 3, 224).values()) == [(192, 4), (480, 8), (832, 16), (1024, 32)]
-    assert [stride for _, stride in stage_shapes(small(), googlenet.STAGES, 3, 32).values()] == [1, 2, 4, 8]
+    assert list(level_shapes(network, googlenet.STAGES, 3, 224).values()) == [(192, 4), (480, 8), (832, 16), (1024, 32)]
+    assert [stride for _, stride in level_shapes(small(), googlenet.STAGES, 3, 32).values()] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize(("variant", "kernel"), [("paper", 5), ("torchvision", 3)])
-def test_a_module_is_four_looks_side_by_side(variant: str, kernel: int) -> None:
+def test_a_module_is_four_parallel_branches(variant: str, kernel: int) -> None:
     module = small(variant=variant).eval().get_submodule("inception3a")
     branches = dict(module.named_children())
-    maps = torch.randn(2, 24, 8, 8)
-    expected = torch.cat([branches[f"branch{number}"](maps) for number in (1, 2, 3, 4)], 1)
-    torch.testing.assert_close(module(maps), expected)
-    assert module(maps).shape == (2, 8 + 16 + 4 + 4, 8, 8)
+    features = torch.randn(2, 24, 8, 8)
+    expected = torch.cat([branches[f"branch{number}"](features) for number in (1, 2, 3, 4)], 1)
+    torch.testing.assert_close(module(features), expected)
+    assert module(features).shape == (2, 8 + 16 + 4 + 4, 8, 8)
     kernels = [layer.kernel_size[0] for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     assert kernels == [1, 1, 3, 1, kernel, 1]
 
@@ -86,7 +86,7 @@ def test_where_the_paper_normalises() -> None:
 
 
 @pytest.mark.parametrize("variant", googlenet.VARIANTS)
-def test_auxiliary_classifiers_answer_in_training_only(variant: str) -> None:
+def test_auxiliary_classifiers_have_outputs_in_training_only(variant: str) -> None:
     network, images = small(variant=variant), torch.rand(2, 3, 32, 32)
     outputs = network.train()(images)
     assert [output.shape for output in outputs] == [(2, 10)] * 3
@@ -132,8 +132,8 @@ def test_torchvisions_weights_load_and_outputs_agree(size: int) -> None:
     theirs = models.googlenet(aux_logits=True, init_weights=False)
     with torch.device("meta"):
         ours = build(1000, size=224, variant="torchvision")
-    expected, found = torchvisions.outputs(theirs, ours, size)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, outputs = torchvisions.outputs(theirs, ours, size)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
     for layer in (*theirs.modules(), *ours.modules()):
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0

@@ -22,8 +22,8 @@ def parameters(network: nn.Module) -> int:
 
 def test_published_parameters_by_layer() -> None:
     network = build()
-    found = {name: parameters(layer) for name, layer in network.named_children() if parameters(layer)}
-    assert found == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
+    counts = {name: parameters(layer) for name, layer in network.named_children() if parameters(layer)}
+    assert counts == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
     assert parameters(network) == 60_000
 
 
@@ -31,17 +31,20 @@ def test_published_connections() -> None:
     """Section II-B counts a connection for each use of a weight or bias, and the 840 of the output."""
     with torch.device("meta"):
         network = build()
-    maps = {"c1": (6, 28), "s2": (6, 14), "c3": (16, 10), "s4": (16, 5), "c5": (120, 1), "f6": (84, None)}
-    seen: dict[str, torch.Size] = {}
-    for name in maps:
-        network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.shape}))
+    features = {"c1": (6, 28), "s2": (6, 14), "c3": (16, 10), "s4": (16, 5), "c5": (120, 1), "f6": (84, None)}
+    shapes: dict[str, torch.Size] = {}
+    for name in features:
+        network.get_submodule(name).register_forward_hook(
+            lambda _m, _i, out, name=name: shapes.update({name: out.shape})
+        )
     network(torch.empty(1, 1, 32, 32, device="meta"))
-    for name, (channels, side) in maps.items():
-        assert seen[name] == ((1, channels, side, side) if side else (1, channels))
+    for name, (channels, side) in features.items():
+        assert shapes[name] == ((1, channels, side, side) if side else (1, channels))
     # a subsampling unit has four inputs and a bias, though they share one coefficient
     fan_in = {"s2": 6 * 5, "s4": 16 * 5}
     uses = [
-        fan_in.get(name, parameters(network.get_submodule(name))) * (side or 1) ** 2 for name, (_, side) in maps.items()
+        fan_in.get(name, parameters(network.get_submodule(name))) * (side or 1) ** 2
+        for name, (_, side) in features.items()
     ]
     assert sum(uses) + 84 * 10 == 340_908
 
@@ -65,11 +68,11 @@ def test_receptive_field_is_the_whole_input() -> None:
 def test_partial_connections_are_those_of_table_one() -> None:
     """Measured: the gradient from each map of C3 reaches exactly the maps of S2 in its row."""
     layer = lenet5.PartialConv2d(lenet5.CONNECTIONS, 5)
-    maps = torch.rand(1, 6, 5, 5, requires_grad=True)
-    output = layer(maps)
+    features = torch.rand(1, 6, 5, 5, requires_grad=True)
+    output = layer(features)
     links = []
     for row, reads in enumerate(lenet5.CONNECTIONS):
-        (gradient,) = torch.autograd.grad(output[0, row, 0, 0], maps, retain_graph=True)
+        (gradient,) = torch.autograd.grad(output[0, row, 0, 0], features, retain_graph=True)
         assert tuple(gradient[0].abs().sum((1, 2)).nonzero().flatten().tolist()) == reads
         links += [(source, row) for source in reads]
     assert len(set(links)) == 60
@@ -110,14 +113,14 @@ def test_output_is_minus_the_squared_distance_to_patterns(classes: int) -> None:
     assert not list(layer.parameters())
 
 
-def test_digits_are_drawn_apart() -> None:
-    for first, second in itertools.combinations(lenet5.drawn(), 2):
+def test_digit_patterns_differ() -> None:
+    for first, second in itertools.combinations(lenet5.digit_patterns(), 2):
         assert sum(a != b for a, b in zip(first, second, strict=True)) >= 8
 
 
 def test_codes_never_change() -> None:
     """A model that was saved expects the same patterns."""
-    bits = sum(1 << place for place, value in enumerate(lenet5.code(0)) if value > 0)
+    bits = sum(1 << bit for bit, value in enumerate(lenet5.hashed_pattern(0)) if value > 0)
     assert bits == 0x28E79CF7948CD1CA156CE
 
 

@@ -1,4 +1,4 @@
-"""Mask R-CNN is torchvision's, learns outlines that lie where they should, and key points."""
+"""Mask R-CNN is torchvision's; its masks are aligned with their boxes, and it learns keypoints."""
 
 from typing import Any
 
@@ -38,10 +38,10 @@ def test_weights_have_torchvisions_names_and_shapes() -> None:
 
 def test_masks_within_boxes_are_torchvisions() -> None:
     ours, other = pair(mask_rcnn, theirs.MaskRCNN, SPEC)
-    other.transform.postprocess = lambda found, *_: found  # before torchvision pastes them into the image
+    other.transform.postprocess = lambda detections, *_: detections  # before torchvision pastes them into the image
     with torch.no_grad():
-        expected, found = other.eval()(list(images())), ours.eval()(images())
-    for one, two in zip(expected, found, strict=True):
+        expected, detections = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, detections, strict=True):
         assert two["masks"].shape == (len(one["boxes"]), 1, 28, 28)
         torch.testing.assert_close(two["masks"], one["masks"])
         torch.testing.assert_close(two["boxes"], one["boxes"])
@@ -83,18 +83,18 @@ POINTS = Spec("keypoint_detection", 4, 3, SIDE, points=3)
 FEW: dict[str, Any] = {**SMALL, "keypoint_width": 8, "keypoint_layers": 2}
 
 
-def with_points(visibility: float = 2) -> list[dict[str, Tensor]]:
-    """The targets with three points each: at a corner of the box, in its middle, and one that is not labelled."""
+def with_keypoints(visibility: float = 2) -> list[dict[str, Tensor]]:
+    """The targets with three keypoints each: at a corner of the box, in its middle, and one that is not labelled."""
     targets = []
     for target in TARGETS:
         corners, visible = target["boxes"], torch.full((len(target["boxes"]), 1), visibility)
         middle = (corners[:, :2] + corners[:, 2:]) / 2
-        points = [torch.cat([place, visible], 1) for place in (corners[:, 2:], middle)]
-        targets.append(target | {"keypoints": torch.stack([*points, torch.zeros(len(corners), 3)], 1)})
+        keypoints = [torch.cat([position, visible], 1) for position in (corners[:, 2:], middle)]
+        targets.append(target | {"keypoints": torch.stack([*keypoints, torch.zeros(len(corners), 3)], 1)})
     return targets
 
 
-def test_with_points_weights_have_torchvisions_names_shapes_and_number() -> None:
+def test_with_keypoints_weights_have_torchvisions_names_shapes_and_number() -> None:
     with torch.device("meta"):
         spec = Spec("keypoint_detection", 1, 3, 800, points=17)
         ours = mask_rcnn.build(spec, backbone_options={"depth": 50})
@@ -104,40 +104,42 @@ def test_with_points_weights_have_torchvisions_names_shapes_and_number() -> None
     assert sum(value.numel() for value in frozen.parameters()) == published == 59_137_258
 
 
-def test_points_are_torchvisions() -> None:
+def test_keypoints_are_torchvisions() -> None:
     def keypoint_rcnn(backbone: Any, **settings: Any) -> Any:
         return theirs.KeypointRCNN(backbone, **settings, num_keypoints=3)
 
     ours, other = pair(mask_rcnn, keypoint_rcnn, POINTS)
-    other.transform.postprocess = lambda found, *_: found
-    shifted = [target | {"labels": target["labels"] + 1} for target in with_points()]
+    other.transform.postprocess = lambda detections, *_: detections
+    shifted = [target | {"labels": target["labels"] + 1} for target in with_keypoints()]
     torch.manual_seed(1)
     expected = other.train()(list(images()), shifted)
     torch.manual_seed(1)
-    losses = ours.train()(images(), with_points())
+    losses = ours.train()(images(), with_keypoints())
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value)
     assert losses["loss_keypoint"] > 1
     with torch.no_grad():
-        expected, found = other.eval()(list(images())), ours.eval()(images())
-    for one, two in zip(expected, found, strict=True):
+        expected, detections = other.eval()(list(images())), ours.eval()(images())
+    for one, two in zip(expected, detections, strict=True):
         assert two["keypoints"].shape == (len(one["boxes"]), 3, 3)
         assert len(one["boxes"])
         for name in ("boxes", "keypoints", "keypoints_scores"):
             torch.testing.assert_close(two[name], one[name])
 
 
-def test_points_have_a_loss_and_every_parameter_learns() -> None:
+def test_keypoints_have_a_loss_and_every_parameter_learns() -> None:
     torch.manual_seed(0)
     network = mask_rcnn.build(POINTS, **FEW)
-    losses = network.train()(images(), with_points())
+    losses = network.train()(images(), with_keypoints())
     assert set(losses) == LOSSES | {"loss_keypoint"}
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("targets", [with_points()[1:] * 2, with_points(0)], ids=["nothing there", "none labelled"])
-def test_a_batch_without_labelled_points_is_learnt_from_too(targets: list[dict[str, Tensor]]) -> None:
+@pytest.mark.parametrize(
+    "targets", [with_keypoints()[1:] * 2, with_keypoints(0)], ids=["nothing there", "none labelled"]
+)
+def test_a_batch_without_labelled_keypoints_has_a_loss_of_0(targets: list[dict[str, Tensor]]) -> None:
     losses = mask_rcnn.build(POINTS, **FEW).train()(images(), targets)
     sum(losses.values()).backward()
     assert float(losses["loss_keypoint"].detach()) == 0
@@ -152,8 +154,8 @@ def test_the_keypoint_head_is_as_wide_and_deep_as_asked(width: int, layers: int)
     assert not network.roi_heads.has_mask()
 
 
-def test_the_heat_maps_of_all_detections_are_counted() -> None:
-    """Two 3×3 convolutions of 8 channels on 14×14 cells, and 4×4 transposed ones to 3 points, of 100 detections."""
+def test_the_heatmaps_of_all_detections_are_counted() -> None:
+    """Two 3×3 convolutions of 8 channels on 14×14 cells, and 4×4 transposed ones to 3 keypoints, of 100 detections."""
     with torch.device("meta"):
         small, more = (mask_rcnn.build(POINTS, **SMALL, keypoint_width=8, keypoint_layers=layers) for layers in (1, 2))
     first, second = (count(network, 3, SIDE, rcnn.trace_instances).multiply_adds for network in (small, more))

@@ -8,7 +8,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.models import nin
-from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.feature_maps import features, level_shapes
 from pipeline.models.parts.spec import Spec
 
 
@@ -28,18 +28,18 @@ def test_published_parameters(classes: int, size: int, variant: str, parameters:
     assert not any(isinstance(layer, nn.Linear) for layer in network.modules())
 
 
-def test_shapes_of_the_stages() -> None:
+def test_shapes_of_the_levels() -> None:
     with torch.device("meta"):
         cifar, imagenet = build(), build(1000, size=224, variant="imagenet")
-    assert list(stage_shapes(cifar, nin.STAGES, 3, 32).values()) == [(96, 1), (192, 2), (192, 4), (192, 4)]
-    assert list(stage_shapes(imagenet, nin.STAGES, 3, 224).values()) == [(96, 4), (256, 8), (384, 16), (1024, 32)]
+    assert list(level_shapes(cifar, nin.STAGES, 3, 32).values()) == [(96, 1), (192, 2), (192, 4), (192, 4)]
+    assert list(level_shapes(imagenet, nin.STAGES, 3, 224).values()) == [(96, 4), (256, 8), (384, 16), (1024, 32)]
 
 
-def test_a_mlpconv_is_a_perceptron_at_every_place() -> None:
+def test_a_mlpconv_is_a_perceptron_at_every_position() -> None:
     """By hand: each 5×5 patch goes through three layers with rectifiers."""
     network = build(width=12).double().eval()
     images = torch.randn(1, 3, 9, 9, dtype=torch.float64)
-    found = features(network, images, ["mlpconv1"])["mlpconv1"]
+    outputs = features(network, images, ["mlpconv1"])["mlpconv1"]
     weights = [layer for layer in network.get_submodule("mlpconv1").children() if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in weights] == [12, 10, 6]
     for row, column in ((2, 2), (4, 6)):
@@ -47,15 +47,15 @@ def test_a_mlpconv_is_a_perceptron_at_every_place() -> None:
         for layer in weights:
             assert layer.bias is not None
             values = (layer.weight.flatten(1) @ values + layer.bias).relu()
-        torch.testing.assert_close(found[0, :, row, column], values)
+        torch.testing.assert_close(outputs[0, :, row, column], values)
 
 
-def test_the_logits_are_means_of_rectified_maps() -> None:
+def test_the_logits_are_means_of_rectified_feature_maps() -> None:
     network = build(width=12).eval()
     images = torch.randn(2, 3, 32, 32)
-    maps = features(network, images, ["output"])["output"].relu()
-    assert maps.shape == (2, 10, 8, 8)
-    torch.testing.assert_close(network(images), maps.mean((2, 3)))
+    feature_maps = features(network, images, ["output"])["output"].relu()
+    assert feature_maps.shape == (2, 10, 8, 8)
+    torch.testing.assert_close(network(images), feature_maps.mean((2, 3)))
 
 
 def test_dropout_is_between_mlpconvs() -> None:
@@ -63,7 +63,7 @@ def test_dropout_is_between_mlpconvs() -> None:
     assert names == ["drop1", "drop2"]
 
 
-def test_weights_start_as_he_says() -> None:
+def test_initial_weights_are_he_normal() -> None:
     layer = build().get_submodule("mlpconv2.0")
     assert float(layer.get_parameter("weight").detach().std()) == pytest.approx((2 / (96 * 25)) ** 0.5, rel=0.02)
 

@@ -1,4 +1,4 @@
-"""R-CNN: windows with their context, what each box is an example of, and a fit that finds what it was shown."""
+"""R-CNN: windows with context, training targets of boxes, and fitted SVMs and regressions."""
 
 import sys
 from typing import Any
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.models import rcnn
-from pipeline.models.parts.box_coding import told
+from pipeline.models.parts.box_coding import encode_deltas
 from pipeline.models.parts.spec import Spec
-from pipeline.models.rcnn import _learnt
+from pipeline.models.rcnn import _training_targets
 
 SIDE = 64
 SPEC = Spec("detection", 3, 3, SIDE)
@@ -38,7 +38,7 @@ def test_a_window_is_its_box_with_16_of_227_pixels_around() -> None:
 
 
 def test_a_window_is_warped_whatever_its_box() -> None:
-    """A box twice as wide as high: what is left of the middle stays left of it, and the same share of the window."""
+    """A box twice as wide as high: the left half stays the left half of the window."""
     image = torch.zeros(1, 3, SIDE, SIDE)
     image[..., 16:32] = 1
     (window,) = made().windows(image, [torch.tensor([[16.0, 24, 48, 40]])])
@@ -49,21 +49,21 @@ def test_a_window_is_warped_whatever_its_box() -> None:
     assert not bright[17:].any()
 
 
-def test_what_boxes_are_examples_of() -> None:
-    """Overlaps with the thing of class 1: itself, 80 %, 50 %, 20 %, and nothing."""
+def test_training_targets_of_boxes() -> None:
+    """Overlaps with the object of class 1: itself, 80 %, 50 %, 20 %, and nothing."""
     target: Any = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([1])}
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 2], [20, 20, 30, 30]])
-    shows, hides, near, numbers = _learnt(boxes, target, classes=3)
-    assert shows.tolist() == [[False, True, False]] + [[False] * 3] * 4
-    assert hides[:, 1].tolist() == [False, False, False, True, True]
-    assert hides[:, 0].all()  # a thing of another class is a negative
-    assert near.tolist() == [-1, 1, -1, -1, -1]
-    torch.testing.assert_close(numbers[1:2], told(target["boxes"], boxes[1:2]))
+    positive, negative, labels, deltas = _training_targets(boxes, target, classes=3)
+    assert positive.tolist() == [[False, True, False]] + [[False] * 3] * 4
+    assert negative[:, 1].tolist() == [False, False, False, True, True]
+    assert negative[:, 0].all()  # an object of another class is a negative
+    assert labels.tolist() == [-1, 1, -1, -1, -1]
+    torch.testing.assert_close(deltas[1:2], encode_deltas(target["boxes"], boxes[1:2]))
     none: Any = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    shows, hides, near, _ = _learnt(boxes, none, classes=3)
-    assert not shows.any()
-    assert hides.all()
-    assert near.tolist() == [-1] * 5
+    positive, negative, labels, _ = _training_targets(boxes, none, classes=3)
+    assert not positive.any()
+    assert negative.all()
+    assert labels.tolist() == [-1] * 5
 
 
 def scene(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -86,19 +86,19 @@ def batches(seeds: range) -> list[tuple[Tensor, list[dict[str, Tensor]]]]:
     return [(torch.stack([image for image, _ in scenes]), [target for _, target in scenes])]
 
 
-def overlaps(network: Any, seeds: range) -> list[float]:
-    """Of each thing, how much the best answer of its class overlaps it."""
+def best_ious(network: Any, seeds: range) -> list[float]:
+    """IoU of each object with the best detection of its class."""
     from torchvision.ops import box_iou
 
     ((images, targets),) = batches(seeds)
     with torch.no_grad():
-        answers = network.eval()(images, proposals=[target["proposals"] for target in targets])
-    found = []
-    for answer, target in zip(answers, targets, strict=True):
+        detections = network.eval()(images, proposals=[target["proposals"] for target in targets])
+    ious = []
+    for item, target in zip(detections, targets, strict=True):
         for box, label in zip(target["boxes"], target["labels"], strict=True):
-            own = answer["boxes"][answer["labels"] == label][:1]
-            found.append(float(box_iou(own, box[None]).max()) if len(own) else 0.0)
-    return found
+            own = item["boxes"][item["labels"] == label][:1]
+            ious.append(float(box_iou(own, box[None]).max()) if len(own) else 0.0)
+    return ious
 
 
 @pytest.fixture(scope="module")
@@ -109,27 +109,27 @@ def fitted() -> Any:
     return network
 
 
-def test_what_is_fitted_finds_things_of_new_images(fitted: Any) -> None:
-    """On a network whose features are as they were drawn."""
-    found, before = overlaps(fitted, range(20, 30)), overlaps(made(), range(20, 30))
-    assert sum(value > 0.5 for value in found) >= 27
+def test_a_fitted_network_detects_objects_of_new_images(fitted: Any) -> None:
+    """On a network with random weights."""
+    ious, before = best_ious(fitted, range(20, 30)), best_ious(made(), range(20, 30))
+    assert sum(value > 0.5 for value in ious) >= 27
     assert sum(value > 0.5 for value in before) < 20
 
 
 def test_boxes_are_corrected(fitted: Any) -> None:
-    """By regressions of the last map, whose price of weights is small beside these features."""
+    """By regressions of the last feature map, whose penalty is small compared with these features."""
     plain = made(box_regression=False)
     plain.load_state_dict(fitted.state_dict())
-    corrected, as_proposed = (sum(overlaps(network, range(20, 30))) for network in (fitted, plain))
+    corrected, as_proposed = (sum(best_ious(network, range(20, 30))) for network in (fitted, plain))
     assert corrected > as_proposed
 
 
-def test_what_is_fitted_is_stored_and_needs_no_scikit_learn(fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fitted_weights_are_stored_and_need_no_scikit_learn(fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     other = made()
     other.load_state_dict(fitted.state_dict())
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
-    assert overlaps(other, range(3)) == overlaps(fitted, range(3))
+    assert best_ious(other, range(3)) == best_ious(fitted, range(3))
     with pytest.raises(ImportError):
         other.fit(batches(range(1)))
 
@@ -140,17 +140,17 @@ def test_scores_are_of_the_svms_once_they_are_fitted(fitted: Any) -> None:
     soft = made(svm=False)
     soft.load_state_dict(fitted.state_dict())
     with torch.no_grad():
-        read = fitted.read(images, boxes)
-        margins, own = fitted.margins(read.features), read.logits.softmax(1)[:, :-1]
-        torch.testing.assert_close(fitted.judged(read, boxes[0])[0], margins.sigmoid())
-        torch.testing.assert_close(soft.judged(read, boxes[0])[0], own)
-        torch.testing.assert_close(made().judged(read, boxes[0])[0], own)
+        extract = fitted.extract(images, boxes)
+        margins, own = fitted.margins(extract.features), extract.logits.softmax(1)[:, :-1]
+        torch.testing.assert_close(fitted.predict(extract, boxes[0])[0], margins.sigmoid())
+        torch.testing.assert_close(soft.predict(extract, boxes[0])[0], own)
+        torch.testing.assert_close(made().predict(extract, boxes[0])[0], own)
 
 
 def test_few_windows_at_once_are_the_same(fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = overlaps(fitted, range(2))
-    monkeypatch.setattr(rcnn, "AT_ONCE", 7)
-    assert overlaps(fitted, range(2)) == pytest.approx(expected, abs=1e-5)
+    expected = best_ious(fitted, range(2))
+    monkeypatch.setattr(rcnn, "WINDOWS_PER_PASS", 7)
+    assert best_ious(fitted, range(2)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_background_is_a_class_more() -> None:

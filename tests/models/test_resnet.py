@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.count.layers import Count, count
 from pipeline.errors import UserError
 from pipeline.models import resnet
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.spec import Spec
 
 IMAGENET = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
@@ -50,12 +50,12 @@ def test_published_multiply_adds(depth: int, variant: str, billions: float) -> N
     assert counted(1000, 224, depth=depth, variant=variant).multiply_adds / 1e9 == pytest.approx(billions, abs=5e-4)
 
 
-def test_stages_halve_the_map_and_double_the_channels() -> None:
+def test_levels_halve_the_side_and_double_the_channels() -> None:
     with torch.device("meta"):
         networks = [build(size=224, depth=50), build(size=32, depth=20), build(depth=18, stem="cifar", width=8)]
-    shapes = [list(stage_shapes(network, resnet.STAGES, 3, 64).values()) for network in networks]
+    shapes = [list(level_shapes(network, resnet.STAGES, 3, 64).values()) for network in networks]
     assert shapes[0] == [(256, 4), (512, 8), (1024, 16), (2048, 32)]
-    assert shapes[1] == [(16, 1), (32, 2), (64, 4), (64, 4)]  # three stages; the fourth is what the third gave
+    assert shapes[1] == [(16, 1), (32, 2), (64, 4), (64, 4)]  # three levels; the fourth equals the third
     assert shapes[2] == [(8, 1), (16, 2), (32, 4), (64, 8)]
 
 
@@ -68,14 +68,14 @@ def test_where_a_bottleneck_has_its_stride(variant: str, strides: list[tuple[int
 
 
 def test_option_a_takes_every_second_pixel_and_adds_zeros() -> None:
-    shortcut = resnet.padded(2, 5, 2)
+    shortcut = resnet.padded_shortcut(2, 5, 2)
     assert not list(shortcut.parameters())
-    maps = torch.arange(2 * 5 * 4.0).reshape(1, 2, 5, 4)
-    output = shortcut(maps)
+    features = torch.arange(2 * 5 * 4.0).reshape(1, 2, 5, 4)
+    output = shortcut(features)
     assert output.shape == (1, 5, 3, 2)
-    np.testing.assert_array_equal(output[0, :2], maps[0, :, [0, 2, 4]][:, :, [0, 2]])
+    np.testing.assert_array_equal(output[0, :2], features[0, :, [0, 2, 4]][:, :, [0, 2]])
     assert not output[0, 2:].any()
-    assert isinstance(resnet.padded(4, 4, 1), nn.Identity)
+    assert isinstance(resnet.padded_shortcut(4, 4, 1), nn.Identity)
     with torch.device("meta"):
         cifar = build(depth=56)
     assert {type(layer) for name, layer in cifar.named_modules() if name.endswith("downsample")} == {
@@ -85,19 +85,21 @@ def test_option_a_takes_every_second_pixel_and_adds_zeros() -> None:
 
 
 @pytest.mark.parametrize("block", [resnet.Basic, resnet.Bottleneck])
-@pytest.mark.parametrize(("shortcut", "stride"), [(resnet.projected, 2), (resnet.projected, 1), (resnet.nothing, 1)])
+@pytest.mark.parametrize(
+    ("shortcut", "stride"), [(resnet.projection_shortcut, 2), (resnet.projection_shortcut, 1), (resnet.no_shortcut, 1)]
+)
 def test_a_block_is_its_residual_plus_its_shortcut(block: Any, shortcut: Any, stride: int) -> None:
     torch.manual_seed(0)
     outputs = 4 * block.EXPANSION
     made = block(outputs, 4, stride, shortcut, early=False).eval()
-    maps = torch.randn(2, outputs, 6, 6)
+    features = torch.randn(2, outputs, 6, 6)
     layers = dict(made.named_children())
-    residual = maps
+    residual = features
     for number in (1, 2, 3)[: 3 if block is resnet.Bottleneck else 2]:
         residual = layers[f"bn{number}"](layers[f"conv{number}"](residual.relu() if number > 1 else residual))
-    past = layers["downsample"](maps) if "downsample" in layers else 0
-    torch.testing.assert_close(made(maps), (residual + past).relu())
-    assert made(maps).shape == (2, outputs, 6 // stride, 6 // stride)
+    past = layers["downsample"](features) if "downsample" in layers else 0
+    torch.testing.assert_close(made(features), (residual + past).relu())
+    assert made(features).shape == (2, outputs, 6 // stride, 6 // stride)
 
 
 def test_a_plain_net_has_no_shortcut_and_no_projection() -> None:
@@ -106,7 +108,7 @@ def test_a_plain_net_has_no_shortcut_and_no_projection() -> None:
     assert plain == IMAGENET[18] - projections
 
 
-def test_convolutions_start_as_he_says() -> None:
+def test_initial_convolutions_are_he_normal() -> None:
     network = build(depth=20)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
@@ -117,8 +119,8 @@ def test_convolutions_start_as_he_says() -> None:
 
 def test_zero_gamma_starts_every_block_as_its_shortcut() -> None:
     network = build(depth=20, zero_gamma=True).eval()
-    maps = torch.rand(1, 16, 8, 8)
-    torch.testing.assert_close(network.get_submodule("layer1")(maps), maps)
+    features = torch.rand(1, 16, 8, 8)
+    torch.testing.assert_close(network.get_submodule("layer1")(features), features)
     assert sum(not layer.weight.any() for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)) == 9
 
 
@@ -130,13 +132,13 @@ def test_any_size_and_channels(size: int, options: dict[str, Any]) -> None:
 
 
 def test_wrong_settings_name_the_remedy() -> None:
-    with pytest.raises(UserError, match=r"options\.depth: 19 is not among the published depths 18, 20, 32,"):
+    with pytest.raises(UserError, match=r"options\.depth: 19 is not one of the published depths; use 18, 20, 32,"):
         build(depth=19)
     with pytest.raises(UserError, match=r"options\.variant: no variant is named 'papr'; did you mean 'paper'"):
         build(variant="papr")
     with pytest.raises(UserError, match=r"options\.stem: no stem is named 'cifr'; did you mean 'cifar'"):
         build(stem="cifr")
-    with pytest.raises(UserError, match=r"options\.zero_gamma: without shortcuts nothing would pass"):
+    with pytest.raises(UserError, match=r"options\.zero_gamma: with plain every block would output zeros"):
         build(plain=True, zero_gamma=True)
 
 
@@ -155,8 +157,8 @@ def test_torchvisions_weights_load_and_outputs_agree(depth: int) -> None:
     ours.load_state_dict(theirs.state_dict())
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        expected, found = theirs.eval()(images), ours.eval()(images)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        expected, logits = theirs.eval()(images), ours.eval()(images)
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
     if depth == 50:
         paper = build(1000, size=224, depth=depth, variant="paper").eval()
         paper.load_state_dict(theirs.state_dict())

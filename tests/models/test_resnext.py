@@ -9,9 +9,9 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import resnext
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.spec import Spec
-from pipeline.models.resnet import Bottleneck, nothing
+from pipeline.models.resnet import Bottleneck, no_shortcut
 from tests.helpers import torchvisions
 
 
@@ -42,37 +42,37 @@ def test_multiply_adds_and_shapes() -> None:
         network = build(1000, size=224)
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(4.230, abs=5e-4)
         cifar = build(depth=29, width=8, cardinality=4, group_width=2)
-    shapes = list(stage_shapes(network, resnext.STAGES, 3, 64).values())
+    shapes = list(level_shapes(network, resnext.STAGES, 3, 64).values())
     assert shapes == [(256, 4), (512, 8), (1024, 16), (2048, 32)]
-    assert list(stage_shapes(cifar, resnext.STAGES, 3, 64).values()) == [(32, 1), (64, 2), (128, 4), (128, 4)]
+    assert list(level_shapes(cifar, resnext.STAGES, 3, 64).values()) == [(32, 1), (64, 2), (128, 4), (128, 4)]
 
 
 def test_cardinality_and_width_of_every_block() -> None:
     with torch.device("meta"):
         network = build(1000, cardinality=32, group_width=4)
-    for place, stage in enumerate(resnext.STAGES):
-        for block in network.get_submodule(stage).children():
+    for index, level in enumerate(resnext.STAGES):
+        for block in network.get_submodule(level).children():
             grouped = block.get_submodule("conv2")
             assert isinstance(grouped, nn.Conv2d)
             assert grouped.groups == 32
-            assert grouped.in_channels // grouped.groups == 4 * 2**place
+            assert grouped.in_channels // grouped.groups == 4 * 2**index
 
 
 def test_a_block_adds_up_paths() -> None:
     """Figure 3a: every path has its own reduction, 3×3 and expansion, and the paths are summed."""
     torch.manual_seed(0)
-    block = torchvisions.unsettled(Bottleneck(16, 4, 1, nothing, inner=6, groups=3)).double().eval()
+    block = torchvisions.randomize_norms(Bottleneck(16, 4, 1, no_shortcut, inner=6, groups=3)).double().eval()
     layers = dict(block.named_children())
-    maps = torch.randn(2, 16, 5, 5, dtype=torch.float64)
-    reduced = layers["bn1"](layers["conv1"](maps)).relu()
+    features = torch.randn(2, 16, 5, 5, dtype=torch.float64)
+    reduced = layers["bn1"](layers["conv1"](features)).relu()
     total = torch.zeros(2, 16, 5, 5, dtype=torch.float64)
     for path in range(3):
         own = slice(2 * path, 2 * path + 2)
-        seen = torch.zeros_like(reduced)
-        seen[:, own] = reduced[:, own]
-        found = layers["bn2"](layers["conv2"](seen)).relu()
-        total += nn.functional.conv2d(found[:, own], layers["conv3"].get_parameter("weight")[:, own])
-    torch.testing.assert_close(block(maps), layers["bn3"](total).relu())
+        masked = torch.zeros_like(reduced)
+        masked[:, own] = reduced[:, own]
+        grouped = layers["bn2"](layers["conv2"](masked)).relu()
+        total += nn.functional.conv2d(grouped[:, own], layers["conv3"].get_parameter("weight")[:, own])
+    torch.testing.assert_close(block(features), layers["bn3"](total).relu())
 
 
 def test_the_grouped_convolution_has_the_stride() -> None:
@@ -87,12 +87,12 @@ def test_torchvisions_weights_load_and_outputs_agree() -> None:
     torch.manual_seed(1)
     with torch.device("meta"):
         ours = build(1000)
-    expected, found = torchvisions.outputs(models.resnext50_32x4d(), ours, size=64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, logits = torchvisions.outputs(models.resnext50_32x4d(), ours, size=64)
+    torch.testing.assert_close(logits, expected, atol=1e-12, rtol=1e-12)
 
 
 def test_wrong_settings_name_the_remedy() -> None:
-    with pytest.raises(UserError, match=r"options\.depth: 34 is not among the published depths 29, 50, 101, 152\."):
+    with pytest.raises(UserError, match=r"options\.depth: 34 is not one of the published depths; use 29, 50, 101, 152"):
         build(depth=34)
     with pytest.raises(UserError, match=r"options\.stem: no stem is named 'cifr'; did you mean 'cifar'"):
         build(stem="cifr")

@@ -1,4 +1,4 @@
-"""SegNet's ways up against hand-worked cases and torch's own unpooling."""
+"""SegNet's upsampling modes against hand-worked cases and torch's own unpooling."""
 
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,32 @@ SMALL: dict[str, Any] = {"width": 4, "groups": [1, 2, 1]}
 
 
 def test_maxima_go_back_to_where_they_were() -> None:
-    maps = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 9.0], [5.0, 0.0, 7.0, 7.5], [0.0, 0.0, 6.0, 1.0]]]])
-    pooled, places = F.max_pool2d(maps, 2, return_indices=True)
-    found = segnet.doubled(pooled, places, "max_unpool")
-    assert found[0, 0].tolist() == [[0, 0, 0, 0], [0, 4, 0, 9], [5, 0, 0, 7.5], [0, 0, 0, 0]]
+    features = torch.tensor(
+        [[[[1.0, 2.0, 0.0, 0.0], [3.0, 4.0, 0.0, 9.0], [5.0, 0.0, 7.0, 7.5], [0.0, 0.0, 6.0, 1.0]]]]
+    )
+    pooled, indices = F.max_pool2d(features, 2, return_indices=True)
+    upsampled = segnet.upsample_features(pooled, indices, "max_unpool")
+    assert upsampled[0, 0].tolist() == [[0, 0, 0, 0], [0, 4, 0, 9], [5, 0, 0, 7.5], [0, 0, 0, 0]]
 
 
 def test_a_bed_of_nails_has_each_value_in_a_corner() -> None:
-    maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    found = segnet.doubled(maps, maps, "bed_of_nails")
-    assert found[0, 0].tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
+    features = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    upsampled = segnet.upsample_features(features, features, "bed_of_nails")
+    assert upsampled[0, 0].tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("way", segnet.WAYS)
-def test_every_way_gives_a_map_as_large_as_the_image(way: str) -> None:
-    network = segnet.build(SPEC, **SMALL, upsample=way)
+@pytest.mark.parametrize("mode", segnet.MODES)
+def test_every_mode_gives_logits_as_large_as_the_image(mode: str) -> None:
+    network = segnet.build(SPEC, **SMALL, upsample=mode)
     logits = network(torch.randn(2, 3, 32, 32))
     assert logits.shape == (2, 5, 32, 32)
     logits.square().mean().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_the_ways_differ_in_nothing_but_the_way() -> None:
+def test_the_modes_share_their_weights_and_differ_in_outputs() -> None:
     torch.manual_seed(0)
-    networks = {way: segnet.build(SPEC, **SMALL, upsample=way) for way in segnet.WAYS[:-1]}
+    networks = {mode: segnet.build(SPEC, **SMALL, upsample=mode) for mode in segnet.MODES[:-1]}
     first = networks["max_unpool"].state_dict()
     outputs = []
     for network in networks.values():
@@ -62,9 +64,9 @@ def test_the_decoder_mirrors_the_encoder_and_ends_bare() -> None:
 def test_the_encoder_is_that_of_torchvisions_vgg_by_name() -> None:
     with torch.device("meta"):
         network, theirs = segnet.build(Spec("segmentation", 11, 3, 64)), torchvision.models.vgg16_bn()
-    own, given = ({name: value.shape for name, value in item.state_dict().items()} for item in (network, theirs))
+    own, published = ({name: value.shape for name, value in item.state_dict().items()} for item in (network, theirs))
     assert {name: shape for name, shape in own.items() if name.startswith("features.")} == {
-        name: shape for name, shape in given.items() if name.startswith("features.")
+        name: shape for name, shape in published.items() if name.startswith("features.")
     }
 
 

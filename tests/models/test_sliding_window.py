@@ -1,4 +1,4 @@
-"""The dense way is every window cut out and asked about; windows learn what they show; boxes come from windows."""
+"""The dense mode equals cropping every window; windows are matched to objects; boxes come from windows."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def images(number: int = 1) -> Tensor:
     return torch.rand(number, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
-def ways(**options: Any) -> tuple[Any, Any]:
+def both_modes(**options: Any) -> tuple[Any, Any]:
     """The dense and the naive detector, of the same weights."""
     dense, crops = (network(way=way, **options).double().eval() for way in ("dense", "crops"))
     return dense, crops
@@ -36,7 +36,7 @@ def ways(**options: Any) -> tuple[Any, Any]:
 
 @torch.no_grad()
 def test_dense_is_crop_by_crop_where_nothing_is_padded() -> None:
-    one, other = (net.maps(images(2).double()) for net in ways())
+    one, other = (net.maps(images(2).double()) for net in both_modes())
     assert [cells.shape for cells in one] == [(2, CLASSES + 1, 22, 22), (2, CLASSES + 1, 16, 16)]
     for cells, expected in zip(one, other, strict=True):
         torch.testing.assert_close(cells, expected, rtol=0, atol=1e-12)
@@ -45,7 +45,7 @@ def test_dense_is_crop_by_crop_where_nothing_is_padded() -> None:
 @torch.no_grad()
 def test_with_padding_a_crop_has_another_border() -> None:
     """The control."""
-    one, other = (net.maps(images().double()) for net in ways(**PADDED))
+    one, other = (net.maps(images().double()) for net in both_modes(**PADDED))
     assert [cells.shape for cells in one] == [cells.shape for cells in other]
     assert not torch.allclose(one[0], other[0], atol=1e-2)
 
@@ -54,43 +54,43 @@ def test_windows_are_in_pixels_of_the_image() -> None:
     """LeNet-5 strides 4 pixels: cell 0 is the window from −14 to 18 of a copy, which here has half the pixels."""
     net = network(sides=[64])
     (cells,) = net.maps(images())
-    windows = net._windows(cells, 64, SIDE)
+    windows = net._window_boxes(cells, 64, SIDE)
     assert cells.shape[2:] == (8, 8)
     assert windows[0].tolist() == [-28, -28, 36, 36]
     assert windows[1].tolist() == [-20, -28, 44, 36]
     assert windows[8].tolist() == [-28, -20, 36, 44]
 
 
-def test_what_a_window_shows() -> None:
-    """A thing of 20×10 lies in a square of 20×20; of a thing that no window covers well the best one shows it."""
+def test_the_class_of_a_window() -> None:
+    """An object of 20×10 lies in a square of 20×20; the best window of the other object has its class, too."""
     net = network()
     target = {"boxes": torch.tensor([[10.0, 15, 30, 25], [50, 50, 55, 60]]), "labels": torch.tensor([2, 0])}
     windows = torch.tensor([[10.0, 10, 30, 30], [14, 10, 34, 30], [20, 10, 40, 30], [40, 40, 64, 64], [0, 40, 20, 60]])
     # overlaps with the first square: 1, ⅔, ⅓; the fourth with the second: 100 of 576
-    assert net._answers(windows, target).tolist() == [2, 2, -1, 0, CLASSES]
+    assert net._match(windows, target).tolist() == [2, 2, -1, 0, CLASSES]
     torch.testing.assert_close(net.shares, torch.tensor([[0.5, 1], [1, 1], [1, 0.5]]))
-    net._answers(windows, {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([2])})
+    net._match(windows, {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([2])})
     torch.testing.assert_close(net.shares[2], torch.tensor([1, 0.75]))
     assert net.seen.flatten().tolist() == [1, 0, 2]
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    assert net._answers(windows, nothing).tolist() == [CLASSES] * 5
+    assert net._match(windows, nothing).tolist() == [CLASSES] * 5
 
 
 def test_losses_by_hand() -> None:
-    """One thing, five windows of background of which the three that surprise most count, and one that is neither."""
+    """One object, five background windows of which the three with the largest loss count, and one that is ignored."""
     net = network()
-    shares = torch.tensor([0.7, 0.5, 0.1, 0.6, 0.9, 0.2, 0.3])
+    probabilities = torch.tensor([0.7, 0.5, 0.1, 0.6, 0.9, 0.2, 0.3])
     right = torch.tensor([0, 3, 3, 3, 3, 3, 1])
-    logits = torch.log((1 - shares)[:, None].expand(7, 4) / 3)
-    logits = logits.scatter(1, right[:, None], shares.log()[:, None])
+    logits = torch.log((1 - probabilities)[:, None].expand(7, 4) / 3)
+    logits = logits.scatter(1, right[:, None], probabilities.log()[:, None])
     windows = torch.tensor([[0.0, 0, 20, 20], *[[40 + x, 40, 60 + x, 60] for x in range(5)], [10, 0, 30, 20]])
     target = {"boxes": torch.tensor([[0.0, 0, 20, 20]]), "labels": torch.tensor([0])}
-    found = net.losses(logits[None], windows, [target])
-    assert float(found["thing"]) == pytest.approx(-torch.tensor(0.7).log().item())
-    assert float(found["background"]) == pytest.approx(-torch.tensor(0.1 * 0.2 * 0.5).log().item())
+    losses = net.losses(logits[None], windows, [target])
+    assert float(losses["thing"]) == pytest.approx(-torch.tensor(0.7).log().item())
+    assert float(losses["background"]) == pytest.approx(-torch.tensor(0.1 * 0.2 * 0.5).log().item())
 
 
-def test_answers_are_the_windows_that_say_so() -> None:
+def test_detections_are_the_windows_with_high_scores() -> None:
     net = network(sides=[32]).eval()
     net.shares[1] = torch.tensor([0.5, 1.0])
     logits = torch.zeros(1, CLASSES + 1, 16, 16)
@@ -99,14 +99,14 @@ def test_answers_are_the_windows_that_say_so() -> None:
     logits[0, 2, 4, 9] = 12  # overlaps the first
     logits[0, 0, 12, 0] = 13  # reaches past the image: −14, 34, 18, 66
     net.maps = lambda _: [logits]
-    (found,) = net(images())
-    assert found["labels"].tolist() == [1, 0]
-    torch.testing.assert_close(found["boxes"], torch.tensor([[26.0, 2, 42, 34], [0, 34, 18, 64]]))
+    (detections,) = net(images())
+    assert detections["labels"].tolist() == [1, 0]
+    torch.testing.assert_close(detections["boxes"], torch.tensor([[26.0, 2, 42, 34], [0, 34, 18, 64]]))
     odds = torch.tensor([4.0, 3.0]).exp()
-    torch.testing.assert_close(found["scores"], odds / (odds + 1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(detections["scores"], odds / (odds + 1), atol=1e-3, rtol=0)
 
 
-def test_learns_what_is_where() -> None:
+def test_learns_two_objects() -> None:
     net = network().train()
     target = {"boxes": torch.tensor([[4.0, 6, 28, 28], [34, 30, 58, 62]]), "labels": torch.tensor([0, 2])}
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.003)
@@ -115,12 +115,12 @@ def test_learns_what_is_where() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    (found,) = net.eval()(images())
-    assert sorted(found["labels"][:2].tolist()) == [0, 2]
-    assert bool((box_iou(found["boxes"][:2], target["boxes"]).amax(0) > 0.5).all())
-    assert bool((found["scores"][:2] > 0.5).all())
-    others = found["boxes"][found["scores"] > 0.5]
-    assert bool((box_iou(others, target["boxes"]).amax(1) > 0.1).all())  # parts of things at most
+    (detections,) = net.eval()(images())
+    assert sorted(detections["labels"][:2].tolist()) == [0, 2]
+    assert bool((box_iou(detections["boxes"][:2], target["boxes"]).amax(0) > 0.5).all())
+    assert bool((detections["scores"][:2] > 0.5).all())
+    others = detections["boxes"][detections["scores"] > 0.5]
+    assert bool((box_iou(others, target["boxes"]).amax(1) > 0.1).all())  # parts of objects at most
 
 
 def test_a_classifiers_weights_fit(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_classifiers_weights_fit(tmp_path: Path) -> None:
     [
         ({"way": "crop"}, "no way is named 'crop'; did you mean 'crops'"),
         ({"window": 80}, "options.window: 80"),
-        ({"sides": [8, 90]}, r"options\.sides: windows of \[8, 90\]"),
+        ({"sides": [8, 90]}, r"options\.sides: \[8, 90\] must lie between 1 and 64"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

@@ -28,7 +28,7 @@ def test_a_configurations_kernels_give_that_configuration() -> None:
     listed = small(kernels=[[3, 3], [3, 3], [3, 3, 1], [3, 3, 1], [3, 3, 1]]).eval()
     images = torch.randn(2, 1, 32, 32)
     assert torch.equal(named(images), listed(images))
-    with pytest.raises(UserError, match=r"options\.kernels: 2 groups. Give five lists"):
+    with pytest.raises(UserError, match=r"options\.kernels: 2 lists; give five lists"):
         small(kernels=[[3], [3]])
 
 

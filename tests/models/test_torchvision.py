@@ -1,4 +1,4 @@
-"""torchvision's classifiers by name: its numbers of parameters, its weights, and stages that are found, not listed."""
+"""torchvision's classifiers by name: its numbers of parameters, its weights, and levels determined by running."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +11,7 @@ from torchvision import models
 from pipeline import checkpoint
 from pipeline.count.layers import count
 from pipeline.errors import UserError
-from pipeline.models.parts.feature_maps import features, stage_shapes
+from pipeline.models.parts.feature_maps import features, level_shapes
 from pipeline.models.parts.spec import Anatomy, Spec, anatomy, build_network
 
 #: a small network of each family, the channels and strides of its stages, and its head
@@ -55,17 +55,17 @@ def on_meta(name: str, classes: int = 1000, channels: int = 3, size: int = 224) 
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_parameters_stages_and_head(name: str) -> None:
+def test_parameters_levels_and_head(name: str) -> None:
     network, (stages, head) = on_meta(name), FAMILIES[name]
     assert count(network, 3, 224).parameters == models.get_model_weights(name).DEFAULT.meta["num_params"]
-    assert stage_shapes(network, anatomy(network).stages, 3, 224) == stages
+    assert level_shapes(network, anatomy(network).stages, 3, 224) == stages
     assert anatomy(network).head == (f"classifier.{head}" if isinstance(head, int) else head or "classifier")
     images = torch.empty(2, 3, 224, 224, device="meta")
     sides = [value.shape[-1] for value in features(network.eval(), images, anatomy(network).stages).values()]
     assert all(fine > coarse for fine, coarse in pairwise(sides))
 
 
-def test_torchvisions_resnet_has_the_stages_of_ours() -> None:
+def test_torchvisions_resnet_has_the_levels_of_ours() -> None:
     with torch.device("meta"):
         ours = build_network("resnet", Spec("classification", 10, 3, 64), {})
     assert anatomy(on_meta("resnet18")) == anatomy(ours) == Anatomy(("layer1", "layer2", "layer3", "layer4"), "fc")

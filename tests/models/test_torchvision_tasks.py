@@ -21,7 +21,7 @@ from pipeline.models.parts import torchvision_detection
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.pretrained_weights import normalization
 from pipeline.tasks import detection
-from tests.helpers.torchvisions import unsettled
+from tests.helpers.torchvisions import randomize_norms
 
 #: published with batch normalisation as it was loaded, whose scales are no parameters then
 FROZEN = {
@@ -77,9 +77,9 @@ def test_the_list_is_torchvisions() -> None:
 def test_detectors_have_torchvisions_parameters_and_names(name: str) -> None:
     """COCO's 91 with background; weights and buffers of a fresh network, which normalises by its batches."""
     network = on_meta(task_of(name), 90, name=name, frozen_norm=FROZEN[name])
-    found = count(network, 3, 320, torchvision.trace)
-    assert found.parameters == models.get_model_weights(name).DEFAULT.meta["num_params"]
-    assert found.multiply_adds > 1e8
+    counted = count(network, 3, 320, torchvision.trace)
+    assert counted.parameters == models.get_model_weights(name).DEFAULT.meta["num_params"]
+    assert counted.multiply_adds > 1e8
     with torch.device("meta"):
         theirs = models.get_model(name, weights=None, weights_backbone=None, num_classes=91)
     assert shapes(on_meta(task_of(name), 90, name=name)) == shapes(theirs)
@@ -96,17 +96,17 @@ def test_segmenters_have_torchvisions_parameters_and_names(name: str) -> None:
     assert network(torch.empty(2, 3, 64, 96, device="meta")).shape == (2, 21, 64, 96)
 
 
-def test_a_detector_answers_and_learns_as_torchvisions() -> None:
+def test_a_detectors_detections_and_losses_are_torchvisions() -> None:
     torch.manual_seed(0)
-    theirs: Any = unsettled(models.get_model(SSDLITE["name"], weights=None, weights_backbone=None, num_classes=5))
+    theirs: Any = randomize_norms(models.get_model(SSDLITE["name"], weights=None, weights_backbone=None, num_classes=5))
     theirs.transform.image_mean, theirs.transform.image_std = [0.0] * 3, [1.0] * 3
     theirs.transform.resize = lambda image, target: (image, target)
     ours: Any = build_network("torchvision", SPEC, SSDLITE)
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, SIDE, SIDE)
     with torch.no_grad():
-        expected, found = theirs.eval()(list(images)), ours.eval()(images)
-    for one, two in zip(expected, found, strict=True):
+        expected, detections = theirs.eval()(list(images)), ours.eval()(images)
+    for one, two in zip(expected, detections, strict=True):
         assert 0 < len(two["scores"]) <= 300
         torch.testing.assert_close(two["boxes"], one["boxes"])
         assert torch.equal(two["labels"], one["labels"] - 1)
@@ -126,15 +126,15 @@ def test_a_learner_of_one_and_fewer_detections() -> None:
     sum(learner.train()(images, TARGETS).values()).backward()
     assert all(parameter.grad is not None for parameter in learner.parameters())
     with torch.inference_mode():
-        found = learner.eval()(images)
-    assert [len(item.scores) for item in found] == [7, 7]
-    assert all(((item.labels >= 0) & (item.labels < 4)).all() for item in found)
+        detections = learner.eval()(images)
+    assert [len(item.scores) for item in detections] == [7, 7]
+    assert all(((item.labels >= 0) & (item.labels < 4)).all() for item in detections)
 
 
-def test_a_segmenter_answers_as_torchvisions() -> None:
+def test_a_segmenters_logits_are_torchvisions() -> None:
     torch.manual_seed(0)
     name = "lraspp_mobilenet_v3_large"
-    theirs = unsettled(models.get_model(name, weights=None, weights_backbone=None, num_classes=4)).eval()
+    theirs = randomize_norms(models.get_model(name, weights=None, weights_backbone=None, num_classes=4)).eval()
     ours = build_network("torchvision", Spec("segmentation", 4, 3, 64), {"name": name}).eval()
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, 64, 64)
@@ -142,17 +142,17 @@ def test_a_segmenter_answers_as_torchvisions() -> None:
         torch.testing.assert_close(ours(images), theirs(images)["out"])
 
 
-def test_background_is_no_answer() -> None:
+def test_detections_of_background_are_dropped() -> None:
     labels = torch.tensor([1, 0, 4])
-    given = {"boxes": torch.arange(12.0).view(3, 4), "labels": labels, "scores": torch.tensor([0.9, 0.8, 0.7])}
-    (found,) = torchvision_detection.Things().postprocess([given], None, None)
-    assert found["labels"].tolist() == [0, 3]
-    assert found["scores"].tolist() == pytest.approx([0.9, 0.7])
-    assert found["boxes"].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    detections = {"boxes": torch.arange(12.0).view(3, 4), "labels": labels, "scores": torch.tensor([0.9, 0.8, 0.7])}
+    (kept,) = torchvision_detection.DropBackground().postprocess([detections], None, None)
+    assert kept["labels"].tolist() == [0, 3]
+    assert kept["scores"].tolist() == pytest.approx([0.9, 0.7])
+    assert kept["boxes"].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
 
 
 @pytest.mark.parametrize("name", ["retinanet_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_fpn"])
-def test_how_many_an_image_gets_at_most(name: str) -> None:
+def test_the_maximum_of_detections_is_set(name: str) -> None:
     network = on_meta("detection", 2, name=name, detections=50)
     assert getattr(network, "roi_heads", network).detections_per_img == 50
 
@@ -171,7 +171,7 @@ def test_grey_images(task: str, name: str) -> None:
         ("detection", {"name": "maskrcnn_resnet50_fpn"}, "no network is named"),
         ("instance_segmentation", {"name": "fasterrcnn_resnet50_fpn"}, "no network is named"),
         ("segmentation", {"name": "resnet18"}, "no network is named"),
-        ("classification", {"name": "resnet18", "detections": 7}, "resnet18 detects nothing"),
+        ("classification", {"name": "resnet18", "detections": 7}, "resnet18 is not a detector"),
         ("detection", {"name": "ssd300_vgg16"}, "size: 64 is too small for ssd300_vgg16"),
     ],
 )
@@ -190,12 +190,12 @@ def test_what_there_is_not(task: str, options: dict[str, Any], message: str) -> 
     ],
 )
 def test_published_weights_bring_their_normalisation(weights: str, mean: float, std: float) -> None:
-    found = normalization(weights)
-    assert (found[0][0], found[1][0]) == pytest.approx((mean, std))
+    means, deviations = normalization(weights)
+    assert (means[0], deviations[0]) == pytest.approx((mean, std))
 
 
 class Holder(nn.Module):
-    """A head at its place in a detector."""
+    """A detector with a head alone."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -233,8 +233,8 @@ def test_older_names_of_published_files_are_todays(name: str, tmp_path: Path) ->
     torch.manual_seed(0)
     theirs, ours = make(), make()
     state: dict[str, Tensor] = {}
-    for place, value in theirs.state_dict().items():
-        old = place
+    for name_today, value in theirs.state_dict().items():
+        old = name_today
         for pattern, text in changes:
             old = re.sub(pattern, text, old)
         state[old] = value.contiguous()
@@ -242,4 +242,4 @@ def test_older_names_of_published_files_are_todays(name: str, tmp_path: Path) ->
     save_file(state, tmp_path / "old.safetensors")
     assert checkpoint.start(ours, tmp_path / "old.safetensors") == []
     expected = theirs.state_dict()
-    assert all(torch.equal(value, expected[place]) for place, value in ours.state_dict().items())
+    assert all(torch.equal(value, expected[name_today]) for name_today, value in ours.state_dict().items())

@@ -64,31 +64,31 @@ def written_out(network: unet.UNet, images: torch.Tensor, padding: int) -> torch
     """The same network from its bare weights, step by step, with the crops of figure 1 in numbers."""
     weights = dict(network.named_parameters())
 
-    def pair(name: str, maps: torch.Tensor) -> torch.Tensor:
+    def pair(name: str, features: torch.Tensor) -> torch.Tensor:
         for number in (0, 2):
             weight, bias = weights[f"{name}.{number}.weight"], weights[f"{name}.{number}.bias"]
-            maps = F.relu(F.conv2d(maps, weight, bias, padding=padding))
-        return maps
+            features = F.relu(F.conv2d(features, weight, bias, padding=padding))
+        return features
 
-    def up(number: int, maps: torch.Tensor) -> torch.Tensor:
-        return F.conv_transpose2d(maps, weights[f"up.{number}.weight"], weights[f"up.{number}.bias"], stride=2)
+    def up(number: int, features: torch.Tensor) -> torch.Tensor:
+        return F.conv_transpose2d(features, weights[f"up.{number}.weight"], weights[f"up.{number}.bias"], stride=2)
 
     crops = (0, 0) if padding else (4, 16)
     first = pair("down.0", images)
     second = pair("down.1", F.max_pool2d(first, 2))
-    maps = up(0, pair("down.2", F.max_pool2d(second, 2)))
-    maps = pair("join.0", torch.cat([F.pad(second, [-crops[0]] * 4), maps], 1))
-    maps = pair("join.1", torch.cat([F.pad(first, [-crops[1]] * 4), up(1, maps)], 1))
-    return F.conv2d(maps, weights["output.weight"], weights["output.bias"])
+    features = up(0, pair("down.2", F.max_pool2d(second, 2)))
+    features = pair("join.0", torch.cat([F.pad(second, [-crops[0]] * 4), features], 1))
+    features = pair("join.1", torch.cat([F.pad(first, [-crops[1]] * 4), up(1, features)], 1))
+    return F.conv2d(features, weights["output.weight"], weights["output.bias"])
 
 
 @pytest.mark.parametrize(("padding", "size", "side"), [("valid", 60, 20), ("same", 32, 32)])
 def test_forward_is_the_network_written_out(padding: str, size: int, side: int) -> None:
     network = small(padding, size)
     images = torch.rand(2, 2, size, size)
-    found = network(images)
-    assert found.shape == (2, 3, side, side)
-    torch.testing.assert_close(found, written_out(network, images, int(padding == "same")))
+    logits = network(images)
+    assert logits.shape == (2, 3, side, side)
+    torch.testing.assert_close(logits, written_out(network, images, int(padding == "same")))
 
 
 def test_the_middle_does_not_feel_the_border() -> None:
@@ -102,33 +102,33 @@ def test_the_middle_does_not_feel_the_border() -> None:
 def test_the_whole_image_is_predicted_by_mirroring(size: int) -> None:
     network = small("valid", size)
     images = torch.rand(2, 2, size, size)
-    found = network.whole(images)
-    assert found.shape == (2, 3, size, size)
+    logits = network.whole(images)
+    assert logits.shape == (2, 3, size, size)
     inner = network(images)
-    torch.testing.assert_close(centre(found, inner), inner)
+    torch.testing.assert_close(centre(logits, inner), inner)
     border = 20  # half of what is lost
     mirrored = np.pad(images.numpy(), [(0, 0), (0, 0), (border, border), (border, border)], mode="reflect")
     expected = network(torch.from_numpy(mirrored))
-    torch.testing.assert_close(found, centre(expected, images))
+    torch.testing.assert_close(logits, centre(expected, images))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("depth", "tile"), [(1, 2), (1, 20), (2, 4), (2, 12), (2, 400), (3, 16)])
 def test_tiles_have_no_seam(depth: int, tile: int) -> None:
-    """The answer is that of the whole image in one pass, to the last digits of float64."""
+    """The result is that of the whole image in one pass, to the last digits of float64."""
     torch.manual_seed(0)
     sides = unet.Sides(depth, True)
     size = sides.at_least(70)
     options = {"padding": "valid", "width": 2, "depth": depth, "dropout": 0, "tile": tile}
     network = build(2, 3, size, **options).double().eval()
     images = torch.rand(2, 2, size, 46, dtype=torch.float64)
-    seen: list[int] = []
-    network.register_forward_pre_hook(lambda _module, inputs: seen.append(max(inputs[0].shape[2:])))
-    found = network.whole(images)
-    assert (len(seen) > 1) == (tile < 70)
-    assert max(seen) <= tile + sides.at_least(0)
+    sides_run: list[int] = []
+    network.register_forward_pre_hook(lambda _module, inputs: sides_run.append(max(inputs[0].shape[2:])))
+    logits = network.whole(images)
+    assert (len(sides_run) > 1) == (tile < 70)
+    assert max(sides_run) <= tile + sides.at_least(0)
     network.tile = None
-    torch.testing.assert_close(found, network.whole(images), rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(logits, network.whole(images), rtol=1e-11, atol=1e-12)
 
 
 @torch.no_grad()
@@ -150,10 +150,10 @@ def test_a_tile_that_would_have_seams_is_refused(options: dict[str, Any]) -> Non
 def test_the_papers_tile_is_mirrored_to_sides_that_halve_evenly() -> None:
     with torch.device("meta"):
         network = build(padding="valid", width=1)
-        seen: list[torch.Size] = []
-        network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape))
+        sides_run: list[torch.Size] = []
+        network.register_forward_pre_hook(lambda _module, inputs: sides_run.append(inputs[0].shape))
         assert network.whole(torch.empty(1, 1, 188, 572)).shape == (1, 2, 188, 572)
-    assert seen == [(1, 1, 380, 764)]  # 4 more than the 184 that are lost, on either side
+    assert sides_run == [(1, 1, 380, 764)]  # 4 more than the 184 that are lost, on either side
 
 
 def test_a_padded_network_predicts_the_whole_image_by_itself() -> None:
@@ -176,9 +176,9 @@ def test_sides_are_those_that_run(depth: int, padding: str) -> None:
         return 2 * left(side // 2, level - 1) - taken if level else side
 
     for side in range(1, 260):
-        found = left(side, depth)
-        assert sides.fits(side) == (found > 0), side
-        assert not sides.fits(side) or found == side - sides.lost
+        output_side = left(side, depth)
+        assert sides.fits(side) == (output_side > 0), side
+        assert not sides.fits(side) or output_side == side - sides.lost
         assert sides.fits(sides.at_least(side))
 
 
@@ -193,8 +193,8 @@ def test_he_initialisation_is_by_what_a_value_reads() -> None:
             assert not layer.bias.detach().any()
 
 
-def test_maps_keep_their_strength_through_the_network() -> None:
-    """The point of that initialisation: 23 layers deep, logits are neither gone nor huge."""
+def test_activations_keep_their_scale_through_the_network() -> None:
+    """The point of that initialisation: 23 layers deep, logits neither vanish nor explode."""
     torch.manual_seed(0)
     network = build(3, 2, 64, padding="same", width=16, dropout=0)
     strength = float(network(torch.randn(2, 3, 64, 64)).detach().std())
@@ -204,8 +204,8 @@ def test_maps_keep_their_strength_through_the_network() -> None:
 def test_dropout_is_at_the_end_of_the_contracting_path() -> None:
     torch.manual_seed(0)
     network = build(1, 2, 64, padding="same", width=4, dropout=0.5)
-    places = [name for name, layer in network.named_modules() if isinstance(layer, nn.Dropout)]
-    assert places == ["down.3.4", "down.4.4"]
+    names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Dropout)]
+    assert names == ["down.3.4", "down.4.4"]
     images = torch.rand(1, 1, 64, 64)
     assert not torch.equal(network.train()(images), network(images))
     assert torch.equal(network.eval()(images), network(images))
@@ -233,5 +233,5 @@ def test_wrong_settings_name_the_remedy() -> None:
         build(padding="vald")
     with pytest.raises(UserError, match=r"options\.norm: no norm is named 'group'"):
         build(norm="group")
-    with pytest.raises(UserError, match="depth 0 does not exist"):
+    with pytest.raises(UserError, match="not width 64 and depth 0"):
         build(depth=0)

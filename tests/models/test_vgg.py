@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.models import vgg
-from pipeline.models.parts.feature_maps import stage_shapes
+from pipeline.models.parts.feature_maps import level_shapes
 from pipeline.models.parts.spec import Spec
 from tests.helpers import torchvisions
 
@@ -44,8 +44,8 @@ def test_published_parameters(config: str) -> None:
 @pytest.mark.parametrize(("config", "layers"), LAYERS.items())
 def test_the_layers_with_weights(config: str, layers: int) -> None:
     network = small(config=config)
-    found = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    assert len(found) == layers
+    weighted = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(weighted) == layers
     assert sum(isinstance(layer, nn.LocalResponseNorm) for layer in network.modules()) == (config == "A-LRN")
 
 
@@ -60,7 +60,7 @@ def test_the_convolutions_of_d_at_the_published_input() -> None:
         counted = count(network, 3, 224)
     assert counted.multiply_adds / 1e9 == pytest.approx(15.47, abs=5e-3)
     assert parameters(network.get_submodule("features")) == 14_714_688
-    shapes = list(stage_shapes(network, vgg.STAGES, 3, 224).values())
+    shapes = list(level_shapes(network, vgg.STAGES, 3, 224).values())
     assert shapes == [(64, 2), (128, 4), (256, 8), (512, 16), (512, 16), (512, 32)]
 
 
@@ -94,8 +94,8 @@ def test_torchvisions_weights_load_and_outputs_agree() -> None:
         layers = theirs.make_layers(theirs.cfgs[config], batch_norm=norm)
         with torch.device("meta"):
             mine = build(1000, size=32, **options).get_submodule("features")
-        expected, found = torchvisions.outputs(layers, mine, size=32)
-        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+        expected, outputs = torchvisions.outputs(layers, mine, size=32)
+        torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -107,8 +107,8 @@ def test_torchvisions_whole_network_agrees(norm: str) -> None:
     theirs = models.vgg16_bn() if norm == "batch" else models.vgg16()
     with torch.device("meta"):
         ours = build(1000, size=224, norm=norm)
-    expected, found = torchvisions.outputs(theirs, ours, size=64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    expected, outputs = torchvisions.outputs(theirs, ours, size=64)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("size", "side"), [(32, 1), (64, 2), (70, 2)])

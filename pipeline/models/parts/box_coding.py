@@ -1,7 +1,7 @@
-"""Boxes that are given and judged one by one: what Fast R-CNN and R-CNN share.
+"""Shared code of R-CNN and Fast R-CNN: sample proposals for training, encode boxes, filter detections.
 
-Which proposals are learnt from, how a box is told by what it differs in from one, and which judged boxes are answers.
-Classes count from 0; background is the last.
+The encoding is that of Girshick 2014, appendix C, https://arxiv.org/abs/1311.2524. Classes count from 0; background is
+the last.
 """
 
 from collections.abc import Sequence
@@ -14,122 +14,125 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from pipeline.errors import UserError
 
-#: boxes of fewer pixels a side are no answers
-SMALLEST = 1e-2
-#: the most that a side grows: the logarithm of 1000 / 16
-MOST_GROWTH = 4.135
-#: how far the numbers that tell a box usually spread: a network learns them in parts of that
-SPREAD = (0.1, 0.1, 0.2, 0.2)
-#: how many proposals an image is counted with
-COUNTED = 2000
+#: shortest side in pixels of a detected box
+MIN_SIDE = 1e-2
+#: upper limit of dw and dh, the logarithms of how much a side grows: log(1000 / 16)
+MAX_LOG_GROWTH = 4.135
+#: usual standard deviation of dx, dy, dw and dh; a network predicts deltas divided by it
+DELTA_STD = (0.1, 0.1, 0.2, 0.2)
+#: proposals per image when a network's operations are counted
+COUNTED_PROPOSALS = 2000
 
 
-class Drawn(NamedTuple):
-    """R regions to learn from: R×4 boxes, R classes, and R×4, the things' boxes that they should have been."""
+class SampledRois(NamedTuple):
+    """R regions for training: boxes R×4, classes R, and the ground-truth boxes R×4 that they are matched to."""
 
     boxes: Tensor
     labels: Tensor
     truth: Tensor
 
 
-class Draw(NamedTuple):
-    """How many regions of an image are learnt from, which share of them shows things, and which overlaps mean what.
+class RoiSampler(NamedTuple):
+    """Samples `samples` regions per image, of which at most `positive_fraction` are positive.
 
-    A region shows the thing that it overlaps most, from an overlap of `thing` on; one below shows background, if it
-    overlaps by at least `background`, so that what is hard to tell is learnt.
+    A region is positive if its largest IoU with an object is at least `positive_iou`, and has that object's class. It
+    is background if that IoU is below `positive_iou` and at least `background_iou`: hard negatives are learnt.
     """
 
     samples: int
-    share: float
-    thing: float
-    background: float
+    positive_fraction: float
+    positive_iou: float
+    background_iou: float
 
     @torch.no_grad()
-    def of(self, proposals: Tensor, target: dict[str, Tensor], classes: int) -> Drawn:
-        """At random among P×4 proposals and the things' own boxes."""
+    def sample(self, proposals: Tensor, target: dict[str, Tensor], classes: int) -> SampledRois:
+        """Sample at random from the proposals P×4 and the ground-truth boxes."""
         truth = target["boxes"]
         boxes = torch.cat([truth, proposals])
         if not len(truth):
-            chosen = _some(torch.arange(len(boxes), device=boxes.device), self.samples)
-            return Drawn(boxes[chosen], torch.full_like(chosen, classes), boxes[chosen])
-        best, nearest = box_iou(boxes, truth).max(1)
-        things = _some(torch.where(best >= self.thing)[0], round(self.share * self.samples))
-        others = torch.where((best < self.thing) & (best >= self.background))[0]
-        others = _some(others, self.samples - len(things))
-        chosen = torch.cat([things, others])
-        labels = torch.cat([target["labels"][nearest[things]], torch.full_like(others, classes)])
-        return Drawn(boxes[chosen], labels, truth[nearest[chosen]])
+            chosen = _sample_indices(torch.arange(len(boxes), device=boxes.device), self.samples)
+            return SampledRois(boxes[chosen], torch.full_like(chosen, classes), boxes[chosen])
+        ious, matches = box_iou(boxes, truth).max(1)
+        positives = torch.where(ious >= self.positive_iou)[0]
+        positives = _sample_indices(positives, round(self.positive_fraction * self.samples))
+        negatives = torch.where((ious < self.positive_iou) & (ious >= self.background_iou))[0]
+        negatives = _sample_indices(negatives, self.samples - len(positives))
+        chosen = torch.cat([positives, negatives])
+        labels = torch.cat([target["labels"][matches[positives]], torch.full_like(negatives, classes)])
+        return SampledRois(boxes[chosen], labels, truth[matches[chosen]])
 
 
-def _some(places: Tensor, number: int) -> Tensor:
-    """At most `number` of the places, drawn."""
-    return places[torch.randperm(len(places), device=places.device)[:number]]
+def _sample_indices(indices: Tensor, number: int) -> Tensor:
+    """Sample at most `number` of the indices."""
+    return indices[torch.randperm(len(indices), device=indices.device)[:number]]
 
 
-def told(truth: Tensor, boxes: Tensor) -> Tensor:
-    """N×4 boxes as N×4: how far their centres are from those of `boxes`, in sides of these, and the log of growth."""
-    (centre, sides), (true_centre, true_sides) = _middle(boxes), _middle(truth)
+def encode_deltas(truth: Tensor, boxes: Tensor) -> Tensor:
+    """Encode target boxes N×4 as (dx, dy, dw, dh) N×4 relative to `boxes` (Girshick 2014, appendix C)."""
+    (centre, sides), (true_centre, true_sides) = _centres_and_sides(boxes), _centres_and_sides(truth)
     return torch.cat([(true_centre - centre) / sides, (true_sides / sides).log()], -1)
 
 
-def decoded(numbers: Tensor, boxes: Tensor) -> Tensor:
-    """P×K×4 as `told` gives them, and P×4 boxes → P×K×4 boxes in pixels."""
-    centre, sides = _middle(boxes[:, None])
-    centre = centre + numbers[..., :2] * sides
-    half = numbers[..., 2:].clamp(max=MOST_GROWTH).exp() * sides / 2
+def decode_deltas(deltas: Tensor, boxes: Tensor) -> Tensor:
+    """Decode deltas P×K×4 (see `encode_deltas`) relative to boxes P×4 → boxes P×K×4 in pixels."""
+    centre, sides = _centres_and_sides(boxes[:, None])
+    centre = centre + deltas[..., :2] * sides
+    half = deltas[..., 2:].clamp(max=MAX_LOG_GROWTH).exp() * sides / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
-def _middle(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """…×4 → …×2 centres and …×2 sides."""
+def _centres_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes …×4 → centres …×2 and sides …×2."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return (low + high) / 2, high - low
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """R×(K+1) logits and R classes → the mean cross-entropy; 0 where there is no region."""
+    """Mean cross-entropy of logits R×(K+1) and classes R; 0 where there is no region."""
     return F.cross_entropy(logits.float(), labels, reduction="sum") / max(1, len(labels))
 
 
-def box_loss(found: Tensor, drawn: Drawn, beta: float = 1.0) -> Tensor:
-    """R×K×4 numbers by class, in parts of SPREAD → smooth L1 of those of the true classes, summed, a region.
+def box_loss(preds: Tensor, rois: SampledRois, beta: float = 1.0) -> Tensor:
+    """Smooth L1 loss of the deltas of the true classes, summed over positive regions and divided by all regions.
 
-    beta: where the loss turns from a square into a line.
+    preds: deltas per class R×K×4, divided by DELTA_STD · beta: where the loss turns from quadratic to linear.
     """
-    places = torch.where(drawn.labels < found.shape[1])[0]
-    wanted = told(drawn.truth[places], drawn.boxes[places]) / found.new_tensor(SPREAD)
-    own = found[places, drawn.labels[places]]
-    return F.smooth_l1_loss(own, wanted, beta=beta, reduction="sum") / max(1, len(drawn.labels))
+    positives = torch.where(rois.labels < preds.shape[1])[0]
+    target = encode_deltas(rois.truth[positives], rois.boxes[positives]) / preds.new_tensor(DELTA_STD)
+    deltas = preds[positives, rois.labels[positives]]
+    return F.smooth_l1_loss(deltas, target, beta=beta, reduction="sum") / max(1, len(rois.labels))
 
 
-class Answers(NamedTuple):
-    """Which of judged boxes are answers: of more than `score`, none overlapping a better one of its class by more
-    than `overlap`, at most `detections` an image.
+class DetectionFilter(NamedTuple):
+    """Keeps boxes that score more than `min_score`, suppresses duplicates of a class (NMS), limits their number.
+
+    max_iou: a box that overlaps a better one of its class by more is a duplicate · max_detections: per image.
     """
 
-    score: float
-    overlap: float
-    detections: int
+    min_score: float
+    max_iou: float
+    max_detections: int
 
-    def of(self, boxes: Tensor, scores: Tensor, size: int) -> dict[str, Tensor]:
-        """P×K×4 boxes and P×K scores of K classes → the answers, the best first."""
-        inside = clip_boxes_to_image(boxes.flatten(0, 1), (size, size))
+    def select(self, boxes: Tensor, scores: Tensor, size: int) -> dict[str, Tensor]:
+        """Boxes P×K×4 and scores P×K of K classes → the detections, best first."""
+        clipped = clip_boxes_to_image(boxes.flatten(0, 1), (size, size))
         labels = torch.arange(scores.shape[1], device=scores.device).repeat(len(scores))
-        values = scores.flatten()
-        wide = (inside[:, 2:] - inside[:, :2] >= SMALLEST).all(1)
-        kept = torch.where((values > self.score) & wide)[0]
-        kept = kept[batched_nms(inside[kept], values[kept], labels[kept], self.overlap)][: self.detections]
-        return {"boxes": inside[kept], "labels": labels[kept], "scores": values[kept]}
+        flat_scores = scores.flatten()
+        large_enough = (clipped[:, 2:] - clipped[:, :2] >= MIN_SIDE).all(1)
+        kept = torch.where((flat_scores > self.min_score) & large_enough)[0]
+        kept = kept[batched_nms(clipped[kept], flat_scores[kept], labels[kept], self.max_iou)][: self.max_detections]
+        return {"boxes": clipped[kept], "labels": labels[kept], "scores": flat_scores[kept]}
 
 
-def counted(images: Tensor) -> Tensor:
-    """COUNTED×4: the proposals that an image is counted with, all of them the whole of it."""
-    return images.new_tensor([0, 0, images.shape[-1], images.shape[-1]]).expand(COUNTED, 4)
+def whole_image_proposals(images: Tensor) -> Tensor:
+    """COUNTED_PROPOSALS×4: boxes of the whole image, for counting the network's operations."""
+    return images.new_tensor([0, 0, images.shape[-1], images.shape[-1]]).expand(COUNTED_PROPOSALS, 4)
 
 
-def given(targets: Sequence[dict[str, Tensor]] | None, proposals: Sequence[Tensor] | None) -> list[Tensor]:
-    """P×4 an image, from wherever they are; UserError where they are nowhere."""
-    found = proposals if proposals is not None else [item["proposals"] for item in targets or () if "proposals" in item]
-    if not found:
-        raise UserError("a network that judges proposals was given none. Ask it by pipeline.evaluate.predict.")
-    return list(found)
+def proposals_of(targets: Sequence[dict[str, Tensor]] | None, proposals: Sequence[Tensor] | None) -> list[Tensor]:
+    """Proposals P×4 per image: those passed, else those of the targets; UserError if there are none."""
+    if proposals is None:
+        proposals = [target["proposals"] for target in targets or () if "proposals" in target]
+    if not proposals:
+        raise UserError("this network needs proposals and got none; predict with pipeline.evaluate.predict")
+    return list(proposals)

@@ -1,4 +1,4 @@
-"""Pieces that several architectures share."""
+"""Layers, initialisation and backbones that several architectures share."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models.parts.feature_maps import features, shadow
+from pipeline.models.parts.feature_maps import features, meta_copy
 from pipeline.models.parts.spec import Spec, anatomy, build_network
 
-#: what a classifier is asked to be where only its anatomy matters
+#: the specification for building a classifier where only its anatomy matters
 ANY = Spec("classification", 2, 3, 299)
 
 
@@ -48,90 +48,91 @@ def glorot_uniform(network: nn.Module) -> nn.Module:
 
 
 def read_channels(network: nn.Module, channels: int) -> None:
-    """Give a network for colour images a new first convolution that reads `channels`, where these are not three."""
+    """Replace the first convolution of a network for colour images if `channels` is not three."""
     if channels != 3:
-        place, first = next((place, item) for place, item in network.named_modules() if isinstance(item, nn.Conv2d))
+        name, first = next((name, item) for name, item in network.named_modules() if isinstance(item, nn.Conv2d))
         shape: Any = {key: getattr(first, key) for key in ("kernel_size", "stride", "padding")}
-        network.set_submodule(place, nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None))
+        network.set_submodule(name, nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None))
 
 
-def response_norm() -> nn.Module:
-    """Divide each value by (2 + 10⁻⁴ · Σ of squares over five neighbouring maps)^0.75, as printed in Krizhevsky 2012.
+def local_response_norm() -> nn.Module:
+    """Divide each value by (2 + 10⁻⁴ · Σ of squares over five neighbouring channels)^0.75 (Krizhevsky 2012).
 
-    torch takes the mean of the squares where the paper has their sum, so its alpha is five times the paper's.
+    torch averages the squares and the paper sums them, so torch's alpha is five times the paper's.
     """
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 def dense_head(
-    inputs: int, width: int, classes: int, dropout: float, places: Sequence[str], *, drop_inputs: bool = False
+    inputs: int, width: int, classes: int, dropout: float, names: Sequence[str], *, drop_inputs: bool = False
 ) -> nn.Sequential:
     """Two hidden layers of `width` with dropout behind each, and the output: B×inputs → B×classes.
 
-    places: the names of the three layers with weights · drop_inputs: dropout is before each hidden layer instead.
+    names: of the three layers with weights · drop_inputs: dropout is before each hidden layer instead.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, (place, values) in enumerate(zip(places[:2], (inputs, width), strict=True), start=6):
-        hidden = [(place, nn.Linear(values, width)), (f"relu{number}", nn.ReLU(inplace=True))]
-        dropped = (f"drop{number}", nn.Dropout(dropout))
-        layers |= dict([dropped, *hidden] if drop_inputs else [*hidden, dropped])
-    layers[places[2]] = nn.Linear(width, classes)
+    for number, (name, in_features) in enumerate(zip(names[:2], (inputs, width), strict=True), start=6):
+        hidden = [(name, nn.Linear(in_features, width)), (f"relu{number}", nn.ReLU(inplace=True))]
+        drop = (f"drop{number}", nn.Dropout(dropout))
+        layers |= dict([drop, *hidden] if drop_inputs else [*hidden, drop])
+    layers[names[2]] = nn.Linear(width, classes)
     return nn.Sequential(layers)
 
 
-def centre(maps: Tensor, like: Tensor) -> Tensor:
-    """The middle of …×H×W, as high and wide as `like`."""
-    (height, width), (high, wide) = maps.shape[-2:], like.shape[-2:]
-    top, left = (height - high) // 2, (width - wide) // 2
-    return maps[..., top : top + high, left : left + wide]
+def centre(tensor: Tensor, like: Tensor) -> Tensor:
+    """The central crop of …×H×W with the height and width of `like`."""
+    (height, width), (crop_height, crop_width) = tensor.shape[-2:], like.shape[-2:]
+    top, left = (height - crop_height) // 2, (width - crop_width) // 2
+    return tensor[..., top : top + crop_height, left : left + crop_width]
 
 
-def stages_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """The stages of a classifier of the folder, fine to coarse; UserError where a backbone has none.
+def levels_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Names of the levels of a classifier in pipeline/models, fine to coarse; UserError if it has none.
 
-    options: of its build; only where its file can't name the stages, because they depend on these.
+    options: of its `build`; they matter only if the file has no STAGES because the levels depend on them.
     """
-    stages: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
-    if stages is None and "classification" in plugins.constant("models", name, "TASKS"):
+    levels: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
+    if levels is None and "classification" in plugins.constant("models", name, "TASKS"):
         check_options(name, options or ())
         with torch.device("meta"):
-            stages = anatomy(build_network(name, ANY, dict(options or {}))).stages
-    if not stages:
-        raise UserError(f"options.backbone: {name} has no STAGES. Choose a classifier that has.")
-    return stages
+            levels = anatomy(build_network(name, ANY, dict(options or {}))).stages
+    if not levels:
+        raise UserError(f"options.backbone: {name} has no STAGES; choose a classifier that has")
+    return levels
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
-    """UserError for a `backbone_options` that the backbone's own build does not know."""
-    known = plugins.options("models", name, "build") or []
+    """UserError if `backbone_options` has an option that the backbone's `build` does not take."""
+    allowed = plugins.options("models", name, "build") or []
     for option in options:
-        if option not in known:
-            raise UserError(f"options.backbone_options: {plugins.unknown('option', option, known)}")
+        if option not in allowed:
+            raise UserError(f"options.backbone_options: {plugins.unknown('option', option, allowed)}")
 
 
-def backbone(name: str, spec: Spec, options: Mapping[str, Any], stages: Sequence[str]) -> nn.Module:
-    """A classifier of the folder for `_features.features(…, stages)` alone: layers that these don't need are left out.
+def backbone(name: str, spec: Spec, options: Mapping[str, Any], levels: Sequence[str]) -> nn.Module:
+    """A classifier in pipeline/models as a backbone for `feature_maps.features(…, levels)`, without unused layers.
 
-    options: of the classifier's own build, called `backbone_options` in errors.
+    options: of the classifier's `build`; errors call them `backbone_options`.
     """
     check_options(name, options)
-    for stage in stages:
-        if stage not in (known := stages_of(name, options)):
-            raise UserError(f"options.stage: {plugins.unknown('stage', stage, known)}")
+    choices = levels_of(name, options) if levels else ()
+    for level in levels:
+        if level not in choices:
+            raise UserError(f"options.stage: {plugins.unknown('stage', level, choices)}")
     network = build_network(name, Spec("classification", spec.classes, spec.channels, spec.size), dict(options))
-    drop_unused(network, stages, spec.channels, spec.size)
+    drop_unused(network, levels, spec.channels, spec.size)
     return network
 
 
 @torch.no_grad()
-def drop_unused(network: nn.Module, stages: Sequence[str], channels: int, size: int) -> None:
-    """Put an identity in the place of each layer with parameters that does not run on the way to `stages`."""
-    probe = shadow(network)
+def drop_unused(network: nn.Module, levels: Sequence[str], channels: int, size: int) -> None:
+    """Replace by an identity each layer with parameters that does not run before the last of `levels`."""
+    probe = meta_copy(network)
     ran: set[nn.Module] = set()
     with ExitStack() as hooks:
         for module in probe.modules():
             hooks.callback(module.register_forward_pre_hook(lambda module, _inputs: ran.add(module)).remove)
-        features(probe, torch.empty(2, channels, size, size, device="meta"), stages)
-    for place, module in reversed(list(probe.named_modules())):  # what lies inside a layer before the layer
+        features(probe, torch.empty(2, channels, size, size, device="meta"), levels)
+    for name, module in reversed(list(probe.named_modules())):  # children before their parents
         if module not in ran and any(True for _ in module.parameters(recurse=False)):
-            network.set_submodule(place, nn.Identity())
+            network.set_submodule(name, nn.Identity())

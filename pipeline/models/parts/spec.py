@@ -1,4 +1,4 @@
-"""What an architecture is asked to be, and the one place that builds it."""
+"""The specification that an architecture's `build` receives, and the function that calls it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The task, the number of classes, the image's channels (1 or 3), its side in pixels, and the points of a thing."""
+    """Task, number of classes, image channels (1 or 3), image side in pixels, and keypoints per object."""
 
     task: str
     classes: int
@@ -22,16 +22,16 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """The submodules whose outputs are maps, fine to coarse, and the last layer; nothing where there are none."""
+    """Names of the submodules that output each level's feature map, fine to coarse, and of the last layer, if any."""
 
     stages: tuple[str, ...] = ()
     head: str | None = None
 
 
 def build_network(architecture: str, spec: Spec, options: dict[str, Any]) -> "nn.Module":
-    """A freshly initialised network: images B×C×H×W float → logits, maps or samples.
+    """A freshly initialised network: images B×C×H×W float → logits, feature maps or samples.
 
-    Its anatomy is what its file says by STAGES and HEAD, unless `build` itself has found it.
+    Its anatomy is the file's STAGES and HEAD, unless `build` has already set it.
     """
     network: nn.Module = plugins.load("models", architecture).build(spec, **options)
     stages, head = (plugins.constant("models", architecture, name) for name in ("STAGES", "HEAD"))
@@ -40,6 +40,6 @@ def build_network(architecture: str, spec: Spec, options: dict[str, Any]) -> "nn
 
 
 def anatomy(network: "nn.Module") -> Anatomy:
-    """The anatomy of a network that `build` made; of any other an empty one."""
-    found: Anatomy = network.__dict__.get("anatomy", Anatomy())
-    return found
+    """The anatomy of a network from `build_network`; an empty one for any other network."""
+    stored: Anatomy = network.__dict__.get("anatomy", Anatomy())
+    return stored

@@ -1,8 +1,8 @@
-"""Linear functions of a detector's features that are fitted, not learnt by gradient: R-CNN's SVMs and box regressions.
+"""R-CNN's linear SVMs and box regressions: fitted on a detector's features, not trained by gradient.
 
 Girshick 2014, https://arxiv.org/abs/1311.2524, section 2.3 and appendix C, with the constants of its program
-(https://github.com/rbgirshick/rcnn): features are scaled to a mean length of 20, so that C and λ mean the same whatever
-the network. Hard negatives are mined in one pass, as there.
+(https://github.com/rbgirshick/rcnn): features are scaled to a mean norm of 20, so that C and λ mean the same for every
+network. Hard negatives are mined in one pass, as there.
 """
 
 from typing import Any
@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: mean length of the features that constants are for
-LENGTH = 20.0
-#: of the SVMs: the price of a margin that is broken, how much dearer that of a positive one is, and the constant
-#: feature that stands for the bias, which is regularised like all others
-PRICE, POSITIVE, CONSTANT = 1e-3, 2.0, 10.0
-#: margins above which a negative is hard and kept, and below which it is let go; new ones after which one starts anew
-HARD, EASY, FRESH = -1.0001, -1.2, 2000
-#: of the regressions: the price of large weights
-RIDGE = 1000.0
-#: the margin of a class that is nowhere
-NOWHERE = -20.0
+#: mean norm of features to which the constants below apply
+MEAN_NORM = 20.0
+#: SVMs: C, weight of positives, intercept scaling (the bias is regularised like all weights)
+C, POSITIVE_WEIGHT, INTERCEPT_SCALING = 1e-3, 2.0, 10.0
+#: a negative is kept if its margin is above the first and dropped if it is below the second after a fit; the SVM is
+#: fitted again after as many new hard negatives as the third
+HARD_MARGIN, EASY_MARGIN, RETRAIN_AFTER = -1.0001, -1.2, 2000
+#: regressions: λ, the weight of the L2 penalty
+RIDGE_LAMBDA = 1000.0
+#: margin of a class without examples
+ABSENT_MARGIN = -20.0
 
 
 class Linear(nn.Module):
-    """Features N×D → N×…, of features scaled to a mean length of 20; all buffers."""
+    """A linear function of features N×D → N×…; it scales them to a mean norm of 20. All state is buffers."""
 
     weight: Tensor
     bias: Tensor
@@ -38,121 +38,121 @@ class Linear(nn.Module):
         self.register_buffer("scale", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Weighted sums."""
+        """Features N×D → weighted sums plus bias."""
         return (features * self.scale) @ self.weight.flatten(0, -2).mT + self.bias.flatten()
 
-    def taken(self, features: Tensor) -> Tensor:
-        """Features to learn from, at the length that the weights are for, which those that come first decide."""
+    def scale_features(self, features: Tensor) -> Tensor:
+        """Scale training features; the first call sets the scale."""
         if not self.scale:
-            self.scale.copy_(LENGTH / features.norm(dim=1).mean().clamp(min=1e-6))
+            self.scale.copy_(MEAN_NORM / features.norm(dim=1).mean().clamp(min=1e-6))
         return features * self.scale
 
 
 class Margins(Linear):
-    """K support vector machines: N×D → N×K margins."""
+    """K support vector machines: features N×D → margins N×K."""
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__(inputs, classes)
 
 
 class Ridge(Linear):
-    """K regressions of four numbers: N×E → N×K×4."""
+    """K ridge regressions of four box deltas: features N×E → N×K×4."""
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__(inputs, classes, 4)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Told boxes by class."""
+        """Features N×E → box deltas per class N×K×4."""
         return super().forward(features).view(len(features), -1, 4)
 
 
-class Mining:
-    """Trains SVMs from examples that come once: all positives are kept, and the negatives that are hard."""
+class HardNegativeMining:
+    """Trains SVMs in one pass over the examples; it keeps all positives and the hard negatives."""
 
     def __init__(self, margins: Margins) -> None:
         self.margins = margins
         self.positive: list[list[Tensor]] = [[] for _ in margins.bias]
         self.negative: list[list[Tensor]] = [[] for _ in margins.bias]
-        self.fresh = [0] * len(margins.bias)
+        self.new_negatives = [0] * len(margins.bias)
 
-    def see(self, features: Tensor, shows: Tensor, hides: Tensor) -> None:
-        """N×D features, N×K: those that are of a class, and N×K: those that are surely not."""
-        scaled = self.margins.taken(features)
-        hard = hides & (self.margins(features) > HARD)
-        for place in range(len(self.fresh)):
-            self.positive[place].append(scaled[shows[:, place]])
-            self.negative[place].append(scaled[hard[:, place]])
-            self.fresh[place] += int(hard[:, place].sum())
-            if self.fresh[place] >= FRESH and any(map(len, self.positive[place])):
-                self._solve(place)
-                kept = torch.cat(self.negative[place])
-                margins = kept @ self.margins.weight[place] + self.margins.bias[place]
-                self.negative[place], self.fresh[place] = [kept[margins >= EASY]], 0
+    def add(self, features: Tensor, positive: Tensor, negative: Tensor) -> None:
+        """Add features N×D; masks N×K say of which classes each is a positive and of which a negative example."""
+        scaled = self.margins.scale_features(features)
+        hard = negative & (self.margins(features) > HARD_MARGIN)
+        for index in range(len(self.new_negatives)):
+            self.positive[index].append(scaled[positive[:, index]])
+            self.negative[index].append(scaled[hard[:, index]])
+            self.new_negatives[index] += int(hard[:, index].sum())
+            if self.new_negatives[index] >= RETRAIN_AFTER and any(map(len, self.positive[index])):
+                self._fit_class(index)
+                kept = torch.cat(self.negative[index])
+                margins = kept @ self.margins.weight[index] + self.margins.bias[index]
+                self.negative[index], self.new_negatives[index] = [kept[margins >= EASY_MARGIN]], 0
 
-    def end(self) -> None:
-        """The last solution of each class."""
-        for place in range(len(self.fresh)):
-            self._solve(place)
+    def finish(self) -> None:
+        """Fit every class on the examples kept."""
+        for index in range(len(self.new_negatives)):
+            self._fit_class(index)
 
-    def _solve(self, place: int) -> None:
-        ours, others = ([part for part in side[place] if len(part)] for side in (self.positive, self.negative))
-        if not ours or not others:
-            self.margins.bias[place] = -NOWHERE if ours else NOWHERE
+    def _fit_class(self, index: int) -> None:
+        positive, negative = ([part for part in kept[index] if len(part)] for kept in (self.positive, self.negative))
+        if not positive or not negative:
+            self.margins.bias[index] = -ABSENT_MARGIN if positive else ABSENT_MARGIN
             return
-        weight, bias = separated(torch.cat(ours), torch.cat(others))
-        self.margins.weight[place], self.margins.bias[place] = weight.to(self.margins.weight), bias
+        weight, bias = fit_svm(torch.cat(positive), torch.cat(negative))
+        self.margins.weight[index], self.margins.bias[index] = weight.to(self.margins.weight), bias
 
 
-def separated(positive: Tensor, negative: Tensor) -> tuple[Tensor, float]:
-    """N×D and M×D → D weights and the bias of the linear SVM of hinge loss (scikit-learn's, which is liblinear's)."""
+def fit_svm(positive: Tensor, negative: Tensor) -> tuple[Tensor, float]:
+    """Positives N×D and negatives M×D → weights D and bias of scikit-learn's linear SVM (liblinear, hinge loss)."""
     from sklearn.svm import LinearSVC
 
-    machine: Any = LinearSVC(
+    svm: Any = LinearSVC(
         loss="hinge",
-        C=PRICE,
-        class_weight={1: POSITIVE},
-        intercept_scaling=CONSTANT,
+        C=C,
+        class_weight={1: POSITIVE_WEIGHT},
+        intercept_scaling=INTERCEPT_SCALING,
         max_iter=20_000,
         random_state=0,
     )
-    answers = np.repeat([1, 0], [len(positive), len(negative)])
-    machine.fit(torch.cat([positive, negative]).double().cpu().numpy(), answers)
-    return torch.from_numpy(machine.coef_[0]), float(machine.intercept_[0])
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    svm.fit(torch.cat([positive, negative]).double().cpu().numpy(), labels)
+    return torch.from_numpy(svm.coef_[0]), float(svm.intercept_[0])
 
 
-class Pairs:
-    """Trains regressions from pairs of features and what they should tell."""
+class RidgeFitting:
+    """Collects pairs of features and box deltas per class, and fits a ridge regression of each class."""
 
     def __init__(self, ridge: Ridge) -> None:
         self.ridge = ridge
-        self.seen: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in ridge.bias]
+        self.pairs: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in ridge.bias]
 
-    def see(self, features: Tensor, labels: Tensor, told: Tensor) -> None:
-        """N×E features, N classes (−1: of none), N×4 told."""
-        scaled = self.ridge.taken(features)
-        for place, (inputs, wanted) in enumerate(self.seen):
-            inputs.append(scaled[labels == place])
-            wanted.append(told[labels == place])
+    def add(self, features: Tensor, labels: Tensor, deltas: Tensor) -> None:
+        """Add features N×E, classes N (−1: none) and target deltas N×4."""
+        scaled = self.ridge.scale_features(features)
+        for index, (inputs, targets) in enumerate(self.pairs):
+            inputs.append(scaled[labels == index])
+            targets.append(deltas[labels == index])
 
-    def end(self) -> None:
-        """The solution of each class; one without examples corrects nothing."""
-        for place, (inputs, wanted) in enumerate(self.seen):
+    def finish(self) -> None:
+        """Fit every class; a class without examples keeps zeros, which leave boxes as they are."""
+        for index, (inputs, targets) in enumerate(self.pairs):
             if any(map(len, inputs)):
-                weight, bias = regressed(torch.cat(inputs), torch.cat(wanted))
-                self.ridge.weight[place], self.ridge.bias[place] = (
+                weight, bias = fit_ridge(torch.cat(inputs), torch.cat(targets))
+                self.ridge.weight[index], self.ridge.bias[index] = (
                     weight.to(self.ridge.weight),
                     bias.to(self.ridge.bias),
                 )
 
 
-def regressed(inputs: Tensor, wanted: Tensor, price: float = RIDGE) -> tuple[Tensor, Tensor]:
-    """N×E and N×4 → 4×E weights and 4 biases that minimise Σ (error)² + price · Σ weight².
+def fit_ridge(inputs: Tensor, targets: Tensor, penalty: float = RIDGE_LAMBDA) -> tuple[Tensor, Tensor]:
+    """Inputs N×E and targets N×4 → weights 4×E and biases 4 that minimise Σ error² + λ · Σ weight².
 
-    The program whitens what is wanted first, which changes no solution: it is linear in it.
+    Girshick's program whitens the targets first; the solution is linear in the targets, so that changes nothing.
     """
-    x, y = inputs.double(), wanted.double()
+    x, y = inputs.double(), targets.double()
     means = x.mean(0), y.mean(0)
     centred = x - means[0]
-    prices = price * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weight = torch.linalg.solve(centred.mT @ centred + prices, centred.mT @ (y - means[1])).mT
+    penalties = penalty * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(centred.mT @ centred + penalties, centred.mT @ (y - means[1])).mT
     return weight, means[1] - weight @ means[0]

@@ -1,11 +1,11 @@
-"""torchvision's segmenters, for the architecture `torchvision`.
+"""torchvision's segmenters for the architecture `torchvision`.
 
 https://docs.pytorch.org/vision/stable/models.html#semantic-segmentation. FCN (Long 2015,
 https://arxiv.org/abs/1411.4038) and DeepLabv3 (Chen 2017, https://arxiv.org/abs/1706.05587) on dilated ResNets, and
 LR-ASPP (Howard 2019, https://arxiv.org/abs/1905.02244) on MobileNetV3.
 
 Promise: names and shapes of weights are torchvision's. The auxiliary head of its published FCNs and DeepLabs is left
-out: it serves their training alone.
+out; only their training uses it.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.models.parts.spec import Spec
 
 
 def names() -> list[str]:
-    """The networks that there are."""
+    """Names of torchvision's segmentation networks."""
     return models.list_models(module=models.segmentation)
 
 
@@ -31,5 +31,5 @@ def build(spec: Spec, name: str) -> nn.Module:
 
 
 def _logits(_network: nn.Module, _images: Any, outputs: dict[str, Tensor]) -> Tensor:
-    """torchvision's networks give a dict, so that an auxiliary head's logits have room."""
+    """The logits from torchvision's dict, which has room for an auxiliary head's logits."""
     return outputs["out"]

@@ -1,7 +1,7 @@
-"""An image cut into S×S cells, the boxes and classes that are said of each, and which box answers for a thing.
+"""YOLO's grid: S×S cells per image, predictions per cell, and which box is responsible for an object.
 
 Redmon, Divvala, Girshick, Farhadi: You Only Look Once, CVPR 2016, section 2, https://arxiv.org/abs/1506.02640; what
-the paper leaves open is as in Darknet, https://github.com/pjreddie/darknet.
+the paper leaves open follows Darknet, https://github.com/pjreddie/darknet.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 
-class Said(NamedTuple):
-    """What is said of S² cells, row by row, each with B boxes.
+class CellPredictions(NamedTuple):
+    """Predictions of S² cells, row by row, each with B boxes.
 
-    boxes: …×S²×B×4, x and y of the centre in cells from the cell's corner, and the roots of width and height in parts
-    of the image · confidence: …×S²×B · classes: …×S²×B×C.
+    boxes: …×S²×B×4, the centre (x, y) in cells from the cell's corner, and the square roots of width and height as
+    fractions of the image · confidence: …×S²×B · classes: class probabilities …×S²×B×C.
     """
 
     boxes: Tensor
@@ -23,7 +23,10 @@ class Said(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """How the output is laid out: `cells` a side, `boxes` a cell, shares of `classes` a cell or a box."""
+    """Layout of the output: `cells` per side, `boxes` per cell, probabilities of `classes` per cell.
+
+    boxes_have_classes: class probabilities are per box instead.
+    """
 
     cells: int
     boxes: int
@@ -32,46 +35,49 @@ class Grid(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Numbers a cell."""
+        """Values per cell."""
         return self.boxes * (5 + self.classes) if self.boxes_have_classes else self.boxes * 5 + self.classes
 
-    def split(self, values: Tensor) -> Said:
-        """B×S²×outputs by meaning; shares of a cell are those of each of its boxes."""
+    def split(self, values: Tensor) -> CellPredictions:
+        """Split the output B×S²×outputs; probabilities per cell are repeated for each of its boxes."""
         if self.boxes_have_classes:
-            said = values.unflatten(2, (self.boxes, 5 + self.classes))
-            return Said(said[..., :4], said[..., 4], said[..., 5:])
-        said = values[..., : 5 * self.boxes].unflatten(2, (self.boxes, 5))
+            per_box = values.unflatten(2, (self.boxes, 5 + self.classes))
+            return CellPredictions(per_box[..., :4], per_box[..., 4], per_box[..., 5:])
+        per_box = values[..., : 5 * self.boxes].unflatten(2, (self.boxes, 5))
         classes = values[..., None, 5 * self.boxes :].expand(-1, -1, self.boxes, -1)
-        return Said(said[..., :4], said[..., 4], classes)
+        return CellPredictions(per_box[..., :4], per_box[..., 4], classes)
 
     def encode(self, corners: Tensor) -> tuple[Tensor, Tensor]:
-        """N×4 corners in parts of the image → the N cells of their centres, and N×4 as in `Said`."""
+        """Corners N×4 as fractions of the image → indices N of their centres' cells, and N×4 as in CellPredictions."""
         low, high = corners.chunk(2, 1)
         centre = (low + high) / 2 * self.cells
-        at = centre.floor().clamp(0, self.cells - 1)
-        return (at[:, 1] * self.cells + at[:, 0]).long(), torch.cat([centre - at, (high - low).sqrt()], 1)
+        cell = centre.floor().clamp(0, self.cells - 1)
+        return (cell[:, 1] * self.cells + cell[:, 0]).long(), torch.cat([centre - cell, (high - low).sqrt()], 1)
 
     def decode(self, boxes: Tensor) -> Tensor:
-        """…×S²×B×4 as in `Said` → corners in parts of the image."""
-        number = torch.arange(self.cells**2, device=boxes.device)
-        corner = torch.stack([number % self.cells, number // self.cells], 1)[:, None]
+        """…×S²×B×4 as in CellPredictions → corners as fractions of the image."""
+        index = torch.arange(self.cells**2, device=boxes.device)
+        corner = torch.stack([index % self.cells, index // self.cells], 1)[:, None]
         centre, half = (boxes[..., :2] + corner) / self.cells, boxes[..., 2:].square() / 2
         return torch.cat([centre - half, centre + half], -1)
 
 
-def responsible(guessed: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Of M×B×4 boxes the M that overlap most with M×4, and by how much; where none does, the nearest, as in Darknet."""
+def find_responsible(preds: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted boxes M×B×4 and true boxes M×4 → index M of the box with the largest IoU, and that IoU M.
+
+    If no box overlaps, the nearest one is responsible, as in Darknet.
+    """
     truth = truth[:, None]
-    low, high = torch.maximum(guessed, truth)[..., :2], torch.minimum(guessed, truth)[..., 2:]
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(corners[..., 2:] - corners[..., :2]).prod(-1) for corners in (guessed, truth)]
-    overlaps = shared / (areas[0] + areas[1] - shared)
-    nearness = -(_centred(guessed) - _centred(truth)).square().sum(-1)
-    box = torch.where((overlaps > 0).any(1, keepdim=True), overlaps, nearness).argmax(1)
-    return box, overlaps.gather(1, box[:, None])[:, 0]
+    low, high = torch.maximum(preds, truth)[..., :2], torch.minimum(preds, truth)[..., 2:]
+    intersection = (high - low).clamp(min=0).prod(-1)
+    areas = [(corners[..., 2:] - corners[..., :2]).prod(-1) for corners in (preds, truth)]
+    ious = intersection / (areas[0] + areas[1] - intersection)
+    nearness = -(_centres_and_sides(preds) - _centres_and_sides(truth)).square().sum(-1)
+    box = torch.where((ious > 0).any(1, keepdim=True), ious, nearness).argmax(1)
+    return box, ious.gather(1, box[:, None])[:, 0]
 
 
-def _centred(corners: Tensor) -> Tensor:
-    """…×4 corners → x and y of the centre, width, height."""
+def _centres_and_sides(corners: Tensor) -> Tensor:
+    """Corners …×4 → centre (x, y), width, height …×4."""
     low, high = corners.split(2, -1)
     return torch.cat([(low + high) / 2, high - low], -1)

@@ -1,4 +1,4 @@
-"""A classifier that slides says of every window what it says of that window alone; dilated, of every pixel's."""
+"""A fully convolutional classifier gives each window the logits of that window alone; dilated, one per pixel."""
 
 from copy import deepcopy
 from typing import Any
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.errors import UserError
 from pipeline.models import heatmap, shift_and_stitch
-from pipeline.models.parts.convolutionalize import Mean, Sliding, Window, dilate, sliding
+from pipeline.models.parts.convolutionalize import Mean, Sliding, Window, build_sliding, dilate
 from pipeline.models.parts.spec import Spec, build_network
 
 CHANNELS, WINDOW = 1, 32
@@ -37,7 +37,7 @@ def image(side: int) -> Tensor:
 
 @torch.no_grad()
 def one_by_one(network: nn.Module, images: Tensor, stride: int, cells: int) -> Tensor:
-    """The classifier asked about every window in turn: 1×K×cells×cells."""
+    """The classifier's logits of every window in turn: 1×K×cells×cells."""
     rows = [
         torch.cat(
             [
@@ -54,43 +54,43 @@ def one_by_one(network: nn.Module, images: Tensor, stride: int, cells: int) -> T
 @torch.no_grad()
 def test_one_window_gives_the_classifiers_logits_from_the_same_weights(name: str) -> None:
     network = classifier(name)
-    slid = Sliding(deepcopy(network), CHANNELS, WINDOW).eval()
+    sliding = Sliding(deepcopy(network), CHANNELS, WINDOW).eval()
     kept = {key: value.shape for key, value in network.state_dict().items() if not key.startswith("aux")}
-    assert {key: value.shape for key, value in slid.network.state_dict().items()} == kept
-    torch.testing.assert_close(slid(image(WINDOW))[..., 0, 0], network(image(WINDOW)))
+    assert {key: value.shape for key, value in sliding.network.state_dict().items()} == kept
+    torch.testing.assert_close(sliding(image(WINDOW))[..., 0, 0], network(image(WINDOW)))
 
 
 def test_sliding_is_exactly_window_after_window_where_nothing_is_padded() -> None:
     network = classifier("lenet5")
-    slid = Sliding(deepcopy(network), CHANNELS, WINDOW).double()
+    sliding = Sliding(deepcopy(network), CHANNELS, WINDOW).double()
     network.double()
-    images = image(WINDOW + 4 * slid.stride).double()
+    images = image(WINDOW + 4 * sliding.stride).double()
     with torch.no_grad():
-        torch.testing.assert_close(slid(images), one_by_one(network, images, slid.stride, 5), rtol=0, atol=1e-12)
+        torch.testing.assert_close(sliding(images), one_by_one(network, images, sliding.stride, 5), rtol=0, atol=1e-12)
 
 
 def test_with_padding_a_window_within_an_image_sees_its_neighbours() -> None:
     """The control: a padded classifier sees zeros around a window, and pixels when it slides."""
     network = classifier("resnet")
-    slid = Sliding(deepcopy(network), CHANNELS, WINDOW)
-    images = image(WINDOW + 4 * slid.stride)
+    sliding = Sliding(deepcopy(network), CHANNELS, WINDOW)
+    images = image(WINDOW + 4 * sliding.stride)
     with torch.no_grad():
-        assert not torch.allclose(slid(images), one_by_one(network, images, slid.stride, 5), atol=1e-2)
+        assert not torch.allclose(sliding(images), one_by_one(network, images, sliding.stride, 5), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_dilated_network_gives_the_strided_one_at_its_places(name: str) -> None:
+def test_a_dilated_network_equals_the_strided_one_at_its_positions(name: str) -> None:
     strided = Sliding(classifier(name), CHANNELS, WINDOW)
     dense = deepcopy(strided)
     dilate(dense)
     strided.double(), dense.double()
     images, stride = image(WINDOW + 2 * strided.stride).double(), strided.stride
     with torch.no_grad():
-        found = dense(images)[..., ::stride, ::stride][..., :3, :3]
-        torch.testing.assert_close(found, strided(images), rtol=0, atol=1e-10)
+        at_cells = dense(images)[..., ::stride, ::stride][..., :3, :3]
+        torch.testing.assert_close(at_cells, strided(images), rtol=0, atol=1e-10)
 
 
-def ways(name: str, size: int) -> tuple[nn.Module, nn.Module]:
+def both_modes(name: str, size: int) -> tuple[nn.Module, nn.Module]:
     spec = Spec("segmentation", 5, CHANNELS, size)
     options = {"backbone": name, "backbone_options": BACKBONES[name], "window": WINDOW}
     stitched, dilated = (shift_and_stitch.build(spec, **options, way=way) for way in ("stitch", "dilate"))  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def ways(name: str, size: int) -> tuple[nn.Module, nn.Module]:
 
 
 def test_stitched_and_dilated_maps_are_equal_where_nothing_is_padded() -> None:
-    stitched, dilated = ways("lenet5", 44)
+    stitched, dilated = both_modes("lenet5", 44)
     with torch.no_grad():
         one, other = stitched(image(44).double()), dilated(image(44).double())
     assert one.shape == (1, 5, 44, 44)
@@ -108,38 +108,38 @@ def test_stitched_and_dilated_maps_are_equal_where_nothing_is_padded() -> None:
 
 @torch.no_grad()
 def shift_after_shift(body: Sliding, images: Tensor) -> Tensor:
-    """The map as the paper makes it: the whole shifted image in a pass of its own, and its cells where they belong."""
+    """Stitching as in the paper: one pass per shifted image, whose cells are interlaced."""
     step, (high, wide) = body.stride, images.shape[2:]
-    around = body.bordered(images, stride=1)
+    padded = body.pad_border(images, stride=1)
     dense = torch.zeros(len(images), 5, high, wide, dtype=images.dtype)
     for down in range(min(step, high)):
         for right in range(min(step, wide)):
             part = dense[..., down::step, right::step]
-            part.copy_(body(around[..., down:, right:])[..., : part.shape[2], : part.shape[3]])
+            part.copy_(body(padded[..., down:, right:])[..., : part.shape[2], : part.shape[3]])
     return dense
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 64])
+@pytest.mark.parametrize("per_pass", [1, 5, 64])
 @pytest.mark.parametrize(("high", "wide"), [(44, 44), (45, 34), (3, 50)])
 @torch.no_grad()
 def test_shifts_in_one_pass_give_the_map_of_one_pass_each(
-    at_once: int, high: int, wide: int, monkeypatch: pytest.MonkeyPatch
+    per_pass: int, high: int, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shift_and_stitch, "AT_ONCE", at_once)
-    stitched = ways("lenet5", 44)[0]
+    monkeypatch.setattr(shift_and_stitch, "IMAGES_PER_PASS", per_pass)
+    stitched = both_modes("lenet5", 44)[0]
     images = torch.randn(2, CHANNELS, high, wide, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     expected = shift_after_shift(stitched.body, images)  # type: ignore[arg-type]
     held: list[int] = []
     stitched.body.register_forward_pre_hook(lambda _body, inputs: held.append(len(inputs[0])))  # type: ignore[union-attr]
     torch.testing.assert_close(stitched(images), expected, rtol=0, atol=1e-12)
     assert sum(held) == 2 * 16
-    assert max(held) <= max(at_once, 2)
-    assert len(held) == {1: 16, 5: 8, 64: 1}[at_once]
+    assert max(held) <= max(per_pass, 2)
+    assert len(held) == {1: 16, 5: 8, 64: 1}[per_pass]
     assert not torch.allclose(expected[..., 1:], expected[..., :-1], atol=1e-3)  # neighbours differ
 
 
 def test_stitched_and_dilated_maps_are_equal_inside_the_border() -> None:
-    """What padding reaches differs, for shifted images end elsewhere; a single layer's padding reaches few pixels."""
+    """Padding differs near the border, as shifted images end elsewhere; one layer's padding reaches few pixels."""
     torch.manual_seed(0)
     small = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
@@ -172,14 +172,14 @@ def test_a_heatmap_and_the_dense_map_share_weights_and_meet_at_the_cells_centres
     dense.load_state_dict(coarse.state_dict())
     images = image(48).double()
     with torch.no_grad():
-        cells = coarse.body(coarse.body.bordered(images))  # type: ignore[operator, union-attr]
+        cells = coarse.body(coarse.body.pad_border(images))  # type: ignore[operator, union-attr]
         pixels = dense(images)
     stride = 4
-    # the middle of a cell lies between its second and third pixel, a window's too: the one before is meant
+    # the centre of a cell lies between its second and third pixel, as a window's does: compare the second
     torch.testing.assert_close(pixels[..., 1::stride, 1::stride], cells)
 
 
-def test_a_window_is_painted_over_all_its_pixels() -> None:
+def test_a_window_covers_all_its_pixels_in_the_heatmap() -> None:
     network: Any = heatmap.build(Spec("segmentation", 2, 1, 40), backbone="lenet5", window=32, paint="receptive_field")
     cells = torch.zeros(1, 2, 3, 3)
     cells[0, 1, 1, 1] = 9.0
@@ -194,49 +194,52 @@ def test_a_window_is_painted_over_all_its_pixels() -> None:
 
 @pytest.mark.parametrize("paint", heatmap.PAINTS)
 @torch.no_grad()
-def test_a_heatmap_of_any_backbone_is_painted_by_what_its_windows_say(paint: str) -> None:
-    """NiN, whose average has no fully connected layer: each way to paint is worked out from the cells again."""
+def test_a_heatmap_of_any_backbone_follows_from_its_cells(paint: str) -> None:
+    """NiN, whose average has no fully connected layer: each mode is computed again from the cells."""
     spec = Spec("segmentation", 3, CHANNELS, 48)
     options: dict[str, Any] = {"backbone": "nin", "backbone_options": PADDED["nin"], "window": WINDOW}
     torch.manual_seed(0)
     network: Any = heatmap.build(spec, **options, paint=paint).eval()
-    cells = network.body(network.body.bordered(image(48)))
+    cells = network.body(network.body.pad_border(image(48)))
     step, window = network.body.stride, network.body.window
     first = step / 2 - window / 2  # the first window's edge; it is centred on the first `step` pixels
-    found = network(image(48))
+    logits = network(image(48))
     for row, column in ((0, 0), (5, 40), (23, 24), (47, 11)):
         if paint == "receptive_field":
             over = [
-                [at for at in range(cells.shape[2]) if first + at * step <= place < first + at * step + window]
-                for place in (row, column)
+                [at for at in range(cells.shape[2]) if first + at * step <= pixel < first + at * step + window]
+                for pixel in (row, column)
             ]
             value = cells[0][:, over[0]][:, :, over[1]].mean((1, 2))
         else:
-            down, right = (min(max((place + 0.5) / step - 0.5, 0), cells.shape[2] - 1) for place in (row, column))
+            down, right = (min(max((pixel + 0.5) / step - 0.5, 0), cells.shape[2] - 1) for pixel in (row, column))
             (top, y), (left, x) = divmod(down, 1), divmod(right, 1)
-            around = F.pad(cells, (0, 1, 0, 1), mode="replicate")[
+            padded = F.pad(cells, (0, 1, 0, 1), mode="replicate")[
                 0, :, int(top) : int(top) + 2, int(left) : int(left) + 2
             ]
-            value = torch.einsum("kij,i,j->k", around, torch.tensor([1.0 - y, y]), torch.tensor([1.0 - x, x]))
-        torch.testing.assert_close(found[0, :, row, column], value)
+            value = torch.einsum("kij,i,j->k", padded, torch.tensor([1.0 - y, y]), torch.tensor([1.0 - x, x]))
+        torch.testing.assert_close(logits[0, :, row, column], value)
 
 
 def test_dense_layers_keep_their_weights_and_averages_their_window() -> None:
     dense = nn.Linear(2 * 3 * 3, 4)
-    maps = torch.randn(1, 2, 5, 5)
-    slid = Window(dense, torch.Size((2, 3, 3)))(maps)
-    torch.testing.assert_close(slid[0, :, 1, 2], dense(maps[0, :, 1:4, 2:5].flatten()))
-    torch.testing.assert_close(Mean(2, 3)(maps)[0, :, 0, 1], maps[0][:, [0, 0, 3, 3], [1, 4, 1, 4]].mean(1))
+    features = torch.randn(1, 2, 5, 5)
+    sliding = Window(dense, torch.Size((2, 3, 3)))(features)
+    torch.testing.assert_close(sliding[0, :, 1, 2], dense(features[0, :, 1:4, 2:5].flatten()))
+    torch.testing.assert_close(Mean(2, 3)(features)[0, :, 0, 1], features[0][:, [0, 0, 3, 3], [1, 4, 1, 4]].mean(1))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"backbone": "lenet5", "window": 64}, "options.window: 64"),
-        ({"backbone": "lenet5", "backbone_options": {"variant": "paper"}, "window": 32}, "does not slide"),
+        (
+            {"backbone": "lenet5", "backbone_options": {"variant": "paper"}, "window": 32},
+            "cannot be made fully convolutional",
+        ),
         ({"backbone": "lenet5", "backbone_options": {"varian": "paper"}}, "variant"),
     ],
 )
-def test_what_does_not_slide_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_made_convolutional_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        sliding(Spec("segmentation", 5, 1, 48), **{"backbone_options": None, "window": None} | options)
+        build_sliding(Spec("segmentation", 5, 1, 48), **{"backbone_options": None, "window": None} | options)

@@ -1,4 +1,4 @@
-"""Features are the outputs of named submodules; their shapes are known without computing."""
+"""Features are the outputs of named submodules; their shapes need no computation."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.models import lenet5
-from pipeline.models.parts.feature_maps import features, inputs, stage_shapes
+from pipeline.models.parts.feature_maps import features, inputs, level_shapes
 from pipeline.models.parts.spec import Spec
 
 
@@ -21,14 +21,14 @@ def network() -> nn.Module:
     )
 
 
-def test_maps_are_the_outputs_of_the_submodules() -> None:
+def test_feature_maps_are_the_outputs_of_the_submodules() -> None:
     net = network().eval()
     images = torch.rand(2, 3, 32, 32)
-    maps = features(net, images, ("fine", "coarse"))
-    assert list(maps) == ["fine", "coarse"]
+    feature_maps = features(net, images, ("fine", "coarse"))
+    assert list(feature_maps) == ["fine", "coarse"]
     fine = net.get_submodule("fine")(images)
-    torch.testing.assert_close(maps["fine"], fine)
-    torch.testing.assert_close(maps["coarse"], net.get_submodule("coarse")(fine))
+    torch.testing.assert_close(feature_maps["fine"], fine)
+    torch.testing.assert_close(feature_maps["coarse"], net.get_submodule("coarse")(fine))
 
 
 def test_gradients_flow_and_no_hook_stays() -> None:
@@ -45,25 +45,25 @@ def test_the_head_does_not_limit_the_image_size() -> None:
 
 def test_shapes_without_computing() -> None:
     net = network()
-    assert stage_shapes(net, ("fine", "coarse"), 3, 32) == {"fine": (4, 2), "coarse": (8, 8)}
+    assert level_shapes(net, ("fine", "coarse"), 3, 32) == {"fine": (4, 2), "coarse": (8, 8)}
     assert {parameter.device.type for parameter in net.parameters()} == {"cpu"}
     assert not net.get_submodule("coarse.1").get_buffer("running_mean").any()
 
 
 def test_shapes_of_lenet5() -> None:
     net = lenet5.build(Spec("classification", 10, 1, 28), variant="paper")
-    assert stage_shapes(net, lenet5.STAGES, 1, 28) == {"c1": (6, 1), "c3": (16, 2), "c5": (120, 4)}
+    assert level_shapes(net, lenet5.STAGES, 1, 28) == {"c1": (6, 1), "c3": (16, 2), "c5": (120, 4)}
 
 
-def test_what_a_head_reads_is_kept_and_no_hook_stays() -> None:
+def test_a_heads_inputs_are_recorded_and_no_hook_stays() -> None:
     net = network().eval()
     images = torch.rand(5, 3, 32, 32)
-    with inputs(net, "head") as seen, inputs(net, "head.1", step=2) as flat:
+    with inputs(net, "head") as recorded, inputs(net, "head.1", step=2) as flat:
         net(images)
         net(images[:2])
-    maps = features(net, images, ("coarse",))["coarse"]
-    torch.testing.assert_close(seen[0], maps.mean((2, 3)))
-    assert [len(rows) for rows in seen] == [5, 2]
-    torch.testing.assert_close(flat[0], maps[::2].flatten(1))
+    feature_maps = features(net, images, ("coarse",))["coarse"]
+    torch.testing.assert_close(recorded[0], feature_maps.mean((2, 3)))
+    assert [len(rows) for rows in recorded] == [5, 2]
+    torch.testing.assert_close(flat[0], feature_maps[::2].flatten(1))
     net(images)
-    assert len(seen) == 2
+    assert len(recorded) == 2

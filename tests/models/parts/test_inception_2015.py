@@ -1,4 +1,4 @@
-"""FID's Inception: torchvision's network but for what TensorFlow's graph does otherwise, and that graph's resizing."""
+"""FID's Inception: torchvision's network with the pooling of TensorFlow's graph, and that graph's resizing."""
 
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ def pair() -> tuple[inception_2015.Inception, nn.Module]:
 
 def patched(monkeypatch: pytest.MonkeyPatch, theirs: nn.Module) -> None:
     """Make torchvision's blocks pool as the graph of 2015 does."""
-    mean = functional.avg_pool2d
+    avg_pool2d = functional.avg_pool2d
 
-    def without_border(values: Tensor, **given: Any) -> Tensor:
-        return mean(values, **given, count_include_pad=False)
+    def without_border(values: Tensor, **kwargs: Any) -> Tensor:
+        return avg_pool2d(values, **kwargs, count_include_pad=False)
 
     monkeypatch.setattr(functional, "avg_pool2d", without_border)
     last: Any = theirs.get_submodule("Mixed_7c")
@@ -41,8 +41,8 @@ def patched(monkeypatch: pytest.MonkeyPatch, theirs: nn.Module) -> None:
     def largest(values: Tensor) -> list[Tensor]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(functional, "avg_pool2d", functional.max_pool2d)
-            found: list[Tensor] = whole(last, values)
-        return found
+            logits: list[Tensor] = whole(last, values)
+        return logits
 
     monkeypatch.setattr(last, "_forward", largest)
 
@@ -53,10 +53,10 @@ def test_it_is_torchvisions_network_with_the_pools_of_2015(
 ) -> None:
     ours, theirs = pair
     images = torch.rand(2, 3, 139, 139) * 2 - 1
-    found, other = ours(images), theirs(images)
+    logits, other = ours(images), theirs(images)
     patched(monkeypatch, theirs)
-    torch.testing.assert_close(found, theirs(images), rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(found, other, rtol=1e-2)  # the control: torchvision's own differs
+    torch.testing.assert_close(logits, theirs(images), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(logits, other, rtol=1e-2)  # the control: torchvision's own differs
 
 
 def test_weights_of_another_network_are_refused(
