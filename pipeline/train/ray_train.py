@@ -110,7 +110,7 @@ def _fit(
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
     storage.mkdir(parents=True, exist_ok=True)
-    config = {"orders": list(job_specs), "widths": widths, "settings": settings}
+    config = {"job_specs": list(job_specs), "widths": widths, "settings": settings}
     with store.temporary(storage / "run") as place:
         trainer = TorchTrainer(
             _work,
