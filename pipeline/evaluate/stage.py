@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipeline import bootstrap, plugins, pretrained_weights, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
-from pipeline.fingerprint import code, fingerprint
+from pipeline.fingerprint import code, compute_fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
 from pipeline.terminal import tell
 from pipeline.train.job_state import JobSpec
@@ -166,7 +166,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
         modules = [f"pipeline.tasks.{job.task}"]
         if description:  # none of a published file
             modules.append(f"pipeline.models.{description['architecture']}")
-        mark = fingerprint(modules, extractor=digest)
+        mark = compute_fingerprint(modules, extractor=digest)
         learner.use(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)

@@ -1,4 +1,4 @@
-"""Learning curves at rest: `history.csv`, a row an epoch, no times in it."""
+"""Learning curves at rest: `history.csv`, one row per epoch, without times."""
 
 import csv
 import math
@@ -10,7 +10,7 @@ FILE = "history.csv"
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows; a column that a row lacks stays empty."""
+    """Write one row per epoch; a value that a row lacks stays empty."""
     names = list(dict.fromkeys(name for row in rows for name in row)) or ["epoch"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -19,7 +19,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """The rows; a value that was not measured in an epoch, or is not finite, is left out."""
+    """Read the rows; values that were not measured in an epoch, or are not finite, are left out."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [{name: float(text or "nan") for name, text in row.items()} for row in csv.DictReader(file)]
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
