@@ -201,10 +201,10 @@ def copy(source: Path, target: Path) -> None:
         replace(made, target)
 
 
-def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
-    """Make `target` carry this fingerprint with the least work, and keep a second copy in `kept`.
+def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
+    """Bring `target` to this fingerprint with the least work, and keep a second copy in `kept`.
 
-    Returns `kept` (nothing to do), `restored` (put back from earlier work) or `made`.
+    Returns `kept` (nothing to do), `restored` (copied from `kept`) or `made`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(kept)

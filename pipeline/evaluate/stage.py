@@ -43,7 +43,7 @@ def run(params: Params, root: Path) -> None:
         def make(path: Path, name: str = name, job: Job = job) -> None:
             _evaluate(path, root, models[name], job, plans[name])
 
-        how = store.settle(target, marks[name], root / KEPT, make)
+        how = store.update(target, marks[name], root / KEPT, make)
         if params.study(name) is None:
             _measure_speed(root, name, job, marks[name])
         scores = store.read_json(target / "scores.json")

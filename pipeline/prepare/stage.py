@@ -39,7 +39,7 @@ def run(params: Params, root: Path) -> None:
 
 def _settle(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
     mark = fingerprint(dataset, root)
-    outcome = store.settle(prepared / name, mark, work, lambda path: make(path, dataset, root))
+    outcome = store.update(prepared / name, mark, work, lambda path: make(path, dataset, root))
     tell(summary(name, outcome, facts(prepared / name)))
     return mark
 
