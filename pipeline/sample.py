@@ -65,9 +65,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Names that a format declares: things (label and labels index them), label-map ids, the points of a thing."""
+    """Names that a format declares.
 
-    things: tuple[str, ...] = ()
+    names: of the classes that label and labels index · semantic: of the label-map ids · points: of the keypoints.
+    """
+
+    names: tuple[str, ...] = ()
     semantic: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
 

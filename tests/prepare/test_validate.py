@@ -109,7 +109,7 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.masks is not None
     assert [rle.area(mask, (5, 10)) for mask in sample.masks] == [50, 0]
     assert "1 masks are lost at max_side 10" in findings.warnings[1].reason
-    assert (entry.things, entry.stuff, entry.group) == ((0, 1), (2,), entry.pixels)
+    assert (entry.classes, entry.semantic_ids, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason
     assert "its id '1' is taken by 1" in findings.faults[0].reason
 
