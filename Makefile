@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
+DOCS := .work/docs-venv
 # All telemetry and update checks of the dependencies are off.
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -13,7 +14,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV := 0.13.9
 
-.PHONY: help setup repro repro-all studies ui down test test-all lint bench clean lock
+.PHONY: help setup repro repro-all studies ui down test test-all lint bench docs clean lock
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -49,7 +50,7 @@ down: setup ## stop exactly what `make ui` started
 	@python -m flows.services down
 
 test: setup ## the tests, without the slow ones
-	@pytest -q -m "not slow"
+	@pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: setup ## every test
 	@pytest -q
@@ -60,8 +61,18 @@ lint: setup ## ruff and mypy
 bench: setup ## measure ratios against bare loops
 	@python -m benchmarks
 
-lock: ## compile requirements.lock from the ranges in pyproject.toml
-	@uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+docs: $(DOCS)/.ready ## build docs/ into .work/site, in an environment of its own; a warning or a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
+$(DOCS)/.ready: requirements-docs.lock
+	@$(PYTHON) -m venv --clear $(DOCS)
+	@$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
+COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-annotate
+lock: ## compile requirements.lock and requirements-docs.lock from the ranges in pyproject.toml
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --group docs -o requirements-docs.lock
 
 clean: setup ## remove all that can be made again; raw data, mlruns and .venv stay
 	@python -m flows.services down

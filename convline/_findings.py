@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, and what to do about it."""
+    """A problem and its remedy."""
 
     what: str
     remedy: str
 
 
 #: findings, and notes as plain text
-Detections = Iterator[Finding | str]
+Findings = Iterator[Finding | str]

@@ -1,12 +1,13 @@
-"""`convline add PATH`: what a folder of images is, as the formats and `prepare` see it; then params.yaml and DVC.
+"""`convline add PATH`: recognises a folder of images, reads it as `prepare` does, and adds it to DVC and params.yaml.
 
-Everything is found out before anything is written, params.yaml is written last, and what fails leaves the project
-as it was. What was read is kept for `prepare`, so that the first `make repro` does not read the images again.
+All checks come before any change, params.yaml is written last, and a failure leaves the project unchanged. The
+prepared images are kept, so that the first `make repro` does not read them again.
 """
 
 import argparse
 import contextlib
 import difflib
+import logging
 import math
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convline import edit, raw, suggest
-from pipeline import params, plugins, safe_yaml, sample, store, surroundings
+from pipeline import params, plugins, preflight, safe_yaml, sample, store
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -25,7 +26,9 @@ from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
 from pipeline.prepare.formats.parts.files import Tree, scan
 from pipeline.prepare.make import make
-from pipeline.terminal import shown, tell, unfit
+from pipeline.terminal import escape, name_fault, output
+
+log = logging.getLogger(__name__)
 
 KIND = "prepare.formats"
 RAW = "data/raw"
@@ -36,151 +39,152 @@ SHOWN_CLASSES = 20
 def run(arguments: argparse.Namespace, root: Path) -> int:
     """Add a folder to the project; returns the exit code."""
     (source,) = arguments.paths
-    surroundings.check(root, surroundings.BEFORE_ADD)
+    preflight.check(root, preflight.BEFORE_ADD)
     before = params.read(root / params.FILE, empty=True)
-    name, path = placed(source, arguments.name, root, before)
+    name, path = name_and_path(source, arguments.name, root, before)
     entry = _entry(source, path, arguments)
     (root / ".work").mkdir(exist_ok=True)
     lock = store.locked(root / ".work/add.lock", "convline add")
     with lock, tempfile.TemporaryDirectory(dir=root / ".work", prefix="add-") as made:
-        facts = read(source, entry, Path(made))
+        facts = read_folder(source, entry, Path(made))
         _describe(facts, Path(made))
         if facts.skipped and arguments.on_bad == "error":
             raise UserError(_refusal(facts, source))
         if facts.skipped:
             entry["on_bad"] = "skip"
-        possible = suggest.tasks(facts)
-        jobs = suggest.jobs(name, possible, suggest.Seen.of(facts, sample.split(Path(made), "train")))
-        tell(f"  tasks: {', '.join(possible)}; first jobs: {', '.join(jobs) or 'none'}\n")
+        tasks = suggest.tasks(facts)
+        jobs = suggest.jobs(name, tasks, suggest.TrainStatistics.of(facts, sample.split(Path(made), "train")))
+        log.info(f"  tasks: {', '.join(tasks)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
-            raise UserError(f"{params.FILE}: jobs.{taken[0]} is there already. Give another name by --name.")
+            raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
-        new = written(old, name, entry, jobs, root)
-        tell(_diff(old, new))
+        new = with_entries(old, name, entry, jobs, root)
         if arguments.dry_run:
-            tell("nothing was written or copied")
+            output(_diff(old, new))
+            log.info("dry run: nothing was written or copied")
             return 0
-        whole = raw.take(source, root / path, root)
+        log.info(_diff(old, new))
+        complete = raw.add_to_dvc(source, root / path, root)
         store.write_bytes(root / params.FILE, new.encode())
-        if whole:
-            _keep(Path(made), Dataset.model_validate(entry), root)
-    tell(f"{path} is in DVC, and {params.FILE} names it")
+        if complete:
+            _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
+    log.info(f"{path} is in DVC, and {params.FILE} names it")
     if isinstance(before.roster, list):
-        tell(f"the roster is a list: add {', '.join(jobs)} to it, so that they run")
-    tell(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
+        log.info(f"the roster is a list: add {', '.join(jobs)} to it to run them")
+    log.info(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
     return 0
 
 
-def placed(source: Path, wanted: str | None, root: Path, before: params.Params) -> tuple[str, str]:
-    """The dataset's name, and its path from the project's root; UserError where either is taken or can't be."""
-    if why := unfit(str(source)):
-        raise UserError(f"{shown(source)}: {why}. Rename it, or the folder above it that holds them.")
+def name_and_path(source: Path, wanted: str | None, root: Path, before: params.Params) -> tuple[str, str]:
+    """The dataset's name, and its path from the project's root; UserError if either is taken or not possible."""
+    if fault := name_fault(str(source)):
+        raise UserError(f"{escape(source)}: {fault}. Rename it, or the folder above it with such a name.")
     if not source.is_dir():
         what = "not a folder; unpack an archive first" if source.exists() else "no such folder"
         raise UserError(f"{source}: {what}. Give the folder that holds the files.")
-    owned, place = (root / RAW).resolve(), source.resolve()
-    if owned.is_relative_to(place):
+    raw_folder, folder = (root / RAW).resolve(), source.resolve()
+    if raw_folder.is_relative_to(folder):
         raise UserError(f"{source}: holds the project's own {RAW}. Give the folder of one dataset.")
     name = wanted or re.sub(r"[^\w-]+", "-", source.name, flags=re.ASCII).strip("-")
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
-        raise UserError(f"--name: {name!r}: names become folders and hold letters, digits, '-' and '_' only. Give one.")
-    inside = place.is_relative_to(owned)
-    path = PurePosixPath(RAW, place.relative_to(owned).as_posix() if inside else name)
-    for known, dataset in before.datasets.items():
+        raise UserError(f"--name: {name!r}: a dataset's name has only letters, digits, '-' and '_'. Give another.")
+    inside = folder.is_relative_to(raw_folder)
+    path = PurePosixPath(RAW, folder.relative_to(raw_folder).as_posix() if inside else name)
+    for other, dataset in before.datasets.items():
         if dataset.path is not None and PurePosixPath(dataset.path) == path:
-            raise UserError(f"{params.FILE}: {path} is there already, as datasets.{known}. Nothing was changed.")
+            raise UserError(f"{params.FILE}: {path} is there already, as datasets.{other}. Nothing was changed.")
     if name in before.datasets:
         raise UserError(f"{params.FILE}: datasets.{name} is there already. Give another name by --name.")
     if not inside and (root / path).exists():
         raise UserError(f"{root / path}: is there already. Give another name by --name, or add that folder itself.")
-    tell(f"{source}" + ("" if inside else f" (to be copied to {path})"))
+    log.info(f"{source}" + ("" if inside else f" (to be copied to {path})"))
     return name, str(path)
 
 
 def _entry(source: Path, path: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The dataset's entry: the format and its options, as recognised and as told."""
+    """The dataset's entry in params.yaml: the format and its options, as recognised and as given."""
     format, options = recognise(source, scan(source), arguments.format)
     options |= dict(map(_option, arguments.option))
-    known = plugins.options(KIND, format, "read") or []
+    allowed = plugins.options(KIND, format, "read") or []
     for option in options:
-        if option not in known:
-            raise UserError(f"--option: {plugins.unknown(f'option of {format}', option, known)}")
-    tell(f"  {_first_line(format)}")
+        if option not in allowed:
+            raise UserError(f"--option: {plugins.unknown(f'option of {format}', option, allowed)}")
+    log.info(f"  {_first_line(format)}")
     for option, value in options.items():
-        tell(f"  option {option}: {value}")
+        log.info(f"  option {option}: {value}")
     return {"format": format, "path": path} | ({"options": options} if options else {})
 
 
 def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[str, Any]]:
-    """The format that knows the folder, and its options; UserError unless it is one and one alone."""
-    found = _recognised(tree)
+    """The format that recognises the folder, and its options; UserError unless exactly one does."""
+    candidates = _recognised(tree)
     if wanted is not None:
         if wanted not in _formats():
             raise UserError(f"--format: {plugins.unknown('format', wanted, _formats())}")
-        return wanted, found.get(wanted, {})
-    if len(found) == 1:
-        return next(iter(found.items()))
-    if found:
+        return wanted, candidates.get(wanted, {})
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
+    if candidates:
         raise UserError(
-            f"{source}: could be {' or '.join(found)}. Say which by --format, as in `--format {min(found)}`."
+            f"{source}: could be {' or '.join(candidates)}. Choose by --format, as in `--format {min(candidates)}`."
         )
-    lines = [f"{source}: none of the formats knows this folder of {len(tree.files):,} files."]
+    lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
     for folder in (folder for folder in tree.folders if len(folder.parts) == 1):
         if inner := _recognised(scan(source / folder)):
             lines.append(f"Its folder {folder} looks like {' or '.join(inner)}: convline add {source / folder}")
     lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in _formats()]
-    raise UserError("\n".join([*lines, "Put it as one of them reads it, or say by --format which one it shall be."]))
+    raise UserError("\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."]))
 
 
 def _missing(source: Path, format: str) -> str:
-    """The first thing that a format finds wrong with a folder."""
+    """The first fault that a format finds in a folder."""
     try:
         items = plugins.load(KIND, format).read(source)
         return str(next(item for item in items if isinstance(item, sample.Fault) and not item.warning))
     except (UserError, StopIteration) as error:
-        return str(error) or "nothing to find fault with"
+        return str(error) or "no fault"
 
 
-def read(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts:
-    """Read the folder as `prepare` will, into `made`, without what is faulty; where it lies makes no difference."""
+def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts:
+    """Read the folder as `prepare` does, into `made`, without faulty images; it may lie anywhere."""
     with tempfile.TemporaryDirectory(dir=made.parent) as stage, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow says of an image is no fault: it was read
-        place = Path(stage, entry["path"])
-        place.parent.mkdir(parents=True)
-        place.symlink_to(source.resolve())
+        warnings.simplefilter("ignore")  # Pillow's warnings are no faults: the image was read
+        link = Path(stage, entry["path"])
+        link.parent.mkdir(parents=True)
+        link.symlink_to(source.resolve())
         make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
     return sample.facts(made)
 
 
-def written(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path) -> str:
-    """The text of params.yaml with the dataset and its jobs; UserError if that is not what it says then."""
+def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path) -> str:
+    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such."""
     new = edit.insert(old, "datasets", name, entry, short=True)
     for job, settings in jobs.items():
         new = edit.insert(new, "jobs", job, settings)
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
-        wanted, found = (safe_yaml.load(text) for text in (old, new))
-        wanted["datasets"] = {**(wanted["datasets"] or {}), name: entry}
-        wanted["jobs"] = {**(wanted["jobs"] or {}), **jobs}
-        if found != wanted:
-            raise UserError(f"{params.FILE}: its form leaves no place for an entry. Add it by hand:\n{_diff(old, new)}")
+        expected, values = (safe_yaml.load(text) for text in (old, new))
+        expected["datasets"] = {**(expected["datasets"] or {}), name: entry}
+        expected["jobs"] = {**(expected["jobs"] or {}), **jobs}
+        if values != expected:
+            raise UserError(f"{params.FILE}: an entry can't be added to its form. Add it by hand:\n{_diff(old, new)}")
         params.read(trial, empty=not jobs)
     except ValueError as error:
-        raise UserError(f"{params.FILE}: its form leaves no place for an entry. Write sections as blocks.") from error
+        raise UserError(f"{params.FILE}: an entry can't be added to its form. Write its sections as blocks.") from error
     finally:
         trial.unlink()
     return new
 
 
 def _formats() -> list[str]:
-    """Formats that are made of files."""
+    """Formats of folders."""
     return [name for name in plugins.names(KIND) if plugins.options(KIND, name, "recognise") is not None]
 
 
 def _recognised(tree: Tree) -> dict[str, dict[str, Any]]:
-    found = {name: plugins.load(KIND, name).recognise(tree) for name in _formats()}
-    return {name: options for name, options in found.items() if options is not None}
+    recognised = {name: plugins.load(KIND, name).recognise(tree) for name in _formats()}
+    return {name: options for name, options in recognised.items() if options is not None}
 
 
 def _first_line(format: str) -> str:
@@ -188,7 +192,7 @@ def _first_line(format: str) -> str:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """`NAME: VALUE` as YAML has it."""
+    """The name and value of `NAME: VALUE` in YAML."""
     try:
         value = safe_yaml.load(text)
     except ValueError:
@@ -204,28 +208,30 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     shards = [sample.split(made, split) for split in sample.SPLITS]
     sizes = sorted({tuple(size) for shard in shards for size in shard.column("size")}, key=math.prod)
     ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-    tell(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
+    log.info(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
     names = facts.classes or facts.semantic_classes
     more = ", …" if len(names) > SHOWN_CLASSES else ""
-    tell(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
+    log.info(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
-        tell(f"  train images a class: {few:,}" + ("" if few == many else f" to {many:,}"))
-    found = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
-    suffixes = Counter({suffix: count for suffix, count in found.items() if suffix.lower() in SUFFIXES})
+        log.info(f"  train images per class: {few:,}" + ("" if few == many else f" to {many:,}"))
+    counts_by_suffix = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
+    suffixes = Counter({suffix: count for suffix, count in counts_by_suffix.items() if suffix.lower() in SUFFIXES})
     if len(suffixes) > 1:
-        tell(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
+        log.info(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
     for what, notes in (("warnings", facts.warnings), ("faults", facts.skipped)):
         if notes:
-            tell(f"  {what}: {len(notes):,}")
-            tell("\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else ""))
+            log.warning(f"  {what}: {len(notes):,}")
+            log.warning(
+                "\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else "")
+            )
 
 
 def _refusal(facts: sample.Facts, source: Path) -> str:
     left = sum(facts.counts.values())
     many = f"{len(facts.skipped):,} fault{'s' if len(facts.skipped) > 1 else ''}"
     return (
-        f"{source}: {many}, listed above; nothing was changed. Mend them; or leave the faulty "
+        f"{source}: {many}, listed above; nothing was changed. Fix them; or leave the faulty "
         f"out and keep {left:,} images by `on_bad: skip`:\n  convline add {source} --on-bad skip"
     )
 
@@ -235,9 +241,9 @@ def _diff(old: str, new: str) -> str:
     return "".join(difflib.unified_diff(before, after, f"a/{params.FILE}", f"b/{params.FILE}"))
 
 
-def _keep(made: Path, dataset: Dataset, root: Path) -> None:
-    """Leave what was read where prepare looks for earlier work."""
-    mark = prepare.fingerprint(dataset, root)
-    with contextlib.suppress(OSError), store.folder(root / ".work/prepare" / mark, mark) as path:
+def _keep_for_prepare(made: Path, dataset: Dataset, root: Path) -> None:
+    """Keep the prepared images where prepare looks for earlier results."""
+    fingerprint = prepare.fingerprint(dataset, root)
+    with contextlib.suppress(OSError), store.folder(root / ".work/prepare" / fingerprint, fingerprint) as path:
         for file in made.iterdir():
             os.replace(file, path / file.name)

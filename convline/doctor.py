@@ -1,7 +1,6 @@
-"""`convline doctor`: what is wrong with the project, each with its remedy; nothing is changed.
+"""`convline doctor`: lists the problems of a project, each with its remedy; changes nothing.
 
-A check yields findings, which make the exit code 1, and notes, which only say how things are. One that can't be made
-is a finding itself.
+A check yields findings, which make the exit code 1, and notes on the state. A check that fails is a finding itself.
 """
 
 import argparse
@@ -14,14 +13,14 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from convline import _surroundings
-from convline._findings import Detections, Finding
+from convline import _preflight
+from convline._findings import Finding, Findings
 from convline._services import check_prefect, check_services
-from flows._commands import QUIET
+from flows._commands import NO_TELEMETRY
 from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
-from pipeline.terminal import tell
+from pipeline.terminal import output
 from pipeline.train import job_state
 
 FREE_BYTES = 5_000_000_000
@@ -30,50 +29,50 @@ LOCK, RWLOCK = "requirements.lock", ".dvc/tmp/rwlock"
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Make every check and tell; returns 1 where anything was found."""
-    os.environ.update(QUIET)
+    """Make every check and print the findings; returns 1 if there are any."""
+    os.environ.update(NO_TELEMETRY)
     count = 0
     for name, check in CHECKS.items():
-        told = list(_safely(check, root))
-        findings = [item for item in told if isinstance(item, Finding)]
-        notes = "; ".join(item for item in told if isinstance(item, str))
-        tell(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
+        results = list(_safely(check, root))
+        findings = [item for item in results if isinstance(item, Finding)]
+        notes = "; ".join(item for item in results if isinstance(item, str))
+        output(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
         for item in findings:
-            tell(f"  - {item.what}\n    {item.remedy}")
+            output(f"  - {item.what}\n    {item.remedy}")
         count += len(findings)
-    tell(f"\n{count} found" if count else "\nnothing found")
+    output(f"\n{count} found" if count else "\nnothing found")
     return 1 if count else 0
 
 
-def _safely(check: Callable[[Path], Detections], root: Path) -> Detections:
+def _safely(check: Callable[[Path], Findings], root: Path) -> Findings:
     try:
         yield from check(root)
     except UserError as error:
-        yield Finding(str(error), "Do as it says, then look again.")
-    except Exception as error:  # a doctor must survive what it examines
-        if (told := disk.refusal(error)) is not None:
-            yield Finding(str(told), "Then look again.")
+        yield Finding(str(error), "Do so, then run convline doctor again.")
+    except Exception as error:  # one failing check must not stop the others
+        if (refused := disk.disk_error(error)) is not None:
+            yield Finding(str(refused), "Then run convline doctor again.")
             return
         what = f"the check ended with {type(error).__name__}: {error}"
         yield Finding(
-            what, "If it stays so after `make down`, `make setup` and `make repro`, it is a fault of convline."
+            what, "If `make down`, `make setup` and `make repro` do not help, it is a fault of convline: report it."
         )
 
 
-def check_settings(root: Path) -> Detections:
+def check_settings(root: Path) -> Findings:
     """Whether params.yaml can be read."""
-    known = params.read(root / params.FILE)
-    yield f"{len(known.datasets)} datasets, {len(known.selected())} of {len(known.jobs)} jobs in the roster"
+    settings = params.read(root / params.FILE)
+    yield f"{len(settings.datasets)} datasets, {len(settings.selected())} of {len(settings.jobs)} jobs in the roster"
 
 
-def check_around(root: Path) -> Detections:
-    """What the project needs around it."""
-    yield from (Finding(what, remedy) for what, remedy in _surroundings.faults(root))
-    yield from _surroundings.notes()
+def check_around(root: Path) -> Findings:
+    """What the project needs of its machine: disks, git, images, Ray."""
+    yield from (Finding(what, remedy) for what, remedy in _preflight.problems(root))
+    yield from _preflight.notes()
 
 
-def check_versions(root: Path) -> Detections:
-    """Every package of the lock that this machine needs."""
+def check_versions(root: Path) -> Findings:
+    """Whether the installed packages are those of the lock."""
     lines = (root / LOCK).read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line.rstrip("\\ ")) for line in lines if line[:1].isalnum()]
     wanted = [item for item in wanted if item.marker is None or item.marker.evaluate()]
@@ -90,7 +89,7 @@ def check_versions(root: Path) -> Detections:
         yield Finding(f"{', '.join(wrong[:SHOWN])}{more}", "rm -f .venv/.ready && make setup")
 
 
-def check_disk(root: Path) -> Detections:
+def check_disk(root: Path) -> Findings:
     """Whether there is room for checkpoints."""
     free = shutil.disk_usage(root).free
     work = sum(file.lstat().st_size for file in (root / ".work").rglob("*") if file.is_file())
@@ -100,8 +99,8 @@ def check_disk(root: Path) -> Detections:
         yield Finding(f"less than {FREE_BYTES / 1e9:.0f} GB free", remedy)
 
 
-def check_jobs(root: Path) -> Detections:
-    """Ledgers that say running where nothing trains, and models that are not as they were written."""
+def check_jobs(root: Path) -> Findings:
+    """Jobs whose state is running though nothing trains them, failed jobs, and damaged models."""
     running = 0
     for path in sorted((root / ".work/jobs").glob("*/state.json")):
         entry = store.read_json(path)
@@ -124,26 +123,26 @@ def check_jobs(root: Path) -> Detections:
 
 
 def _resume(root: Path, job: str, work: Path) -> str:
-    """What takes up an interrupted job: a full run only where its roster has it."""
+    """The command that resumes an interrupted job: a full run only if the roster has it."""
     try:
-        known = params.read(root / params.FILE)
-    except UserError:  # told by the check of the settings
-        known = None
-    if known is not None and job not in known.jobs:
+        settings = params.read(root / params.FILE)
+    except UserError:  # a finding of check_settings
+        settings = None
+    if settings is not None and job not in settings.jobs:
         return f"Put the job back into {params.FILE}, or rm -rf {work.relative_to(root)}"
-    command = "make repro" if known is None or job in known.selected() else f"python -m flows.train {job}"
-    return f"{command}, which takes it up at its last epoch"
+    command = "make repro" if settings is None or job in settings.selected() else f"python -m flows.train {job}"
+    return f"{command}, which resumes it at its last epoch"
 
 
-def check_dvc(root: Path) -> Detections:
-    """DVC's lock file, which it rewrites in place: a kill in that moment stops every later `dvc repro`."""
+def check_dvc(root: Path) -> Findings:
+    """DVC's lock file: DVC rewrites it in place, so a kill can damage it, and every later `dvc repro` fails."""
     path = root / RWLOCK
     try:
         store.read_json(path, {})
     except store.StoreError:
         others = [process for process in psutil.process_iter(["cmdline"]) if _is_dvc(process, root)]
         remedy = f"rm {RWLOCK}" if not others else f"Wait for process {others[0].pid} to end; then rm {RWLOCK}"
-        yield Finding(f"{RWLOCK} is torn, so that every `dvc repro` ends at once", remedy)
+        yield Finding(f"{RWLOCK} is damaged, so that every `dvc repro` fails", remedy)
 
 
 def _is_dvc(process: psutil.Process, root: Path) -> bool:
@@ -154,8 +153,8 @@ def _is_dvc(process: psutil.Process, root: Path) -> bool:
         return False
 
 
-def check_mlflow(root: Path) -> Detections:
-    """Runs and champions in MLflow against ledgers, models/ and registered.json."""
+def check_mlflow(root: Path) -> Findings:
+    """Runs and champions in MLflow against job states, models/ and registered.json."""
     if not (root / database.FILE).exists():
         yield "no database yet"
         return
@@ -163,23 +162,23 @@ def check_mlflow(root: Path) -> Detections:
     if damaged:
         yield from damaged
         return
-    for place in addresses.former(root / tracking.FOLDER):
-        what = f"MLflow's addresses are those of {place}, from where this project was moved or copied"
-        yield Finding(what, "make repro, which rewrites them before it begins")
+    for folder in addresses.former_folders(root / tracking.FOLDER):
+        what = f"MLflow's addresses are those of {folder}, from where this project was moved or copied"
+        yield Finding(what, "make repro, which rewrites them first")
         return
     client = tracking.client(root)
     for name in sorted(tracking.deleted(client) & _experiments(root)):
         yield Finding(f"the experiment {name} is deleted in MLflow", "make repro, which restores it with its runs")
     runs = tracking.statuses(client)
     yield f"{len(runs)} runs"
-    for mark, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
-        work = root / ".work/jobs" / mark
+    for fingerprint, (name, status) in sorted(runs.items(), key=lambda item: item[1]):
+        work = root / ".work/jobs" / fingerprint
         state = store.read_json(work / "state.json", {}).get("state")
         if status == "RUNNING" and not job_state.held(work):
             yield Finding(f"run {name}: MLflow shows it running, but nothing trains it", "make repro, which ends it")
         elif status != "RUNNING" and job_state.held(work):
             yield Finding(
-                f"run {name}: is in training, but MLflow says {status}", "It is put right with the next epoch."
+                f"run {name}: is in training, but MLflow says {status}", "It is corrected with the next epoch."
             )
         elif state == "failed" and status != "FAILED":
             yield Finding(f"run {name}: its state file says failed, but MLflow says {status}", "make repro")
@@ -190,15 +189,15 @@ def check_mlflow(root: Path) -> Detections:
         number = champions[model].version
         what = f"champion of {model}: version {number} is not signed with a key of this project, so its code is not run"
         yield Finding(what, f"convline trust {model} {number}, if you know where it is from")
-    for model, mark in remembered.items():
-        there = champions[model].tags.get(tracking.FINGERPRINT, "") if model in champions else "none"
-        if there != mark and model not in unsigned:
-            what = f"champion of {model}: {registered.FILE} has {mark[:12]}, MLflow has {there[:12]}"
-            yield Finding(what, "make repro, which writes down MLflow's, or makes it again where it is lost")
+    for model, fingerprint in remembered.items():
+        current = champions[model].tags.get(tracking.FINGERPRINT, "") if model in champions else "none"
+        if current != fingerprint and model not in unsigned:
+            what = f"champion of {model}: {registered.FILE} has {fingerprint[:12]}, MLflow has {current[:12]}"
+            yield Finding(what, "make repro, which takes MLflow's, or registers it again if it is lost")
 
 
 def _experiments(root: Path) -> set[str]:
-    """Names of the experiments that the roster's jobs are of; none where params.yaml is at fault, which is told."""
+    """Names of the experiments of the roster's jobs; empty if params.yaml is wrong, which is another finding."""
     try:
         selected = params.read(root / params.FILE).selected()
     except UserError:
@@ -206,7 +205,7 @@ def _experiments(root: Path) -> set[str]:
     return {f"{job.dataset}/{job.task}" for job in selected.values()}
 
 
-CHECKS: dict[str, Callable[[Path], Detections]] = {
+CHECKS: dict[str, Callable[[Path], Findings]] = {
     "settings": check_settings,
     "around": check_around,
     "versions": check_versions,

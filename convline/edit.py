@@ -1,7 +1,7 @@
-"""New entries in params.yaml: the old text stays as it is, byte for byte, and the entry stands behind the last one.
+"""Adds an entry behind the last one of a section of params.yaml; the other text stays as it is, byte for byte.
 
-YAML libraries write a whole file anew, and with it quotes, breaks and blank lines; here ruamel only says where a
-section ends.
+YAML libraries rewrite the whole file, with its quotes, breaks and blank lines; here ruamel only finds where a section
+ends.
 """
 
 import io
@@ -13,12 +13,12 @@ from ruamel.yaml import YAML
 from pipeline.errors import UserError
 from pipeline.params import FILE
 
-#: columns of a line that is written, and of one that is written as a block
+#: ruamel's width, so that it never breaks a line, and the columns from which a value is written as a block
 WIDE, LONG = 1 << 16, 100
 
 
 def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: bool = False) -> str:
-    """The text of a params.yaml with one entry more in a section; `short` puts it on one line, without a gap before."""
+    """The text of params.yaml with one more entry in a section; `short` puts it on one line, without a blank line."""
     keys = {key.value: (key, value) for key, value in YAML(pure=True).compose(text).value}
     key, node = keys.get(section, (None, None))
     if node is None:
@@ -26,7 +26,7 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
     if not node.value:
         lines = [f"{_flow(name)}: {_flow(entry)}"] if short else [f"{_flow(name)}:", *_block(entry, "  ")]
         start, end = node.start_mark.index, node.end_mark.index
-        if start == end:  # nothing is written there, and the mark is at what follows
+        if start == end:  # an empty section's mark is at what follows
             start = end = text.index(":", key.end_mark.index) + 1
         return text[:start].rstrip(" ") + "".join(f"\n  {line}" for line in lines) + text[end:]
     if node.flow_style:
@@ -43,7 +43,7 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
 
 
 def _last_line(node: Any) -> int:
-    """The line on which the last value of a mapping ends: its own end mark is behind the comments that follow."""
+    """The line at which the last value of a mapping ends; the mapping's own end mark is behind the next comments."""
     while not getattr(node, "flow_style", True) and node.value:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last
@@ -52,7 +52,7 @@ def _last_line(node: Any) -> int:
 
 
 def _block(entry: dict[str, Any], indent: str) -> Iterator[str]:
-    """A line a key; what would be a long line is a block in turn."""
+    """One line per key; a long line becomes a block."""
     for key, value in entry.items():
         line = f"{indent}{_flow(key)}: {_flow(value)}"
         if isinstance(value, dict) and len(line) > LONG:

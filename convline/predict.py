@@ -1,11 +1,12 @@
-"""`convline predict MODEL PATH…`: what a trained model says of images, as `evaluate` would have shown them to it.
+"""`convline predict MODEL PATH…`: predictions of a trained model on images, which are prepared as in `evaluate`.
 
-An image is read upright and as RGB, and scaled to the dataset's `max_side` before it is to the network's size, as
-prepare and evaluate do. Answers are those of the task's served models, boxes and masks in pixels of the image.
+An image is read upright and as RGB, and scaled to the dataset's `max_side` and then to the network's size, as prepare
+and evaluate do. Answers are those of the task's served models; boxes and masks are in pixels of the image.
 """
 
 import argparse
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -20,33 +21,35 @@ from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.learners.base import Settings
 from pipeline.sample import Sample, resized
-from pipeline.terminal import json_line, shown, tell
+from pipeline.terminal import escape, json_line
+
+log = logging.getLogger(__name__)
 
 ANSWERS = "predictions.jsonl"
-#: bytes of a picture's name: file systems take 255, and while it is written it has ten more
+#: bytes of a picture's name: file systems allow 255, and the temporary name is ten longer
 MAX_NAME = 240
-#: the name of an image, and the image or the reason why there is none
-Given = Iterator[tuple[str, Sample | images.ImageError]]
+#: an image's name, and the image or the reason why it can't be read
+NamedImages = Iterator[tuple[str, Sample | images.ImageError]]
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Answer every image; the exit code is 1 where one could not be read."""
-    folder = find(root, arguments.model)
-    given = opened(arguments.paths) if arguments.paths else None
+    """Answer every image; the exit code is 1 if one could not be read."""
+    folder = model_folder(root, arguments.model)
+    inputs = read_images(arguments.paths) if arguments.paths else None
     store.verify(folder)
     learner, description = checkpoint.load(folder)
     task = plugins.load("tasks", description["task"])
-    if given is None and task.NEEDS:
-        raise UserError(f"{arguments.model}: a model for {description['task']} is asked about images. Name some.")
-    given = given or chosen(arguments.number, arguments.seed, learner.settings)
+    if inputs is None and task.NEEDS:
+        raise UserError(f"{arguments.model}: a model for {description['task']} needs images. Name some.")
+    inputs = inputs or noise_images(arguments.number, arguments.seed, learner.settings)
     ask = predictor(learner, description["task"])
-    out, lines = _open(arguments.out)
-    told = failed = 0
-    for name, item in given:
-        told += 1
+    out, lines = _open_answers(arguments.out)
+    total = failed = 0
+    for name, item in inputs:
+        total += 1
         if isinstance(item, images.ImageError):
             failed += 1
-            tell(shown(f"{name}: {item}"), error=True)
+            log.warning(escape(f"{name}: {item}"))
             _write(lines, {"image": name, "error": str(item)})
             continue
         stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
@@ -54,79 +57,83 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         answer = {"image": name, **task.answer(item, prediction, learner.settings)}
         if out is not None:
             drawn = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
-            answer |= _keep(out, name, drawn)
+            answer |= _write_picture(out, name, drawn)
         _write(lines, answer)
     if out is not None:
         lines.close()
-        tell(f"{told - failed} of {told} images answered by {arguments.model}: {out / ANSWERS} and a picture each")
+        log.info(
+            f"{total - failed} of {total} images answered by {arguments.model}: {out / ANSWERS} and a picture each"
+        )
     return 1 if failed else 0
 
 
-def find(root: Path, name: str) -> Path:
-    """Where the model of a job lies, or the champion of a registered model, whatever is in the roster now."""
-    folder, entries = root / "models" / name, registered.entries(root)
-    if folder.is_dir():
-        return folder
-    marks = registered.jobs(root)
+def model_folder(root: Path, name: str) -> Path:
+    """The folder of a job's model, or of a registered model's champion, also of jobs that left the roster."""
+    job_folder, entries = root / "models" / name, registered.entries(root)
+    if job_folder.is_dir():
+        return job_folder
+    fingerprints = registered.jobs(root)
     if name in entries:
-        job, mark = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
+        job, fingerprint = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
         what = f"the champion of {name}, {job},"
-        if not mark:
+        if not fingerprint:
             raise UserError(f"{what} is no model of this project: {entries[name]['decision']['text']}.")
-    elif name in marks:
-        job, mark, what = name, marks[name], f"the registered model of {name}"
+    elif name in fingerprints:
+        job, fingerprint, what = name, fingerprints[name], f"the registered model of {name}"
     else:
-        there = {path.name for path in (root / "models").glob("*") if path.is_dir()} | set(entries) | set(marks)
-        raise UserError(f"{plugins.unknown('model', name, there)} `make repro` trains the roster.")
-    found = registered.folder(root, job, mark)
-    if found is None:
+        names = {path.name for path in (root / "models").glob("*") if path.is_dir()} | set(entries) | set(fingerprints)
+        raise UserError(f"{plugins.unknown('model', name, names)} `make repro` trains the roster.")
+    folder = registered.folder(root, job, fingerprint)
+    if folder is None:
         remedy = f"`dvc pull` it, or put {job} into the roster and `make repro`, which trains it again."
         raise UserError(f"{what} is neither in models/ nor in .work/ or mlruns/. {remedy}")
-    return found
+    return folder
 
 
-def opened(paths: list[Path]) -> Given:
-    """Images of files and folders, by their names below the folder that all have in common; UserError for none."""
+def read_images(paths: list[Path]) -> NamedImages:
+    """Images of files and folders, named by their path below the common folder; UserError if there are none."""
     files = []
     for path in paths:
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in images.SUFFIXES and file.is_file())
-        if not path.exists() or (path.is_dir() and not found):
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in images.SUFFIXES and file.is_file())
+        if not path.exists() or (path.is_dir() and not inside):
             what = "holds no image" if path.exists() else "no such file or folder"
             raise UserError(
-                f"{shown(path)}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them."
+                f"{escape(path)}: {what}. Name images ({', '.join(sorted(images.SUFFIXES))}) or folders of them."
             )
-        files += found if path.is_dir() else [path]
+        files += inside if path.is_dir() else [path]
     common = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
     return ((str(file.relative_to(common)), _decoded(file)) for file in dict.fromkeys(files))
 
 
 def _decoded(file: Path) -> Sample | images.ImageError:
     try:
-        return Sample(str(file), images.decode(file), label=0)  # batches of classifiers want a label, whichever
+        return Sample(str(file), images.decode(file), label=0)  # batches of classifiers need a label, whichever
     except images.ImageError as error:
         return error
 
 
-def chosen(number: int, seed: int, settings: Settings) -> Given:
-    """Images of noise, which choose what a generating model makes: its own noise is a function of an image's bytes."""
+def noise_images(number: int, seed: int, settings: Settings) -> NamedImages:
+    """Images of noise for a generating model, which derives its own noise from an image's bytes."""
     if number < 1:
-        raise UserError(f"--number: {number} is less than 1. Say how many images to generate.")
-    draw = np.random.default_rng(seed)
+        raise UserError(f"--number: {number} is less than 1. Give the number of images to generate.")
+    generator = np.random.default_rng(seed)
     shape = (settings.size, settings.size, 3)
-    return ((f"{seed}-{at:04d}", Sample(str(at), draw.integers(0, 256, shape, dtype=np.uint8))) for at in range(number))
+    return (
+        (f"{seed}-{at:04d}", Sample(str(at), generator.integers(0, 256, shape, dtype=np.uint8))) for at in range(number)
+    )
 
 
-def _open(out: Path | None) -> tuple[Path | None, TextIO]:
+def _open_answers(out: Path | None) -> tuple[Path | None, TextIO]:
     if out is None:
         return None, sys.stdout
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out} is not an empty folder, and nothing shall be overwritten. Name another.")
+        raise UserError(f"--out: {out} is not an empty folder, and its files would be overwritten. Name another.")
     out.mkdir(parents=True, exist_ok=True)
     return out, (out / ANSWERS).open("w", encoding="utf-8")
 
 
-def _keep(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:
-    """Write an image's picture under its name, or a shortened one, which the answer then tells."""
+def _write_picture(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:
+    """Write an image's picture under its name, or a shortened one, which the answer then contains."""
     path = out / f"{name}.png"
     fits = len(os.fsencode(path.name)) <= MAX_NAME
     if not fits:

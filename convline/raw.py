@@ -1,4 +1,4 @@
-"""A folder into data/raw and DVC: both or neither, and nothing outside is moved or changed."""
+"""Adds a folder to data/raw and to DVC: both or neither; nothing outside is moved or changed."""
 
 import os
 import shutil
@@ -7,52 +7,55 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows._commands import QUIET
+from flows._commands import NO_TELEMETRY
 from pipeline import store
 from pipeline.errors import UserError
-from pipeline.terminal import shown, unfit
+from pipeline.terminal import escape, name_fault
 
-#: of DVC's cache and the copy, in sizes of the folder, and what shall be left
+#: the copy and DVC's cache, in sizes of the folder, and the bytes that must remain free
 COPIES, SPARE_BYTES = 2, 1_000_000_000
 
 
-def take(source: Path, target: Path, root: Path) -> bool:
-    """Copy the folder to data/raw unless it is there, and `dvc add` it; what fails is undone.
+def add_to_dvc(source: Path, target: Path, root: Path) -> bool:
+    """Copy the folder to data/raw unless it is there, and `dvc add` it; a failure leaves nothing behind.
 
-    Returns whether all of it was taken: DVC can't keep names that are no UTF-8, so these are not copied.
+    Returns whether all files were added: DVC can't store names that are no UTF-8, so these are not copied.
     """
     copied = source.resolve() != target.resolve()
-    odd = next((file for file in source.rglob("*") if not _kept(file.name)), None)
-    if odd and not copied:
-        raise UserError(f"{shown(odd)}: {unfit(odd.name)}, and DVC can't keep it. Rename or remove it.")
-    note = target.with_name(f"{target.name}.dvc")
-    fresh = not note.exists()
+    not_utf8 = next((file for file in source.rglob("*") if not _is_utf8(file.name)), None)
+    if not_utf8 and not copied:
+        raise UserError(
+            f"{escape(not_utf8)}: {name_fault(not_utf8.name)}, and DVC can't store it. Rename or remove it."
+        )
+    dvc_file = target.with_name(f"{target.name}.dvc")
+    is_new = not dvc_file.exists()
     ignore = target.with_name(".gitignore")
     ignored = ignore.read_bytes() if ignore.exists() else None
     try:
         if copied:
             _copy(source, target)
-        _track(target, root)
+        dvc_add(target, root)
     except BaseException:
         if copied:
             shutil.rmtree(target, ignore_errors=True)
-        if fresh:
-            note.unlink(missing_ok=True)
+        if is_new:
+            dvc_file.unlink(missing_ok=True)
         if ignored is not None:
             store.write_bytes(ignore, ignored)
         else:
             ignore.unlink(missing_ok=True)
         raise
-    return odd is None
+    return not_utf8 is None
 
 
-def _kept(name: str) -> bool:
+def _is_utf8(name: str) -> bool:
     return name.encode(errors="ignore").decode() == name
 
 
-def _track(target: Path, root: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "add", str(target)]  # with --quiet it would not say why it failed
-    environment = {**os.environ, **QUIET}
+def dvc_add(target: Path, root: Path) -> None:
+    """Run `dvc add`; UserError with DVC's reason if it fails."""
+    command = [sys.executable, "-m", "dvc", "add", str(target)]  # with --quiet it would not print why it failed
+    environment = {**os.environ, **NO_TELEMETRY}
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
@@ -64,26 +67,25 @@ def _track(target: Path, root: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A copy that is there whole or not at all, links as they are; what may only be read may then be written."""
+    """Copy a folder atomically, links as they are; read-only files become writable."""
     size = sum(file.lstat().st_size for file in source.rglob("*"))
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < COPIES * size + SPARE_BYTES:
-        raise UserError(
-            f"{target.parent}: {size:,} bytes are to be copied, and again into DVC's cache; {free:,} are free."
-        )
+        what = f"{size:,} bytes are copied twice, here and into DVC's cache, but only {free:,} are free"
+        raise UserError(f"{target.parent}: {what}. Make room.")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".add-", ignore_cleanup_errors=True) as folder:
         try:
             shutil.copytree(
                 source,
                 Path(folder, "copy"),
                 symlinks=True,
-                ignore=lambda _, names: [name for name in names if not _kept(name)],
+                ignore=lambda _, names: [name for name in names if not _is_utf8(name)],
             )
         except OSError as error:
-            raise UserError(f"{source}: can't be copied: {error}. Mend it, or copy it to {target} yourself.") from error
-        for place, _, files in os.walk(folder):
-            for entry in (Path(place), *(Path(place, file) for file in files)):
+            raise UserError(f"{source}: can't be copied: {error}. Fix it, or copy it to {target} yourself.") from error
+        for parent, _, files in os.walk(folder):
+            for entry in (Path(parent), *(Path(parent, file) for file in files)):
                 if not entry.is_symlink():
                     entry.chmod(entry.stat().st_mode | 0o600)
         os.replace(Path(folder, "copy"), target)

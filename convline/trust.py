@@ -1,22 +1,24 @@
-"""`convline trust MODEL VERSION`: sign a registered model's files, so that its code may run here.
+"""`convline trust MODEL VERSION`: signs a registered model's files, so that its code may run here.
 
-`register` runs a champion's code to compare it with a challenger. It signs what it makes itself; the version of
-another project or key is not run until a person who knows where it is from says so with this command.
+`register` runs a champion's code to compare it with a challenger. It signs the versions that it makes itself; a version
+of another project or key does not run until a person who knows its origin signs it by this command.
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from pipeline import database, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Sign the version as it is now."""
+    """Sign the version."""
     if not (root / database.FILE).exists():
-        raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. `make repro` makes it.")
+        raise UserError(f"{root / tracking.FOLDER}: there is no MLflow database yet. Run `make repro`, which makes it.")
     trust.trust(tracking.client(root), root, arguments.model, arguments.version)
-    tell(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
+    log.info(f"{arguments.model}: version {arguments.version} is signed, and `make repro` runs its code from now on")
     return 0

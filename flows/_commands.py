@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-#: all telemetry and update checks of the dependencies are off
-QUIET = {
+#: turns off all telemetry and update checks of the dependencies
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -16,12 +16,12 @@ QUIET = {
 }
 
 
-def ours(command: Sequence[str]) -> list[str]:
-    """The same command, `python …` or `dvc …`, by this interpreter."""
+def with_this_python(command: Sequence[str]) -> list[str]:
+    """The same command, `python …` or `dvc …`, run by this interpreter."""
     python = {"python": [sys.executable], "dvc": [sys.executable, "-m", "dvc"]}
     return [*python.get(command[0], command[:1]), *command[1:]]
 
 
 def environment() -> dict[str, str]:
-    """What DVC is started with: quiet, and its stages' `python` is this one."""
-    return {**os.environ, **QUIET, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """The environment for DVC: no telemetry, and `python` in its stages' commands is this one."""
+    return {**os.environ, **NO_TELEMETRY, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -1,10 +1,10 @@
-"""Jobs in training as Prefect task runs: live state and log, read from their ledgers by pipeline/train/follow.py."""
+"""Jobs in training as Prefect task runs with live state and log; pipeline/train/follow.py reads the jobs' states."""
 
 import contextvars
 import queue
 from typing import Any
 
-from pipeline.terminal import tell
+from pipeline.terminal import output
 from pipeline.train.follow import line
 from pipeline.train.job_state import JobSpec
 
@@ -12,38 +12,38 @@ Entry = dict[str, Any]
 
 
 class JobRuns:
-    """A watcher: begins a job's task run at its first news, and tells it all later ones; close() ends those left."""
+    """A watcher that starts a job's task run at its first entry and passes on all later ones; close() ends the rest."""
 
     def __init__(self) -> None:
-        self.flow = contextvars.copy_context()  # news come in a thread that knows of no flow
-        self.news: dict[str, queue.SimpleQueue[Entry | None]] = {}
+        self.flow = contextvars.copy_context()  # entries come in a thread without the flow's context
+        self.queues: dict[str, queue.SimpleQueue[Entry | None]] = {}
         self.runs: list[Any] = []
 
     def __call__(self, job_spec: JobSpec, entry: Entry) -> None:
-        """Pass on what a job's state says now."""
-        if job_spec.name not in self.news:
-            self.news[job_spec.name] = queue.SimpleQueue()
-            self.runs.append(self.flow.run(_begin, job_spec.name, self.news[job_spec.name]))
-        self.news[job_spec.name].put(entry)
+        """Pass on a job's current state."""
+        if job_spec.name not in self.queues:
+            self.queues[job_spec.name] = queue.SimpleQueue()
+            self.runs.append(self.flow.run(_start, job_spec.name, self.queues[job_spec.name]))
+        self.queues[job_spec.name].put(entry)
 
     def close(self) -> None:
-        """Nothing more will come."""
-        for waiting in self.news.values():
-            waiting.put(None)
+        """End the task runs that are still waiting for entries."""
+        for entries in self.queues.values():
+            entries.put(None)
         for run in self.runs:
             run.wait()
 
 
-def _begin(name: str, news: queue.SimpleQueue[Entry | None]) -> Any:
+def _start(name: str, entries: queue.SimpleQueue[Entry | None]) -> Any:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
     @task(name=name, task_run_name=name, log_prints=True, cache_policy=NO_CACHE)
     def job() -> Any:
         entry: Entry = {"state": "waiting"}
-        while (told := news.get()) is not None:
-            entry = told
-            tell(line(name, entry))
+        while (following := entries.get()) is not None:
+            entry = following
+            output(line(name, entry))
             if entry["state"] in ("done", "failed"):
                 break
         return end(entry)
@@ -52,7 +52,7 @@ def _begin(name: str, news: queue.SimpleQueue[Entry | None]) -> Any:
 
 
 def end(entry: Entry) -> Any:
-    """The state of a task run whose job's state stands so."""
+    """The state of a task run, given the last entry of its job state."""
     from prefect.states import Completed, Crashed, Failed
 
     if entry["state"] == "done":

@@ -1,7 +1,7 @@
-"""The processes of a run: all that it starts carries its mark in the environment, is found by it, and ends with it.
+"""Finds and ends the processes of a run: each carries the run's tag in its environment.
 
-A run from the UI is marked by its number in Prefect, whose cancel ends the process of the flow alone; and each process
-of `make repro` by its own number and start (flows/_ends.py).
+The tag of a run from the UI is its id in Prefect, whose cancel ends the flow's own process only. The tag of a process
+of `make repro` is its pid and start time (flows/_shutdown.py).
 """
 
 import collections
@@ -14,22 +14,22 @@ from pathlib import Path
 
 import psutil
 
-from flows._commands import environment, ours
-from pipeline.terminal import tell
+from flows._commands import environment, with_this_python
+from pipeline.terminal import output
 
-#: names the flow run that a process works for; all that it starts inherits it
+#: the variable with the id of the flow run that a process works for
 RUN = "CONVLINE_RUN"
-#: names the processes of the run that are above a process
-ABOVE = "CONVLINE_ABOVE"
+#: the variable with the tags of the processes of the run that are above a process
+ANCESTORS = "CONVLINE_ANCESTORS"
 TERMINATE_S, KILL_S, POLL_S = 4.0, 2.0, 0.1
 LAST_LINES = 15
 
 
-def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
-    """Run a command and print what it prints; its exit code and last lines. However it ends, nothing is left of it."""
+def run_command(command: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Run a command and print its output; returns its exit code and last lines. In the end none of it still runs."""
     last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
-        ours(command),
+        with_this_python(command),
         cwd=folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -42,61 +42,61 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, str]:
     try:
         for line in process.stdout:
             if line.strip():
-                tell(line.rstrip())
+                output(line.rstrip())
                 last.append(line.rstrip())
         return process.wait(), "\n".join(last)
     finally:
-        end(os.environ[RUN])
+        terminate(os.environ[RUN])
         process.wait()
 
 
-def runs(process: psutil.Process) -> bool:
-    """Whether a process is still there, and no zombie."""
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process exists and is no zombie."""
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 
-def end(mark: str) -> int:
-    """End the processes of a run politely, then by force; returns how many there were."""
-    return len(_signal(mark, "terminate", TERMINATE_S) | kill(mark))
+def terminate(tag: str) -> int:
+    """End the processes of a run by SIGTERM, then by SIGKILL; returns how many there were."""
+    return len(_signal(tag, "terminate", TERMINATE_S) | kill(tag))
 
 
-def kill(mark: str) -> set[psutil.Process]:
-    """End the processes of a run by force; returns them."""
-    return _signal(mark, "kill", KILL_S)
+def kill(tag: str) -> set[psutil.Process]:
+    """End the processes of a run by SIGKILL; returns them."""
+    return _signal(tag, "kill", KILL_S)
 
 
-def await_end(mark: str, patience: float) -> bool:
+def wait_for_end(tag: str, timeout_s: float) -> bool:
     """Whether the processes of a run end by themselves within these seconds."""
-    deadline = time.monotonic() + patience
-    while of(mark):
+    deadline = time.monotonic() + timeout_s
+    while with_tag(tag):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)
     return True
 
 
-def _signal(mark: str, signal: str, patience: float) -> set[psutil.Process]:
-    """Signal each process of a run once, also those that come up meanwhile, until all have ended."""
-    deadline = time.monotonic() + patience
-    told: set[psutil.Process] = set()
-    while (alive := of(mark)) and time.monotonic() < deadline:
-        for process in set(alive) - told:
+def _signal(tag: str, signal: str, timeout_s: float) -> set[psutil.Process]:
+    """Signal each process of a run once, also those that start meanwhile, until all have ended."""
+    deadline = time.monotonic() + timeout_s
+    signalled: set[psutil.Process] = set()
+    while (alive := with_tag(tag)) and time.monotonic() < deadline:
+        for process in set(alive) - signalled:
             with contextlib.suppress(psutil.NoSuchProcess):
                 getattr(process, signal)()
-        told |= set(alive)
+        signalled |= set(alive)
         time.sleep(POLL_S)
-    return told
+    return signalled
 
 
-def of(mark: str) -> list[psutil.Process]:
-    """Living processes that were started with this mark in their environment, other than this one."""
-    members = []
+def with_tag(tag: str) -> list[psutil.Process]:
+    """Living processes with this tag in their environment, other than this one."""
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            known = process.environ()
-            marks = [known.get(RUN), *known.get(ABOVE, "").split()]
-            if mark in marks and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                members.append(process)
-    return members
+            variables = process.environ()
+            tags = [variables.get(RUN), *variables.get(ANCESTORS, "").split()]
+            if tag in tags and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
+    return processes

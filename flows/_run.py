@@ -1,8 +1,7 @@
 """Runs a stage: as a Prefect flow where `.work/services.json` names a live server, else as a plain function.
 
-Where `CONVLINE_RUN` names a flow run (a repro begun in the UI), the stage's flow attaches to it as a child.
-A user's error is shown as one message, without a traceback. How long a stage took goes to
-`.work/times/`, so that `make repro` can say where the time went.
+Where `CONVLINE_RUN` names a flow run (a repro started in the UI), the stage's flow becomes its child. A user's error
+is one message without a traceback. A stage writes its times to `.work/times/`, and `make repro` prints them.
 """
 
 import contextlib
@@ -17,15 +16,16 @@ from uuid import UUID, uuid4
 
 import psutil
 
-from flows import _ends, _reached, _secrets
-from flows._commands import QUIET
+from flows import _progress, _secrets, _shutdown
+from flows._commands import NO_TELEMETRY
 from flows._processes import RUN
-from pipeline import cluster, command, disk, params, store
+from pipeline import cluster, command, disk, logs, params, store
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
-#: seconds in which what was killed has ended
+#: seconds in which a killed run has ended and released its lock
 ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None
 Body = Callable[[params.Params, Path], Times]
@@ -34,24 +34,26 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 def stage(name: str, body: Body) -> None:
     """Read params.yaml and run a stage's body from the project's root; the exit code is 2 on a user's error."""
-    command.settle()
-    os.environ.update(QUIET)
+    command.set_up()
+    os.environ.update(NO_TELEMETRY)
     os.chdir(ROOT)
+    logs.configure(name, ROOT)
     started = time.monotonic()
 
     def work() -> Times:
-        with disk.plainly():
+        with disk.translate_errors():
             return body(params.read(), ROOT)
 
-    def told(above: _ends.Above) -> None:
-        if not above.inherited:  # else flows.repro says it
-            os.write(sys.stderr.fileno(), f"{_reached.stopped(ROOT, 'the next run')}\n".encode())
-        _ends.hush()
+    def on_shutdown(ancestors: _shutdown.Ancestors) -> None:
+        if not ancestors.inherited:  # else flows.repro prints it
+            os.write(sys.stderr.fileno(), f"{_progress.stopped_message(ROOT, 'the next run')}\n".encode())
+        _shutdown.silence_output()
 
     def act() -> int:
-        with _ends.watched(told), patiently(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name):
+        lock = lock_with_retry(lambda: store.locked(ROOT / ".work/stages" / f"{name}.lock", name), name)
+        with _shutdown.graceful_shutdown(on_shutdown), lock:
             services = live_services(ROOT)
-            _join(services)
+            _connect(services)
             times = _flow(name, work) if "prefect" in services else work()
         times = {**(times or {}), "stage_s": time.monotonic() - started}
         store.write_json(ROOT / ".work/times" / f"{name}.json", times)
@@ -62,9 +64,9 @@ def stage(name: str, body: Body) -> None:
 
 
 @contextlib.contextmanager
-def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what: str) -> Iterator[None]:
-    """Hold a lock; its last holder may still be ending, so it is asked for again before it is refused."""
-    deadline, said = time.monotonic() + ENDING_S, False
+def lock_with_retry(lock: Callable[[], contextlib.AbstractContextManager[None]], what: str) -> Iterator[None]:
+    """Hold a lock; retry for a while before it is refused, since its last holder may still be ending."""
+    deadline, logged = time.monotonic() + ENDING_S, False
     with contextlib.ExitStack() as held:
         while True:
             try:
@@ -73,14 +75,14 @@ def patiently(lock: Callable[[], contextlib.AbstractContextManager[None]], what:
             except UserError:
                 if time.monotonic() > deadline:
                     raise
-            if not said:
-                tell(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end", flush=True)
-                said = True
+            if not logged:
+                log.info(f"{what} is already running; waiting up to {ENDING_S:.0f} s for it to end")
+                logged = True
         yield
 
 
 def _flow(name: str, work: Callable[[], Times]) -> Times:
-    """Run as the Prefect flow of this name; what the stage prints goes to its log, and to the console as it is."""
+    """Run as the Prefect flow of this name; the stage's messages go to its log, and to the console unchanged."""
     os.environ["PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT"] = "%(message)s"
     from prefect import flow, runtime
     from prefect.flow_engine import run_flow
@@ -93,16 +95,16 @@ def _flow(name: str, work: Callable[[], Times]) -> Times:
         try:
             with Stage(UUID(str(runtime.flow_run.id))):
                 return work()
-        except UserError as error:  # a state, not an exception: Prefect would print its traceback
+        except UserError as error:  # a state: Prefect would print an exception's traceback
             return Failed(message=str(error), data=error)
 
     for handler in logging.getLogger().handlers:
         handler.addFilter(_for_console)
-    return run_flow(run, flow_run=_child(run), return_type="state").result()
+    return run_flow(run, flow_run=_child_run(run), return_type="state").result()
 
 
-def _child(flow: Any) -> Any:
-    """A run of this flow below the one that RUN names, as Prefect makes it for a flow within a flow; else None."""
+def _child_run(flow: Any) -> Any:
+    """A run of this flow as a child of the run that RUN names, as Prefect makes it for nested flows; or None."""
     if RUN not in os.environ:
         return None
     from prefect import Task
@@ -110,23 +112,23 @@ def _child(flow: Any) -> Any:
 
     task = Task(fn=flow.fn, name=flow.name)
     with get_client(sync_client=True) as client:
-        above = client.create_task_run(task, UUID(os.environ[RUN]), dynamic_key=uuid4().hex)
-        return client.create_flow_run(flow, parent_task_run_id=above.id)
+        parent = client.create_task_run(task, UUID(os.environ[RUN]), dynamic_key=uuid4().hex)
+        return client.create_flow_run(flow, parent_task_run_id=parent.id)
 
 
 def in_flow() -> bool:
-    """Whether this code runs in a Prefect flow; where it does not, Prefect is not imported to find out."""
+    """Whether this code runs in a Prefect flow; does not import Prefect to find out."""
     context = sys.modules.get("prefect.context")
     return context is not None and context.FlowRunContext.get() is not None
 
 
 def _for_console(record: logging.LogRecord) -> bool:
-    """Of a flow's log only what the stage printed: Prefect's remarks, and what job runs repeat, are for its page."""
+    """Only the stage's own messages: Prefect's remarks, and the repetitions of job runs, are for its page."""
     return record.module != "flow_engine" and record.name != "prefect.task_runs"
 
 
-def _join(services: Entries) -> None:
-    """Let Prefect and Ray find these services; a RAY_ADDRESS that the user set stays."""
+def _connect(services: Entries) -> None:
+    """Set the variables by which Prefect and Ray find these services; a RAY_ADDRESS that the user set stays."""
     if "prefect" in services:
         os.environ.update(prefect_environment(services["prefect"]["address"], ROOT))
     if "ray" in services and "RAY_ADDRESS" not in os.environ:
@@ -134,36 +136,36 @@ def _join(services: Entries) -> None:
 
 
 def prefect_environment(address: str, root: Path) -> dict[str, str]:
-    """What tells Prefect its server, the secret that this asks for, and its folder; the user's key is not for it."""
+    """Prefect's variables for its server, the server's secret and its folder; they override a key of the user's."""
     secret = {"PREFECT_API_AUTH_STRING": _secrets.kept_prefect(root), "PREFECT_API_KEY": ""}
     return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect"), **secret}
 
 
 def ray_environment(token: str) -> dict[str, str]:
-    """What makes Ray stay on 127.0.0.1, and ask for and present the token of a file."""
+    """Ray's variables to stay on 127.0.0.1, and to require and present the token of a file."""
     return {**cluster.ENVIRONMENT, **cluster.LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
 
 
 def live_services(root: Path) -> Entries:
     """The services that `make ui` started here and that are still alive, by name.
 
-    Those that were started before the folder was moved are none of them: they write to where it was.
+    Services that started before the folder was moved do not count: they write to the old folder.
     """
     work = str(_work(root))
-    known = {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
-    return {name: entry for name, entry in known.items() if entry.get("work", work) == work}
+    living = {name: entry for name, entry in entries(root).items() if alive(entry["pid"], entry["started"])}
+    return {name: entry for name, entry in living.items() if entry.get("work", work) == work}
 
 
 def entries(root: Path) -> Entries:
-    """What `.work/services.json` says: by service its address, its process, its folder, and how to join it.
+    """The entries of `.work/services.json`: by service its address, process, folder, and how to connect to it.
 
-    In a copied project the file names services of the project that it was copied from: these are left out.
+    In a copied project the file names services of the original: these are left out.
     """
-    known = store.read_json(root / ".work/services.json", {})
-    return {name: entry for name, entry in known.items() if not _of_another(entry, root)}
+    written = store.read_json(root / ".work/services.json", {})
+    return {name: entry for name, entry in written.items() if not _is_of_another_project(entry, root)}
 
 
-def _of_another(entry: dict[str, Any], root: Path) -> bool:
+def _is_of_another_project(entry: dict[str, Any], root: Path) -> bool:
     """Whether a living service works in another folder; a folder that is moved takes its processes along."""
     if entry.get("work", str(_work(root))) == str(_work(root)) or not alive(entry["pid"], entry["started"]):
         return False
@@ -174,12 +176,12 @@ def _of_another(entry: dict[str, Any], root: Path) -> bool:
 
 
 def _work(root: Path) -> Path:
-    """Where `.work` lies; that of retrain's worktree is the project's."""
+    """The folder `.work`; that of retrain's worktree is the project's."""
     return (root / ".work").resolve()
 
 
 def alive(pid: int, started: float) -> bool:
-    """Whether this very process lives; a later process that got the same number does not count."""
+    """Whether this process is alive; a later process with the same pid does not count."""
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0

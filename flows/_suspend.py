@@ -1,9 +1,9 @@
-"""Suspend, Pause and Cancel on Prefect's pages: what is said to stand still does.
+"""Suspend, Pause and Cancel on Prefect's pages, so that a run shown as suspended really stands still.
 
-Prefect itself looks between tasks, and these flows have none while DVC or a stage runs: training would go on below a
-run that is shown Suspended. A deployment's run ends what it started, then says so; Resume begins it again, and it goes
-on from the last epochs. A stage has no process that Prefect knows: it ends itself where it is cancelled, and can't be
-paused.
+Prefect itself checks between tasks, and these flows have none while DVC or a stage runs: training would go on below a
+run that is shown as Suspended. A deployment's run ends its processes and then sets its state; Resume starts it again,
+and it continues from the last epochs. Prefect knows no process of a stage: a stage ends itself when it is cancelled,
+and can't be paused.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import Pause
 from prefect.states import Running, Suspended
 
-LOOK_S = 1.0
+POLL_S = 1.0
 
 
-class Watch:
-    """Looks at a flow run's state, in a thread, while its block runs."""
+class StateWatch:
+    """Polls the state of a flow run in a thread while its block runs."""
 
     def __init__(self, run: UUID) -> None:
         self.run = run
-        self._over = threading.Event()
+        self._finished = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="state", daemon=True)
 
     def __enter__(self) -> Self:
@@ -37,30 +37,30 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._over.set()
+        self._finished.set()
         self._thread.join()
 
     def _watch(self) -> None:
         with get_client(sync_client=True) as client:
-            while not self._over.wait(LOOK_S):
+            while not self._finished.wait(POLL_S):
                 with contextlib.suppress(httpx.HTTPError):  # the server may be away for a while
-                    self.look(client, client.read_flow_run(self.run).state)
+                    self.on_state(client, client.read_flow_run(self.run).state)
 
-    def say(self, client: SyncPrefectClient, state: State) -> None:
-        """Set the run's state, whatever Prefect's rules say."""
+    def set_state(self, client: SyncPrefectClient, state: State) -> None:
+        """Set the run's state, overriding Prefect's rules."""
         client.set_flow_run_state(self.run, state, force=True)
 
-    def look(self, client: SyncPrefectClient, state: State | None) -> None:
-        """Act on what the state is now."""
+    def on_state(self, client: SyncPrefectClient, state: State | None) -> None:
+        """Act on the current state."""
         raise NotImplementedError
 
 
-class Suspendable(Watch):
-    """A deployment's run: where it is suspended or paused, what it started is ended, and its block with it.
+class Suspendable(StateWatch):
+    """A deployment's run: a suspend or pause ends its processes, and its block with them.
 
     Args:
         run: The flow run.
-        end: Ends what the run started; called again until the block has ended, which may start more.
+        end: Ends the processes of the run; called again until the block has ended, which may start more.
     """
 
     def __init__(self, run: UUID, end: Callable[[], None]) -> None:
@@ -68,11 +68,11 @@ class Suspendable(Watch):
         self.end = end
         self.asked: State | None = None
 
-    def look(self, client: SyncPrefectClient, state: State | None) -> None:
-        """Note a suspend, and end what the run started."""
+    def on_state(self, client: SyncPrefectClient, state: State | None) -> None:
+        """Remember a suspend, and end the processes of the run."""
         if self.asked is None and state is not None and state.is_paused():
             self.asked = state
-            self.say(client, Running(message="is being suspended"))
+            self.set_state(client, Running(message="is being suspended"))
         if self.asked is not None:
             self.end()
 
@@ -87,20 +87,21 @@ class Suspendable(Watch):
             pause_expiration_time=until, message="nothing of it runs; Resume goes on from the last epochs"
         )
         with get_client(sync_client=True) as client:
-            self.say(client, state)
-        raise Pause(state=state)  # in place of what the block says: it was interrupted
+            self.set_state(client, state)
+        raise Pause(state=state)  # replaces the block's own error: it was interrupted
 
 
-class Stage(Watch):
-    """A stage's run: a cancel ends this process, as Ctrl-C would; a pause is taken back in words."""
+class Stage(StateWatch):
+    """A stage's run: a cancel ends this process, as Ctrl-C would; a pause is undone with a message."""
 
-    def look(self, client: SyncPrefectClient, state: State | None) -> None:
+    def on_state(self, client: SyncPrefectClient, state: State | None) -> None:
         """Act on a pause or a cancel."""
         if state is None:
             return
         if state.is_paused():
-            self.say(client, Running(message="goes on: a stage can't be paused; suspend the repro or retrain above it"))
+            message = "continues: a stage can't be paused; suspend its repro or retrain instead"
+            self.set_state(client, Running(message=message))
         if state.is_cancelling() or state.is_cancelled():
-            self.say(client, Running(message="is being cancelled"))
-            self._over.set()
+            self.set_state(client, Running(message="is being cancelled"))
+            self._finished.set()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,7 @@ from pipeline.train import checks
 
 
 def run(params: Params, root: Path) -> None:
-    """Count, after all that is wrong with any job was told: this stage comes before those that start Ray."""
+    """Check all jobs, then count: this stage runs before those that start Ray."""
     checks.check(params, root)
     count_stage.run(params, root)
 

@@ -1,11 +1,11 @@
-"""`make repro`: the whole graph by `dvc repro`, then what came of it and where the time went.
+"""`make repro`: runs the whole graph by `dvc repro`, then prints the results and where the time went.
 
-Ends non-zero, naming the jobs, if any job failed. `--roster all` writes that roster into params.yaml first,
-`--study NAME` adds a study to it (`studies`: all of them).
-`flows/serve.py` runs the same from the Prefect UI.
+Ends non-zero and names the jobs if any job failed. `--roster all` writes that roster into params.yaml first,
+`--study NAME` adds a study to it (`studies`: all of them). `flows/serve.py` runs the same from the Prefect UI.
 """
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -15,56 +15,63 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from flows import _ends, _processes, _reached
-from flows._commands import environment, ours
-from flows._run import ENDING_S, ROOT, patiently
-from pipeline import command, params, plugins, store, surroundings
+from flows import _processes, _progress, _shutdown
+from flows._commands import environment, with_this_python
+from flows._run import ENDING_S, ROOT, lock_with_retry
+from pipeline import command, logs, params, plugins, preflight, store
 from pipeline.errors import UserError
-from pipeline.terminal import tell
+
+#: its `__name__` is `__main__` where it is run
+log = logging.getLogger("flows.repro")
 
 STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
-#: seconds that those below have to end, before they are ended by force
-BELOW_S = 7.0
+#: seconds that child processes have to end before they are killed
+CHILDREN_S = 7.0
 
 
 def main() -> int:
     """Run the graph; returns the exit code."""
-    command.settle()
+    command.set_up()
     parser = argparse.ArgumentParser(description="Run the pipeline.")
     parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
     parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
-    chosen = parser.parse_args()
+    parser.add_argument("--quiet", action="store_true", help="show warnings and errors only; .work/logs has the rest")
+    arguments = parser.parse_args()
+    if arguments.quiet:
+        os.environ[logs.QUIET] = "1"
     os.chdir(ROOT)
-    return command.run(lambda: run(chosen.roster, chosen.study))
+    logs.configure("repro", ROOT)
+    return command.run(lambda: run(arguments.roster, arguments.study))
 
 
 def run(roster: str | None, study: str | None) -> int:
     """Run the graph, after these changes of the roster in params.yaml; returns the exit code."""
     started = time.time()
-    surroundings.check(ROOT, surroundings.BEFORE_REPRO)
-    watched = _ends.watched(patience=BELOW_S + 2)
-    with watched as above, command.ended_unread(), patiently(lambda: lock(ROOT), "a repro or retrain"):
-        _end_the_last(ROOT, above.mark)
+    preflight.check(ROOT, preflight.BEFORE_REPRO)
+    shutdown = _shutdown.graceful_shutdown(grace_s=CHILDREN_S + 2)
+    with shutdown as ancestors, command.end_when_unread(), lock_with_retry(lambda: lock(ROOT), "a repro or retrain"):
+        end_previous_run(ROOT, ancestors.tag)
         if roster:
-            _choose(roster)
+            write_roster(roster)
         if study:
-            _choose(_with(params.read(), study))
+            write_roster(add_study(params.read(), study))
         params.read()
         forget_failures(ROOT)
-        code = _run_graph(ROOT, above.mark)
-    _tell_times(started)
+        code = _run_graph(ROOT, ancestors.tag)
+    _log_times(started)
     if code:
         return code
-    tell(f"report: {ROOT / 'reports/index.html'}")
+    log.info(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():
-        tell(f"failed: {name}: {reason}", error=True)
+        log.error(f"failed: {name}: {reason}")
     return 1 if failed else 0
 
 
-def _run_graph(root: Path, mark: str) -> int:
-    """Run DVC; its exit code. Where it or this process is stopped, all that it started ends, and one line says so."""
-    process = subprocess.Popen(ours(["python", "-m", "flows._dvc", "repro"]), env=environment())
+def _run_graph(root: Path, tag: str) -> int:
+    """Run DVC; returns its exit code. If it or this process is stopped, all children end, and one line says so."""
+    quiet = ["--quiet"] if os.environ.get(logs.QUIET) else []
+    process = subprocess.Popen(with_this_python(["python", "-m", "flows._dvc", "repro", *quiet]), env=environment())
     try:
         code = process.wait()
     except SystemExit as stop:
@@ -72,28 +79,28 @@ def _run_graph(root: Path, mark: str) -> int:
     if code == 0:
         return 0
     process.terminate()
-    _processes.await_end(mark, BELOW_S)
-    _processes.kill(mark)
+    _processes.wait_for_end(tag, CHILDREN_S)
+    _processes.kill(tag)
     code = 128 - code if code < 0 else code
     if 128 < code < 128 + signal.NSIG:
-        tell(_reached.stopped(root, "make repro"), error=True, flush=True)
+        log.warning(_progress.stopped_message(root, "make repro"))
         sys.exit(code)
     return code
 
 
-def _end_the_last(root: Path, mark: str) -> None:
-    """Wait for what a repro left that was killed: it ends by itself, and by force after a while; then note this one."""
+def end_previous_run(root: Path, tag: str) -> None:
+    """Wait for the processes of a repro that was killed, then kill them; remember the tag of this repro."""
     path = root / ".work/repro.json"
-    last = store.read_json(path, {}).get("mark")
-    if last is not None and _processes.of(last):
-        tell("waiting for the processes of the last run to end", flush=True)
-        _processes.await_end(last, ENDING_S)
+    last = store.read_json(path, {}).get("tag")
+    if last is not None and _processes.with_tag(last):
+        log.info("waiting for the processes of the last run to end")
+        _processes.wait_for_end(last, ENDING_S)
         _processes.kill(last)
-    store.write_json(path, {"mark": mark})
+    store.write_json(path, {"tag": tag})
 
 
 def commands(jobs: list[str], roster: list[str], *, force: bool) -> list[list[str]]:
-    """What a repro from the UI runs: the graph, or chosen jobs alone; `force` trains first, and anew."""
+    """The commands of a repro from the UI: the graph, or chosen jobs only; `force` trains again, before the graph."""
     train = ["python", "-m", "flows.train", *(jobs or roster), *(["--force"] if force else [])]
     if jobs:
         return [train]
@@ -111,34 +118,34 @@ def failures(root: Path) -> dict[str, str]:
 
 
 def forget_failures(root: Path) -> None:
-    """Make DVC run train again after failures that may pass: it would skip a stage whose inputs are the same."""
+    """Make DVC train again after temporary failures: it would skip a stage whose inputs are unchanged."""
     path = root / "models/failed.json"
     if any(entry["again"] for entry in store.read_json(path, {}).values()):
         path.unlink()
 
 
-def _with(settings: params.Params, study: str) -> str | list[str]:
-    """The roster with a study; UserError where there is none of that name."""
-    if study not in (known := [*settings.studies, "studies"]):
-        raise UserError(f"--study: {plugins.unknown('study', study, known)}")
+def add_study(settings: params.Params, study: str) -> str | list[str]:
+    """The roster with a study added; UserError if there is no study of that name."""
+    if study not in (studies := [*settings.studies, "studies"]):
+        raise UserError(f"--study: {plugins.unknown('study', study, studies)}")
     roster = [settings.roster] if isinstance(settings.roster, str) else settings.roster
     return settings.roster if study in roster or "studies" in roster else [*roster, study]
 
 
-def _choose(roster: str | list[str]) -> None:
-    """Write a roster into params.yaml; all else stays as it was written."""
+def write_roster(roster: str | list[str]) -> None:
+    """Replace the roster in params.yaml; all other lines stay unchanged."""
     text = params.FILE.read_text(encoding="utf-8")
     line = f"roster: {roster if isinstance(roster, str) else '[' + ', '.join(roster) + ']'}\n"
     written = re.search(r"^roster:.*\n(?:[ -].*\n)*", text, re.MULTILINE)
     start, end = written.span() if written else (0, 0)
     changed = text[:start] + line + text[end:]
     if changed != text:
-        tell(f"params.yaml: {line.strip()}")
+        log.info(f"params.yaml: {line.strip()}")
         params.FILE.write_text(changed, encoding="utf-8")
 
 
-def _tell_times(started: float) -> None:
-    """Seconds of this run by stage; what the stages did not use is DVC and the start of processes."""
+def _log_times(started: float) -> None:
+    """Log the seconds of this run by stage; the rest of the time is DVC and the start of processes."""
     total = time.time() - started
     spent: dict[str, float] = {}
     for stage in STAGES:
@@ -151,7 +158,7 @@ def _tell_times(started: float) -> None:
                 spent["Ray"] = times["ray_s"] - times["train_wall_s"]
                 spent["training"] = times["train_wall_s"]
     spent["DVC and imports"] = total - sum(spent.values())
-    tell(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
+    log.info(f"{total:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items()))
 
 
 if __name__ == "__main__":

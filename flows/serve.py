@@ -1,11 +1,12 @@
-"""The deployments that the Prefect UI runs: `repro`, with a form, and `retrain`, on a schedule that starts paused.
+"""The deployments of the Prefect UI: `repro`, with a form, and `retrain`, with a schedule that is off at first.
 
-Both are one DVC run whose stages attach as child flows, and one at a time: a second one waits, and says so.
-`make ui` keeps this process running; where it is gone, runs stay Late until the next `make ui`.
+Both are one DVC run whose stages become child flows. One runs at a time; a second one waits and shows it.
+`make ui` starts this process; while it does not run, flow runs stay Late until the next `make ui`.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,33 +29,35 @@ from flows._processes import RUN
 from flows._run import ROOT, live_services
 from flows._suspend import Suspendable
 from flows.services import SERVED
+from pipeline import logs, preflight, store
 from pipeline import params as parameters
-from pipeline import store, surroundings
 from pipeline.errors import UserError
-from pipeline.terminal import tell
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import held
 
+#: its `__name__` is another where Prefect runs it
+log = logging.getLogger("flows.serve")
+
 NIGHTLY = "0 3 * * *"
 LIMIT, QUERY_S = 3, 2.0
-#: seconds within which Ray ends the workers of a stage that is gone
+#: seconds in which Ray ends the workers of a stage that has ended
 WORKERS_S = 60.0
 
 
 def end_all(flow: Any, flow_run: Any, state: Any) -> None:
-    """After a cancel or a crash: nothing that the run started lives on, nor is it said to."""
-    _end_below(flow_run.id, flow_run.name)
+    """End the processes of a run after a cancel or a crash, and set the states of its stages."""
+    _end_children(flow_run.id, flow_run.name)
 
 
-def _end_below(run: UUID, name: str) -> None:
-    """End what a run started, and say so of its stages; workers of Ray's head end a moment after their stage."""
-    _processes.end(str(run))
+def _end_children(run: UUID, name: str) -> None:
+    """End the processes of a run and cancel its stages; workers of Ray's head end a moment after their stage."""
+    _processes.terminate(str(run))
     deadline = time.monotonic() + WORKERS_S
     while any(held(path.parent) for path in ROOT.glob(".work/jobs/*/state.json")) and time.monotonic() < deadline:
         time.sleep(_processes.POLL_S)
-    below = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
+    children = filters.FlowRunFilter(parent_flow_run_id=filters.FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
-        for child in client.read_flow_runs(flow_run_filter=below):
+        for child in client.read_flow_runs(flow_run_filter=children):
             state = child.state
             if state is not None and not (state.is_completed() or state.is_failed() or state.is_cancelled()):
                 ended = Cancelled(message=f"with {name}; the next run resumes")
@@ -66,90 +69,91 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """Run what is stale of the pipeline, as `make repro` does.
 
     Args:
-        jobs: Train these jobs alone, and those they start from, and measure them. The next full run takes up the
-            results of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
-        force: Train again what is up to date.
+        jobs: Train only these jobs and those they start from, and evaluate them. The next full run uses the results
+            of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
+        force: Train up-to-date jobs again.
     """
 
     def body() -> State:
-        surroundings.check(ROOT, surroundings.BEFORE_REPRO)
+        preflight.check(ROOT, preflight.BEFORE_REPRO)
         params = parameters.read()
         chosen = params.choose(jobs)
         if not jobs:
             repro.forget_failures(ROOT)
         for command in repro.commands(list(jobs), list(params.selected()), force=force):
-            code, last = _processes.call(command, ROOT)
+            code, last = _processes.run_command(command, ROOT)
             if code:
                 return Failed(message=f"`{' '.join(command)}` ended with code {code}:\n{last}")
         if jobs:
             trained = train_stage.job_specs(chosen, ROOT)
-            _tell_jobs(ROOT, {name: order.fingerprint for name, order in trained.items()})
-            return Completed(message=f"trained and measured; {_results.outlook(jobs, params.selected())}")
-        _tell_jobs(ROOT, _results.marks(ROOT))
-        return _verdict(ROOT, "up to date")
+            _publish_jobs(ROOT, {name: job_spec.fingerprint for name, job_spec in trained.items()})
+            return Completed(message=f"trained and evaluated; {_results.next_run_message(jobs, params.selected())}")
+        _publish_jobs(ROOT, _results.fingerprints(ROOT))
+        return _final_state(ROOT, "up to date")
 
-    return _alone(body)
+    return _exclusively("repro", body)
 
 
 @flow(name="retrain", log_prints=True, on_cancellation=[end_all], on_crashed=[end_all])
 def run_retrain() -> State:
     """Train what is stale of the newest commit and its images, in a worktree, and decide on the champion."""
-    return _alone(_retrain)
+    return _exclusively("retrain", _retrain)
 
 
 def _retrain() -> State:
-    _collapse_late()
-    surroundings.check(ROOT, surroundings.BEFORE_RETRAIN)
+    _cancel_late_runs()
+    preflight.check(ROOT, preflight.BEFORE_RETRAIN)
     commit = retrain.newest(ROOT)
     content = retrain.content(ROOT, commit)
     for path in retrain.uncommitted(ROOT):
-        tell(f"not committed, so not looked at: {path}")
-    if content == retrain.done(ROOT):
+        log.warning(f"{path}: is not committed, so this change is not trained. Commit it.")
+    if content == retrain.trained_content(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
-    tree = retrain.lay_out(ROOT, commit)
+    tree = retrain.make_worktree(ROOT, commit)
     stale = retrain.stale(tree)
     if not stale:
-        retrain.note_done(ROOT, content)
+        retrain.record_trained(ROOT, content)
         return _nothing_to_do(f"commit {commit[:8]} changes no stage's inputs")
-    tell(f"commit {commit[:8]}: stale are {', '.join(stale)} and what follows from them")
+    log.info(f"commit {commit[:8]}: stale are {', '.join(stale)} and the stages that depend on them")
     repro.forget_failures(tree)
     before = store.read_json(tree / "reports/registered.json", {})
-    code, last = _processes.call(["dvc", "repro"], tree)
+    code, last = _processes.run_command(["dvc", "repro"], tree)
     if code:
         return Failed(message=f"`dvc repro` in {tree} ended with code {code}:\n{last}")
     decisions = _results.decisions(before, store.read_json(tree / "reports/registered.json", {}))
     create_table_artifact(table=decisions, key="decision", description=f"Champions after commit {commit[:8]}")
-    _tell_jobs(tree, _results.marks(tree))
-    verdict = _verdict(tree, "; ".join(f"{row['model']}: {row['decision']}" for row in decisions))
-    if verdict.is_completed():
-        retrain.note_done(ROOT, content)
-    return verdict
+    _publish_jobs(tree, _results.fingerprints(tree))
+    state = _final_state(tree, "; ".join(f"{row['model']}: {row['decision']}" for row in decisions))
+    if state.is_completed():
+        retrain.record_trained(ROOT, content)
+    return state
 
 
-def _verdict(root: Path, good: str) -> State:
-    """What to say of a graph that ran to its end: jobs may have failed in it."""
+def _final_state(root: Path, message: str) -> State:
+    """The state of a finished graph: Failed with the reasons if jobs failed, else Completed with this message."""
     failed = repro.failures(root)
-    return Failed(message="; ".join(map(": ".join, failed.items()))) if failed else Completed(message=good)
+    return Failed(message="; ".join(map(": ".join, failed.items()))) if failed else Completed(message=message)
 
 
-def _nothing_to_do(why: str) -> State:
-    tell(f"nothing to do: {why}")
-    return Completed(message=f"nothing to do: {why}")
+def _nothing_to_do(reason: str) -> State:
+    log.info(f"nothing to do: {reason}")
+    return Completed(message=f"nothing to do: {reason}")
 
 
-def _tell_jobs(root: Path, marks: dict[str, str]) -> None:
-    """The table of jobs, as the run's artifact."""
+def _publish_jobs(root: Path, fingerprints: dict[str, str]) -> None:
+    """Publish the table of jobs as the run's artifact."""
     mlflow = live_services(ROOT).get("mlflow", {}).get("address")
-    table = _results.jobs(root, marks, mlflow)
+    table = _results.jobs(root, fingerprints, mlflow)
     create_table_artifact(table=table, key="jobs", description="Jobs, their scores and their runs in MLflow")
 
 
-def _alone(body: Callable[[], State]) -> State:
-    """Run a body while no other repro or retrain does, here or in a terminal; a user's error is one message."""
+def _exclusively(command: str, body: Callable[[], State]) -> State:
+    """Run a body while no other repro or retrain runs, here or in a terminal; a user's error becomes one message."""
     os.chdir(ROOT)
+    logs.configure(command, ROOT)
     run, name = UUID(str(runtime.flow_run.id)), str(runtime.flow_run.name)
     os.environ[RUN] = str(run)
-    with Suspendable(run, lambda: _end_below(run, name)) as suspendable, _turn(suspendable):
+    with Suspendable(run, lambda: _end_children(run, name)) as suspendable, _lock_or_wait(suspendable):
         try:
             return body()
         except UserError as error:
@@ -157,23 +161,23 @@ def _alone(body: Callable[[], State]) -> State:
 
 
 @contextlib.contextmanager
-def _turn(suspendable: Suspendable) -> Iterator[None]:
-    """Hold the lock of repro; while another has it, the run says that it waits. (Prefect's pages hide other names.)"""
+def _lock_or_wait(suspendable: Suspendable) -> Iterator[None]:
+    """Hold the lock of repro; while another holds it, the run's state says so (Prefect's pages hide other names)."""
     with contextlib.ExitStack() as held:
-        waits = False
-        while not _takes(held):
+        waiting = False
+        while not _acquire(held):
             if suspendable.asked is not None:
                 raise Pause
-            if not waits:
-                tell("another repro or retrain is running; this one waits for it to end")
-                _say(Running(message="waits for another repro or retrain to end"))
-                waits = True
-        if waits:
-            _say(Running(message="its turn has come"))
+            if not waiting:
+                log.info("another repro or retrain is running; this one waits for it to end")
+                _set_state(Running(message="waits for another repro or retrain to end"))
+                waiting = True
+        if waiting:
+            _set_state(Running(message="the other run has ended"))
         yield
 
 
-def _takes(held: contextlib.ExitStack) -> bool:
+def _acquire(held: contextlib.ExitStack) -> bool:
     try:
         held.enter_context(repro.lock(ROOT))
     except UserError:
@@ -181,13 +185,13 @@ def _takes(held: contextlib.ExitStack) -> bool:
     return True
 
 
-def _say(state: State) -> None:
+def _set_state(state: State) -> None:
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(os.environ[RUN]), state, force=True)
 
 
-def _collapse_late() -> None:
-    """Cancel this deployment's other runs that are due: one retrain does the work of all."""
+def _cancel_late_runs() -> None:
+    """Cancel this deployment's other runs that are due: one retrain covers them all."""
     due = filters.FlowRunFilter(
         deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(runtime.deployment.id)]),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=["SCHEDULED"])),
@@ -196,14 +200,14 @@ def _collapse_late() -> None:
     with get_client(sync_client=True) as client:
         late = client.read_flow_runs(flow_run_filter=due)
         for other in late:
-            message = f"was late; {runtime.flow_run.name} does its work"
+            message = f"was late; {runtime.flow_run.name} runs in its place"
             client.set_flow_run_state(other.id, Cancelled(message=message), force=True)
     if late:
-        tell(f"{len(late)} late retrains are this one")
+        log.info(f"{len(late)} late retrains were cancelled; this one runs in their place")
 
 
 def _end_orphans(client: SyncPrefectClient) -> None:
-    """Say of runs that a killed process of this kind left behind that they are over: Prefect can't know."""
+    """Mark the runs of a killed server of deployments as crashed: Prefect can't know."""
     alive = filters.FlowRunFilterStateType(any_=["PENDING", "RUNNING", "CANCELLING"])
     left = client.read_flow_runs(
         deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=["repro", "retrain"])),
@@ -211,32 +215,35 @@ def _end_orphans(client: SyncPrefectClient) -> None:
     )
     for run in left:
         end_all(None, run, run.state)
-        message = "what serves the deployments was gone; the next run resumes"
+        message = "the server of the deployments had ended; the next run resumes"
         client.set_flow_run_state(run.id, Crashed(message=message), force=True)
 
 
 def _schedule(client: SyncPrefectClient) -> dict[str, Any]:
-    """The nightly schedule, off, for a first start; later ones leave what was set in the UI."""
+    """The nightly schedule, off, at the first start; later starts keep what was set in the UI."""
     try:
-        known = client.read_deployment_by_name("retrain/retrain").schedules
+        schedules = client.read_deployment_by_name("retrain/retrain").schedules
     except ObjectNotFound:
-        known = [DeploymentScheduleCreate(schedule=CronSchedule(cron=NIGHTLY), active=False, slug="nightly")]
+        schedules = [DeploymentScheduleCreate(schedule=CronSchedule(cron=NIGHTLY), active=False, slug="nightly")]
     kept = ("schedule", "active", "slug", "parameters")
-    return {"schedules": [DeploymentScheduleCreate(**{name: getattr(each, name) for name in kept}) for each in known]}
+    return {
+        "schedules": [DeploymentScheduleCreate(**{name: getattr(each, name) for name in kept}) for each in schedules]
+    }
 
 
 def main() -> None:
-    """Register the deployments and run them as they come."""
+    """Register the deployments and run their flow runs."""
     from prefect.runner import Runner
 
     os.chdir(ROOT)
+    logs.configure()  # this process's output is a log already
     runner = Runner(name="convline", pause_on_shutdown=False, limit=LIMIT, query_seconds=QUERY_S)
     with get_client(sync_client=True) as client:
         _end_orphans(client)
         schedule = _schedule(client)
     runner.add_deployment(run_repro.to_deployment("repro"))
     runner.add_deployment(run_retrain.to_deployment("retrain", **schedule))
-    tell(SERVED, flush=True)
+    log.info(SERVED)
     asyncio.run(runner.start())
 
 

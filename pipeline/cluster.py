@@ -1,53 +1,64 @@
-"""What every Ray of this project is told: `tell` comes before `import ray`, which reads some of it once."""
+"""Settings of every Ray of this project: call `configure` before `import ray`, which reads some of them once."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
 
-from pipeline import terminal
-
+log = logging.getLogger(__name__)
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # Ray's own is 15: anything else on the machine would come first
+    "RAY_worker_niceness": "0",  # Ray's default is 15: any other program on the machine would come first
 }
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on all of the machine's addresses
-    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else on the one that its name stands for
+    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",  # else the one of the host's name
 }
-#: without these a driver waits for a minute, then dies with a stack of C++
-HEADS, LOOK_S = ("gcs_server", "raylet"), 0.25
-HERE = ("local", "127.0.0.1", "localhost")
+#: without these a driver waits for a minute, then ends with a C++ stack trace
+HEADS, POLL_S = ("gcs_server", "raylet"), 0.25
+LOCAL = ("local", "127.0.0.1", "localhost")
 
 
-def tell() -> None:
-    """Prepare this process for its Ray: its own or one on this machine stays on the loopback."""
+def configure() -> None:
+    """Set this process's variables for Ray: a cluster on this machine stays on the loopback."""
     os.environ.update(ENVIRONMENT)
-    # a driver's C++ has no log file and writes to the terminal; its errors reach Python as exceptions
+    # A driver's C++ has no log file and writes to the terminal; its errors reach Python as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in HERE:
+    if os.environ.get("RAY_ADDRESS", "local").partition(":")[0] in LOCAL:
         os.environ.update(LOOPBACK)
 
 
 @contextlib.contextmanager
-def own_handler() -> Iterator[None]:
-    """What this process does at SIGTERM stays its own: `ray.init` puts an exit with code 15 in its place."""
+def starting() -> Iterator[None]:
+    """Around `ray.init`: this process keeps its handler of SIGTERM, and Ray's C++ writes nothing to the terminal.
+
+    Ray would put an exit with code 15 in the handler's place. Its C++ says that it has read RAY_BACKEND_LOG_LEVEL.
+    """
     handler = signal.getsignal(signal.SIGTERM)
-    yield
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
     with contextlib.suppress(ValueError):  # another thread than the main one; there Ray leaves it alone
         signal.signal(signal.SIGTERM, handler)
 
 
 def silence(worker: Any) -> None:
-    """Keep what raylet reports to its driver off the terminal: the run says itself which job failed and what follows.
+    """Keep raylet's reports to its driver off the terminal: the run itself reports which job failed and why.
 
-    Ray has no setting for it: `log_to_driver` is about what workers print.
+    Ray has no setting for it: `log_to_driver` is about the output of workers.
 
     Args:
         worker: The module `ray._private.worker`.
@@ -56,41 +67,47 @@ def silence(worker: Any) -> None:
 
 
 @contextlib.contextmanager
-def attended() -> Iterator[None]:
-    """While the block runs, this process and the heads of its own Ray end together.
+def end_together(shutdown: Callable[[], None]) -> Iterator[None]:
+    """End this process and its own Ray together while the block runs; then shut Ray down, with all that is left.
 
-    This process is told to end when a head has ended. Where this process is killed, its heads are, by Ray; raylet's
-    agents would then ask the dead GCS for a minute, so they are killed as well.
+    This process ends itself if gcs_server or raylet has ended. If this process is killed, Ray ends these two. In both
+    cases raylet's agents would query the dead GCS for a minute, so they are killed here.
+
+    Args:
+        shutdown: ray.shutdown.
     """
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
-    over = threading.Event()
-
-    def attend() -> None:
-        while not over.wait(LOOK_S):
-            for name, process in heads.items():
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    terminal.tell(
-                        f"\nRay's {name} has ended; was it killed? The next run resumes.", error=True, flush=True
-                    )
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-    attending = threading.Thread(target=attend, name="attend", daemon=True)
-    attending.start()
     agents = [agent for head in heads.values() for agent in head.children()]
-    try:
-        with _killed_with_this_process(agents):
+    finished = threading.Event()
+    thread = threading.Thread(target=_watch_heads, args=(heads, finished), name="watch-heads", daemon=True)
+    thread.start()
+    with _killed_with_this_process(agents):
+        try:
             yield
-    finally:
-        over.set()
-        attending.join()
+        finally:
+            finished.set()
+            thread.join()
+            shutdown()
+            for agent in agents:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    agent.kill()
+
+
+def _watch_heads(heads: dict[str, psutil.Process], finished: threading.Event) -> None:
+    """End this process when one of the heads has ended."""
+    while not finished.wait(POLL_S):
+        for name, process in heads.items():
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                log.error(f"\nRay's {name} has ended; was it killed? The next run resumes.")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
 @contextlib.contextmanager
 def _killed_with_this_process(processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """While the block runs, a shell waits for the end of a pipe that this process holds, then kills the others."""
-    numbers = " ".join(str(process.pid) for process in processes)
-    command = ["/bin/sh", "-c", f"read -r _; kill -9 {numbers} 2>/dev/null"]
+    """While the block runs, a shell waits for the end of a pipe from this process, then kills the given processes."""
+    pids = " ".join(str(process.pid) for process in processes)
+    command = ["/bin/sh", "-c", f"read -r _; kill -9 {pids} 2>/dev/null"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:
         try:
             yield

@@ -1,12 +1,13 @@
-"""How every command of the project begins and ends, whatever terminal, locale or proxy it meets.
+"""How every command of the project starts and ends, whatever the terminal, locale or proxy.
 
-It says what a person can mend in one message, and ends quietly where nobody reads on.
+A user's error is one message; a command ends silently if nobody reads its output any more.
 """
 
 import codecs
 import contextlib
 import io
 import locale
+import logging
 import os
 import select
 import signal
@@ -15,66 +16,67 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from pipeline import disk
+from pipeline import disk, logs
 from pipeline.errors import UserError
-from pipeline.terminal import tell
 
-FAULT, INTERRUPTED, UNREAD = 2, 130, 141
-LOOK_S = 0.1
+log = logging.getLogger(__name__)
+USER_ERROR, INTERRUPTED, UNREAD = 2, 130, 141
+POLL_S = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def settle() -> None:
-    """Make text UTF-8, escape what the terminal can't show, and let no proxy stand before this machine's services.
+def set_up() -> None:
+    """Use UTF-8, escape what the terminal can't show, bypass proxies for this machine's services, and log to it.
 
-    Where the locale is of another encoding, Python starts again in its UTF-8 mode: names of files and what libraries
-    read follow that mode, and it can't be switched on later.
+    If the locale has another encoding, Python restarts in its UTF-8 mode: names of files and what libraries read
+    follow that mode, and it can't be switched on later.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    _pass_by_proxies()
+    _bypass_proxies()
     if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
-        shown = f"{sys.stdout.encoding}:backslashreplace"
-        environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": shown}
+        encoding = f"{sys.stdout.encoding}:backslashreplace"
+        environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": encoding}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    logs.configure()
 
 
-def _pass_by_proxies() -> None:
-    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if known != "*":  # which excepts all hosts, and only if it stands alone
-        hosts = [host.strip() for host in known.split(",") if host.strip()]
+def _bypass_proxies() -> None:
+    exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if exceptions != "*":  # which means all hosts, and only if it stands alone
+        hosts = [host.strip() for host in exceptions.split(",") if host.strip()]
         hosts += [host for host in LOOPBACK if host not in hosts]
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
 
 
-def run(act: Callable[[], int]) -> int:
-    """Do what a command does; returns its exit code.
+def run(action: Callable[[], int]) -> int:
+    """Run a command's action; returns its exit code.
 
-    That is 2 after a user's error, 130 after Ctrl-C, and 141, as a shell says of it, where nobody reads the output.
+    That is 2 after a user's error, 130 after Ctrl-C, and 141 (128 + SIGPIPE) if nobody reads the output.
     """
     try:
-        with disk.plainly():
-            code = act()
+        with disk.translate_errors():
+            code = action()
             sys.stdout.flush()
             return code
     except UserError as error:
-        return _tell(error)
+        return _log_error(error)
     except KeyboardInterrupt:
-        return UNREAD if _hush_all() else INTERRUPTED
+        return UNREAD if _silence_unread() else INTERRUPTED
     except (BrokenPipeError, SystemExit):
-        if not _hush_all():
-            raise  # it was another pipe, or another reason to end
+        if not _silence_unread():
+            raise  # another pipe, or another reason to end
         return UNREAD
 
 
 @contextlib.contextmanager
-def ended_unread() -> Iterator[None]:
-    """End this process as SIGTERM does when nobody reads its output any more: those below it write there too."""
-    over = threading.Event()
+def end_when_unread() -> Iterator[None]:
+    """End this process by SIGTERM when nobody reads its output any more: its children write there too."""
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_S):
+        while not finished.wait(POLL_S):
             if unread(sys.stdout):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -83,36 +85,36 @@ def ended_unread() -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
 
 
-def _tell(error: UserError) -> int:
+def _log_error(error: UserError) -> int:
     try:
-        tell(f"\n{error}\n", error=True, flush=True)
+        log.error(f"\n{error}\n")
     except BrokenPipeError:
-        _hush(sys.stderr)
-    return FAULT
+        _silence_if_unread(sys.stderr)
+    return USER_ERROR
 
 
 def unread(stream: IO[str]) -> bool:
     """Whether the other end of a stream's pipe is closed."""
     try:
-        watch = select.poll()
-        watch.register(stream, 0)
-        return any(event & select.POLLERR for _, event in watch.poll(0))
+        poll = select.poll()
+        poll.register(stream, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
     except (OSError, ValueError):  # a stream without a file, as in tests
         return False
 
 
-def _hush_all() -> bool:
-    return any([_hush(sys.stdout), _hush(sys.stderr)])  # a list: both shall be looked at
+def _silence_unread() -> bool:
+    return any([_silence_if_unread(sys.stdout), _silence_if_unread(sys.stderr)])  # a list, so that both are checked
 
 
-def _hush(stream: IO[str]) -> bool:
-    """Send an unread stream to nowhere, so that Python does not complain of it at its end; whether it was unread."""
+def _silence_if_unread(stream: IO[str]) -> bool:
+    """Send an unread stream to /dev/null, so that Python does not complain at exit; returns whether it was unread."""
     if not unread(stream):
         return False
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
     return True

@@ -1,13 +1,13 @@
-"""The one error that is shown to a person without a traceback."""
+"""The error that is shown to a person without a traceback."""
 
-from pipeline.terminal import laid_out
+from pipeline.terminal import escape_lines
 
 
 class UserError(Exception):
-    """Something the user can mend: the message names the file, the field and the remedy.
+    """An error that the user can fix: the message names the file, the field and the remedy.
 
-    What its text has from files and data is shown, not obeyed: see pipeline/terminal.py.
+    Text from files and data is escaped: see pipeline/terminal.py.
     """
 
     def __str__(self) -> str:
-        return laid_out(super().__str__())
+        return escape_lines(super().__str__())

@@ -46,7 +46,7 @@ def code(modules: Iterable[str]) -> dict[str, str]:
     while to_read:
         module = to_read.pop()
         if module not in digests and module not in OUTSIDE:
-            digests[module], imported = _read(_path(module))
+            digests[module], imported = read_module(_path(module))
             to_read.extend(imported)
     return dict(sorted(digests.items()))
 
@@ -57,7 +57,8 @@ def _path(module: str) -> Path:
 
 
 @functools.cache
-def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+def read_module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's code without its docstrings, and the names of what it imports."""
     if not path.exists():  # a folder of plug-ins without an __init__.py
         return "", ()
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""YAML from outside as values, within bounds: a few lines can stand for more than any memory holds.
+"""Reads YAML within bounds: a few lines of aliases can stand for more values than fit into memory.
 
-YAML 1.2, as DVC reads it. Bounds are checked while the text is read, before values are made of it.
+YAML 1.2, as DVC reads it. Bounds are checked while the text is parsed, before values are made.
 """
 
 import re
@@ -16,7 +16,7 @@ from ruamel.yaml.scanner import Scanner
 MAX_CHARACTERS = 500_000
 #: lists and mappings within each other: params.yaml has 8
 MAX_DEPTH = 50
-#: values that aliases (`*name`) stand for in all: ten lines can stand for ten thousand millions
+#: values that all aliases (`*name`) together stand for: ten lines can stand for ten thousand million
 MAX_REPEATED = 100_000
 HALF = re.compile("[\ud800-\udfff]")
 
@@ -39,10 +39,10 @@ def load(text: str) -> Any:
 
 
 class _Scanner(Scanner):
-    """Looks no deeper into brackets than is allowed: it looks ahead, and each bracket takes as long as all before."""
+    """Limits the depth of brackets: the scanner looks ahead, and each bracket takes as long as all before it."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 (ruamel's name)
-        """Take up a bracket."""
+        """Scan an opening bracket."""
         if self.flow_level > MAX_DEPTH:
             mark = self.reader.get_mark()
             raise MaxDepthExceededError(None, None, None, mark)
@@ -50,7 +50,7 @@ class _Scanner(Scanner):
 
 
 class _Composer(Composer):
-    """Knows how much and how deep the values are that aliases repeat."""
+    """Limits the number and the depth of the values that aliases repeat."""
 
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader)
@@ -58,14 +58,14 @@ class _Composer(Composer):
         self.measured: dict[int, tuple[int, int]] = {}
 
     def compose_scalar_node(self, anchor: Any) -> Any:
-        """A value that is no list or mapping."""
+        """A scalar; no file can hold half of a surrogate pair."""
         node = super().compose_scalar_node(anchor)
-        if HALF.search(node.value):  # `"\\ud800"`: no file can hold it
+        if HALF.search(node.value):  # `"\\ud800"`
             raise ComposerError(None, None, "half of a surrogate pair, which is no character", node.start_mark)
         return node
 
     def return_alias(self, a: Any) -> Any:
-        """What an alias stands for."""
+        """The node that an alias stands for."""
         values, depth = self._measure(a)
         self.repeated += values
         if self.repeated > MAX_REPEATED:
@@ -75,11 +75,11 @@ class _Composer(Composer):
         return a
 
     def _measure(self, node: Node) -> tuple[int, int]:
-        """How many values a node holds, itself among them, and how deep it is."""
+        """The number of values in a node, itself included, and its depth."""
         if not isinstance(node, CollectionNode):
             return 1, 1
         if node.end_mark is None:
-            raise ComposerError(None, None, "an alias stands for what it lies in", node.start_mark)
+            raise ComposerError(None, None, "an alias stands for a value that contains it", node.start_mark)
         if id(node) not in self.measured:
             inner = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
             sizes = [self._measure(part) for part in inner]
@@ -93,7 +93,7 @@ def _line(error: MarkedYAMLError) -> str:
 
 
 def _problem(error: YAMLError) -> str:
-    """Where a YAML text can't be read, and why."""
+    """The line at which a YAML text can't be read, and why."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return f"{_line(error)}{error.problem}"
     return " ".join(str(error).split())

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.geometry import boxes, rle
 from pipeline.store import StoreError, read_json
-from pipeline.terminal import shown
+from pipeline.terminal import escape
 
 RAW_LIMIT_BYTES = 1_000_000
 IGNORE = 255
@@ -84,7 +84,7 @@ class Fault:
     warning: bool = False
 
     def __str__(self) -> str:
-        return shown(f"{self.where}: {self.reason}")
+        return escape(f"{self.where}: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ statements, so each function compares what it wants with what is stored, and wri
 """
 
 import dataclasses
+import logging
 import os
 import re
 import time
@@ -14,9 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import addresses, database, store, surroundings
+from pipeline import addresses, database, preflight, store
 from pipeline.images import decode
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 FINGERPRINT, SYNCED = "convline.fingerprint", "convline.synced"
 FOLDER = "mlruns"
@@ -41,17 +43,15 @@ def client(root: Path) -> Any:
     Before that its addresses are made right where the project was moved.
     """
     os.environ.update(ENVIRONMENT)
-    import logging
-
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    surroundings.check(root, (database.faults,))
+    preflight.check(root, (database.faults,))
     (root / FOLDER).mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri(root))
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
-        addresses.mend(root / FOLDER)
+        addresses.update(root / FOLDER)
         _make_tables(root / FOLDER)
         made = mlflow.MlflowClient(uri(root))
         made.search_experiments(max_results=1)
@@ -204,7 +204,7 @@ def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     if found is not None:
         if found.lifecycle_stage == "deleted":
             made.restore_experiment(found.experiment_id)
-            tell(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
+            log.info(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
         return str(found.experiment_id)
     place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs

@@ -10,8 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import logs
 from pipeline.params import Params
-from tests import support
+from tests.helpers import support
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of data sets that the repository does not hold, unless CONVLINE_SETS names their folder."""
+    if "CONVLINE_SETS" not in os.environ:
+        large = [item for item in items if item.get_closest_marker("large")]
+        items[:] = [item for item in items if item not in large]
+        config.hook.pytest_deselected(items=large)
+
+
+@pytest.fixture(autouse=True)
+def _console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print the project's messages, as each command does that begins."""
+    monkeypatch.delenv(logs.QUIET, raising=False)
+    logs.configure()
 
 
 @pytest.fixture

@@ -302,12 +302,17 @@ def try_kill(kill: Kill, base: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"kill": str(kill), "faults": faults, "said": said, "seconds": round(time.monotonic() - began)}
 
 
-def lay_out(base: Path, commit: str) -> None:
-    """The clone, with two jobs of few epochs, and nothing that make would set up."""
-    folder = base / "run"
+def clone(folder: Path, commit: str) -> None:
+    """A commit of this repository in a new folder, with this environment."""
     subprocess.run(["git", "clone", "-q", str(REPO), str(folder)], check=True)
     subprocess.run(["git", "-C", str(folder), "checkout", "-q", commit], check=True)
     (folder / ".venv").symlink_to((REPO / ".venv").resolve())
+
+
+def lay_out(base: Path, commit: str) -> None:
+    """The clone, with two jobs of few epochs, and nothing that make would set up."""
+    folder = base / "run"
+    clone(folder, commit)
     for name in ("requirements.lock", "pyproject.toml"):
         os.utime(folder / name, (0, 0))
     yaml = YAML()

@@ -37,7 +37,7 @@ def watched(*given, **named):
     return database
 
 sqlite3.connect = watched
-addresses.mend(Path(sys.argv[1]))
+addresses.update(Path(sys.argv[1]))
 """
 
 
@@ -100,7 +100,7 @@ def dump(root: Path) -> list[str]:
 def forget(root: Path) -> None:
     """Make the store one of an earlier version, which recorded nothing."""
     database = sqlite3.connect(root / "mlruns/mlflow.db")
-    database.execute(f"DROP TABLE IF EXISTS {addresses.PLACE}")
+    database.execute(f"DROP TABLE IF EXISTS {addresses.TABLE}")
     database.close()
 
 
@@ -111,17 +111,17 @@ def test_addresses_follow_the_folder(
 ) -> None:
     before = dump(made)
     root = moved(name)
-    addresses.mend(made / "mlruns") if recorded else forget(root)
-    assert addresses.former(root / "mlruns") == [made / "mlruns"]
-    addresses.mend(root / "mlruns")
+    addresses.update(made / "mlruns") if recorded else forget(root)
+    assert addresses.former_folders(root / "mlruns") == [made / "mlruns"]
+    addresses.update(root / "mlruns")
     assert told(root) == of(root)
     assert len(told(root)) == len(told(made)) == 8
     assert f"{made / 'mlruns'} is {root / 'mlruns'} now" in capsys.readouterr().out
-    assert addresses.former(root / "mlruns") == []
-    addresses.mend(root / "mlruns")
+    assert addresses.former_folders(root / "mlruns") == []
+    addresses.update(root / "mlruns")
     assert capsys.readouterr().out == ""
-    assert [line for line in dump(made) if addresses.PLACE not in line] == [
-        line for line in before if addresses.PLACE not in line
+    assert [line for line in dump(made) if addresses.TABLE not in line] == [
+        line for line in before if addresses.TABLE not in line
     ]
 
 
@@ -163,7 +163,7 @@ def test_a_kill_before_any_statement_leaves_all_old_or_all_new(moved: Callable[.
         assert code == 9
         killed += 1
         assert told(root) == old
-        addresses.mend(root / "mlruns")
+        addresses.update(root / "mlruns")
         assert told(root) == of(root)
     assert killed > 10
     assert told(root) == of(root)
@@ -171,14 +171,14 @@ def test_a_kill_before_any_statement_leaves_all_old_or_all_new(moved: Callable[.
 
 def test_a_worktree_that_links_to_the_store_is_no_move(made: Path, tmp_path: Path) -> None:
     (tmp_path / tracking.FOLDER).symlink_to(made / tracking.FOLDER)
-    assert addresses.former(tmp_path / tracking.FOLDER) == []
+    assert addresses.former_folders(tmp_path / tracking.FOLDER) == []
 
 
 def test_a_project_that_is_reached_by_a_link_is_no_move(moved: Callable[..., Path], tmp_path: Path) -> None:
     root = moved("real")
-    addresses.mend(root / "mlruns")
+    addresses.update(root / "mlruns")
     (tmp_path / "link").symlink_to(root)
-    assert addresses.former(tmp_path / "link/mlruns") == []
+    assert addresses.former_folders(tmp_path / "link/mlruns") == []
 
 
 def test_addresses_of_other_places_stay(moved: Callable[..., Path], made: Path) -> None:
@@ -190,13 +190,13 @@ def test_addresses_of_other_places_stay(moved: Callable[..., Path], made: Path) 
         database.execute("INSERT INTO experiments (name, artifact_location) VALUES (?, ?)", row)
     database.commit()
     database.close()
-    addresses.mend(root / "mlruns")
+    addresses.update(root / "mlruns")
     assert set(elsewhere) <= set(told(root))
 
 
 def test_no_database_is_none_to_mend_and_a_damaged_one_is_named(tmp_path: Path) -> None:
-    addresses.mend(tmp_path)
+    addresses.update(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / addresses.DATABASE).write_text("no database at all" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db: can't be used as MLflow's database"):
-        addresses.mend(tmp_path)
+        addresses.update(tmp_path)

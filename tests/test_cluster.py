@@ -17,12 +17,12 @@ DRIVER = """
 import os, signal, subprocess, sys, time
 from pipeline import cluster
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-with cluster.own_handler():
+with cluster.starting():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
 head = subprocess.Popen([sys.argv[1], "99"])
 while not (name := open(f"/proc/{head.pid}/comm").read().strip()) == "raylet":
     time.sleep(0.01)
-with cluster.attended():
+with cluster.end_together(lambda: None):
     head.kill()
     time.sleep(99)
 """
@@ -35,7 +35,7 @@ from pipeline import cluster
 head = subprocess.Popen([sys.argv[1], "-c", "sleep 98 & wait"])
 while not (children := psutil.Process(head.pid).children()):
     time.sleep(0.01)
-with cluster.attended():
+with cluster.end_together(lambda: None):
     print(children[0].pid, flush=True)
     time.sleep(99)
 """
@@ -48,7 +48,7 @@ def test_a_ray_of_this_machine_stays_on_the_loopback(
     monkeypatch: pytest.MonkeyPatch, address: str | None, value: str | None
 ) -> None:
     monkeypatch.setattr(os, "environ", {} if address is None else {"RAY_ADDRESS": address})
-    cluster.tell()
+    cluster.configure()
     assert os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == value
     assert cluster.ENVIRONMENT.items() <= os.environ.items()
 

@@ -11,7 +11,7 @@ from pipeline import command
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-BEGIN = "import sys\nfrom pipeline import command\ncommand.settle()\n"
+BEGIN = "import sys\nfrom pipeline import command\ncommand.set_up()\n"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -53,7 +53,7 @@ def test_what_only_waits_for_others_ends_too(tmp_path: Path) -> None:
         "import signal, subprocess\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         "def act():\n"
-        "    with command.ended_unread(): subprocess.run(['sleep', '600'])\n"
+        "    with command.end_when_unread(): subprocess.run(['sleep', '600'])\n"
         "sys.exit(command.run(act))\n"
     )
     assert unread(tmp_path, code) == (141, "")
@@ -103,7 +103,7 @@ def test_no_proxy_stands_before_this_machine(
 ) -> None:
     rest = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     monkeypatch.setattr(os, "environ", {**rest, **known})
-    command.settle()
+    command.set_up()
     assert os.environ["no_proxy"] == expected
     assert os.environ.get("NO_PROXY", expected) == expected
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import database, surroundings, tracking
+from pipeline import database, preflight, tracking
 from pipeline.errors import UserError
 
 
@@ -23,8 +23,8 @@ def made(root: Path, revision: str | None) -> Path:
 
 
 def newest() -> str:
-    (found,) = [revision for revision, age in database._chain().items() if age == "newest"]
-    return found
+    (revision,) = [revision for revision, age in database.known_revisions().items() if age == "newest"]
+    return revision
 
 
 def test_the_newest_is_what_mlflow_says() -> None:
@@ -44,7 +44,7 @@ def test_none_yet_an_empty_and_a_sound_one(tmp_path: Path) -> None:
 
 
 def test_an_earlier_and_a_later_one(tmp_path: Path) -> None:
-    earlier = next(revision for revision, age in database._chain().items() if age == "earlier")
+    earlier = next(revision for revision, age in database.known_revisions().items() if age == "earlier")
     path = made(tmp_path, earlier)
     ((what, remedy),) = database.faults(tmp_path)
     assert what == f"{path}: is of an earlier MLflow"
@@ -52,7 +52,7 @@ def test_an_earlier_and_a_later_one(tmp_path: Path) -> None:
     path.unlink()
     made(tmp_path, "fedcba987654")
     with pytest.raises(UserError, match=r"is of a later MLflow.*fedcba987654.*requirements\.lock"):
-        surroundings.check(tmp_path, (database.faults,))
+        preflight.check(tmp_path, (database.faults,))
 
 
 @pytest.mark.parametrize("at", [0, 4096 * 2 + 100])

@@ -26,7 +26,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (OSError(errno.ENOSPC, "Error writing bytes to file"), r": the disk is full \([\d,]+ bytes free\)\. Make room"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/tmp/a"), "/tmp/a: your quota of the disk is used up"),
         (OSError(errno.EROFS, "Read-only file system", "/tmp/a"), "/tmp/a: is on a disk that is mounted read-only"),
-        (PermissionError(errno.EACCES, "Permission denied", "/tmp/a"), "/tmp/a: may not be read or written by you"),
+        (PermissionError(errno.EACCES, "Permission denied", "/tmp/a"), "/tmp/a: you may not read or write it"),
         (RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 576 vs 534"), "the disk is full"),
         (ValueError("Error while serializing: I/O error: No space left on device (os error 28)"), "the disk is full"),
         (caused(ValueError("of MLflow"), ValueError("database or disk is full")), "the disk is full"),
@@ -34,14 +34,14 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_it_is_one_sentence_with_the_remedy(error: Exception, message: str) -> None:
-    with pytest.raises(disk.DiskError, match=message), disk.plainly():
+    with pytest.raises(disk.DiskError, match=message), disk.translate_errors():
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "gone", "/tmp/a"), UserError("y")])
 def test_all_else_stays_what_it_is(error: Exception) -> None:
-    assert disk.refusal(error) is None
-    with pytest.raises(type(error)) as caught, disk.plainly():
+    assert disk.disk_error(error) is None
+    with pytest.raises(type(error)) as caught, disk.translate_errors():
         raise error
     assert caught.value is error
 
@@ -51,7 +51,7 @@ def test_a_file_that_can_not_be_written_leaves_nothing(tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(disk.DiskError, match=r"x\.json: the disk is full"), disk.plainly():
+    with pytest.raises(disk.DiskError, match=r"x\.json: the disk is full"), disk.translate_errors():
         store.write_json(tmp_path / "x.json", 1)
     assert not list(tmp_path.iterdir())
 
@@ -70,7 +70,7 @@ LOOK = (
     "from pathlib import Path; from pipeline import disk, store\n"
     'place = Path("{folder}")\n'
     "print(list(disk.faults(place)))\n"
-    "with disk.plainly():\n"
+    "with disk.translate_errors():\n"
     '    store.write_bytes(place / "big", b"x" * 10**6)\n'
 )
 

@@ -40,7 +40,7 @@ FILES = {
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small package named pipeline, in which main imports four others."""
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    module._read.cache_clear()
+    module.read_module.cache_clear()
     for name, text in FILES.items():
         path = tmp_path / "pipeline" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def after(path: Path, old: str, new: str) -> dict[str, str]:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    module._read.cache_clear()
+    module.read_module.cache_clear()
     return code(["pipeline.main"])
 
 

@@ -1,5 +1,6 @@
 """One decoder: upright RGB of whatever can be shown rightly, and a reason for the rest."""
 
+import contextlib
 import io
 import os
 import struct
@@ -12,8 +13,8 @@ import pytest
 from PIL import Image
 
 from pipeline import images
+from tests.helpers.small_data import DATA
 
-BAD = Path(__file__).parents[2] / "shared" / "data" / "bad-images"
 UPRIGHT = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3) * 3
 
 
@@ -123,22 +124,45 @@ def test_what_is_no_file_is_refused_without_hanging(tmp_path: Path) -> None:
             images.decode(tmp_path / name)
 
 
-#: kinds that are refused though Pillow decodes them: more than 8 bits a channel, several frames
-UNUSUAL = {"16bit.cropped.tif", "i_trns.png", "chi.gif", "dispose_bgnd.gif", "iss634.webp"}
+#: by the beginning of a file's name; every other one is 48×32
+SIDES = {"two-by-two": (2, 2), **{f"orientation-{number}": (48, 32) for number in (5, 6, 7, 8)}}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_hostile_files_decode_or_are_refused() -> None:
-    if not BAD.is_dir():
-        pytest.skip(f"{BAD} is not on this machine")
-    for path in sorted(item for item in BAD.rglob("*.*") if item.suffix.lower() in images.SUFFIXES):
-        if path.parent.name == "does_not_decode" or path.name in UNUSUAL:
-            with pytest.raises(images.ImageError):
-                images.decode(path)
-        else:
-            pixels = images.decode(path)
-            assert pixels.dtype == np.uint8
-            assert pixels.shape[2] == 3
+@pytest.mark.parametrize("path", sorted((DATA / "pictures/shown").iterdir()), ids=lambda path: path.name)
+def test_real_pictures_of_every_kind_are_shown(path: Path) -> None:
+    pixels = images.decode(path)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (*SIDES.get(path.stem, (32, 48)), 3)
+
+
+#: by the beginning of a file's name
+REASONS = {
+    "16-bit": "mode I;16",
+    "bomb": "more than 50000000 pixels",
+    "cut": "damaged image",
+    "empty": "empty",
+    "float": "mode F",
+    "line-ends": "not an image",
+    "page": "HTML",
+    "two-frames": "several frames",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", sorted((DATA / "pictures/refused").iterdir()), ids=lambda path: path.name)
+def test_real_pictures_that_would_be_shown_wrongly_are_refused(path: Path) -> None:
+    with pytest.raises(images.ImageError, match=REASONS[path.stem]):
+        images.decode(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "jpg", "png", "tif", "webp"])
+def test_cut_anywhere_a_picture_is_refused_or_shown_whole(suffix: str) -> None:
+    data = (DATA / f"pictures/shown/rgb.{suffix}").read_bytes()
+    for length in range(0, len(data), len(data) // 24):
+        with contextlib.suppress(images.ImageError):
+            assert images.decode(data[:length]).shape == (32, 48, 3)
 
 
 def test_ids_are_resized_without_mixing() -> None:

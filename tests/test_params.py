@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline import params, plugins
 from pipeline.errors import UserError
 from pipeline.params import UNDECISIVE, Job, Params
-from tests import support
+from tests.helpers import support
 
 ROOT = Path(params.__file__).parents[1]
 GOOD = """

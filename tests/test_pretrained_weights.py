@@ -19,7 +19,7 @@ from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.sample import Facts
 from pipeline.train import stage
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 NAME = "ResNet18_Weights.IMAGENET1K_V1"

@@ -11,7 +11,7 @@ REFUSED = {
     "laughs": (LAUGHS, "Line 5: aliases stand for more than 100,000 values"),
     "merged": (MERGED, "aliases stand for more than 100,000 values"),
     "chain": (CHAIN, "aliases nest more than 50 deep"),
-    "itself": ("a: &a [*a]", "an alias stands for what it lies in"),
+    "itself": ("a: &a [*a]", "an alias stands for a value that contains it"),
     "lists": ("a: " + "[" * 100_000, "Line 1: nested more than 50 deep. Write it flatter"),
     "mappings": ("a: " + "{a: " * 100_000, "nested more than 50 deep"),
     "dashes": ("- " * 100_000, "nested more than 50 deep"),

@@ -8,7 +8,7 @@ import pytest
 from pipeline import studies
 from pipeline.errors import UserError
 from pipeline.params import Params
-from tests import support
+from tests.helpers import support
 
 BASE = {key: value for key, value in support.LINEAR.items() if key != "core"}
 STUDY: dict[str, Any] = {

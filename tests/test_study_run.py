@@ -15,7 +15,7 @@ from pipeline.params import Params
 from pipeline.register import stage as register_stage
 from pipeline.report import stage as report_stage
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 NET = {"architecture": "resnet", "options": {"depth": 20, "width": 2}}
 STUDY: dict[str, Any] = {

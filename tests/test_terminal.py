@@ -22,13 +22,13 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_can_not_be_seen_is_an_escape(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert terminal.shown(name) == NAMES[name]
+    assert terminal.escape(name) == NAMES[name]
     assert str(Fault(name, "torn")) == f"{NAMES[name]}: torn"
-    assert terminal.unfit(name) is not None
+    assert terminal.name_fault(name) is not None
     assert json.loads(terminal.json_line([name])) == [name]
     assert terminal.ANY.search(terminal.json_line([name])) is None
-    terminal.tell(name, error=True)
-    terminal.tell(UserError(name))
+    terminal.output(name, error=True)
+    terminal.output(UserError(name))
     printed = capsys.readouterr()
     for text in (printed.out, printed.err):
         assert text == f"{NAMES[name].replace(chr(92) + 'x0a', chr(10))}\n"
@@ -36,8 +36,8 @@ def test_what_can_not_be_seen_is_an_escape(name: str, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("name", ["Käfer", "日本", "שלום", "a\u200fb", "\u00a0", "👩\u200d🔬", "a b-c_d.e"])
 def test_what_people_write_stays(name: str) -> None:
-    assert terminal.shown(name) == name == terminal.laid_out(f"{name}")
-    assert terminal.unfit(name) is None
+    assert terminal.escape(name) == name == terminal.escape_lines(f"{name}")
+    assert terminal.name_fault(name) is None
 
 
 def test_lines_and_tabs_of_our_own_stay() -> None:

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, surroundings
+from pipeline import cluster, preflight
 
 ROOT = Path(__file__).parents[2]
 
 
 def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
     """Call `function` with every part; the first error ends all calls and is raised unchanged."""
-    cluster.tell()
+    cluster.configure()
     import ray
 
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
-    with surroundings.short_folder() as folder:
-        with cluster.own_handler():
+    with preflight.short_temp_folder() as folder:
+        with cluster.starting():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -31,7 +31,7 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
             )
         try:
             cluster.silence(ray._private.worker)
-            with cluster.attended():
+            with cluster.end_together(ray.shutdown):
                 remote = ray.remote(max_retries=2)(function)
                 waiting = [remote.remote(part) for part in parts]
                 while waiting:
@@ -39,5 +39,3 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
                     ray.get(done)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        finally:
-            ray.shutdown()

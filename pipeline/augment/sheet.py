@@ -69,7 +69,7 @@ def render(item: Sample, facts: Facts) -> NDArray[np.uint8]:
             at, fill = (x * scale, y * scale), color(label) if visibility > 1 else None
             draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else color(label))
     draw.rectangle((0, SIDE, SIDE, SIDE + BAR), fill=(38, 50, 56))
-    draw.text((3, SIDE + 2), _caption(item, facts), fill="white", font_size=12)
+    draw.text((3, SIDE + 2), caption(item, facts), fill="white", font_size=12)
     return np.asarray(canvas)
 
 
@@ -108,7 +108,7 @@ def _name(classes: Sequence[str], number: int) -> str:
     return classes[number] if number < len(classes) else str(number)
 
 
-def _caption(item: Sample, facts: Facts) -> str:
+def caption(item: Sample, facts: Facts) -> str:
     """The image's label, the probabilities of a soft label, or the classes of its label map."""
     label = item.label
     if isinstance(label, np.ndarray):

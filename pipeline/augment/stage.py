@@ -7,6 +7,7 @@ images before and after the policy. `data/augmented/<dataset>-<name>/` holds a d
 """
 
 import functools
+import logging
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,8 @@ from pipeline.fingerprint import code
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 KEEP_BYTES = 10_000_000_000
@@ -41,16 +43,16 @@ def run(params: Params, root: Path) -> None:
         make = functools.partial(_stage, policy=policy, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
-        tell(f"augment: {dataset}-{name}: {outcome}, {entries:,} samples per epoch")
+        log.info(f"augment: {dataset}-{name}: {outcome}, {entries:,} samples per epoch")
     derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
         fingerprint = fingerprints[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
-        make = functools.partial(_derive, name=name, options=options, prepared=prepared)
+        make = functools.partial(derive, name=name, options=options, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
-        tell(f"augment: {dataset}-{name}: {outcome}")
+        log.info(f"augment: {dataset}-{name}: {outcome}")
     if not fingerprints:
-        tell("augment: nothing to do, no job uses an augmentation")
+        log.info("augment: nothing to do, no job uses an augmentation")
     store.keep_only(target, set(fingerprints))
     store.bound(work, KEEP_BYTES, set(fingerprints.values()))
 
@@ -78,7 +80,8 @@ def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
     )
 
 
-def _derive(path: Path, name: str, options: Options, prepared: Path) -> None:
+def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
+    """Fill the folder `path` with one derived field of a prepared data set."""
     store.verify(prepared)
     module = plugins.load("augment.derived", name)
     try:

@@ -4,6 +4,7 @@ The stage fails if an architecture at its paper's settings has not the published
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,8 @@ from pipeline.errors import UserError
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.sample import facts
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 
 def run(params: Params, root: Path) -> None:
@@ -28,7 +30,7 @@ def run(params: Params, root: Path) -> None:
             report[job.architecture] = {"paper": published(job.architecture), "jobs": {}}
         report[job.architecture]["jobs"][name] = _job(name, job, root)
         entry = report[job.architecture]["jobs"][name]
-        tell(f"count: {name:<16} {entry['parameters']:,} parameters, {entry['multiply_adds']:,} multiply-adds")
+        log.info(f"count: {name:<16} {entry['parameters']:,} parameters, {entry['multiply_adds']:,} multiply-adds")
     store.write_json(root / "reports" / "parameters.json", report)
 
 

@@ -1,4 +1,4 @@
-"""Test images changed by a policy of `augmentation`, to see what a model's answers withstand."""
+"""Test images changed by a policy of `augmentation`, to measure how robust a model is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from pipeline.seeds import seed_of
 
 
 class Changed(Sequence[Sample]):
-    """Stored samples, each changed by the transforms: always in the same way, whatever model looks at it."""
+    """Stored samples, each changed by the transforms with a fixed seed, so that every model gets the same images."""
 
-    def __init__(self, stored: Sequence[Sample], transforms: Settings, known: LearnerSettings) -> None:
-        self._stored, self._policy = stored, Policy(transforms, len(known.classes), known.points)
+    def __init__(self, stored: Sequence[Sample], transforms: Settings, settings: LearnerSettings) -> None:
+        self._stored, self._policy = stored, Policy(transforms, len(settings.classes), settings.points)
 
     def __len__(self) -> int:
         return len(self._stored)

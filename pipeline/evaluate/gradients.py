@@ -1,4 +1,4 @@
-"""How large the loss's gradient is, convolution by convolution: whether learning reaches the early layers.
+"""The gradient norm of the loss at each convolution: do gradients vanish or explode towards the early layers?
 
 Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, section 4: in deep networks gradients shrink
 or grow from layer to layer.
@@ -20,9 +20,9 @@ IMAGES = 128
 
 
 def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
-    """Euclidean norms of the gradient at each convolution's weights, first to last, over some train images.
+    """Euclidean norms of the gradient of each convolution's weights, first to last, over some train images.
 
-    before: at the weights that the job's seed drew · after: at the stored ones.
+    before: with the initial weights of the job's seed · after: with the trained weights.
     """
     stored = sample.split(prepared, "train")
     chosen = spread(len(stored), IMAGES)
@@ -44,7 +44,7 @@ def _convolutions(learner: Learner) -> list[tuple[str, nn.Module]]:
 
 
 def _norms(learner: Learner, images: torch.Tensor, targets: Any) -> list[float]:
-    """One norm a convolution, in training mode: batch statistics belong to the loss that is minimised."""
+    """One norm per convolution, in training mode, because training minimises the loss with batch statistics."""
     learner.train()
     losses = learner(images, targets, learner.phases[0].name)
     learner.zero_grad()

@@ -13,13 +13,15 @@ TILE = 256
 EPOCHS = 6
 
 
-def draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, known: Any, number: int) -> None:
-    """Example predictions, and the worst mistakes."""
+def draw(
+    path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, settings: Any, number: int
+) -> None:
+    """Write example predictions and the worst mistakes, `number` of each."""
     count = min(number, len(stored))
     spread = images.spread(len(stored), number)
     worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
     for name, chosen in (("examples", spread), ("failures", worst)):
-        pictures = [task.draw(stored[int(index)], predictions[int(index)], known) for index in chosen]
+        pictures = [task.draw(stored[int(index)], predictions[int(index)], settings) for index in chosen]
         if pictures:
             side = min(max(max(picture.shape[:2]) for picture in pictures), TILE)
             sheet = images.grid(pictures, 6 if side <= TILE / 2 else 4, side=side)
@@ -27,13 +29,13 @@ def draw(path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.T
 
 
 def epochs(pictures: dict[int, Path]) -> dict[str, Any]:
-    """What a learner showed while it was trained: a few pictures side by side, from the first epoch to the last."""
+    """The pictures that a learner made during training: a few side by side, from the first epoch to the last."""
     if not pictures:
         return {}
     from matplotlib.figure import Figure
 
-    drawn = [*pictures.items()]
-    chosen = [drawn[place] for place in images.spread(len(drawn), EPOCHS)]
+    by_epoch = [*pictures.items()]
+    chosen = [by_epoch[index] for index in images.spread(len(by_epoch), EPOCHS)]
     sheets = [(epoch, images.decode(path)) for epoch, path in chosen]
     lines = -(-len(sheets) // 3)
     height, width = sheets[0][1].shape[:2]
@@ -47,6 +49,6 @@ def epochs(pictures: dict[int, Path]) -> dict[str, Any]:
 
 
 def save(path: Path, figures: dict[str, Any]) -> None:
-    """Figures by name, as PNG files of equal bytes."""
+    """Write figures by name as PNG files; equal figures give equal bytes."""
     for name, figure in figures.items():
         figure.savefig(path / f"figure-{name}.png", dpi=110, metadata={"Software": None})

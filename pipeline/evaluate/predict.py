@@ -1,4 +1,4 @@
-"""A trained model over a stored split: one row and, where asked, one prediction a sample."""
+"""A trained model applied to a stored split: one row and one prediction per sample."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,10 @@ Predict = Callable[[Sequence[Sample]], Sequence[Any]]
 
 
 def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
-    """A function from samples to predictions: scaled as prepare does, then to the model's size; without gradient.
+    """A function from samples to predictions, without gradients.
 
-    Derived fields that the model looks at are computed where a sample comes without.
+    Images are resized as prepare does, then to the model's size. Derived fields that the model reads are computed if a
+    sample lacks them.
     """
     module, settings = plugins.load("tasks", task), learner.settings
     derived = [(plugins.load("augment.derived", name), options) for name, options in learner.derived.items()]
@@ -28,16 +29,16 @@ def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
     def predict(samples: Sequence[Sample]) -> Sequence[Any]:
         shapes = [images.bounded(item.pixels, settings.max_side) for item in samples]
         stored = [sample.resized(item, *shape) for item, shape in zip(samples, shapes, strict=True)]
-        whole = [_whole(item, fields) for item in stored]
-        scaled = [sample.resized(item, settings.size, settings.size) for item in whole]
-        batch, known = module.collate(scaled, settings)
-        predictions: Sequence[Any] = learner.ask(batch.to(device), known)
+        complete = [_with_fields(item, fields) for item in stored]
+        scaled = [sample.resized(item, settings.size, settings.size) for item in complete]
+        batch, targets = module.collate(scaled, settings)
+        predictions: Sequence[Any] = learner.ask(batch.to(device), targets)
         return predictions
 
     return predict
 
 
-def _whole(item: Sample, fields: Mapping[str, Callable[[Sample], Any]]) -> Sample:
+def _with_fields(item: Sample, fields: Mapping[str, Callable[[Sample], Any]]) -> Sample:
     missing = {name: compute(item) for name, compute in fields.items() if getattr(item, name) is None}
     return dataclasses.replace(item, **missing) if missing else item
 

@@ -1,4 +1,4 @@
-"""The settings of evaluation that a task asks for: its scorer and its figures take them by name."""
+"""The settings of evaluation that a task's scorer and figures take as keyword arguments."""
 
 from typing import Any
 
@@ -7,6 +7,6 @@ from pipeline.params import Evaluate
 
 
 def arguments(settings: Evaluate, task: str) -> dict[str, Any]:
-    """What the task's scorer is given besides rows: only what is not as usual, so a new setting makes nothing stale."""
+    """Keyword arguments of the task's scorer: only values that are not the default, so a new setting stales nothing."""
     changed = settings.model_dump(exclude_defaults=True)
     return {name: changed[name] for name in plugins.options("tasks", task, "scorer") or [] if name in changed}

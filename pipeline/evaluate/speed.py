@@ -1,4 +1,4 @@
-"""How fast a model answers, measured as a user meets it: decoded images in, predictions out."""
+"""A model's latency and throughput, from decoded images to predictions."""
 
 import statistics
 import time
@@ -9,12 +9,12 @@ import torch
 from pipeline.evaluate.predict import BATCH, Predict
 from pipeline.sample import Sample
 
-#: repeats after the first, which warms up, as far as there is time for them; a slow first one must do
-REPEATS, MOST_S = 20, 5.0
+#: at most so many runs after the first, which warms up, and no further run after so many seconds
+REPEATS, MAX_S = 20, 5.0
 
 
 def measure(predict: Predict, stored: Sequence[Sample]) -> dict[str, float]:
-    """Median milliseconds for one image, and images a second in batches, on all threads of this process."""
+    """Median milliseconds per image, and images per second in batches, on all threads of this process."""
     one, many = [stored[0]], [stored[index % len(stored)] for index in range(BATCH)]
     return {
         "latency_ms": _median_s(predict, one) * 1000,
@@ -25,7 +25,7 @@ def measure(predict: Predict, stored: Sequence[Sample]) -> dict[str, float]:
 def _median_s(predict: Predict, samples: Sequence[Sample]) -> float:
     first = _seconds(predict, samples)
     seconds: list[float] = []
-    while len(seconds) < REPEATS and first + sum(seconds) < MOST_S:
+    while len(seconds) < REPEATS and first + sum(seconds) < MAX_S:
         seconds.append(_seconds(predict, samples))
     return statistics.median(seconds or [first])
 

@@ -1,10 +1,11 @@
 """The evaluate stage: every trained model on val and test, as rows, scores with intervals, and pictures.
 
-Scores come from rows alone: `evaluations/<job>/{val,test}.parquet` hold one record a sample, and `draws.parquet` the
-scores in each resample of the test images. Candidates are ranked on val; test is only reported, and compared once
-with the champion. A study's jobs are also measured on the changed test images that it names, and have no pictures.
+Scores are computed from rows alone: `evaluations/<job>/{val,test}.parquet` hold one row per sample, and
+`draws.parquet` the scores of each resample of the test images. Candidates are ranked on val; test scores are reported,
+and compared once with the champion. A study's jobs are also measured on changed test images, and have no pictures.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +20,16 @@ from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.fingerprint import code, compute_fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
-from pipeline.terminal import tell
 from pipeline.train.job_state import JobSpec
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("val", "test")
 SEED = 0
 KEEP_BYTES = 2_000_000_000
 #: earlier evaluations, by fingerprint
 KEPT = ".work/evaluations"
-#: what extractors made of real images, for the next model that they measure
+#: features of real images, by extractor, for the next model that it measures
 FEATURES = ".work/features"
 
 
@@ -59,7 +61,7 @@ def run(params: Params, root: Path) -> None:
 
 
 def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None:
-    """Measure jobs that were chosen, into `.work/` alone: a full run that has them in its roster finds the rows there.
+    """Measure the chosen jobs into `.work/` alone, where a later full run reuses the rows.
 
     The scores go to each job's `scores.json` in `.work/jobs/`.
     """
@@ -78,7 +80,7 @@ def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
-    tell(f"evaluate: {name:<16} {how:<9} {words(scores)}")
+    log.info(f"evaluate: {name:<16} {how:<9} {words(scores)}")
 
 
 def words(scores: dict[str, Any]) -> str:
@@ -90,14 +92,14 @@ def words(scores: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """Where the model lies that is measured, and the one that measures it, with a digest of that."""
+    """The folder of the model to measure; of the extractor that measures it, the folder and its digest."""
 
     folder: Path
     extractor: tuple[Path, str] | None
 
 
 def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) -> tuple[Path, str] | None:
-    """The model that measures a job's; `sources` say where it lies if it is not in models/."""
+    """Folder and digest of the extractor that measures a job's model; `sources` names its folder outside models/."""
     if job.extractor is None:
         return None
     own = (sources or {}).get("extractor")
@@ -108,7 +110,7 @@ def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of a job: the settings, what its study asks for beyond that, and what its task asks of them."""
+    """What to measure of a job: settings, additions of its study, and the keyword arguments of its task's scorer."""
 
     settings: Evaluate
     under: dict[str, Policy] = field(default_factory=dict)
@@ -155,7 +157,7 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
 
 def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
     from pipeline import checkpoint
-    from pipeline.evaluate import gradients, pictures, predict, seeing
+    from pipeline.evaluate import gradients, inspection, pictures, predict
 
     store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
@@ -175,7 +177,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
     for split in SPLITS:
         stored = sample.split(prepared, split)
         whole = joined(stored, split, derived)
-        with seeing.watched(learner, job.architecture, len(stored)) as seen:
+        with inspection.collect_features(learner, job.architecture, len(stored)) as features:
             tables[split], predictions = predict.rows(answer, whole, job.task)
     if plan.settings.pictures:
         pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
@@ -183,7 +185,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
         if hasattr(task, "model_figures"):
             pictures.save(path, task.model_figures(learner, sample.split(prepared, "train"), whole))
         pictures.save(path, pictures.epochs(checkpoint.snapshots(model.folder)))
-        seeing.write(path, learner, stored, seen)
+        inspection.write(path, learner, stored, features)
     for change, policy in plan.under.items():
         from pipeline.evaluate.changed import Changed  # brings albumentations
 
@@ -221,33 +223,33 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     store.write_json(root / "reports/speed.json", speeds)
 
 
-def _scores(task: Any, tables: dict[str, pa.Table], known: Any, plan: Plan) -> tuple[dict[str, Any], Any]:
+def _scores(task: Any, tables: dict[str, pa.Table], settings: Any, plan: Plan) -> tuple[dict[str, Any], Any]:
     """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked.
 
     Second the resamples that the intervals are of, without those of single classes (`recall[3]`).
     """
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
-        scorer, groups = task.scorer(table, known, **plan.asked), table["group"].to_pylist()
+        scorer, groups = task.scorer(table, settings, **plan.asked), table["group"].to_pylist()
         drawn = bootstrap.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
-    found, drawn = measured(tables["test"])
-    primary = bootstrap.primary(task.PRIMARY, found)
+    values, drawn = measured(tables["test"])
+    primary = bootstrap.primary(task.PRIMARY, values)
     for name, table in tables.items():
         if name.startswith("test under "):
             metric = f"{primary}{name.removeprefix('test')}"
             changed, resampled = measured(table)
-            found[metric], drawn[metric] = changed[primary], resampled[primary]
+            values[metric], drawn[metric] = changed[primary], resampled[primary]
     bounds = bootstrap.intervals(drawn)
     scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
-    val = task.scorer(tables["val"], known, **plan.asked)(np.ones(len(tables["val"]), np.int64))
+    val = task.scorer(tables["val"], settings, **plan.asked)(np.ones(len(tables["val"]), np.int64))
     scores[f"val_{primary}"] = round(val[primary], 6)
-    for metric, value in found.items():
+    for metric, value in values.items():
         scores[metric] = round(value, 6) if np.isfinite(value) else None
         bounded = np.isfinite(value) and metric in bounds
         low, high = bounds[metric] if bounded else (None, None)
-        # resampling raises a biased score such as ECE, so the interval is stretched to hold what was found
+        # resampling raises a biased score such as ECE, so the interval is widened to contain the value
         scores[f"{metric}_low"] = None if low is None else round(min(low, value), 6)
         scores[f"{metric}_high"] = None if high is None else round(max(high, value), 6)
     return scores, {name: values for name, values in drawn.items() if "[" not in name or name == primary}

@@ -4,6 +4,7 @@ A dataset is prepared again only if its settings, its raw files or the code that
 restored from `.work/prepare/`. If a dataset is faulty, nothing is changed.
 """
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.parts.files import checked, contents
 from pipeline.prepare.make import make
 from pipeline.sample import SPLITS, Facts, facts
-from pipeline.terminal import tell
+
+log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "pillow", "pyarrow", "ruamel.yaml", "scikit-learn")
 KEEP_BYTES = 20_000_000_000
@@ -40,7 +42,7 @@ def run(params: Params, root: Path) -> None:
 def _update(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
     fingerprint = compute_fingerprint(dataset, root)
     outcome = store.update(prepared / name, fingerprint, work, lambda path: make(path, dataset, root))
-    tell(summary(name, outcome, facts(prepared / name)))
+    log.info(summary(name, outcome, facts(prepared / name)))
     return fingerprint
 
 

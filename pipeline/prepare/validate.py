@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import boxes, rle
 from pipeline.sample import IGNORE, SPLITS, Classes, Fault, Sample
-from pipeline.terminal import unfit
+from pipeline.terminal import name_fault
 
 MIN_SIDE = 2
 
@@ -16,7 +16,7 @@ MIN_SIDE = 2
 def misnamed(classes: Classes) -> Iterator[Fault]:
     """A fault for each class name that can't be displayed; it concerns the whole dataset."""
     for name in (*classes.names, *classes.semantic, *classes.points):
-        if why := unfit(name):
+        if why := name_fault(name):
             yield Fault(f"class {name}", f"{why}. Rename the class in the raw data.")
 
 
@@ -30,7 +30,7 @@ def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
     if min(height, width) < MIN_SIDE:
         yield f"{width}×{height} pixels, less than {MIN_SIDE} per side. Remove it."
     for text in (sample.id, sample.group):
-        if why := unfit(text or ""):
+        if why := name_fault(text or ""):
             yield f"{text!r}: {why}. Rename it."
     if sample.split not in {None, *SPLITS}:
         yield f"split {sample.split!r} is not one of {', '.join(SPLITS)}. Correct it."

@@ -7,6 +7,7 @@ are made again from models/, evaluations/ and metrics/. `reports/registered.json
 scores only, so it is equal on every machine. Registered models stay in it when their jobs leave the roster.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from pipeline.evaluate.stage import words
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
-from pipeline.terminal import tell
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, job_state
+
+log = logging.getLogger(__name__)
 
 
 def run(params: Params, root: Path) -> None:
@@ -43,7 +45,7 @@ def run(params: Params, root: Path) -> None:
             group = Group(client, root, keys, model, jobs, params.evaluate)
             entries[model] = group.update(before.get(model, {}))
             news = decisions.news(before.get(model), entries[model])
-            tell(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
+            log.info(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
         ours = {model for model, version in versions.champions(client).items() if trust.signed(keys, version)}
         for model in sorted((ours | set(before)) - set(groups)):
             entry = Group(client, root, keys, model, {}, params.evaluate).keep(before.get(model, {}))
@@ -51,7 +53,7 @@ def run(params: Params, root: Path) -> None:
                 entries[model], name = entry, entry["champion"]["job"]
                 decision = entry["decision"]
                 news = "as before" if decision.get("trusted", True) else decision["text"]
-                tell(f"register: {model}: champion {name}, {news}; no candidate in the roster")
+                log.info(f"register: {model}: champion {name}, {news}; no candidate in the roster")
         recorded = {fingerprint for entry in entries.values() for fingerprint in entry["models"]}
         for model, jobs in sorted(compared.items()):
             recorded |= Group(client, root, keys, model, jobs, params.evaluate).record(recorded)
@@ -223,7 +225,7 @@ class Group:
         names = [name for name, other in self.fingerprints.items() if other == fingerprint]
         folder = registered.folder(self.root, names[0] if names else entry["job"], fingerprint)
         if folder is None:
-            tell(f"register: {self.model}: the former champion {entry['job']} is lost; a new one is chosen")
+            log.info(f"register: {self.model}: the former champion {entry['job']} is lost; a new one is chosen")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
         run = tracking.run(self.client, self.root, entry["job"], fingerprint, settings)

@@ -1,4 +1,4 @@
-"""Small pieces of HTML that sections share: text from data always passes `escape` here or in the section."""
+"""HTML elements that sections share. Text from data passes `escape`, here or in the section."""
 
 import base64
 import math
@@ -15,94 +15,94 @@ from pipeline import images
 
 ABSENT = '<span class="absent">–</span>'
 PNG = b"\x89PNG\r\n\x1a\n"
-#: longest side of a small picture, in px
+#: longest side of a tile, in px
 TILE = 128
 
 
 def intro(text: str) -> str:
-    """The sentence or two that open a section; `text` is HTML."""
+    """The paragraph that opens a section; `text` is HTML."""
     return f'<p class="intro">{text}</p>'
 
 
-def pill(text: str, kind: str = "") -> str:
-    """A small mark beside a name."""
-    return f'<span class="pill {kind}">{escape(text)}</span>'
+def pill(text: str, css_class: str = "") -> str:
+    """A short remark beside a name."""
+    return f'<span class="pill {css_class}">{escape(text)}</span>'
 
 
-def cell(html: str, value: float | None = None, *, kind: str = "number") -> str:
-    """A table cell; `value` is what the column sorts by."""
+def cell(html: str, value: float | None = None, *, css_class: str = "number") -> str:
+    """A table cell; the column sorts by `value`."""
     sort = "" if value is None else f' data-sort="{value!r}"'
-    return f'<td class="{kind}"{sort}>{html}</td>'
+    return f'<td class="{css_class}"{sort}>{html}</td>'
 
 
-def row_head(html: str) -> str:
-    """The cell that names its row and stays in view when a wide table scrolls."""
+def row_header(html: str) -> str:
+    """The header cell of a row; it stays in view while a wide table scrolls."""
     return f'<th scope="row">{html}</th>'
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]], *, sortable: bool = False) -> str:
-    """A table that scrolls sideways on a narrow screen; `heads` are HTML, `rows` hold finished cells."""
-    head = "".join(f'<th scope="col">{item}</th>' for item in heads)
+def table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, sortable: bool = False) -> str:
+    """A table that scrolls sideways on a narrow screen; `headers` are HTML, `rows` hold finished cells."""
+    header = "".join(f'<th scope="col">{item}</th>' for item in headers)
     body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    kind = ' class="sortable"' if sortable else ""
-    inner = f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>"
-    return f'<div class="scroll" tabindex="0"><table{kind}>{inner}</table></div>'
+    attribute = ' class="sortable"' if sortable else ""
+    content = f"<thead><tr>{header}</tr></thead>\n<tbody>{body}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table{attribute}>{content}</table></div>'
 
 
 def picture(path: Path, alt: str, caption: str = "") -> str:
-    """A PNG inside the page; empty where there is no such picture."""
+    """A PNG file as an element of the page; empty where the file is missing or no PNG."""
     data = path.read_bytes() if path.is_file() else b""
     return _figure(data, alt, caption) if data.startswith(PNG) and len(data) >= 24 else ""
 
 
 def tile(pixels: NDArray[np.uint8], alt: str, caption: str = "") -> str:
-    """A small picture inside the page, of H×W×3 or grey H×W pixels; what is larger than a tile is scaled down."""
+    """A small picture from H×W×3 or gray H×W pixels; larger pictures are scaled down to TILE."""
     height, width = pixels.shape[:2]
     scale = min(1, TILE / max(height, width))
-    small = images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-    return _figure(images.encode_png(small), alt, caption, "tile")
+    resized = images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _figure(images.encode_png(resized), alt, caption, "tile")
 
 
-def _figure(data: bytes, alt: str, caption: str, kind: str = "") -> str:
-    """PNG bytes with their size, so that nothing jumps while the page loads."""
+def _figure(data: bytes, alt: str, caption: str, css_class: str = "") -> str:
+    """PNG bytes with their width and height, so that the layout does not shift while the page loads."""
     width, height = struct.unpack(">II", data[16:24])
     source = "data:image/png;base64," + base64.b64encode(data).decode()
     text = f"<figcaption>{caption}</figcaption>" if caption else ""
-    mark = f' class="{kind}"' if kind else ""
+    attribute = f' class="{css_class}"' if css_class else ""
     return (
-        f'<figure{mark}><img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}" loading="lazy">'
+        f'<figure{attribute}><img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}" loading="lazy">'
         f"{text}</figure>"
     )
 
 
 def tiles(figures: Iterable[str]) -> str:
-    """Small pictures side by side."""
+    """Tiles side by side."""
     return f'<div class="tiles">{"".join(figures)}</div>'
 
 
 def gallery(figures: Iterable[str]) -> str:
-    """Pictures or charts side by side as the screen allows; empty where there is none."""
-    shown = [figure for figure in figures if figure]
-    return f'<div class="gallery">{"".join(shown)}</div>' if shown else ""
+    """Pictures or charts side by side, as many as fit; empty where there is none."""
+    content = "".join(figures)
+    return f'<div class="gallery">{content}</div>' if content else ""
 
 
-def decimals(values: Iterable[float]) -> int:
-    """Digits after the point that suit all values of one column."""
+def count_decimals(values: Iterable[float]) -> int:
+    """Digits after the decimal point that suit all values of one column."""
     largest = max((abs(value) for value in values), default=0)
     return 3 if largest < 10 else 2 if largest < 100 else 1 if largest < 10_000 else 0
 
 
-def number(value: float | None, digits: int) -> str:
-    """A number with a fixed count of digits, or a dash."""
+def format_fixed(value: float | None, digits: int) -> str:
+    """A number with `digits` digits after the decimal point, or a dash."""
     return ABSENT if value is None else f"{value:,.{digits}f}".replace("-", "−")
 
 
-def significant(value: float | None) -> str:
-    """Three significant digits, all digits before the point: `0.420`, `12.3`, `1,234`."""
+def format_significant(value: float | None) -> str:
+    """Three significant digits, and all digits before the decimal point: `0.420`, `12.3`, `1,234`."""
     return ABSENT if value is None else f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value) or 1)))}f}"
 
 
-def compact(value: float | None, unit: str = "") -> str:
+def format_compact(value: float | None, unit: str = "") -> str:
     """Three significant digits with k, M, G or T: `61.7 k`, `1.20 GB`."""
     if value is None:
         return ABSENT
@@ -114,11 +114,11 @@ def compact(value: float | None, unit: str = "") -> str:
     return f"{text} {('', 'k', 'M', 'G', 'T')[power]}{unit}".strip()
 
 
-def plain(value: Any) -> str:
-    """A setting as a person would write it: `3×224×224`, `variant paper, classes 10`."""
+def format_setting(value: Any) -> str:
+    """A setting in words: `3×224×224`, `variant paper, classes 10`."""
     if isinstance(value, dict):
-        parts = (f"{name} {plain(item)}" for name, item in value.items() if item not in (None, {}, []))
+        parts = (f"{name} {format_setting(item)}" for name, item in value.items() if item not in (None, {}, []))
         return ", ".join(part.strip() for part in parts)
     if isinstance(value, (list, tuple)):
-        return "×".join(plain(item) for item in value)
+        return "×".join(format_setting(item) for item in value)
     return escape(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))

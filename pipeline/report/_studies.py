@@ -1,4 +1,4 @@
-"""A study in numbers: what its variants scored over all seeds, and whether its claims held."""
+"""The results of a study: the scores of its variants over all seeds, and whether its claims hold."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,138 +9,143 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.bootstrap import Draws, Estimate, over_seeds
+from pipeline.metric_names import renamed, renamed_scores
 from pipeline.params import Params, Study
 from pipeline.store import read_json
 from pipeline.studies import Claim, claim
 
-#: verdicts, from best to worst known
+#: outcomes of a claim
 HELD, OPPOSITE, UNDECIDED = "held", "did not hold", "undecided"
+#: measures that are counted exactly, so that they have no interval
 COUNTED = ("parameters", "multiply_adds", "receptive_field", "activation_bytes")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of a claim, and the numbers that decided it."""
+class JudgedClaim:
+    """A claim, its outcome, and a reason for each pair of variants that it compares."""
 
     claim: str
-    word: str
+    outcome: str
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Trial:
-    """All that earlier stages left of one study; `metrics`, `draws`, `counts` and `gradients` by job."""
+class StudyResults:
+    """The outputs of earlier stages for one study; `metrics`, `resampled`, `counts` and `gradients` by job."""
 
     name: str
     study: Study
     failed: dict[str, str]
     metrics: dict[str, dict[str, Any]]
-    draws: dict[str, dict[str, Draws]]
+    resampled: dict[str, dict[str, Draws]]
     counts: dict[str, dict[str, Any]]
     gradients: dict[str, dict[str, Any]]
 
     def job(self, variant: str, seed: int) -> str:
-        """A variant's job."""
+        """The name of a variant's job."""
         return f"{self.name}.{variant}.{seed}"
 
     @property
     def jobs(self) -> list[str]:
-        """All jobs, variant by variant."""
+        """The names of all jobs, variant by variant."""
         return [self.job(variant, seed) for variant in self.study.variants for seed in self.study.seeds]
 
     @property
     def primary(self) -> str:
-        """The primary score's name; empty where nothing was measured."""
-        return next((str(found["primary"]) for found in self.metrics.values()), "")
+        """The name of the primary metric; empty if no job is measured."""
+        return next((str(scores["primary"]) for scores in self.metrics.values()), "")
 
     @property
     def measures(self) -> list[str]:
-        """What the table shows: the primary score, on changed images too, and whatever claims are about."""
-        claimed = [found.measure for found in self.claims if found.measure]
+        """The columns of the table: parameters, the primary metric (also on changed images) and what is claimed."""
+        claimed = [measure for parsed in self.claims if (measure := self._measure(parsed))]
         under = [f"{self.primary} under {name}" for name in self.study.under]
         return list(dict.fromkeys(["parameters", self.primary, *under, *claimed]))
 
     @cached_property
     def claims(self) -> list[Claim]:
-        """The study's claims, read."""
+        """The study's claims, parsed."""
         return [claim(text) for text in self.study.claims]
 
-    def outcome(self, variant: str, measure: str) -> tuple[Draws, Draws] | None:
-        """A measure of all seeds' jobs, S values and S×N resamples; None where any lacks it."""
-        values, drawn = [], []
+    def _measure(self, parsed: Claim) -> str:
+        return renamed(parsed.measure) if parsed.measure else self.primary
+
+    def values(self, variant: str, measure: str) -> tuple[Draws, Draws] | None:
+        """A measure of one variant: S values, one per seed, and S×N resamples; None if any job lacks it."""
+        values, resampled = [], []
         for job in (self.job(variant, seed) for seed in self.study.seeds):
             counted = measure in COUNTED
             value = (self.counts if counted else self.metrics).get(job, {}).get(measure)
             if not isinstance(value, int | float):
                 return None
             values.append(float(value))
-            drawn.append(np.full(1, float(value)) if counted else self.draws[job][measure])
-        return np.array(values), np.array(drawn)
+            resampled.append(np.full(1, float(value)) if counted else self.resampled[job][measure])
+        return np.array(values), np.array(resampled)
 
     def estimate(self, variant: str, measure: str) -> Estimate | None:
         """A measure's mean over seeds with its interval."""
-        found = self.outcome(variant, measure)
-        return None if found is None else over_seeds(*found)
+        values = self.values(variant, measure)
+        return None if values is None else over_seeds(*values)
 
-    def verdicts(self) -> list[Verdict]:
-        """Each claim judged: held if every pair did, not if any pair is clearly the other way round."""
-        return [self._verdict(text, found) for text, found in zip(self.study.claims, self.claims, strict=True)]
+    def judge_claims(self) -> list[JudgedClaim]:
+        """Judge each claim: it held if all its pairs held; it did not hold if any pair is clearly the opposite."""
+        return [self._judge(text, parsed) for text, parsed in zip(self.study.claims, self.claims, strict=True)]
 
-    def _verdict(self, text: str, found: Claim) -> Verdict:
-        measure = found.measure or self.primary
-        judged = [self._judged(*pair, measure) for pair in found.pairs]
-        words = {word for word, _ in judged}
-        word = OPPOSITE if OPPOSITE in words else UNDECIDED if UNDECIDED in words else HELD
-        return Verdict(text, word, tuple(reason for _, reason in judged))
+    def _judge(self, text: str, parsed: Claim) -> JudgedClaim:
+        pairs = [self._judge_pair(*pair, self._measure(parsed)) for pair in parsed.pairs]
+        outcomes = {outcome for outcome, _ in pairs}
+        outcome = OPPOSITE if OPPOSITE in outcomes else UNDECIDED if UNDECIDED in outcomes else HELD
+        return JudgedClaim(text, outcome, tuple(reason for _, reason in pairs))
 
-    def _judged(self, left: str, sign: str, right: str, measure: str) -> tuple[str, str]:
-        """A pair's verdict by the interval of its difference on the same test images, and the reason in words."""
-        one, other = self.outcome(left, measure), self.outcome(right, measure)
-        if one is None or other is None:
+    def _judge_pair(self, left: str, sign: str, right: str, measure: str) -> tuple[str, str]:
+        """A pair's outcome by the interval of its difference on the same test images, and the reason in words."""
+        left_values, right_values = self.values(left, measure), self.values(right, measure)
+        if left_values is None or right_values is None:
             return UNDECIDED, f"not every job of {left} and {right} has {measure or 'a score'}"
-        difference = over_seeds(one[0] - other[0], one[1] - other[1])
+        difference = over_seeds(left_values[0] - right_values[0], left_values[1] - right_values[1])
         held = {">": difference.low > 0, "<": difference.high < 0, "=": difference.low == difference.high == 0}[sign]
-        open_ = difference.low <= 0 <= difference.high and difference.low != difference.high
-        word = HELD if held else UNDECIDED if open_ else OPPOSITE
-        return word, _reason(left, right, measure, difference, open_)
+        undecided = difference.low <= 0 <= difference.high and difference.low != difference.high
+        outcome = HELD if held else UNDECIDED if undecided else OPPOSITE
+        return outcome, _reason(left, right, measure, difference, undecided)
 
 
 def _reason(left: str, right: str, measure: str, difference: Estimate, undecided: bool) -> str:
     """`deep − flat in top1: +0.021, between +0.004 and +0.038`"""
-    form = "+,.0f" if measure in COUNTED else "+.3f"
+    template = "+,.0f" if measure in COUNTED else "+.3f"
     value, low, high = (
-        format(number, form).replace("-", "−") for number in (difference.value, difference.low, difference.high)
+        format(number, template).replace("-", "−") for number in (difference.value, difference.low, difference.high)
     )
     spread = "" if difference.low == difference.high else f", between {low} and {high}"
-    remark = ": the interval holds 0, so it may be either way" if undecided else ""
+    remark = "; the interval contains 0" if undecided else ""
     return f"{left} − {right} in {measure}: {value}{spread}{remark}"
 
 
-def read(root: Path, params: Params) -> list[Trial]:
-    """The roster's studies with what was left of their jobs."""
+def read(root: Path, params: Params) -> list[StudyResults]:
+    """Read the outputs of all jobs of the roster's studies."""
     reasons = read_json(root / "models/failed.json", {})
     counts = read_json(root / "reports/parameters.json", {})
-    trials = []
+    results = []
     for name, study in params.selected_studies().items():
         jobs = {job: settings for job, settings in params.jobs.items() if params.study(job) is study}
         measured = [job for job in jobs if job not in reasons and (root / "metrics" / f"{job}.json").is_file()]
         folders = {job: root / "evaluations" / job for job in measured}
         counted = {job: counts.get(settings.architecture, {}).get("jobs", {}) for job, settings in jobs.items()}
-        norms = {job: read_json(folder / "gradients.json") for job, folder in folders.items()}
-        trials.append(
-            Trial(
+        gradients = {job: read_json(folder / "gradients.json") for job, folder in folders.items()}
+        results.append(
+            StudyResults(
                 name=name,
                 study=study,
                 failed={job: str(reasons[job].get("reason", "")) for job in jobs if job in reasons},
-                metrics={job: read_json(root / "metrics" / f"{job}.json") for job in measured},
-                draws={job: _draws(folder / "draws.parquet") for job, folder in folders.items()},
-                counts={job: found.get(job, {}) for job, found in counted.items()},
-                gradients={job: found for job, found in norms.items() if found},
+                metrics={job: renamed_scores(read_json(root / "metrics" / f"{job}.json")) for job in measured},
+                resampled={job: _read_resampled(folder / "draws.parquet") for job, folder in folders.items()},
+                counts={job: by_job.get(job, {}) for job, by_job in counted.items()},
+                gradients={job: norms for job, norms in gradients.items() if norms},
             )
         )
-    return trials
+    return results
 
 
-def _draws(path: Path) -> dict[str, Draws]:
+def _read_resampled(path: Path) -> dict[str, Draws]:
+    """Each metric's value in every resample of the test images."""
     table = pq.read_table(path)
-    return {name: table[name].to_numpy() for name in table.column_names}
+    return {renamed(name): table[name].to_numpy() for name in table.column_names}

@@ -1,7 +1,6 @@
-"""All that earlier stages left, read once for the report: sections ask here and open no file but a picture.
+"""The outputs of earlier stages, read once for the report. Sections read no other files, except pictures.
 
-Whatever is missing is simply absent from its mapping. A job that failed shows none of the numbers and pictures
-of its earlier versions.
+A missing output is absent from its mapping. Of a failed job, no numbers or pictures of an earlier version are shown.
 """
 
 import math
@@ -12,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.metric_names import renamed, renamed_scores
 from pipeline.params import Job, Params
 from pipeline.report import _studies
 from pipeline.sample import Facts, Shards, facts, split
@@ -19,13 +19,13 @@ from pipeline.store import read_json
 from pipeline.train import history
 
 ROLES = ("champion", "challenger", "previous")
-#: what the rows of a classifier have, whatever its task is called
-COLUMNS = ("id", "label", "prediction", "confidence")
+#: columns by which the rows of a classifier are recognised, whatever its task's name
+CLASSIFIER_COLUMNS = ("id", "label", "prediction", "confidence")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric on the test split with its 95 % interval, where it has one."""
+    """A metric on the test split; low and high bound its 95 % interval."""
 
     value: float
     low: float | None = None
@@ -33,8 +33,8 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """Jobs that can be compared: one dataset, one task, one primary metric; best first."""
+class Ranking:
+    """Jobs that can be compared (one dataset, one task, one primary metric), best first."""
 
     dataset: str
     task: str
@@ -43,16 +43,16 @@ class Contest:
     jobs: tuple[str, ...]
 
     @property
-    def better(self) -> str:
-        """Which way is good, in words."""
+    def direction(self) -> str:
+        """Which values are better, in words."""
         return "higher is better" if self.higher_is_better else "lower is better"
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything by job, except `counts` (by architecture), `registered` (by model name) and `datasets`.
+    """Mappings by job, except `counts` (by architecture), `registered` (by model name) and `datasets`.
 
-    The studies' jobs are in `trials` alone: they are many, and compete with nobody outside.
+    Jobs of studies are in `studies` alone: they are many and are not ranked.
     """
 
     root: Path
@@ -62,124 +62,127 @@ class Results:
     models: dict[str, dict[str, Any]]
     histories: dict[str, list[dict[str, float]]]
     speed: dict[str, dict[str, Any]]
-    seeing: dict[str, dict[str, Any]]
+    inspections: dict[str, dict[str, Any]]
     counts: dict[str, dict[str, Any]]
     registered: dict[str, dict[str, Any]]
     datasets: dict[str, Facts]
-    trials: list[_studies.Trial]
+    studies: list[_studies.StudyResults]
 
     @property
-    def sound(self) -> list[str]:
+    def succeeded(self) -> list[str]:
         """Selected jobs that did not fail, in the order of params.yaml."""
         return [job for job in self.jobs if job not in self.failed]
 
     def groups(self) -> dict[tuple[str, str], list[str]]:
-        """Sound jobs by dataset and task."""
+        """Succeeded jobs by dataset and task."""
         groups: dict[tuple[str, str], list[str]] = {}
-        for job in self.sound:
+        for job in self.succeeded:
             groups.setdefault((self.jobs[job].dataset, self.jobs[job].task), []).append(job)
         return groups
 
-    def contests(self) -> list[Contest]:
-        """Every ranking of measured jobs; a job without a finite primary score comes last."""
+    def rankings(self) -> list[Ranking]:
+        """Every ranking of measured jobs; jobs without a finite primary score come last."""
         groups: dict[tuple[str, str, str, bool], list[str]] = {}
-        for job, found in self.metrics.items():
-            key = (self.jobs[job].dataset, self.jobs[job].task, found["primary"], found["higher_is_better"])
+        for job, scores in self.metrics.items():
+            key = (self.jobs[job].dataset, self.jobs[job].task, scores["primary"], scores["higher_is_better"])
             groups.setdefault(key, []).append(job)
-        return [Contest(*key, jobs=self._ranked(jobs, *key[2:])) for key, jobs in groups.items()]
+        return [Ranking(*key, jobs=self._rank(jobs, *key[2:])) for key, jobs in groups.items()]
 
-    def _ranked(self, jobs: list[str], primary: str, higher_is_better: bool) -> tuple[str, ...]:
-        def rank(job: str) -> float:
+    def _rank(self, jobs: list[str], primary: str, higher_is_better: bool) -> tuple[str, ...]:
+        def sort_key(job: str) -> float:
             score = self.score(job, primary)
             return math.inf if score is None else -score.value if higher_is_better else score.value
 
-        return tuple(sorted(jobs, key=rank))
+        return tuple(sorted(jobs, key=sort_key))
 
     def score(self, job: str, metric: str) -> Score | None:
-        """A job's score on test; None where it is missing or not finite."""
-        found = self.metrics.get(job, {})
-        value, low, high = (finite(found.get(metric + end)) for end in ("", "_low", "_high"))
+        """A job's score on the test split; None if it is missing or not finite."""
+        scores = self.metrics.get(job, {})
+        value, low, high = (finite_or_none(scores.get(metric + end)) for end in ("", "_low", "_high"))
         return None if value is None else Score(value, low, high)
 
     def metric_names(self, jobs: tuple[str, ...]) -> list[str]:
-        """Metrics with an interval that any of the jobs has, without those of single classes (`recall[3]`)."""
+        """Metrics with an interval of any of the jobs, without those of single classes (`recall[3]`)."""
         names: dict[str, None] = {}
         for job in jobs:
-            found = self.metrics[job]
-            names.update({name: None for name in found if f"{name}_low" in found and "[" not in name})
+            scores = self.metrics[job]
+            names.update({name: None for name in scores if f"{name}_low" in scores and "[" not in name})
         return list(names)
 
-    def counted(self, job: str) -> dict[str, Any]:
-        """Parameters, multiply-adds and the like of a job's network."""
-        found = self.counts.get(self.jobs[job].architecture, {}).get("jobs", {})
-        return dict(found.get(job) or {})
+    def job_counts(self, job: str) -> dict[str, Any]:
+        """Parameters, multiply-adds and other counts of a job's network."""
+        by_job = self.counts.get(self.jobs[job].architecture, {}).get("jobs", {})
+        return dict(by_job.get(job) or {})
 
     def series(self, job: str, column: str) -> list[tuple[float, float]]:
         """(epoch, value) of one column of a job's history."""
         return [(row["epoch"], row[column]) for row in self.histories.get(job, []) if {"epoch", column} <= row.keys()]
 
-    def classified(self, job: str) -> pa.Table | None:
-        """A classifier's rows on test; None of a job that does not classify, or was not measured."""
+    def classifier_rows(self, job: str) -> pa.Table | None:
+        """A classifier's rows on the test split; None if the job is no classifier or is not measured."""
         path = self.root / "evaluations" / job / "test.parquet"
-        if not path.is_file() or not set(COLUMNS) <= set(pq.read_schema(path).names):
+        if not path.is_file() or not set(CLASSIFIER_COLUMNS) <= set(pq.read_schema(path).names):
             return None
-        return pq.read_table(path, columns=list(COLUMNS))
+        return pq.read_table(path, columns=list(CLASSIFIER_COLUMNS))
 
     def test_images(self, dataset: str) -> Shards:
-        """The test split of a dataset, in the order of the rows; empty where it is not prepared."""
+        """The test split of a dataset, in the order of the rows; empty if it is not prepared."""
         return split(self.root / "data" / "prepared" / dataset, "test")
 
     def roles(self, job: str) -> list[str]:
-        """What the registry calls this job; says so where it means a version trained with other settings."""
+        """A job's roles in the registry; a version of other settings is marked as an earlier one."""
         entry = self.registered.get(f"{self.jobs[job].dataset}-{self.jobs[job].task}", {})
-        found = []
+        roles = []
         for role in ("champion", "challenger"):
             holder = entry.get(role) or {}
             if holder.get("job") == job:
-                same = holder.get("fingerprint") == self.models.get(job, holder).get("fingerprint")
-                found.append(role if same else f"{role}: an earlier version")
-        return found
+                current = holder.get("fingerprint") == self.models.get(job, holder).get("fingerprint")
+                roles.append(role if current else f"{role}: an earlier version")
+        return roles
 
 
-def finite(value: Any) -> float | None:
-    """A finite number as it is, anything else as None."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+def finite_or_none(value: Any) -> float | None:
+    """The value as a float if it is a finite number, else None."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def read(root: Path, params: Params) -> Results:
-    """Read what the stages left under `root` for the selected jobs."""
+    """Read the outputs of the selected jobs under `root`."""
     selected = params.selected()
     jobs = {name: job for name, job in selected.items() if params.study(name) is None}
     reasons = read_json(root / "models" / "failed.json", {})
     failed = {job: str(reasons[job].get("reason", "")) for job in jobs if job in reasons}
-    sound = [job for job in jobs if job not in failed]
+    succeeded = [job for job in jobs if job not in failed]
     reports = root / "reports"
+    metrics = _read_existing({job: root / "metrics" / f"{job}.json" for job in succeeded})
     return Results(
         root=root,
         jobs=jobs,
         failed=failed,
-        metrics=_present({job: root / "metrics" / f"{job}.json" for job in sound}),
-        models=_present({job: root / "models" / job / "model.json" for job in sound}),
-        histories={job: _history(root / "models" / job / "history.csv") for job in sound},
-        speed={job: item for job, item in read_json(reports / "speed.json", {}).items() if job in sound},
-        seeing=_present({job: root / "evaluations" / job / "seeing.json" for job in sound}),
+        metrics={job: renamed_scores(scores) for job, scores in metrics.items()},
+        models=_read_existing({job: root / "models" / job / "model.json" for job in succeeded}),
+        histories={job: _read_history(root / "models" / job / "history.csv") for job in succeeded},
+        speed={job: item for job, item in read_json(reports / "speed.json", {}).items() if job in succeeded},
+        inspections=_read_existing({job: root / "evaluations" / job / "seeing.json" for job in succeeded}),
         counts=read_json(reports / "parameters.json", {}),
         registered=read_json(reports / "registered.json", {}),
-        datasets={name: facts(path) for name, path in _prepared(root, selected) if (path / "dataset.json").is_file()},
-        trials=_studies.read(root, params),
+        datasets=_read_datasets(root, selected),
+        studies=_studies.read(root, params),
     )
 
 
-def _present(paths: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    found = {job: read_json(path) for job, path in paths.items()}
-    return {job: value for job, value in found.items() if value is not None}
+def _read_existing(paths: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    contents = {job: read_json(path) for job, path in paths.items()}
+    return {job: content for job, content in contents.items() if content is not None}
 
 
-def _prepared(root: Path, jobs: dict[str, Job]) -> list[tuple[str, Path]]:
-    names = dict.fromkeys(job.dataset for job in jobs.values())
-    return [(name, root / "data" / "prepared" / name) for name in names]
+def _read_datasets(root: Path, jobs: dict[str, Job]) -> dict[str, Facts]:
+    """dataset.json of every prepared dataset of the jobs, in the order of the jobs."""
+    folders = {job.dataset: root / "data" / "prepared" / job.dataset for job in jobs.values()}
+    return {name: facts(folder) for name, folder in folders.items() if (folder / "dataset.json").is_file()}
 
 
-def _history(path: Path) -> list[dict[str, float]]:
-    return history.read(path) if path.is_file() else []
+def _read_history(path: Path) -> list[dict[str, float]]:
+    rows = history.read(path) if path.is_file() else []
+    return [{renamed(column): value for column, value in row.items()} for row in rows]

@@ -1,13 +1,15 @@
 """Progress on the terminal: one line per job and epoch, read from the jobs' state files."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import disk
-from pipeline.terminal import tell
 from pipeline.train.job_state import JobSpec, JobState
+
+log = logging.getLogger(__name__)
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 POLL_S = 0.5
@@ -29,13 +31,13 @@ def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watche
                 continue
             if entry.get("not_taken") and job_spec.name not in started:
                 started.add(job_spec.name)
-                tell(not_taken(job_spec.name, entry["not_taken"]), flush=True)
+                log.info(not_taken(job_spec.name, entry["not_taken"]))
             status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - printed_at.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
             if status == printed.get(job_spec.name) and not quiet:
                 continue
             printed[job_spec.name], printed_at[job_spec.name] = status, time.monotonic()
-            tell(line(job_spec.name, entry), flush=True)
+            log.info(line(job_spec.name, entry))
             if watcher is not None:
                 watcher = _notify(watcher, job_spec, entry)
         if last:
@@ -47,11 +49,8 @@ def _notify(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watch
     try:
         watcher(job_spec, entry)
     except Exception as error:
-        reason = disk.refusal(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        tell(
-            f"train: {job_spec.name:<16}  its curves are not shown in MLflow until register logs them: {reason}",
-            flush=True,
-        )
+        reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        log.warning(f"train: {job_spec.name:<16}  its curves are missing in MLflow until register runs: {reason}")
         return None
     return watcher
 

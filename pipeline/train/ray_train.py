@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, disk, store, surroundings
+from pipeline import cluster, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import reads
@@ -33,7 +33,7 @@ ENVIRONMENT = {
 def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float]) -> None:
     """Train all jobs; each job's state says how it ended. Adds `ray_start_s` and `ray_s` to `times`."""
     os.environ.update(ENVIRONMENT)
-    cluster.tell()
+    cluster.configure()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
@@ -67,7 +67,7 @@ def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
 @contextmanager
 def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     """Join the cluster at RAY_ADDRESS, or start one for this run; yields its numbers of CPUs and GPUs."""
-    surroundings.check(root, (surroundings.ray,))
+    preflight.check(root, (preflight.ray,))
     import ray
 
     os.environ.setdefault("PYTHONPATH", str(root))
@@ -78,23 +78,20 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         variables["RAY_ADDRESS"] = address
     else:  # a local one listens on the loopback only
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    with surroundings.short_folder() if local else nullcontext() as folder:
+    with preflight.short_temp_folder() if local else nullcontext() as folder:
         if folder is not None:
             local["_temp_dir"] = variables["TMPDIR"] = folder
         environment = {"env_vars": variables}
         try:
-            with cluster.own_handler():
+            with cluster.starting():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
         except ConnectionError as error:
             remedy = "Start a cluster there, or unset RAY_ADDRESS to run a local Ray."
             raise UserError(f"RAY_ADDRESS={address}: Ray can't join this cluster ({error}). {remedy}") from error
-        try:
+        cluster.silence(ray._private.worker)
+        with cluster.end_together(ray.shutdown):
             resources = ray.cluster_resources()
-            cluster.silence(ray._private.worker)
-            with cluster.attended():
-                yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-        finally:
-            ray.shutdown()
+            yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
 
 
 def _fit(
@@ -131,7 +128,7 @@ def _fit(
             for job_spec in job_specs:
                 state = JobState.of(job_spec)
                 if state.read()["state"] in ("waiting", "running"):
-                    reason = str(disk.refusal(error) or " ".join(str(error).split())[:500])
+                    reason = str(disk.disk_error(error) or " ".join(str(error).split())[:500])
                     state.note(reason=state.read().get("reason") or reason)
 
 
@@ -158,7 +155,7 @@ def _work(config: dict[str, Any]) -> None:
     try:
         _rounds(**config, rank=rank, world=world, device=device)
     except Exception as error:
-        if disk.refusal(error) is None or max(config["widths"].values()) > 1:
+        if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
             raise
         # The disk is full, so no state can be written and new processes would not help; the stage reports it.
 
@@ -211,7 +208,7 @@ def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> Non
 
 def _note_fault(state: JobState, error: Exception) -> None:
     """Write why an attempt failed; no further attempt is made if a person must fix something first."""
-    known_error = error if isinstance(error, UserError) else disk.refusal(error)
+    known_error = error if isinstance(error, UserError) else disk.disk_error(error)
     if known_error is not None:
         state.note(
             state="failed",

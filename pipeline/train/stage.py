@@ -7,6 +7,7 @@ copied from there); an interrupted job resumes; else it starts. Single jobs can 
 
 import _thread
 import dataclasses
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -17,10 +18,11 @@ from pipeline import disk, plugins, pretrained_weights, registered, sample, stor
 from pipeline.errors import UserError
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import UNDECISIVE, Job, Params
-from pipeline.terminal import tell
 from pipeline.train import checks, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
+
+log = logging.getLogger(__name__)
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
@@ -141,19 +143,19 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     for item in stale:
         reopen(item)
     if stale:
-        tell(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
+        log.info(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
-        tell(f"train: nothing to do, {len(wanted)} jobs are up to date")
+        log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _restore(models / item.name, item)}
     for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
-        tell(f"train: {name} is no longer in models/")
+        log.info(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
     kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
-        tell(f"train: {name} failed: {entry['reason']}")
+        log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
         raise UserError("train: all jobs failed; the reasons are above and in models/failed.json.")
     return times
@@ -168,7 +170,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
             kept.add(name)
             if folder != root / "models" / name:
                 store.copy(folder, root / "models" / name)
-            tell(f"train: {name} is not in the roster, but stays in models/ as champion")
+            log.info(f"train: {name} is not in the roster, but stays in models/ as champion")
     return kept
 
 
@@ -202,7 +204,9 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     }
     stale = [item for name, item in wanted.items() if name in anew or name not in done]
     _check(stale)
-    tell(f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}")
+    log.info(
+        f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}"
+    )
     for item in stale:
         reopen(item)
     times = _train(stale, params, root, watcher) if stale else {}

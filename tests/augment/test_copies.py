@@ -10,7 +10,7 @@ import pytest
 from pipeline import sample
 from pipeline.augment import copies, ray_augment
 from pipeline.sample import Facts, Sample, Shards
-from tests import surveys
+from tests.helpers import surveys
 
 POLICY: list[dict[str, dict[str, Any]]] = [{"rotation": {}}, {"noise": {"p": 1.0}}, {"mixup": {}}]
 FACTS = Facts("x", ("a", "b"), (), {}, (), (), {}, {})

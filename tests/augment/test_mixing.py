@@ -11,7 +11,7 @@ from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
 from pipeline.geometry import rle
 from pipeline.sample import Sample
-from tests.augment.marks import NUMBER, SIDE, bright, marked
+from tests.helpers.marks import NUMBER, SIDE, bright, marked
 
 
 def plain(value: int, label: Any, side: int = SIDE) -> Sample:

@@ -11,7 +11,7 @@ from pipeline.augment import sheet
 from pipeline.augment.policy import Policy
 from pipeline.augment.warp import mirrored
 from pipeline.sample import Facts, Sample
-from tests.augment.marks import NUMBER, SIDE, SQUARE, marked
+from tests.helpers.marks import NUMBER, SIDE, SQUARE, marked
 
 LEFT, TOP, RIGHT, BOTTOM = SQUARE
 NAMES = ("upper_left", "upper_right", "lower_right", "lower_left")

@@ -16,7 +16,7 @@ from pipeline.augment.warp import Warp, warped
 from pipeline.errors import UserError
 from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
-from tests.augment.marks import SIDE, marked
+from tests.helpers.marks import SIDE, marked
 
 ALL: list[dict[str, dict[str, Any]]] = [
     {name: {}}

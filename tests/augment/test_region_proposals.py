@@ -25,7 +25,7 @@ from pipeline.prepare import stage as prepare_stage
 from pipeline.sample import SPLITS, Sample
 from pipeline.train import loader
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 OPTIONS: dict[str, Any] = {"least": 4.0, "side": 40}
 JOB = {
@@ -95,7 +95,7 @@ def test_a_large_image_is_searched_smaller() -> None:
 @pytest.mark.parametrize(("options", "told"), [({"mode": "fats"}, "did you mean 'fast'"), ({"limit": 0}, "limit 0")])
 def test_wrong_options_are_told_before_anything_is_searched(root: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=rf"datasets\.tiny\.derived\.proposals: .*{told}"):
-        stage._derive(root / "nowhere", "proposals", options, root / "data/prepared/tiny")
+        stage.derive(root / "nowhere", "proposals", options, root / "data/prepared/tiny")
 
 
 def test_every_split_has_them_staged(root: Path) -> None:
@@ -131,7 +131,7 @@ def test_many_images_are_searched_on_ray_to_the_same_bytes(
     monkeypatch.setattr(ray_augment, "each", each)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(derived, "MANY", 11)
-    stage._derive(tmp_path, "proposals", OPTIONS, root / "data/prepared/tiny")
+    stage.derive(tmp_path, "proposals", OPTIONS, root / "data/prepared/tiny")
     assert len(asked) == 3
     for path in (root / "data/augmented/tiny-proposals").glob("*.arrow"):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.augment import sheet
 from pipeline.sample import IGNORE, Facts, Sample
-from tests.augment.marks import NUMBER, SIDE, SQUARE, marked
+from tests.helpers.marks import NUMBER, SIDE, SQUARE, marked
 
 CLASSES = tuple(f"class {number}" for number in range(NUMBER + 1))
 FACTS = Facts("scenes", CLASSES, CLASSES, {}, (), (), {}, {})
@@ -46,12 +46,12 @@ def test_a_label_map_tints_what_is_not_background() -> None:
     [(None, ""), (2, "class 2"), (99, "99"), (np.array([0, 0.25, 0.75], np.float32), "class 2 75%  class 1 25%")],
 )
 def test_the_label_is_written_out(label: object, text: str) -> None:
-    assert sheet._caption(dataclasses.replace(BARE, label=label), FACTS) == text  # type: ignore[arg-type]
+    assert sheet.caption(dataclasses.replace(BARE, label=label), FACTS) == text  # type: ignore[arg-type]
 
 
 def test_without_a_label_the_label_map_is_written_out() -> None:
-    assert sheet._caption(marked(), FACTS) == CLASSES[NUMBER]
-    assert sheet._caption(dataclasses.replace(marked(), semantic=np.full((2, 2), IGNORE, np.uint8)), FACTS) == ""
+    assert sheet.caption(marked(), FACTS) == CLASSES[NUMBER]
+    assert sheet.caption(dataclasses.replace(marked(), semantic=np.full((2, 2), IGNORE, np.uint8)), FACTS) == ""
 
 
 def test_a_row_an_image_and_the_first_is_as_stored() -> None:

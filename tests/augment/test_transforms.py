@@ -14,7 +14,7 @@ from pipeline.augment.policy import Policy
 from pipeline.augment.transforms.parts.affine import RandomHomography
 from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
-from tests.augment.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
+from tests.helpers.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
 TRANSFORMS = plugins.names("augment.transforms")
 MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]

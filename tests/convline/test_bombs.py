@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.convline import folders
+from tests.helpers import folders
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """
@@ -35,7 +35,7 @@ told = {}
 for path in map(Path, sys.argv[2:]):
     said = io.StringIO()
     asked = {"paths": [path], "name": None, "format": None, "option": [], "on_bad": "error", "dry_run": True}
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             add.run(argparse.Namespace(**asked), Path(sys.argv[1]))
         except UserError as error:

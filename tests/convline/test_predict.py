@@ -20,8 +20,7 @@ from pipeline.evaluate.predict import predictor, rows
 from pipeline.plots.figures import RED
 from pipeline.prepare import stage as prepare
 from pipeline.sample import Facts
-from tests import support
-from tests.convline import folders
+from tests.helpers import folders, support
 
 FACTS = Facts(
     "x",
@@ -69,7 +68,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(model: str, *paths: Path, **given: Any) -> argparse.Namespace:
+def parsed(model: str, *paths: Path, **given: Any) -> argparse.Namespace:
     return argparse.Namespace(model=model, paths=list(paths), **{"out": None, "number": 3, "seed": 0, **given})
 
 
@@ -82,7 +81,7 @@ def test_every_task_answers_and_draws(task: str, root: Path, tmp_path: Path) -> 
     pictures = tmp_path / "pictures"
     folders.picture(pictures / "a/1.png", 1, 48)
     folders.picture(pictures / "b/1.png", 2, 20)
-    assert predict.run(told(task, pictures, out=tmp_path / "out"), root) == 0
+    assert predict.run(parsed(task, pictures, out=tmp_path / "out"), root) == 0
     found = answers((tmp_path / "out/predictions.jsonl").read_text())
     assert [record.pop("image") for record in found] == ["a/1.png", "b/1.png"]
     assert all(set(record) == set(plugins.constant("tasks", task, "OUTPUT")) for record in found)
@@ -113,7 +112,7 @@ def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
     stored = sample.split(tmp_path / "data/prepared/mine", "test")
     _, expected = rows(predictor(learner, "classification"), stored, "classification")
     capsys.readouterr()
-    assert predict.run(told("mine", source / "test"), tmp_path) == 0
+    assert predict.run(parsed("mine", source / "test"), tmp_path) == 0
     found = answers(capsys.readouterr().out)
     assert [record["image"] for record in found] == [item.id.removeprefix("test/") for item in stored]
     np.testing.assert_allclose([record["probabilities"] for record in found], expected, rtol=1e-5)
@@ -126,8 +125,8 @@ def test_boxes_are_in_pixels_of_the_file(root: Path, tmp_path: Path, capsys: pyt
     small = folders.picture(tmp_path / "small.png", 1, 64)
     with Image.open(small) as image:
         image.resize((192, 192), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    predict.run(told("detection", small), root)
-    predict.run(told("detection", tmp_path / "large.png"), root)
+    predict.run(parsed("detection", small), root)
+    predict.run(parsed("detection", tmp_path / "large.png"), root)
     first, second = answers(capsys.readouterr().out)
     assert len(first["boxes"]) == 4 * len(first["labels"]) > 0
     assert max(second["boxes"]) > 2 * max(first["boxes"])
@@ -137,17 +136,17 @@ def test_a_model_that_generates_is_asked_for_a_number(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def made(**given: Any) -> list[str]:
-        predict.run(told("generation", **given), root)
+        predict.run(parsed("generation", **given), root)
         return [record["image"] for record in answers(capsys.readouterr().out)]
 
     assert made() == made()
     assert made() != made(seed=1)
     assert made(number=5)[:3] == made()
-    assert predict.run(told("generation", out=tmp_path / "out"), root) == 0
+    assert predict.run(parsed("generation", out=tmp_path / "out"), root) == 0
     pictures = [path.read_bytes() for path in (tmp_path / "out").glob("*.png")]
     assert len(set(pictures)) == 3
     with pytest.raises(UserError, match="--number: 0"):
-        predict.run(told("generation", number=0), root)
+        predict.run(parsed("generation", number=0), root)
 
 
 def test_a_bad_image_is_named_and_the_others_answered(
@@ -155,7 +154,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
 ) -> None:
     good = folders.picture(tmp_path / "good.png", 1)
     (tmp_path / "bad.png").write_bytes(good.read_bytes()[:100])
-    assert predict.run(told("classification", tmp_path), root) == 1
+    assert predict.run(parsed("classification", tmp_path), root) == 1
     out, err = capsys.readouterr()
     bad, fine = answers(out)
     assert (bad["image"], fine["image"]) == ("bad.png", "good.png")
@@ -172,7 +171,7 @@ def test_long_and_odd_names_are_answered_and_shown(
     for seed, name in enumerate(names):
         folders.picture(given / "plain.png", seed).rename(given / name)
     (given / "torn\n\x1b.png").write_bytes(b"torn")
-    assert predict.run(told("classification", given, out=tmp_path / "out"), root) == 1
+    assert predict.run(parsed("classification", given, out=tmp_path / "out"), root) == 1
     assert "torn\\x0a\\x1b.png: not an image" in capsys.readouterr().err
     text = (tmp_path / "out/predictions.jsonl").read_text(encoding="utf-8")
     assert terminal.ANY.search(text.replace("\n", "")) is None
@@ -187,11 +186,11 @@ def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:
     picture = folders.picture(tmp_path / "one.png", 1)
     (tmp_path / "empty").mkdir()
     for arguments, reason in (
-        (told("clasification", picture), r"no model is named 'clasification'; did you mean 'classification'\?"),
-        (told("classification"), "is asked about images. Name some"),
-        (told("classification", tmp_path / "empty"), "holds no image"),
-        (told("classification", tmp_path / "none"), "no such file or folder"),
-        (told("classification", picture, out=tmp_path), "is not an empty folder"),
+        (parsed("clasification", picture), r"no model is named 'clasification'; did you mean 'classification'\?"),
+        (parsed("classification"), "needs images. Name some"),
+        (parsed("classification", tmp_path / "empty"), "holds no image"),
+        (parsed("classification", tmp_path / "none"), "no such file or folder"),
+        (parsed("classification", picture, out=tmp_path), "is not an empty folder"),
     ):
         with pytest.raises(UserError, match=reason):
             predict.run(arguments, root)
@@ -207,20 +206,20 @@ def test_a_registered_model_answers_by_its_champion(
         store.write_json(root / "reports/registered.json", {"digits-classification": entry})
 
     champion("mark-classification")
-    assert predict.run(told("digits-classification", picture), root) == 0
-    assert predict.run(told("classification", picture), root) == 0
+    assert predict.run(parsed("digits-classification", picture), root) == 0
+    assert predict.run(parsed("classification", picture), root) == 0
     one, two = answers(capsys.readouterr().out)
     assert one == two
     champion("earlier")  # its job was trained anew: the champion's own model lies among earlier work
     with pytest.raises(UserError, match="champion of digits-classification, classification, is neither"):
-        predict.run(told("digits-classification", picture), root)
+        predict.run(parsed("digits-classification", picture), root)
     kept = root / ".work/jobs/earlier/model"
     job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
     torch.manual_seed(7)
     description = checkpoint.describe(job, dataclasses.replace(FACTS))
     with store.folder(kept, "earlier") as path:
         checkpoint.save(path, checkpoint.build(description), description)
-    assert predict.run(told("digits-classification", picture), root) == 0
+    assert predict.run(parsed("digits-classification", picture), root) == 0
     assert answers(capsys.readouterr().out)[0] != two
 
 
@@ -239,7 +238,7 @@ def test_registered_models_out_of_the_roster_answer_by_both_names(
         value = store.manifest(place)
         store.write_json(place / store.MANIFEST, {**value, "fingerprint": mark})
     for name in ("digits-classification", "gone", "second"):
-        assert predict.run(told(name, picture), tmp_path) == 0
+        assert predict.run(parsed(name, picture), tmp_path) == 0
     assert len({json.dumps(answer) for answer in answers(capsys.readouterr().out)}) == 1
     with pytest.raises(UserError, match="gone"):
-        predict.run(told("gon", picture), tmp_path)
+        predict.run(parsed("gon", picture), tmp_path)

@@ -13,7 +13,7 @@ from pipeline.params import Dataset, Job
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.sample import Facts
-from tests.convline.folders import FOLDERS
+from tests.helpers.folders import FOLDERS
 
 
 def prepared(name: str, root: Path) -> tuple[Facts, Path]:
@@ -26,16 +26,16 @@ def prepared(name: str, root: Path) -> tuple[Facts, Path]:
     return sample.facts(made), made
 
 
-def seen(**given: Any) -> suggest.Seen:
+def statistics(**given: Any) -> suggest.TrainStatistics:
     plain = {"images": 100, "channels": 3, "side": 100, "boxes": np.full(8, 0.3), "crowded": 3}
-    return suggest.Seen(**{**plain, **given})
+    return suggest.TrainStatistics(**{**plain, **given})
 
 
 @pytest.mark.parametrize("name", ["image_folder", "mask_png", "coco"])
 def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None:
     facts, made = prepared(name, tmp_path)
     train = sample.split(made, "train")
-    jobs = suggest.jobs("mine", suggest.tasks(facts), suggest.Seen.of(facts, train))
+    jobs = suggest.jobs("mine", suggest.tasks(facts), suggest.TrainStatistics.of(facts, train))
     assert jobs
     for settings in jobs.values():
         job = Job.model_validate(settings)
@@ -60,14 +60,14 @@ def test_tasks_are_those_whose_needs_are_met() -> None:
 
 
 def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:
-    tiny, large = (suggest.jobs("d", ["detection"], seen(boxes=np.full(8, share))) for share in (0.03, 0.5))
+    tiny, large = (suggest.jobs("d", ["detection"], statistics(boxes=np.full(8, share))) for share in (0.03, 0.5))
     assert tiny["d-faster_rcnn"]["size"] == suggest.SIDES[-1]
     assert large["d-faster_rcnn"]["size"] == suggest.SIDES[0]
     assert large["d-faster_rcnn"]["options"]["anchors"] == [64] * 4
 
 
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:
-    assert suggest.Seen.of(*with_train(*prepared("idx", tmp_path))).channels == 1
+    assert suggest.TrainStatistics.of(*with_train(*prepared("idx", tmp_path))).channels == 1
 
 
 def with_train(facts: Facts, made: Path) -> tuple[Facts, sample.Shards]:
@@ -75,12 +75,12 @@ def with_train(facts: Facts, made: Path) -> tuple[Facts, sample.Shards]:
 
 
 def test_more_images_take_fewer_epochs() -> None:
-    epochs = [seen(images=number).epochs(60_000, 30) for number in (10, 1000, 3000, 10**6)]
+    epochs = [statistics(images=number).epochs(60_000, 30) for number in (10, 1000, 3000, 10**6)]
     assert epochs == [30, 30, 20, 4]
 
 
 def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
-    jobs = suggest.jobs("cells", ["detection", "instance_segmentation", "keypoint_detection"], seen())
+    jobs = suggest.jobs("cells", ["detection", "instance_segmentation", "keypoint_detection"], statistics())
     heads = ["cells-mask_rcnn", "cells-mask_rcnn-points"]
     assert [jobs[name]["pretrained"] for name in heads] == [{"job": "cells-faster_rcnn"}] * 2
     known = params.Params.model_validate({"datasets": {"cells": {"format": "coco"}}, "jobs": jobs})
@@ -96,7 +96,7 @@ def test_a_job_for_points_learns_a_step() -> None:
     )
     level = {"3": [0.5] * 3}
     facts = Facts("coco", ("a",), (), {}, (1,), (), level, level, points=("top", "end"))
-    (settings,) = suggest.jobs("mine", ["keypoint_detection"], seen()).values()
+    (settings,) = suggest.jobs("mine", ["keypoint_detection"], statistics()).values()
     job = Job.model_validate(settings)
     learner = checkpoint.build(checkpoint.describe(job, facts))
     task = plugins.load("tasks", job.task)

@@ -43,7 +43,7 @@ def test_every_sample_has_its_row_in_order(learner: Learner) -> None:
     assert table["id"].to_pylist() == [item.id for item in samples]
     assert table["group"].to_pylist() == [item.group for item in samples]
     assert table["label"].to_pylist() == [item.label for item in samples]
-    assert table["prediction"].to_pylist() == [int(found.argmax()) for found in predictions]
+    assert table["prediction"].to_pylist() == [int(prediction.argmax()) for prediction in predictions]
     assert len(predictions) == len(samples)
 
 
@@ -89,6 +89,6 @@ def test_speed_is_of_one_image_and_of_a_batch(monkeypatch: pytest.MonkeyPatch, s
         return []
 
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    found = speed.measure(answer, stored(3))
-    assert found == {"latency_ms": 1000 * seconds, "throughput_images_per_s": predict.BATCH / seconds}
+    measured = speed.measure(answer, stored(3))
+    assert measured == {"latency_ms": 1000 * seconds, "throughput_images_per_s": predict.BATCH / seconds}
     assert asked == [1] * times + [predict.BATCH] * times

@@ -1,4 +1,4 @@
-"""How many detections of an image count is asked of the scores alone, and says so; other jobs hear nothing of it."""
+"""The limit of detections per image changes the scores of detection jobs alone, and is recorded with them."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from pipeline.evaluate import scoring, stage
 from pipeline.params import Evaluate
 from pipeline.register import champion
 from pipeline.tasks import detection
-from tests.tasks.test_detection import MANY, SETTINGS, many
+from tests.helpers.detections import MANY, SETTINGS, many
 
 
 @pytest.mark.parametrize("task", plugins.names("tasks"))
@@ -31,11 +31,11 @@ def test_scores_are_of_as_many_detections_as_are_asked_for(asked: dict[str, int]
     row = detection.rows(*many())
     table = pa.Table.from_pylist([{"id": name, "group": name, **row} for name in "ab"])
     tables, plan = {"val": table, "test": table}, stage.Plan(Evaluate(resamples=100), asked=asked)
-    found, drawn = stage._scores(detection, tables, SETTINGS, plan)
+    scores, drawn = stage._scores(detection, tables, SETTINGS, plan)
     expected = MANY[asked.get("detections", 100)]["mAP"]
-    assert found["val_mAP"] == found["mAP"] == found["mAP_high"] == pytest.approx(expected, abs=1e-6)
-    told = (found.get("detections"), found.get("AR300"))
-    assert told == ((300, MANY[300]["AR"]) if asked else (None, None))
+    assert scores["val_mAP"] == scores["mAP"] == scores["mAP_high"] == pytest.approx(expected, abs=1e-6)
+    limited = (scores.get("detections"), scores.get("AR300"))
+    assert limited == ((300, MANY[300]["AR"]) if asked else (None, None))
     assert np.ptp(drawn["AP50_voc10"]) == 0
 
 
@@ -47,5 +47,5 @@ def test_the_champion_is_decided_by_as_many(monkeypatch: pytest.MonkeyPatch) -> 
         pa.Table.from_pylist([{"id": "a", "group": "a", **detection.rows(asked, seen)}]) for seen in (given, half)
     )
     assert champion.decide(ours, theirs, "detection", SETTINGS)["difference"] == pytest.approx(0)
-    found = champion.decide(ours, theirs, "detection", SETTINGS, detections=300)
-    assert found["difference"] == pytest.approx(MANY[300]["mAP"] - MANY[100]["mAP"], abs=1e-6)
+    decision = champion.decide(ours, theirs, "detection", SETTINGS, detections=300)
+    assert decision["difference"] == pytest.approx(MANY[300]["mAP"] - MANY[100]["mAP"], abs=1e-6)

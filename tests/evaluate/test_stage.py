@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import stage
 from pipeline.params import Params
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 JOBS: dict[str, dict[str, Any]] = {"small": {"epochs": 1}, "other": {"epochs": 1, "seed": 1}}
 Project = Callable[..., tuple[Path, Params]]
@@ -49,9 +49,8 @@ def params(root: Path, jobs: dict[str, dict[str, Any]] = JOBS, **settings: Any) 
 
 def test_the_metrics_file_is_flat_and_every_interval_holds_its_value(trained: Path) -> None:
     assert {path.name for path in (trained / "metrics").iterdir()} == {"small.json", "other.json"}
-    found = store.read_json(trained / "metrics/small.json")
-    told = {name: found.pop(name) for name in ("job", "task", "architecture", "dataset", "primary", "higher_is_better")}
-    assert told == {
+    scores = store.read_json(trained / "metrics/small.json")
+    expected = {
         "job": "small",
         "task": "classification",
         "architecture": "linear",
@@ -59,18 +58,19 @@ def test_the_metrics_file_is_flat_and_every_interval_holds_its_value(trained: Pa
         "primary": "top1",
         "higher_is_better": True,
     }
-    assert 0.5 < found.pop("val_top1") <= 1
-    metrics = [name for name in found if not name.endswith(("_low", "_high"))]
+    assert {name: scores.pop(name) for name in expected} == expected
+    assert 0.5 < scores.pop("val_top1") <= 1
+    metrics = [name for name in scores if not name.endswith(("_low", "_high"))]
     assert {"top1", "top5", "mean_recall", "nll", "ECE", "recall[0]", "recall[9]"} <= set(metrics)
-    assert len(found) == 3 * len(metrics)
+    assert len(scores) == 3 * len(metrics)
     for name in metrics:
-        assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
-    assert found["top1_low"] < found["top1"] < found["top1_high"]
-    assert found["top1"] > 0.5
+        assert scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"]
+    assert scores["top1_low"] < scores["top1"] < scores["top1_high"]
+    assert scores["top1"] > 0.5
 
 
 def test_scores_are_of_the_rows(trained: Path) -> None:
-    folder, found = trained / "evaluations/small", store.read_json(trained / "metrics/small.json")
+    folder, scores = trained / "evaluations/small", store.read_json(trained / "metrics/small.json")
     store.verify(folder)
     for split, name in (("test", "top1"), ("val", "val_top1")):
         table = pq.read_table(folder / f"{split}.parquet")
@@ -80,7 +80,7 @@ def test_scores_are_of_the_rows(trained: Path) -> None:
         hits = [
             one == two for one, two in zip(*(table[key].to_pylist() for key in ("label", "prediction")), strict=True)
         ]
-        assert found[name] == pytest.approx(sum(hits) / len(hits), abs=1e-6)
+        assert scores[name] == pytest.approx(sum(hits) / len(hits), abs=1e-6)
 
 
 def test_pictures_and_protocol(trained: Path) -> None:
@@ -181,10 +181,10 @@ def test_a_score_that_is_undefined_is_null_with_null_bounds(copied: Path, monkey
 
     monkeypatch.setattr(task, "scorer", scorer)
     stage.run(params(copied, pictures=5), copied)
-    found = store.read_json(copied / "metrics/small.json")
-    assert (found["mystery"], found["mystery_low"], found["mystery_high"]) == (None, None, None)
+    scores = store.read_json(copied / "metrics/small.json")
+    assert (scores["mystery"], scores["mystery_low"], scores["mystery_high"]) == (None, None, None)
     for name, value in (("raised", 1.0), ("lowered", 2.0)):  # by resampling, as ECE is
-        assert (found[f"{name}_low"], found[name], found[f"{name}_high"]) == (1.0, value, 2.0)
+        assert (scores[f"{name}_low"], scores[name], scores[f"{name}_high"]) == (1.0, value, 2.0)
 
 
 @pytest.mark.usefixtures("here")
@@ -196,13 +196,13 @@ def test_a_chosen_job_out_of_the_roster_is_measured_beside_the_others_and_taken_
         return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
     jobs = {**JOBS, "third": {"epochs": 1, "seed": 2}}
-    before, known = files(), support.write_params(copied, jobs, roster=["small", "other"])
-    chosen = known.choose(["third"])
+    before, partial = files(), support.write_params(copied, jobs, roster=["small", "other"])
+    chosen = partial.choose(["third"])
     train_stage.run_chosen(chosen, copied, [])
     order = train_stage.job_specs(chosen, copied)["third"]
     capsys.readouterr()
     for how in ("made", "kept"):
-        stage.run_chosen(known, copied, [order])
+        stage.run_chosen(partial, copied, [order])
         line = capsys.readouterr().out.strip()
         assert re.fullmatch(rf"evaluate: third +{how} +test top1 0\.\d{{4}} \[0\.\d{{4}}, [01]\.\d{{4}}\]", line)
     scores = store.read_json(order.work / "scores.json")
@@ -221,6 +221,6 @@ def test_what_measures_a_chosen_job_may_lie_outside_models(trained: Path, tmp_pa
         {"task": "generation", "architecture": "dcgan", "dataset": "digits", "extractor": "small"}
     )
     shutil.copytree(trained / "models/small", tmp_path / "elsewhere")
-    place, digest = stage._extractor(trained, job) or (None, None)
-    assert place == trained / "models/small"
+    folder, digest = stage._extractor(trained, job) or (None, None)
+    assert folder == trained / "models/small"
     assert stage._extractor(tmp_path, job, {"extractor": tmp_path / "elsewhere"}) == (tmp_path / "elsewhere", digest)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.flows.served import Server, serve
+from tests.helpers.served import Server, serve
 
 
 @pytest.fixture(scope="session")

@@ -18,19 +18,19 @@ def planned(zone: str | None) -> list[datetime]:
 
 
 @pytest.fixture(autouse=True)
-def unmended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is mended here is mended for one test."""
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patch made here ends with its test."""
     monkeypatch.setattr(schedules, "_whenever_zdt_from_py", schedules._whenever_zdt_from_py)
 
 
 @pytest.mark.parametrize(("zone", "hour"), [(None, 3), ("UTC", 3), ("Europe/Berlin", 2)])
 def test_a_cron_plans_its_runs(zone: str | None, hour: int) -> None:
-    _prefect.mend()
+    _prefect.patch_cron_time_zones()
     assert planned(zone) == [datetime(2026, 11, day, hour, tzinfo=UTC) for day in (26, 27)]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="there Prefect has the zones of the standard library")
-def test_it_still_needs_mending() -> None:
+def test_the_patch_is_still_needed() -> None:
     """Delete flows/_prefect.py when this fails."""
     with pytest.raises(ValueError, match="must be of type ZoneInfo"):
         planned("UTC")

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from flows import _secrets, services
-from tests.flows.served import Server, needs_environment, of, strays
+from tests.helpers.served import Server, needs_environment, of, strays
 
 pytestmark = [pytest.mark.slow, needs_environment]
 another_account = pytest.mark.skipif(

@@ -42,7 +42,7 @@ def test_end_takes_other_sessions_and_the_stubborn_and_leaves_other_runs() -> No
     mine, other = begin("run-a", STUBBORN), begin("run-b", SLEEP)
     (child,) = psutil.Process(mine.pid).children()
     try:
-        assert _processes.end("run-a") == 2
+        assert _processes.terminate("run-a") == 2
         mine.wait(5)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
         assert runs(other)
@@ -54,7 +54,7 @@ def test_end_takes_other_sessions_and_the_stubborn_and_leaves_other_runs() -> No
 def test_end_of_nothing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_processes, "TERMINATE_S", 60.0)
     started = time.monotonic()
-    assert _processes.end("nobody") == 0
+    assert _processes.terminate("nobody") == 0
     assert time.monotonic() - started < 10
 
 
@@ -63,7 +63,7 @@ def test_call_gives_the_code_and_the_last_words(
 ) -> None:
     monkeypatch.setenv(RUN, "run-c")
     code = "import os, sys; print(os.getcwd()); print(); print('no room', file=sys.stderr); sys.exit(3)"
-    assert _processes.call([sys.executable, "-c", code], tmp_path) == (3, f"{tmp_path}\nno room")
+    assert _processes.run_command([sys.executable, "-c", code], tmp_path) == (3, f"{tmp_path}\nno room")
     assert capsys.readouterr().out == f"{tmp_path}\nno room\n"
 
 
@@ -77,8 +77,8 @@ def test_an_interrupted_call_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     signal.setitimer(signal.ITIMER_REAL, 1.5)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _processes.call([sys.executable, "-c", STUBBORN], tmp_path)
+            _processes.run_command([sys.executable, "-c", STUBBORN], tmp_path)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert _processes.of("run-d") == []
+    assert _processes.with_tag("run-d") == []

@@ -9,7 +9,7 @@ from flows import _results
 from pipeline import store
 from pipeline.params import Params
 from pipeline.train import stage
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 OLD = {"job": "a", "fingerprint": "1" * 64}
@@ -23,7 +23,7 @@ def test_the_score_is_of_this_very_model(project: Project) -> None:
     mark = support.job_specs(root, params)["a"].fingerprint
     assert _results.score(root, "a", mark) == "waiting"
     stage.run_chosen(params.choose(["a"]), root, [])
-    value = _results._ledger(root, mark)["value"]
+    value = store.read_json(root / ".work/jobs" / mark / "state.json")["value"]
     assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
     metrics = {"primary": "top1", "top1": 0.8, "top1_low": 0.75, "top1_high": 0.85}
     store.write_json(root / ".work/jobs" / mark / "scores.json", metrics)
@@ -34,7 +34,7 @@ def test_the_score_is_of_this_very_model(project: Project) -> None:
     assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"  # that was measured on some other model
     stage.run(params, root)
     assert _results.score(root, "a", mark) == "test top1 0.9000 [0.8500, 0.9500]"
-    rows = _results.jobs(root, _results.marks(root), "http://127.0.0.1:5000")
+    rows = _results.jobs(root, _results.fingerprints(root), "http://127.0.0.1:5000")
     assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [
         ("a", "", True),
         ("b", "", True),
@@ -65,6 +65,6 @@ def test_a_decision_has_its_champions_words_and_numbers(
 
 
 def test_what_a_full_run_takes_up_is_told_by_the_roster() -> None:
-    assert _results.outlook(["a", "b"], {"a", "b", "c"}) == "the next full run takes up a, b"
-    told = _results.outlook(["a", "x", "y"], {"a": 1})
-    assert told == "the next full run takes up a; not in the roster, so that no full run takes them up: x, y"
+    assert _results.next_run_message(["a", "b"], {"a", "b", "c"}) == "the next full run uses a, b"
+    told = _results.next_run_message(["a", "x", "y"], {"a": 1})
+    assert told == "the next full run uses a; not in the roster, so no full run uses them: x, y"

@@ -64,7 +64,7 @@ def test_a_remote_out_of_reach_is_said(repository: Path, tmp_path: Path, capfd: 
     git(tmp_path, "clone", "-q", str(repository), str(other))
     repository.rename(tmp_path / "gone")
     assert retrain.newest(other) == git(other, "rev-parse", "HEAD")
-    assert "going on with what is here" in capfd.readouterr().out
+    assert "git fetch failed" in capfd.readouterr().err
 
 
 def test_content_is_that_of_files_not_of_their_history(repository: Path) -> None:
@@ -92,30 +92,30 @@ def test_a_status_that_can_not_be_had_is_no_clean_one(tmp_path: Path, monkeypatc
 
 
 def test_done_is_remembered(tmp_path: Path) -> None:
-    assert retrain.done(tmp_path) is None
-    retrain.note_done(tmp_path, "abc")
-    assert retrain.done(tmp_path) == "abc"
+    assert retrain.trained_content(tmp_path) is None
+    retrain.record_trained(tmp_path, "abc")
+    assert retrain.trained_content(tmp_path) == "abc"
 
 
 @pytest.fixture
 def quiet_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for DVC, which takes seconds a call."""
-    do, ask = retrain._do, retrain._ask
-    monkeypatch.setattr(retrain, "_do", lambda folder, *words: "" if words[0] == "dvc" else do(folder, *words))
-    monkeypatch.setattr(retrain, "_ask", lambda folder, *words: "" if words[0] == "dvc" else ask(folder, *words))
+    do, ask = retrain._run, retrain._output
+    monkeypatch.setattr(retrain, "_run", lambda folder, *words: "" if words[0] == "dvc" else do(folder, *words))
+    monkeypatch.setattr(retrain, "_output", lambda folder, *words: "" if words[0] == "dvc" else ask(folder, *words))
 
 
 @pytest.mark.usefixtures("quiet_dvc")
 def test_a_moved_and_a_copied_project_lay_out_a_tree_of_their_own(repository: Path, tmp_path: Path) -> None:
     head = git(repository, "rev-parse", "HEAD")
-    retrain.lay_out(repository, head)
+    retrain.make_worktree(repository, head)
     copied, moved = tmp_path / "copied ü", tmp_path / "moved ü"
     shutil.copytree(repository, copied, symlinks=True)
-    tree = retrain.lay_out(copied, commit(copied, "params.yaml", "roster: core"))
+    tree = retrain.make_worktree(copied, commit(copied, "params.yaml", "roster: core"))
     assert (tree / "params.yaml").read_text() == "roster: core"
     assert git(repository / retrain.TREE, "rev-parse", "HEAD") == head  # the other project's is as it was
     repository.rename(moved)
-    retrain.lay_out(moved, head)
+    retrain.make_worktree(moved, head)
     for root in (copied, moved):
         tree = root / retrain.TREE
         assert (tree / ".work").resolve() == root / ".work"
@@ -141,7 +141,7 @@ def test_the_worktree_has_the_images_and_the_users_tree_keeps_its_state(
     (repository / "params.yaml").write_text("mine: and not committed")
     before = git(repository, "status", "--porcelain")
 
-    tree = retrain.lay_out(repository, versioned)
+    tree = retrain.make_worktree(repository, versioned)
     assert (tree / "data/raw/a.txt").read_text() == "an image"
     assert (tree / "params.yaml").read_text() == "roster: all"
     assert (tree / ".work").resolve() == (repository / ".work").resolve()
@@ -150,10 +150,10 @@ def test_the_worktree_has_the_images_and_the_users_tree_keeps_its_state(
     assert retrain.stale(tree) == []
 
     (repository / "data/raw/a.txt").write_text("another image")
-    assert retrain.stale(retrain.lay_out(repository, versioned)) == []
+    assert retrain.stale(retrain.make_worktree(repository, versioned)) == []
     subprocess.run("dvc add -q data/raw/a.txt && git add data", shell=True, cwd=repository, check=True)
     git(repository, "commit", "-qm", "more")
-    tree = retrain.lay_out(repository, git(repository, "rev-parse", "HEAD"))
+    tree = retrain.make_worktree(repository, git(repository, "rev-parse", "HEAD"))
     assert (tree / "data/raw/a.txt").read_text() == "another image"
     assert retrain.stale(tree) == ["one"]
     assert git(repository, "status", "--porcelain") == before

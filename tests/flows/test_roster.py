@@ -29,14 +29,14 @@ def test_studies_are_added_one_by_one_or_all(shipped: Path) -> None:
         ("studies", ["core", "residual", "studies"]),
         ("identity", ["core", "residual", "studies"]),
     ):
-        repro._choose(repro._with(params.read(), study))
+        repro.write_roster(repro.add_study(params.read(), study))
         found = params.read()
         assert found.roster == roster
     assert set(found.selected_studies()) == set(found.studies)
     assert "\nroster: [core, residual, studies]\n" in shipped.read_text(encoding="utf-8")
-    repro._choose("all")
+    repro.write_roster("all")
     assert params.read().roster == "all"
-    repro._choose("core")
+    repro.write_roster("core")
     assert shipped.read_text(encoding="utf-8") == before
 
 
@@ -44,7 +44,7 @@ def test_studies_are_added_one_by_one_or_all(shipped: Path) -> None:
 def test_however_the_roster_was_written_it_is_replaced(shipped: Path, written: str) -> None:
     text = shipped.read_text(encoding="utf-8")
     shipped.write_text(text.replace("roster: core\n", written), encoding="utf-8")
-    repro._choose(["core", "identity"])
+    repro.write_roster(["core", "identity"])
     assert params.read().roster == ["core", "identity"]
     assert shipped.read_text(encoding="utf-8").count("\nroster:") + text.startswith("roster:") <= 1
     assert set(params.read().jobs) == set(params.read(ROOT / "params.yaml").jobs)
@@ -52,7 +52,7 @@ def test_however_the_roster_was_written_it_is_replaced(shipped: Path, written: s
 
 def test_a_study_that_is_not_there_is_named(shipped: Path) -> None:
     with pytest.raises(UserError, match=r"--study: no study is named 'residul'; did you mean 'residual'"):
-        repro._with(params.read(), "residul")
+        repro.add_study(params.read(), "residul")
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_a_study_that_is_not_there_is_named(shipped: Path) -> None:
 )
 def test_what_the_roster_had_stays(shipped: Path, roster: Any, expected: Any) -> None:
     found = params.read().model_copy(update={"roster": roster})
-    assert repro._with(found, "identity") == expected
+    assert repro.add_study(found, "identity") == expected

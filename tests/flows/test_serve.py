@@ -12,7 +12,7 @@ from flows import repro
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.train.job_state import held
-from tests.flows.served import BIN, ENDED, Server, needs_environment, of, wait
+from tests.helpers.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
 def test_what_a_repro_runs() -> None:
@@ -75,8 +75,8 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
     def mid_training() -> dict[str, Any] | None:
         assert server.state(run)["type"] not in ENDED
-        ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
-        return next((one for one in ledgers if one["name"] == "lenet5" and (one.get("epoch") or 0) > 2), None)
+        states = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
+        return next((one for one in states if one["name"] == "lenet5" and (one.get("epoch") or 0) > 2), None)
 
     wait(mid_training)
     assert len(of(run)) > 1  # so that looking for them can fail
@@ -90,8 +90,8 @@ def test_a_cancelled_repro_leaves_nothing_and_the_next_resumes(server: Server) -
 
     again = server.start("repro", jobs=["linear", "lenet5"])
     assert server.end(again)["type"] == "COMPLETED"
-    ledgers = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
-    assert next(one for one in ledgers if one["name"] == "lenet5")["resumed_at_step"] > 0
+    states = [store.read_json(path) for path in server.folder.glob(".work/jobs/*/state.json")]
+    assert next(one for one in states if one["name"] == "lenet5")["resumed_at_step"] > 0
     assert {row["job"]: row["score"].split()[0] for row in server.table(again, "jobs")} == {
         "linear": "val",
         "lenet5": "val",
@@ -123,10 +123,10 @@ def test_a_suspended_repro_runs_nothing_and_resumes(server: Server) -> None:
         return True if server.state(run)["name"] == "Suspended" else None
 
     wait(suspended, 120)
-    ledgers = [
+    states = [
         store.read_json(path)["name"] for path in server.folder.glob(".work/jobs/*/state.json") if held(path.parent)
     ]
-    assert ledgers == []
+    assert states == []
     assert [one["state"]["type"] for one in server.below(run)] == ["CANCELLED"]
     wait(lambda: True if of(run) == [] else None, 60)  # the flow's own process is the last
     assert server.state(run)["name"] == "Suspended"

@@ -34,8 +34,8 @@ def test_down_ends_the_service_and_its_children(tmp_path: Path, capsys: pytest.C
         entry = {"address": "", "pid": parent.pid, "started": parent.create_time(), "folder": str(folder)}
         write(tmp_path, {"demo": entry})
         services.down(tmp_path)
-        assert not _processes.runs(parent)
-        assert not _processes.runs(child)
+        assert not _processes.is_running(parent)
+        assert not _processes.is_running(child)
     assert not folder.exists()
     assert not (tmp_path / ".work/services.json").exists()
     assert "stopped demo (2 processes)" in capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_down_leaves_a_stranger_with_the_same_number(tmp_path: Path, capsys: pyt
         stranger = psutil.Process(process.pid)
         write(tmp_path, {"demo": {"address": "", "pid": process.pid, "started": stranger.create_time() - 60}})
         services.down(tmp_path)
-        assert _processes.runs(stranger)
+        assert _processes.is_running(stranger)
         process.kill()
     assert "demo had ended before" in capsys.readouterr().out
 
@@ -63,12 +63,12 @@ def test_services_go_with_a_moved_folder_and_stay_with_the_one_that_was_copied(
         shutil.copytree(before, copied)
         assert live_services(copied) == {}
         services.down(copied)
-        assert _processes.runs(psutil.Process(process.pid))
+        assert _processes.is_running(psutil.Process(process.pid))
         before.rename(after)
         assert live_services(after) == {}  # it writes to where the folder was
         capsys.readouterr()
         services.down(after)
-        assert not _processes.runs(psutil.Process(process.pid))
+        assert not _processes.is_running(psutil.Process(process.pid))
     assert "stopped demo" in capsys.readouterr().out
 
 
@@ -85,14 +85,16 @@ def test_children_of_a_dead_service_are_still_found(tmp_path: Path) -> None:
         started, (child,) = parent.create_time(), parent.children()
         parent.kill()
     assert services._stop({"demo": {"pid": process.pid, "started": started}}) == {"demo": 1}
-    assert not _processes.runs(child)
+    assert not _processes.is_running(child)
 
 
 def test_a_taken_port_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((services.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setenv("MLFLOW_PORT", str(port))
-        with pytest.raises(UserError, match=rf"127.0.0.1:{port}: another program .* make ui MLFLOW_PORT={port + 1}"):
+        with pytest.raises(
+            UserError, match=rf"127.0.0.1:{port}: is used by another program.* make ui MLFLOW_PORT={port + 1}"
+        ):
             services._port("MLFLOW_PORT")
     assert services._port("MLFLOW_PORT") == port
     monkeypatch.setenv("MLFLOW_PORT", "tcp://10.0.0.1")
@@ -114,7 +116,7 @@ def test_a_silent_service_is_ended_with_the_others(tmp_path: Path, monkeypatch: 
         with pytest.raises(UserError, match=r"logs/demo.log: demo did not answer at http://127.0.0.1:\d+/ within"):
             services._start([service], tmp_path)
     children = psutil.Process().children()
-    assert not any(_processes.runs(child) and "time.sleep(98.7)" in child.cmdline()[-1] for child in children)
+    assert not any(_processes.is_running(child) and "time.sleep(98.7)" in child.cmdline()[-1] for child in children)
 
 
 def test_a_service_without_a_port_answers_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,5 +161,5 @@ def test_up_and_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         assert "already up:" in capsys.readouterr().out
     finally:
         services.down(tmp_path)
-    assert not any(map(_processes.runs, families))
+    assert not any(map(_processes.is_running, families))
     assert not Path(entries["ray"]["folder"]).exists()

@@ -47,7 +47,7 @@ class Server:
 
 def begin(monkeypatch: pytest.MonkeyPatch, state: Any) -> tuple[Server, _suspend.Suspendable]:
     server = Server(state)
-    monkeypatch.setattr(_suspend, "LOOK_S", 0.01)
+    monkeypatch.setattr(_suspend, "POLL_S", 0.01)
     monkeypatch.setattr(_suspend, "get_client", server.client)
     return server, _suspend.Suspendable(uuid4(), server.end)
 

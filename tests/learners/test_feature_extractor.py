@@ -12,7 +12,7 @@ from pipeline import checkpoint, pretrained_weights, store
 from pipeline.errors import UserError
 from pipeline.learners import feature_extractor
 from pipeline.models.parts import inception_2015
-from tests import support
+from tests.helpers import support
 
 NAME = "inception"
 

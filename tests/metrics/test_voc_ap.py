@@ -12,7 +12,7 @@ from pipeline.learners.detector import Detections
 from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from tests.tasks.test_detection import BOX, SETTINGS, SIZE, case, found, sample, scored
+from tests.helpers.detections import BOX, SETTINGS, SIZE, case, found, sample, scored
 
 NAMES = ("AP50_voc07", "AP50_voc10")
 

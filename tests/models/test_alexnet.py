@@ -13,7 +13,7 @@ from pipeline.models import alexnet
 from pipeline.models.parts.feature_maps import stage_shapes
 from pipeline.models.parts.layers import response_norm
 from pipeline.models.parts.spec import Spec
-from tests.models import torchvisions
+from tests.helpers import torchvisions
 
 
 def build(classes: int = 10, channels: int = 3, size: int = 32, **options: Any) -> nn.Module:

@@ -23,7 +23,7 @@ from pipeline.tasks import generation
 from pipeline.train import follow, history, loop
 from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 SMALL = {"width": 4, "latent": 8}
 

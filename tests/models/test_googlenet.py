@@ -15,7 +15,7 @@ from pipeline.models.parts import layers
 from pipeline.models.parts.feature_maps import stage_shapes
 from pipeline.models.parts.spec import Spec
 from pipeline.tasks import classification
-from tests.models import torchvisions
+from tests.helpers import torchvisions
 
 
 def build(classes: int = 10, channels: int = 3, size: int = 32, **options: Any) -> nn.Module:

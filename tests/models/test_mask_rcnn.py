@@ -11,7 +11,7 @@ from pipeline.count.layers import count
 from pipeline.models import mask_rcnn
 from pipeline.models.parts import rcnn
 from pipeline.models.parts.spec import Spec
-from tests.models.test_faster_rcnn import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
+from tests.helpers.rcnns import LOSSES, SIDE, SMALL, TARGETS, images, pair, same_state
 
 SPEC = Spec("instance_segmentation", 4, 3, SIDE)
 

@@ -21,7 +21,7 @@ from pipeline.models.parts import torchvision_detection
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.pretrained_weights import normalization
 from pipeline.tasks import detection
-from tests.models.torchvisions import unsettled
+from tests.helpers.torchvisions import unsettled
 
 #: published with batch normalisation as it was loaded, whose scales are no parameters then
 FROZEN = {

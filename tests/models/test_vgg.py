@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.models import vgg
 from pipeline.models.parts.feature_maps import stage_shapes
 from pipeline.models.parts.spec import Spec
-from tests.models import torchvisions
+from tests.helpers import torchvisions
 
 PLAIN = {"A": 132_863_336, "B": 133_047_848, "C": 133_638_952, "D": 138_357_544, "E": 143_667_240}
 NORMALIZED = {"A": 132_868_840, "B": 133_053_736, "D": 138_365_992, "E": 143_678_248}

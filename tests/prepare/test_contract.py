@@ -15,9 +15,15 @@ from pipeline.sample import SPLITS, Classes, Fault, Sample
 FORMATS = plugins.names("prepare.formats")
 
 
+#: of made images: so many say as much as the thousand that a format makes by default
+FEW = 8
+
+
 def outcome(module: ModuleType, path: Path | None) -> list[Any] | UserError:
+    defaults = {name: option.default for name, option in inspect.signature(module.read).parameters.items()}
+    few = {name: FEW for name, value in defaults.items() if type(value) is int and value > FEW}
     try:
-        return list(module.read(path))
+        return list(module.read(path, **few))
     except UserError as error:
         return error
 
@@ -48,8 +54,9 @@ def test_without_a_path_it_reads_what_is_embedded_or_asks_for_one(name: str) -> 
     assert len(samples) == len(items)
     assert len({sample.id for sample in samples}) == len(samples)
     assert {sample.split for sample in samples} <= {None, *SPLITS}
-    again = [item.id for item in module.read(None) if isinstance(item, Sample)]
-    assert again == [sample.id for sample in samples]
+    again = outcome(module, None)
+    assert isinstance(again, list)
+    assert [item.id for item in again[1:]] == [sample.id for sample in samples]
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -11,8 +11,6 @@ from pipeline.errors import UserError
 from pipeline.prepare.formats.idx import read
 from pipeline.sample import Classes, Fault, Sample
 
-FASHION = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
-
 
 def idx(array: np.ndarray, magic: int | None = None) -> bytes:
     first = 0x800 + array.ndim if magic is None else magic
@@ -101,10 +99,3 @@ def test_classes(tmp_path: Path) -> None:
     for wrong in ("shirt", [], ["a", "a"], [1, 2]):
         with pytest.raises(UserError, match="option classes"):
             list(read(tmp_path, classes=wrong))  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(not FASHION.exists(), reason="the shared data sets are not here")
-def test_fashion_mnist_begins_with_an_ankle_boot() -> None:
-    items = read(FASHION)
-    first = next(item for item in items if isinstance(item, Sample) and item.split == "test")
-    assert (first.id, first.label, first.pixels.shape) == ("t10k/00000", 9, (28, 28, 3))

@@ -10,8 +10,8 @@ from PIL import Image
 from pipeline import plugins
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import Fault
-from tests.convline import folders
-from tests.convline.folders import FOLDERS
+from tests.helpers import folders
+from tests.helpers.folders import FOLDERS
 
 KIND = "prepare.formats"
 FORMATS = [name for name in plugins.names(KIND) if plugins.options(KIND, name, "recognise") is not None]
@@ -79,7 +79,7 @@ def draw_masks(root: Path, colors: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("colours", "options"),
+    ("colors", "options"),
     [
         ([0, 1, 2], {"classes": ["background", "class-1", "class-2"]}),
         ([0, 1, 255], {"classes": ["background", "class-1"]}),

@@ -1,5 +1,6 @@
 """YOLO text files: where images and labels are looked for, what a line may say, and what is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,9 @@ import pytest
 from PIL import Image
 
 from pipeline.geometry import rle
-from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.yolo import read
-from pipeline.prepare.stage import run
-from pipeline.sample import Classes, Fault, Sample, facts, split
+from pipeline.sample import Classes, Fault, Sample
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATA = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 2\nnames: ['cat', 'dog']\n"
 
 
@@ -55,7 +53,8 @@ def test_roboflow_s_layout(tmp_path: Path) -> None:
         ("valid/images/c.png", "val"),
         ("test/images/d.png", "test"),
     ]
-    assert faults == [".: 1 images without label file, kept as holding nothing"]
+    (warning,) = faults
+    assert re.search(r"^\.: 1 images\b.*label file", warning)
 
 
 @pytest.mark.parametrize(
@@ -159,22 +158,11 @@ def test_settings_refused(name: str, tmp_path: Path) -> None:
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
     lay(tmp_path, {"train/images/a": None, "extra/images/b": None}, DATA)
     told = "\n".join(listing(tmp_path)[2])
-    assert "no image has a label file, such as train/labels/a.txt" in told
-    assert "1 images ignored that lie in no folder of data.yaml, such as extra/images/b.png" in told
+    assert re.search(r"label file.*train/labels/a\.txt", told)
+    assert re.search(r"\b1 images\b.*data\.yaml.*extra/images/b\.png", told)
     (tmp_path / "data.yaml").rename(tmp_path / "other.yaml")
     assert "`data` to one of: other.yaml" in listing(tmp_path)[2][0]
     (tmp_path / "train/images/a.png").write_bytes(b"<html>")
     (tmp_path / "train/labels").mkdir()
     (tmp_path / "train/labels/a.txt").touch()
     assert "train/images/a.png: this looks like HTML" in "\n".join(listing(tmp_path, data="other.yaml")[2])
-
-
-@pytest.mark.skipif(not (SHARED / "milk-jug").exists(), reason="the shared data sets are not here")
-def test_milk_jug(tmp_path: Path) -> None:
-    (tmp_path / "raw").symlink_to(SHARED / "milk-jug")
-    run(Params(datasets={"jug": Dataset(format="yolo", path="raw")}, jobs={}), tmp_path)
-    path = tmp_path / "data/prepared/jug"
-    known = facts(path)
-    assert (known.classes, known.fields) == (("milk-jug",), ("boxes", "labels"))
-    assert known.counts == {"train": 200, "val": 38, "test": 18}
-    assert sum(len(labels) for labels in split(path, "train").column("labels")) == 872

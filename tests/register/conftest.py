@@ -8,9 +8,7 @@ import pytest
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.train import stage as train_stage
-from tests import support
-
-GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
+from tests.helpers import support
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +16,7 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """A good and a weak model, measured; read-only: copy it or link to it, don't write."""
     root = tmp_path_factory.mktemp("trained")
     shutil.copytree(digits / "data", root / "data")
-    params = support.write_params(root, {"good": GOOD, "weak": WEAK})
+    params = support.write_params(root, {"good": support.GOOD, "weak": support.WEAK})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.train.ray_train.run", support.train_here)
         train_stage.run(params, root)

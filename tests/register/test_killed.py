@@ -21,8 +21,8 @@ from pipeline.params import Params
 from pipeline.register import champion, trust
 from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
-from tests import support
-from tests.register.conftest import GOOD, WEAK
+from tests.helpers import support
+from tests.helpers.support import GOOD, WEAK
 
 MODEL = "digits-classification"
 CHANGES = ("INSERT", "UPDATE", "DELETE")

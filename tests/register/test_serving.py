@@ -40,7 +40,7 @@ from pipeline.register import stage as register_stage
 from pipeline.register import versions
 from pipeline.sample import Facts, Sample
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 REPO = Path(__file__).parents[2]
 TASKS = plugins.names("tasks")

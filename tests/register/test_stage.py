@@ -17,8 +17,8 @@ from pipeline.register import champion, trust, versions
 from pipeline.register import stage as register_stage
 from pipeline.tracking import FINGERPRINT
 from pipeline.train import stage as train_stage
-from tests import support
-from tests.register.conftest import GOOD, WEAK
+from tests.helpers import support
+from tests.helpers.support import GOOD, WEAK
 
 REPO = Path(__file__).parents[2]
 MODEL = "digits-classification"

@@ -22,8 +22,8 @@ from pipeline.register import stage as register_stage
 from pipeline.report.results import read
 from pipeline.report.sections import champions as section
 from pipeline.tracking import FINGERPRINT
-from tests import support
-from tests.register.conftest import GOOD, WEAK
+from tests.helpers import support
+from tests.helpers.support import GOOD, WEAK
 
 MODEL = "digits-classification"
 MLMODEL = "flavors:\n  python_function:\n    loader_module: stranger\n    code: code\n    python_version: 3.11.0\n"
@@ -104,7 +104,7 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     with pytest.raises(
         UserError, match=f"champion of {MODEL}, version {number}, is no model of this project: .* not signed"
     ):
-        predict.find(root, MODEL)
+        predict.model_folder(root, MODEL)
 
 
 def test_a_strangers_version_of_our_fingerprint_is_not_taken_for_ours(own: tuple[Path, Any, Any]) -> None:

@@ -1,6 +1,7 @@
-"""The report is one safe, self-contained, repeatable page, whatever is missing; each section keeps its contract."""
+"""The report is one safe, self-contained, reproducible page, whatever is missing; sections keep their contract."""
 
-from html.parser import HTMLParser
+import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,66 +9,21 @@ import pytest
 from pipeline import plugins
 from pipeline.params import Params
 from pipeline.report import stage
-from pipeline.report._charts import Axis, Point, frontier, labels
+from pipeline.report._charts import Axis, Point, label_points, pareto_front
 from pipeline.report.results import read
-from pipeline.report.sections import data
-from pipeline.report.sections.leaderboard import UNSETTLED
-from pipeline.sample import Facts
+from pipeline.report.sections.leaderboard import NEAR_BEST
 from pipeline.store import read_json, write_json
-from tests.report import fabricate
+from tests.helpers import fabricate
+from tests.helpers.pages import Page
 
 KIND = "report.sections"
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Collects text and attributes, and checks that tags nest."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.sections: list[str] = []
-        self.text = ""
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.add(tag)
-        self.addresses += [str(found[name]) for name in ("src", "href", "srcset", "data", "action") if name in found]
-        if tag == "section":
-            self.sections.append(str(found["id"]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.text += data
 
 
 @pytest.fixture
 def params() -> Params:
-    digits, maker = fabricate.job("lenet5"), fabricate.job("dcgan", task="generation")
-    return fabricate.params(
-        {
-            "plain": fabricate.job("linear"),
-            "lenet5": digits,
-            "broken": digits,
-            "dcgan": maker,
-            "dcgan-wide": maker,
-        }
-    )
+    lenet5, dcgan = fabricate.job("lenet5"), fabricate.job("dcgan", task="generation")
+    jobs = {"plain": fabricate.job("linear"), "lenet5": lenet5, "broken": lenet5, "dcgan": dcgan, "dcgan-wide": dcgan}
+    return fabricate.params(jobs)
 
 
 @pytest.fixture
@@ -78,7 +34,7 @@ def root(tmp_path: Path, params: Params) -> Path:
     fabricate.measured(tmp_path, "dcgan", jobs["dcgan"], {"FID[lenet5]": 31.0}, higher=False, seed=3)
     fabricate.measured(tmp_path, "dcgan-wide", jobs["dcgan-wide"], {"FID[lenet5]": 12.0}, higher=False, seed=4)
     for name in ("plain", "lenet5"):
-        fabricate.seen(tmp_path, name, jobs[name], wrong=4)
+        fabricate.inspected(tmp_path, name, jobs[name], wrong=4)
     fabricate.failed(tmp_path, "broken", "the loss was <b>nan</b> & stayed so")
     fabricate.champion(tmp_path, "plain", jobs["plain"], "lenet5")
     fabricate.dataset(tmp_path, "digits", warnings=("<script>alert(1)</script>.png: twice in the data",))
@@ -97,7 +53,7 @@ def test_every_section_and_job_is_there(root: Path, params: Params) -> None:
     assert all(job in page.text for job in params.jobs)
 
 
-def test_nothing_comes_from_elsewhere(root: Path, params: Params) -> None:
+def test_the_page_loads_nothing(root: Path, params: Params) -> None:
     source = _page(root, params)
     assert "http://" not in source
     assert "https://" not in source
@@ -107,6 +63,16 @@ def test_nothing_comes_from_elsewhere(root: Path, params: Params) -> None:
     assert all(f'id="{target}"' in source for target in targets)
 
 
+def test_the_page_holds_its_style_and_allows_its_script_by_digest(root: Path, params: Params) -> None:
+    source = _page(root, params)
+    folder = Path(stage.__file__).parent
+    assert folder.joinpath("style.css").read_text(encoding="utf-8") in source
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    assert folder.joinpath("report.js").read_text(encoding="utf-8") == script.lstrip("\n")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source
+
+
 def test_data_is_escaped(root: Path, params: Params) -> None:
     source = _page(root, params)
     assert "the loss was &lt;b&gt;nan&lt;/b&gt; &amp; stayed so" in source
@@ -114,7 +80,7 @@ def test_data_is_escaped(root: Path, params: Params) -> None:
     assert "&lt;script&gt;alert(1)" in source
 
 
-def test_what_a_terminal_would_obey_and_what_is_no_text_is_an_escape(root: Path, params: Params) -> None:
+def test_control_characters_are_written_as_escapes(root: Path, params: Params) -> None:
     fabricate.failed(root, "broken", "\x1b[2Jthe\x00 loss\u202e\nwas nan")
     source = _page(root, params)
     assert "\\x1b[2Jthe\\x00 loss\\u202e\nwas nan" in source
@@ -127,7 +93,7 @@ def test_equal_inputs_give_equal_bytes(root: Path, params: Params) -> None:
 def test_only_params_is_enough(tmp_path: Path, params: Params) -> None:
     page = Page(_page(tmp_path, params))
     assert page.sections == ["leaderboard", "filters"]
-    assert "Not measured yet: plain, lenet5, broken, dcgan, dcgan-wide." in page.text
+    assert ", ".join(params.jobs) in page.text  # as not measured
 
 
 @pytest.mark.parametrize("missing", ["models", "metrics", "evaluations", "data", "reports"])
@@ -136,22 +102,22 @@ def test_any_input_may_be_missing(root: Path, params: Params, missing: str) -> N
     Page(_page(root, params))
 
 
-def test_ranking_knows_which_way_is_better(root: Path, params: Params) -> None:
-    contests = {contest.task: contest for contest in read(root, params).contests()}
-    assert contests["classification"].jobs == ("lenet5", "plain")
-    assert contests["generation"].jobs == ("dcgan-wide", "dcgan")
+def test_a_ranking_follows_the_direction_of_its_metric(root: Path, params: Params) -> None:
+    rankings = {ranking.task: ranking for ranking in read(root, params).rankings()}
+    assert rankings["classification"].jobs == ("lenet5", "plain")
+    assert rankings["generation"].jobs == ("dcgan-wide", "dcgan")
 
 
-def test_another_most_of_detections_is_told(tmp_path: Path) -> None:
+def test_another_limit_of_detections_is_noted(tmp_path: Path) -> None:
     jobs = {name: fabricate.job("yolo", task="detection") for name in ("few", "many")}
-    told = []
-    for most in ({}, {"detections": 300}):
+    noted = []
+    for limit in ({}, {"detections": 300}):
         for name, job in jobs.items():
             fabricate.measured(tmp_path, name, job, {"mAP": 0.4, "AR300": 0.5})
             path = tmp_path / "metrics" / f"{name}.json"
-            write_json(path, read_json(path) | most)
-        told.append("At most 300 detections of an image and class" in _page(tmp_path, fabricate.params(jobs)))
-    assert told == [False, True]
+            write_json(path, read_json(path) | limit)
+        noted.append("At most 300 detections" in _page(tmp_path, fabricate.params(jobs)))
+    assert noted == [False, True]
 
 
 def test_scores_of_single_classes_do_not_widen_the_table(root: Path, params: Params) -> None:
@@ -159,10 +125,10 @@ def test_scores_of_single_classes_do_not_widen_the_table(root: Path, params: Par
     assert results.metric_names(("plain", "lenet5")) == ["top1", "top5"]
 
 
-def test_overlapping_intervals_are_called_unsettled(root: Path, params: Params) -> None:
-    before = Page(_page(root, params)).text.count(UNSETTLED)
+def test_overlapping_intervals_are_marked(root: Path, params: Params) -> None:
+    before = Page(_page(root, params)).text.count(NEAR_BEST)
     fabricate.measured(root, "plain", params.jobs["plain"], {"top1": 0.98})
-    assert Page(_page(root, params)).text.count(UNSETTLED) == before + 1
+    assert Page(_page(root, params)).text.count(NEAR_BEST) == before + 1
 
 
 def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: Params) -> None:
@@ -174,15 +140,15 @@ def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: P
 
 def test_a_champion_out_of_the_roster_is_shown_with_its_score(root: Path, params: Params) -> None:
     entry = read_json(root / "reports/registered.json")["digits-classification"]
-    gone = {"champion": {"job": "<gone>", "fingerprint": "f"}, "score": "top1 0.9 [0.8, 1.0] on test"}
-    write_json(root / "reports/registered.json", {"digits-classification": entry, "other-classification": gone})
+    absent = {"champion": {"job": "<gone>", "fingerprint": "f"}, "score": "top1 0.9 [0.8, 1.0] on test"}
+    write_json(root / "reports/registered.json", {"digits-classification": entry, "other-classification": absent})
     stage.run(params, root)
     text = Page((root / "reports/index.html").read_text()).text
-    assert text.count("not in the roster now; last measured: top1 0.9 [0.8, 1.0] on test") == 1
+    assert text.count("top1 0.9 [0.8, 1.0] on test") == 1
     assert "<gone>" in text
 
 
-def test_a_champion_of_other_settings_is_called_earlier(root: Path, params: Params) -> None:
+def test_a_champion_of_other_settings_is_an_earlier_version(root: Path, params: Params) -> None:
     assert read(root, params).roles("plain") == ["champion"]
     fabricate.champion(root, "plain", params.jobs["plain"], "lenet5")
     path = root / "models" / "plain" / "model.json"
@@ -197,18 +163,18 @@ def test_contract_of_a_section(name: str, root: Path, params: Params) -> None:
     assert isinstance(plugins.load(KIND, name).render(read(root, params)), str)
 
 
-def test_no_two_sections_want_one_place() -> None:
+def test_no_two_sections_have_the_same_order() -> None:
     orders = [plugins.constant(KIND, name, "ORDER") for name in plugins.names(KIND)]
     assert len(set(orders)) == len(orders)
 
 
-def test_a_name_ends_or_starts_at_its_point() -> None:
-    places = [(300.0, 100.0), (330.0, 100.0)]
-    first, second = labels(places, ["a long name", "b"], (50, 0, 400, 200))
-    # to the right the first would cover the other point
+def test_a_label_ends_or_starts_at_its_point() -> None:
+    centres = [(300.0, 100.0), (330.0, 100.0)]
+    first, second = label_points(centres, ["a long name", "b"], (50, 0, 400, 200))
+    # at the right, the first label would cover the other point
     assert '<text x="291.0" y="104.0" text-anchor="end"' in first
     assert '<text x="339.0" y="104.0" text-anchor="start"' in second
-    assert labels(places, ["a long name", "b"], (295, 95, 345, 105)) == []
+    assert label_points(centres, ["a long name", "b"], (295, 95, 345, 105)) == []
 
 
 def test_an_axis_has_three_ticks_or_more() -> None:
@@ -216,12 +182,24 @@ def test_an_axis_has_three_ticks_or_more() -> None:
         assert 3 <= len(Axis(low, high, 0, 100).ticks()) <= 8
 
 
-def test_frontier_holds_what_nothing_cheaper_beats() -> None:
+def test_the_pareto_front_has_the_points_that_nothing_cheaper_beats() -> None:
     points = [Point(name, x, y, None, None) for name, x, y in (("a", 1, 5), ("b", 2, 4), ("c", 3, 6), ("d", 3, 3))]
-    assert [point.name for point in frontier(points, higher_is_better=True)] == ["a", "c"]
-    assert [point.name for point in frontier(points, higher_is_better=False)] == ["a", "b", "d"]
+    assert [point.name for point in pareto_front(points, higher_is_better=True)] == ["a", "c"]
+    assert [point.name for point in pareto_front(points, higher_is_better=False)] == ["a", "b", "d"]
 
 
-def test_the_points_of_a_thing_are_named() -> None:
-    facts = Facts("coco", ("person",), (), {"train": 1}, (1,), ("points",), {}, {}, points=("left eye", "<nose>"))
-    assert "Points of a thing: left eye, &lt;nose&gt;." in data._dataset("people", facts)
+def test_keypoints_are_named(root: Path, params: Params) -> None:
+    path = root / "data/prepared/digits/dataset.json"
+    write_json(path, read_json(path) | {"points": ["left eye", "<nose>"]})
+    assert "left eye, &lt;nose&gt;" in _page(root, params)
+
+
+def test_old_names_of_metrics_are_shown_as_todays(tmp_path: Path) -> None:
+    params = fabricate.params({"cam": fabricate.job("cam", task="localization")})
+    fabricate.measured(tmp_path, "cam", params.jobs["cam"], {"loc_acc": 0.4, "top1": 0.6})
+    results = read(tmp_path, params)
+    assert results.metric_names(("cam",)) == ["localization_accuracy", "top1"]
+    assert results.rankings()[0].primary == "localization_accuracy"
+    source = _page(tmp_path, params)
+    assert "loc_acc" not in source
+    assert "val localization_accuracy" in source  # the learning curve

@@ -1,4 +1,4 @@
-"""A claim's verdict comes from the numbers alone: turn them round and the word turns round."""
+"""A claim's outcome follows from the numbers alone: reverse them and the outcome is reversed."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.report import _studies, stage
-from pipeline.report._studies import HELD, OPPOSITE, UNDECIDED, Trial
+from pipeline.report._studies import HELD, OPPOSITE, UNDECIDED, StudyResults
 from pipeline.store import read_json, write_json
-from tests import support
-from tests.report.test_stage import Page
+from tests.helpers import support
+from tests.helpers.pages import Page
 
 IMAGES = 100
 CLAIMS = ["deep > flat", "flat < deep in parameters", "deep = flat in receptive_field", "deep > flat in ECE"]
 
 
-def params(root: Path, claims: list[str] = CLAIMS, **settings: Any) -> Params:
+def write_study(root: Path, claims: list[str] = CLAIMS, **settings: Any) -> Params:
     study = {
         "question": "Does depth <i>help</i>?",
         "paper": "Somebody 1999, https://example.org/a",
@@ -32,7 +32,7 @@ def params(root: Path, claims: list[str] = CLAIMS, **settings: Any) -> Params:
 
 
 def fill(root: Path, flat: tuple[float, ...], deep: tuple[float, ...]) -> None:
-    """What evaluate and count leave: scores by seed, and their resamples over images that are hard for both."""
+    """Write the outputs of evaluate and count: scores by seed, and resamples that both variants share."""
     generator = np.random.default_rng(0)
     shared = generator.normal(0, 0.01, IMAGES)
     counts = {}
@@ -50,17 +50,17 @@ def fill(root: Path, flat: tuple[float, ...], deep: tuple[float, ...]) -> None:
     write_json(root / "reports/parameters.json", {"linear": {"jobs": counts}})
 
 
-def trial(root: Path, made: Params) -> Trial:
-    (found,) = _studies.read(root, made)
-    return found
+def read_study(root: Path, params: Params) -> StudyResults:
+    (study,) = _studies.read(root, params)
+    return study
 
 
-def words(root: Path, made: Params) -> list[str]:
-    return [verdict.word for verdict in trial(root, made).verdicts()]
+def outcomes(root: Path, params: Params) -> list[str]:
+    return [judged.outcome for judged in read_study(root, params).judge_claims()]
 
 
-def test_the_word_follows_the_numbers(tmp_path: Path) -> None:
-    made = params(tmp_path, ["deep > flat", "deep < flat", "deep = flat"])
+def test_the_outcome_follows_the_numbers(tmp_path: Path) -> None:
+    params = write_study(tmp_path, ["deep > flat", "deep < flat", "deep = flat"])
     better, worse, varied = (0.90, 0.91, 0.905), (0.80, 0.81, 0.805), (0.75, 0.93, 0.99)
     for flat, deep, expected in (
         (worse, better, [HELD, OPPOSITE, OPPOSITE]),
@@ -68,42 +68,43 @@ def test_the_word_follows_the_numbers(tmp_path: Path) -> None:
         (better, varied, [UNDECIDED, UNDECIDED, UNDECIDED]),
     ):
         fill(tmp_path, flat, deep)
-        assert words(tmp_path, made) == expected
+        assert outcomes(tmp_path, params) == expected
 
 
 def test_counted_numbers_need_no_interval(tmp_path: Path) -> None:
-    made = params(tmp_path)
+    params = write_study(tmp_path)
     fill(tmp_path, (0.8, 0.81, 0.8), (0.9, 0.91, 0.9))
-    assert words(tmp_path, made) == [HELD, HELD, HELD, UNDECIDED]
-    reasons = [verdict.reasons[0] for verdict in trial(tmp_path, made).verdicts()]
-    assert reasons[1:3] == ["flat − deep in parameters: −11,705", "deep − flat in receptive_field: +0"]
-    assert reasons[3] == "not every job of deep and flat has ECE"
+    assert outcomes(tmp_path, params) == [HELD, HELD, HELD, UNDECIDED]
+    reasons = [judged.reasons[0] for judged in read_study(tmp_path, params).judge_claims()]
+    assert "−11,705" in reasons[1]
+    assert reasons[2].endswith("+0")
+    assert all(name in reasons[3] for name in ("deep", "flat", "ECE"))
 
 
-def test_the_same_images_settle_what_separate_intervals_leave_open(tmp_path: Path) -> None:
-    """Paired: what is hard in the test images is hard for both, so it does not blur the difference."""
-    made = params(tmp_path, ["deep > flat"])
+def test_paired_resamples_decide_although_the_intervals_overlap(tmp_path: Path) -> None:
+    """Both variants share the variation of the test images, so it cancels in the difference."""
+    params = write_study(tmp_path, ["deep > flat"])
     fill(tmp_path, (0.880, 0.881, 0.879), (0.890, 0.891, 0.889))
-    found = trial(tmp_path, made)
-    flat, deep = found.estimate("flat", "top1"), found.estimate("deep", "top1")
+    study = read_study(tmp_path, params)
+    flat, deep = study.estimate("flat", "top1"), study.estimate("deep", "top1")
     assert flat is not None
     assert deep is not None
     assert flat.high > deep.low
-    assert [verdict.word for verdict in found.verdicts()] == [HELD]
+    assert outcomes(tmp_path, params) == [HELD]
 
 
-def test_a_chain_is_as_good_as_its_worst_link(tmp_path: Path) -> None:
-    made = params(tmp_path, ["flat < deep < flat", "deep > flat = deep"])
+def test_a_chain_has_the_outcome_of_its_worst_pair(tmp_path: Path) -> None:
+    params = write_study(tmp_path, ["flat < deep < flat", "deep > flat = deep"])
     fill(tmp_path, (0.8, 0.81, 0.8), (0.9, 0.91, 0.9))
-    assert words(tmp_path, made) == [OPPOSITE, OPPOSITE]
+    assert outcomes(tmp_path, params) == [OPPOSITE, OPPOSITE]
 
 
 def test_the_page_shows_the_study_and_keeps_its_jobs_out_of_the_ranking(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = params(tmp_path, gradients=True)
+    params = write_study(tmp_path, gradients=True)
     fill(tmp_path, (0.8, 0.81, 0.8), (0.9, 0.91, 0.9))
-    stage.run(made, tmp_path)
+    stage.run(params, tmp_path)
     source = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
     page = Page(source)
     assert "studies" in page.sections
@@ -115,17 +116,20 @@ def test_the_page_shows_the_study_and_keeps_its_jobs_out_of_the_ranking(
     assert "12,345" in page.text
     assert source.count("gradient norm by convolution") == 2
     assert "depth.deep.0" not in page.text
-    assert "report: depth: deep > flat: held (deep − flat in top1: +0.100" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"deep > flat: {HELD}" in output
+    assert "+0.100" in output
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    made = params(tmp_path)
-    stage.run(made, tmp_path)
-    assert "Not measured yet: depth.flat.0" in (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+def test_missing_and_failed_jobs_are_named(tmp_path: Path) -> None:
+    params = write_study(tmp_path)
+    stage.run(params, tmp_path)
+    assert "depth.flat.0" in Page((tmp_path / "reports/index.html").read_text(encoding="utf-8")).text
     fill(tmp_path, (0.8, 0.81, 0.8), (0.9, 0.91, 0.9))
     write_json(tmp_path / "models/failed.json", {"depth.deep.1": {"reason": "the loss was nan"}})
-    assert words(tmp_path, made)[0] == UNDECIDED
-    stage.run(made, tmp_path)
+    assert outcomes(tmp_path, params)[0] == UNDECIDED
+    stage.run(params, tmp_path)
     page = Page((tmp_path / "reports/index.html").read_text(encoding="utf-8"))
-    assert "depth.deep.1 failed: the loss was nan" in page.text
-    assert read_json(tmp_path / "metrics/depth.deep.1.json") is not None  # of an earlier run, and not shown
+    assert "depth.deep.1" in page.text
+    assert "the loss was nan" in page.text
+    assert read_json(tmp_path / "metrics/depth.deep.1.json") is not None  # of an earlier run, which is not shown

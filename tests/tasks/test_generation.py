@@ -34,7 +34,7 @@ from pipeline.register import champion
 from pipeline.sample import Sample
 from pipeline.tasks import classification, generation
 from pipeline.train import stage as train_stage
-from tests import support
+from tests.helpers import support
 
 Floats = NDArray[np.float64]
 Project = Callable[..., tuple[Path, Params]]

@@ -12,7 +12,7 @@ from pipeline.learners import detector
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import instance_segmentation
-from tests.tasks.test_detection import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
+from tests.helpers.detections import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
 
 ROUND = ellipse(SIZE, BOX)
 

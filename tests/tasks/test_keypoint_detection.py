@@ -25,7 +25,7 @@ from pipeline.metrics.coco_ap import RIGHT
 from pipeline.plots.figures import GREEN
 from pipeline.sample import Sample
 from pipeline.tasks import detection, keypoint_detection
-from tests.tasks.test_detection import SIZE, found, sample
+from tests.helpers.detections import SIZE, found, sample
 
 GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
 NAMES = ("top", "left", "right")

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import support
-from tests.train import learners
+from tests.helpers import learners, support
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.train import loader, loop
 from pipeline.train.ranks import Ranks
-from tests.train import learners
+from tests.helpers import learners
 
 HEADS = {
     "instance_segmentation": {"mask_width": 8, "mask_layers": 1},

@@ -13,7 +13,7 @@ from pipeline.params import Params, Train
 from pipeline.train import checks, loop, ray_train, stage
 from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 RESNET = {"architecture": "resnet", "options": {"depth": 18, "width": 8}, "size": 32}

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.train.job_state import JobState, claim, held, reopen
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 

@@ -16,7 +16,7 @@ from pipeline import params, store, tracking
 from pipeline.params import Train
 from pipeline.train import ray_train
 from pipeline.train.job_state import JobSpec, JobState
-from tests.train import learners
+from tests.helpers import learners
 
 EPOCHS = 6
 JOBS: dict[str, dict[str, Any]] = {

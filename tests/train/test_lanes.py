@@ -12,7 +12,7 @@ from pipeline import plugins
 from pipeline.params import Params, Train
 from pipeline.train import ranks, ray_train
 from pipeline.train.job_state import JobSpec, JobState
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 8, 11

@@ -20,8 +20,7 @@ from pipeline.params import Params
 from pipeline.train import history, loader, loop
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
-from tests import support
-from tests.train import learners
+from tests.helpers import learners, support
 
 Project = Callable[..., tuple[Path, Params]]
 RICH = {"augmentation": "light", "epochs": 3, "ema": 0.9, "warmup": 1, "clip": 1.0, "weight_decay": 0.001}

@@ -13,7 +13,7 @@ from pipeline.sample import Sample
 from pipeline.train import loader, loop
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks, form_worker_group
-from tests.train import learners
+from tests.helpers import learners
 
 JOBS: dict[str, dict[str, Any]] = {
     "classifier": {**learners.CLASSIFIER, "workers": 2},

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.train import ray_train
 from pipeline.train.job_state import JobState
-from tests import support, surveys
+from tests.helpers import support, surveys
 
 Project = Callable[..., tuple[Path, Params]]
 ROOT = Path(__file__).parents[2]

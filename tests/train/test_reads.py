@@ -15,7 +15,7 @@ from pipeline.params import Params, Train
 from pipeline.train import ray_train, reads
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 WORLD, STALE = 2, 1

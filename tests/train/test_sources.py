@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.train import loop, stage
 from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 AFTER: dict[str, dict[str, Any]] = {"a": {"seed": 1}, "b": {"pretrained": {"job": "a"}, "epochs": 0}}

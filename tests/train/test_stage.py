@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.train import history, stage
 from pipeline.train.job_state import JobState
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 pytestmark = pytest.mark.usefixtures("here")
@@ -119,7 +119,7 @@ def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: 
     failed = store.read_json(root / "models/failed.json")
     assert list(failed) == ["bad"]
     assert "not finite" in failed["bad"]["reason"]
-    assert "train: bad failed: " in capsys.readouterr().out
+    assert "train: bad failed: " in capsys.readouterr().err
     assert store.holds(root / "models/good", support.job_specs(root, params)["good"].fingerprint)
 
 

@@ -18,7 +18,7 @@ from pipeline.params import Job, Params
 from pipeline.train import loop, optimizer, stage, transfer
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
-from tests import support
+from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
 SMALL = {

@@ -1,1 +1,1 @@
-"""One file, one section of the report: `TITLE`, `ORDER` and `render(results)`."""
+"""One file per section of the report: `TITLE`, `ORDER`, and `render(results)`, which returns HTML or ""."""

@@ -1,4 +1,4 @@
-"""What the networks learned from: each dataset's splits, classes and warnings, and what augmentation makes of it."""
+"""The datasets: splits, classes and warnings of each, and its augmented training images."""
 
 from html import escape
 
@@ -8,18 +8,17 @@ from pipeline.sample import SPLITS, Facts
 
 TITLE = "Data"
 ORDER = 90
-FEW = 24  # classes that are listed without being asked for
+MAX_OPEN = 24  # classes whose list is open at first
 
 
 def render(results: Results) -> str:
-    """A part for each dataset of the selected jobs, then the contact sheets; empty where there are neither."""
+    """Each dataset of the selected jobs, then the contact sheets; empty if there are neither."""
     parts = [_dataset(name, facts) for name, facts in results.datasets.items()]
     names = dict.fromkeys(f"{job.dataset}-{job.policy}" for job in results.jobs.values())
     sheets = gallery(_sheet(name, results) for name in names)
     if sheets:
-        parts.append(
-            f"<h3>Augmentation</h3>{intro('Training images as the networks see them, changed at random.')}{sheets}"
-        )
+        opening = intro("Training images after random augmentation, as the networks see them.")
+        parts.append(f"<h3>Augmentation</h3>{opening}{sheets}")
     return "".join(parts)
 
 
@@ -27,19 +26,19 @@ def _dataset(name: str, facts: Facts) -> str:
     total = sum(facts.counts.values())
     splits = [(split, facts.counts[split]) for split in SPLITS if split in facts.counts]
     counts = ", ".join(f"<b>{count:,}</b> {split}" for split, count in splits)
-    shares = "".join(
+    bar = "".join(
         f'<i class="split-{number}" style="flex-grow:{count}" title="{split}: {count:,}"></i>'
         for number, (split, count) in enumerate(splits)
     )
     semantic = ""
     if facts.semantic_classes:
-        semantic = f"<p>Classes of the label map: {escape(', '.join(facts.semantic_classes))}.</p>"
-    points = f"<p>Points of a thing: {escape(', '.join(facts.points))}.</p>" if facts.points else ""
+        semantic = f"<p>Semantic classes: {escape(', '.join(facts.semantic_classes))}.</p>"
+    keypoints = f"<p>Keypoints of an object: {escape(', '.join(facts.points))}.</p>" if facts.points else ""
     return (
         f"<h3>{escape(name)} <small>format {escape(facts.format)}</small></h3>"
-        f'<p>{total:,} images: {counts}.</p><div class="shares">{shares}</div>'
-        f"{_classes(facts)}{semantic}{points}"
-        f"{_notices('Warnings', facts.warnings)}{_notices('Left out', facts.skipped)}"
+        f'<p>{total:,} images: {counts}.</p><div class="splits">{bar}</div>'
+        f"{_classes(facts)}{semantic}{keypoints}"
+        f"{_notices('Warnings', facts.warnings)}{_notices('Skipped', facts.skipped)}"
     )
 
 
@@ -51,8 +50,8 @@ def _classes(facts: Facts) -> str:
         f'<li><span>{escape(name)}</span><i style="width:{count / largest * 100:.1f}%"></i><b>{count:,}</b></li>'
         for name, count in zip(facts.classes, facts.class_counts, strict=False)
     )
-    state = " open" if len(facts.classes) <= FEW else ""
-    summary = f"{len(facts.classes)} classes, with their number in train"
+    state = " open" if len(facts.classes) <= MAX_OPEN else ""
+    summary = f"{len(facts.classes)} classes, with their number of training images"
     return f'<details{state}><summary>{summary}</summary><ul class="bars">{items}</ul></details>'
 
 

@@ -1,4 +1,4 @@
-"""What the networks answer: a picture of test examples with predictions, job by job."""
+"""Test images with each job's predictions."""
 
 from html import escape
 
@@ -10,7 +10,7 @@ ORDER = 50
 
 
 def render(results: Results) -> str:
-    """Each job's examples.png; empty where evaluate drew none."""
+    """Each job's examples.png; empty if there is none."""
     parts = []
     for (dataset, task), jobs in results.groups().items():
         figures = [_figure(job, results) for job in jobs]
@@ -18,9 +18,8 @@ def render(results: Results) -> str:
             parts.append(f"<h3>{escape(dataset)} <small>{escape(task)}</small></h3>{gallery(figures)}")
     if not parts:
         return ""
-    return intro("Test images with each network’s answer, drawn without regard to whether it is right.") + "".join(
-        parts
-    )
+    opening = intro("Test images with each network’s predictions, whether correct or not.")
+    return opening + "".join(parts)
 
 
 def _figure(job: str, results: Results) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong: jobs that failed, with the reason, and the worst mistakes of those that did not."""
+"""Jobs that failed, with the reason, and the worst predictions of the others."""
 
 from html import escape
 
@@ -10,18 +10,18 @@ ORDER = 60
 
 
 def render(results: Results) -> str:
-    """Failed jobs and pictures of mistakes; empty where there are neither."""
+    """Failed jobs and pictures of mistakes; empty if there are neither."""
     reasons = "".join(
         f'<div class="failed"><b>{escape(job)}</b><pre>{escape(reason or "No reason was recorded.")}</pre></div>'
         for job, reason in results.failed.items()
     )
-    mistakes = gallery(_figure(job, results) for job in results.sound)
+    mistakes = gallery(_figure(job, results) for job in results.succeeded)
     parts = []
     if reasons:
-        parts.append(intro("These jobs did not end well, so they take no part in the rankings.") + reasons)
+        parts.append(intro("These jobs failed, so they are not ranked.") + reasons)
     if mistakes:
-        parts.append("<h3>Worst mistakes</h3>")
-        parts.append(intro("The test images that each network got most wrong. Look for what they share.") + mistakes)
+        opening = intro("The test images with each network’s worst predictions. Look for a common cause.")
+        parts.append(f"<h3>Worst mistakes</h3>{opening}{mistakes}")
     return "".join(parts)
 
 

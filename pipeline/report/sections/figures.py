@@ -1,4 +1,4 @@
-"""Further pictures of evaluate, such as confusion tables: every `figure-<name>.png` of every job."""
+"""Further figures, such as confusion matrices: every `figure-<name>.png` of every job."""
 
 from html import escape
 from pathlib import Path
@@ -11,19 +11,17 @@ ORDER = 70
 
 
 def render(results: Results) -> str:
-    """Figures grouped by their kind, so that jobs can be compared; empty where there are none."""
-    kinds: dict[str, list[str]] = {}
-    for job in results.sound:
+    """Figures grouped by name, so that jobs can be compared; empty if there are none."""
+    groups: dict[str, list[str]] = {}
+    for job in results.succeeded:
         for path in sorted((results.root / "evaluations" / job).glob("figure-*.png")):
-            kind = path.stem.removeprefix("figure-").replace("-", " ").replace("_", " ")
-            kinds.setdefault(kind, []).append(_figure(job, kind, path))
-    parts = [f"<h3>{escape(kind.capitalize())}</h3>{gallery(kinds[kind])}" for kind in sorted(kinds)]
-    return (
-        intro("Where each network goes wrong, and how sure it is, over all test images.") + "".join(parts)
-        if parts
-        else ""
-    )
+            name = path.stem.removeprefix("figure-").replace("-", " ").replace("_", " ")
+            groups.setdefault(name, []).append(_figure(job, name, path))
+    if not groups:
+        return ""
+    opening = intro("Which errors each network makes, and how confident it is, over all test images.")
+    return opening + "".join(f"<h3>{escape(name.capitalize())}</h3>{gallery(groups[name])}" for name in sorted(groups))
 
 
-def _figure(job: str, kind: str, path: Path) -> str:
-    return picture(path, f"{kind} of {job}", f"<b>{escape(job)}</b>")
+def _figure(job: str, name: str, path: Path) -> str:
+    return picture(path, f"{name} of {job}", f"<b>{escape(job)}</b>")

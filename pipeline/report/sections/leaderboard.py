@@ -1,88 +1,100 @@
-"""Who is best at what: one ranking for each dataset and task, by the primary metric on test images."""
+"""The ranking of jobs by the primary metric on test images, for each dataset and task."""
 
 from html import escape
 
-from pipeline.report._charts import interval
+from pipeline.report._charts import interval_bar
 from pipeline.report._glossary import meaning
-from pipeline.report._html import ABSENT, cell, compact, decimals, intro, number, pill, row_head, significant, table
-from pipeline.report.results import Contest, Results, Score, finite
+from pipeline.report._html import (
+    ABSENT,
+    cell,
+    count_decimals,
+    format_compact,
+    format_fixed,
+    format_significant,
+    intro,
+    pill,
+    row_header,
+    table,
+)
+from pipeline.report.results import Ranking, Results, Score, finite_or_none
 
 TITLE = "Leaderboard"
 ORDER = 10
-UNSETTLED = "≈ best"
+#: beside a job whose interval overlaps that of the best
+NEAR_BEST = "≈ best"
 
 
 def render(results: Results) -> str:
-    """One table for each contest, then the jobs that have no score; empty where the roster is studies alone."""
+    """One table for each ranking, then the jobs without a score; empty if the roster has studies only."""
     if not results.jobs:
         return ""
-    tables = [_contest(contest, results) for contest in results.contests()]
-    waiting = [job for job in results.sound if job not in results.metrics]
-    if waiting:
-        tables.append(f"<p>Not measured yet: {escape(', '.join(waiting))}.</p>")
+    tables = [_ranking(ranking, results) for ranking in results.rankings()]
+    unmeasured = [job for job in results.succeeded if job not in results.metrics]
+    if unmeasured:
+        tables.append(f"<p>Not measured yet: {escape(', '.join(unmeasured))}.</p>")
     if results.failed:
         names = escape(", ".join(results.failed))
-        tables.append(f'<p class="warning">Failed, so without a score: {names}. See <a href="#failures">why</a>.</p>')
+        tables.append(f'<p class="warning">Failed, without a score: {names}. See <a href="#failures">why</a>.</p>')
     opening = intro(
-        "Each job is one network trained on one dataset. All scores are from test images that took no part in "
-        "training. The bar is the 95 % interval: how far the score might move had other test images of the same kind "
-        "been drawn. The dashed line marks the best score. "
-        f"{pill(UNSETTLED)} means: the interval overlaps that of the best, so these images do not settle which of the "
-        "two is better."
+        "Each job is one network trained on one dataset. All scores are from test images that were not used in "
+        "training. The bar is the 95 % interval: how much the score would vary with other test images of the same "
+        f"kind. The dashed line marks the best score. {pill(NEAR_BEST)} means that the interval overlaps that of the "
+        "best job, so these test images do not show which of the two is better."
     )
     return opening + "".join(tables)
 
 
-def _contest(contest: Contest, results: Results) -> str:
-    others = [name for name in results.metric_names(contest.jobs) if name != contest.primary]
-    primaries = [score for job in contest.jobs if (score := results.score(job, contest.primary))]
+def _ranking(ranking: Ranking, results: Results) -> str:
+    others = [name for name in results.metric_names(ranking.jobs) if name != ranking.primary]
+    primaries = [score for job in ranking.jobs if (score := results.score(job, ranking.primary))]
     extent = [value for item in primaries for value in (item.value, item.low, item.high) if value is not None]
     digits = {
-        name: decimals([score.value for job in contest.jobs if (score := results.score(job, name))])
-        for name in (contest.primary, *others)
+        name: count_decimals([score.value for job in ranking.jobs if (score := results.score(job, name))])
+        for name in (ranking.primary, *others)
     }
-    heads = ["#", "job", "architecture", f"{escape(contest.primary)} <small>{contest.better}</small>"]
-    heads += [escape(name) for name in others]
-    heads += ["parameters", "multiply-adds", "latency <small>ms</small>", "training <small>s</small>"]
+    headers = ["#", "job", "architecture", f"{escape(ranking.primary)} <small>{ranking.direction}</small>"]
+    headers += [escape(name) for name in others]
+    headers += ["parameters", "multiply-adds", "latency <small>ms</small>", "training <small>s</small>"]
     rows = []
-    for place, job in enumerate(contest.jobs, start=1):
-        score = results.score(job, contest.primary)
+    for rank, job in enumerate(ranking.jobs, start=1):
+        score = results.score(job, ranking.primary)
         row = [
-            cell(str(place) if score else ABSENT, place),
-            row_head(_name(job, score, primaries[0] if place > 1 and primaries else None, results)),
-            cell(escape(results.jobs[job].architecture), kind=""),
-            _primary(score, primaries, extent, digits[contest.primary]),
+            cell(str(rank) if score else ABSENT, rank),
+            row_header(_name(job, score, primaries[0] if rank > 1 and primaries else None, results)),
+            cell(escape(results.jobs[job].architecture), css_class=""),
+            _primary_cell(score, primaries, extent, digits[ranking.primary]),
         ]
-        rows.append(row + [_metric(results.score(job, name), digits[name]) for name in others] + _costs(job, results))
-    devices = sorted({str(results.speed.get(job, {}).get("device", "")) for job in contest.jobs} - {""})
+        row += [_metric_cell(results.score(job, name), digits[name]) for name in others]
+        rows.append(row + _cost_cells(job, results))
+    devices = sorted({str(results.speed.get(job, {}).get("device", "")) for job in ranking.jobs} - {""})
     return "".join(
         [
-            f"<h3>{escape(contest.dataset)} <small>{escape(contest.task)}</small></h3>",
-            table(heads, rows, sortable=True),
+            f"<h3>{escape(ranking.dataset)} <small>{escape(ranking.task)}</small></h3>",
+            table(headers, rows, sortable=True),
             f'<p class="note">Times measured on: {escape("; ".join(devices))}.</p>' if devices else "",
-            _most(contest, results),
-            _meanings([contest.primary, *others, "parameters", "multiply-adds", "latency", "training"]),
+            _max_detections(ranking, results),
+            _meanings([ranking.primary, *others, "parameters", "multiply-adds", "latency", "training"]),
         ]
     )
 
 
-def _most(contest: Contest, results: Results) -> str:
-    """Says so where other than COCO's hundred detections of an image and class count."""
-    counted = {results.metrics[job].get("detections") for job in contest.jobs} - {None}
-    if not counted:
+def _max_detections(ranking: Ranking, results: Results) -> str:
+    """A note if the limit of detections per image and class is not COCO's 100."""
+    limits = {results.metrics[job].get("detections") for job in ranking.jobs} - {None}
+    if not limits:
         return ""
-    most = ", ".join(sorted(map(str, counted)))
-    return f'<p class="note">At most {most} detections of an image and class count here; COCO counts 100.</p>'
+    limit = ", ".join(sorted(map(str, limits)))
+    return f'<p class="note">At most {limit} detections per image and class count here; COCO’s limit is 100.</p>'
 
 
 def _name(job: str, score: Score | None, best: Score | None, results: Results) -> str:
-    marks = "".join(f" {pill(('♛ ' if role == 'champion' else '') + role, 'good')}" for role in results.roles(job))
-    note = f" {pill(UNSETTLED)}" if _unsettled(score, best) else ""
-    return f"{escape(job)}{marks}{note}"
+    roles = "".join(f" {pill(('♛ ' if role == 'champion' else '') + role, 'good')}" for role in results.roles(job))
+    note = f" {pill(NEAR_BEST)}" if _intervals_overlap(score, best) else ""
+    return f"{escape(job)}{roles}{note}"
 
 
-def _unsettled(score: Score | None, best: Score | None) -> bool:
-    """Whether both intervals overlap, so that other test images might turn the order round."""
+def _intervals_overlap(score: Score | None, best: Score | None) -> bool:
+    """Whether both intervals exist and overlap, so that other test images might reverse the order."""
     if score is None or best is None:
         return False
     if score.low is None or score.high is None or best.low is None or best.high is None:
@@ -90,34 +102,35 @@ def _unsettled(score: Score | None, best: Score | None) -> bool:
     return score.low <= best.high and best.low <= score.high
 
 
-def _primary(score: Score | None, primaries: list[Score], extent: list[float], digits: int) -> str:
+def _primary_cell(score: Score | None, primaries: list[Score], extent: list[float], digits: int) -> str:
     if score is None:
-        return cell(ABSENT, kind="primary")
-    bar = interval(score.value, score.low, score.high, (min(extent), max(extent)), primaries[0].value)
-    return cell(f"{bar}<b>{number(score.value, digits)}</b>{_range(score, digits)}", score.value, kind="primary")
+        return cell(ABSENT, css_class="primary")
+    bar = interval_bar(score.value, score.low, score.high, (min(extent), max(extent)), primaries[0].value)
+    html = f"{bar}<b>{format_fixed(score.value, digits)}</b>{_range(score, digits)}"
+    return cell(html, score.value, css_class="primary")
 
 
 def _range(score: Score, digits: int) -> str:
     if score.low is None or score.high is None:
         return ""
-    return f'<span class="range">{number(score.low, digits)}–{number(score.high, digits)}</span>'
+    return f'<span class="range">{format_fixed(score.low, digits)}–{format_fixed(score.high, digits)}</span>'
 
 
-def _metric(score: Score | None, digits: int) -> str:
+def _metric_cell(score: Score | None, digits: int) -> str:
     if score is None:
         return cell(ABSENT)
-    return cell(f"{number(score.value, digits)}{_range(score, digits)}", score.value)
+    return cell(f"{format_fixed(score.value, digits)}{_range(score, digits)}", score.value)
 
 
-def _costs(job: str, results: Results) -> list[str]:
-    counted, speed = results.counted(job), results.speed.get(job, {})
-    sizes = [finite(counted.get(key)) for key in ("parameters", "multiply_adds")]
-    times = [finite(speed.get(key)) for key in ("latency_ms", "train_s")]
-    cells = [cell(compact(value), value) for value in sizes]
-    return cells + [cell(significant(value), value) for value in times]
+def _cost_cells(job: str, results: Results) -> list[str]:
+    counts, speed = results.job_counts(job), results.speed.get(job, {})
+    sizes = [finite_or_none(counts.get(key)) for key in ("parameters", "multiply_adds")]
+    times = [finite_or_none(speed.get(key)) for key in ("latency_ms", "train_s")]
+    cells = [cell(format_compact(value), value) for value in sizes]
+    return cells + [cell(format_significant(value), value) for value in times]
 
 
-def _meanings(measures: list[str]) -> str:
-    known = [(name, text) for name in measures if (text := meaning(name))]
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)
+def _meanings(metrics: list[str]) -> str:
+    sentences = [(name, sentence) for name in metrics if (sentence := meaning(name))]
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in sentences)
     return f"<details><summary>What the columns mean</summary><dl>{items}</dl></details>"

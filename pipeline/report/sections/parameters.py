@@ -1,17 +1,17 @@
-"""The networks by count: parameters beside the published number, multiply-adds, memory and receptive field."""
+"""The size of each network: parameters beside the published number, multiply-adds, memory, receptive field."""
 
 from html import escape
 from typing import Any
 
-from pipeline.report._html import ABSENT, cell, compact, intro, pill, plain, row_head, table
-from pipeline.report.results import Results, finite
+from pipeline.report._html import ABSENT, cell, format_compact, format_setting, intro, pill, row_header, table
+from pipeline.report.results import Results, finite_or_none
 
-TITLE = "Networks by count"
+TITLE = "Network sizes"
 ORDER = 80
 
 
 def render(results: Results) -> str:
-    """A row for each network as its paper has it and one for each job; empty where nothing was counted."""
+    """A row for each published network and one for each job; empty if nothing is counted."""
     rows = []
     for architecture, entry in sorted(results.counts.items()):
         jobs = {job: item for job, item in (entry.get("jobs") or {}).items() if job in results.jobs}
@@ -21,34 +21,35 @@ def render(results: Results) -> str:
     if not rows:
         return ""
     opening = intro(
-        "Counted on the network itself, for one image. The receptive field is the side of the square of input pixels "
-        "that one output can see; stride is the step between neighbouring outputs, both in input pixels."
+        "Counted on the built network, for one image. The receptive field is the side of the input square that one "
+        "output depends on; stride is the distance between neighbouring outputs. Both are in input pixels."
     )
-    heads = ["network", "settings", "parameters", "published", "multiply-adds", "activation memory"]
-    return opening + table([*heads, "receptive field <small>px</small>", "stride <small>px</small>"], rows)
+    headers = ["network", "settings", "parameters", "published", "multiply-adds", "activation memory"]
+    return opening + table([*headers, "receptive field <small>px</small>", "stride <small>px</small>"], rows)
 
 
 def _row(name: str, counted: dict[str, Any]) -> list[str]:
     parameters, multiply_adds, memory = (
-        finite(counted.get(key)) for key in ("parameters", "multiply_adds", "activation_bytes")
+        finite_or_none(counted.get(key)) for key in ("parameters", "multiply_adds", "activation_bytes")
     )
+    fields = [counted.get(key) for key in ("receptive_field", "stride")]
     return [
-        row_head(name),
-        cell(plain(counted.get("settings") or {}) or ABSENT, kind="words"),
+        row_header(name),
+        cell(format_setting(counted.get("settings") or {}) or ABSENT, css_class="words"),
         cell(ABSENT if parameters is None else f"{parameters:,.0f}"),
         cell(_published(counted.get("published"), parameters)),
-        cell(compact(multiply_adds)),
-        cell(compact(memory, "B")),
-        *(cell(ABSENT if counted.get(key) is None else plain(counted[key])) for key in ("receptive_field", "stride")),
+        cell(format_compact(multiply_adds)),
+        cell(format_compact(memory, "B")),
+        *(cell(ABSENT if value is None else format_setting(value)) for value in fields),
     ]
 
 
 def _published(published: Any, ours: float | None) -> str:
-    """The paper's number, and how ours compares with it."""
+    """The paper's number, and the relative difference of ours."""
     if published is None:
         return ABSENT
-    theirs = finite(published)
+    theirs = finite_or_none(published)
     if theirs is None or ours is None or theirs == 0:
-        return plain(published)
-    verdict = "equal" if theirs == ours else f"ours {(ours / theirs - 1) * 100:+.2g} %".replace("-", "−")
-    return f'{theirs:,.0f}<span class="aside">{verdict}</span>'
+        return format_setting(published)
+    comparison = "equal" if theirs == ours else f"ours {(ours / theirs - 1) * 100:+.2g} %".replace("-", "−")
+    return f'{theirs:,.0f}<span class="aside">{comparison}</span>'

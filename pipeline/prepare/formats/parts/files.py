@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.sample import Fault
 from pipeline.store import file_digest
-from pipeline.terminal import unfit
+from pipeline.terminal import name_fault
 
 EXAMPLES = 3
 #: depth of nested folders: datasets have five, and Python's recursion limit is 1,000
@@ -122,7 +122,7 @@ def _twins(other: str) -> str:
 
 
 def _misnamed(name: str) -> str | None:
-    why = unfit(name)
+    why = name_fault(name)
     return why and f"{why}. Rename it."
 
 

@@ -1,0 +1,30 @@
+"""The checks of `convline doctor` around the project: those before a run, temporary files, proxies."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline import database, disk, preflight
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def problems(root: Path) -> Iterator[tuple[str, str]]:
+    """What `make repro` would refuse, and a full disk of temporary files; another check reads MLflow's file."""
+    for check in preflight.BEFORE_REPRO:
+        if check is not database.faults:
+            yield from check(root)
+    folder = Path(tempfile.gettempdir())
+    if (left := shutil.disk_usage(folder).free) < disk.LEAST_BYTES:
+        yield f"{folder}: {left:,} bytes are free for temporary files", "Make room there, or set TMPDIR to another."
+
+
+def notes() -> Iterator[str]:
+    """Unusual settings that are handled."""
+    if preflight.is_temp_path_too_long():
+        yield "TMPDIR is too long for Ray's sockets, which go to a folder below /tmp"
+    proxies = [name for name in PROXIES if os.environ.get(name) or os.environ.get(name.upper())]
+    if proxies:
+        yield f"{', '.join(proxies)} set, and bypassed for services of this machine"

@@ -1,0 +1,31 @@
+"""Metrics whose names changed: results and MLflow runs of earlier versions still hold the old names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: old → new; where a name ends with `[`, brackets follow it, as in `sure[lenet5]`
+OLD_METRIC_NAMES = {
+    "loc_acc": "localization_accuracy",
+    "sure[": "confident_fraction[",
+    "classes[": "classes_found[",
+}
+#: what may stand before a metric's name in a file or a run
+PREFIXES = ("val_", "val/", "test/")
+
+
+def renamed(name: str) -> str:
+    """A metric's name of today, whatever stands around it: `val/loc_acc`, `loc_acc_low`, `sure[lenet5] under fog`."""
+    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
+    bare = name.removeprefix(prefix)
+    for old, new in OLD_METRIC_NAMES.items():
+        if bare.startswith(old):
+            return prefix + new + bare.removeprefix(old)
+    return name
+
+
+def renamed_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `metrics/<job>.json` or `scores.json` with today's names, that of the primary metric included."""
+    values = {renamed(name): value for name, value in scores.items()}
+    if isinstance(values.get("primary"), str):
+        values["primary"] = renamed(values["primary"])
+    return values

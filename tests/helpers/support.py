@@ -1,0 +1,70 @@
+"""What several tests need: a small project folder that has been prepared, trained and measured in this process."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline import params as params_module
+from pipeline.augment import stage as augment_stage
+from pipeline.params import Params
+from pipeline.prepare import stage as prepare_stage
+from pipeline.train import stage as train_stage
+from pipeline.train.job_state import JobSpec, JobState, claim
+
+LINEAR = {
+    "core": True,
+    "task": "classification",
+    "architecture": "linear",
+    "dataset": "digits",
+    "channels": 1,
+    "size": 8,
+    "epochs": 2,
+    "batch": 128,
+}
+#: of jobs whose models differ clearly
+GOOD, WEAK = {"epochs": 8}, {"epochs": 1, "lr": 0.001}
+
+
+def write_params(root: Path, jobs: dict[str, dict[str, Any]], **sections: Any) -> Params:
+    """A params.yaml of jobs on digits, read back."""
+    value = {
+        "roster": "all",
+        "datasets": {"digits": {"format": "digits"}},
+        "augmentation": {"light": {"online": [{"shift": {"limit": 0.1}}]}},
+        "jobs": {name: {**LINEAR, **job} for name, job in jobs.items()},
+        "train": {},
+        "evaluate": {"resamples": 100, "pictures": 2},
+        **sections,
+    }
+    with (root / "params.yaml").open("w") as file:
+        YAML().dump(value, file)
+    return params_module.read(root / "params.yaml")
+
+
+def prepared(root: Path, params: Params) -> None:
+    """Run the stages before train."""
+    prepare_stage.run(params, root)
+    augment_stage.run(params, root)
+
+
+def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float]) -> None:
+    """Stands in for Ray: the same jobs and states, one after the other in this process."""
+    from pipeline.train import loop
+    from pipeline.train.ranks import Ranks
+
+    for job_spec in job_specs:
+        lock = claim(job_spec, settings.attempts)
+        assert lock is not None
+        try:
+            loop.train(job_spec, Ranks())
+            JobState.of(job_spec).note(state="done", reason=None)
+        except loop.JobFailedError as error:
+            JobState.of(job_spec).note(state="failed", final=True, reason=str(error))
+        finally:
+            lock.close()
+
+
+def job_specs(root: Path, params: Params) -> dict[str, JobSpec]:
+    """The project's jobs, resolved."""
+    return train_stage.job_specs(params, root)
