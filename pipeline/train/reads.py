@@ -35,7 +35,7 @@ def differences(job_spec: JobSpec) -> str | None:
     if not differing:
         return None
     return (
-        f"on {host} the {' and '.join(differing)} differ from those that the job was made from: "
+        f"on {host} {' and '.join(differing)} differ from those of the job: "
         "that node has another copy of the project. Share the folder, or update that copy."
     )
 
