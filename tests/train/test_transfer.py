@@ -208,7 +208,7 @@ def test_params_say_what_is_wrong(project: Project, settings: dict[str, Any], me
 def test_more_images_than_there_are_is_told(project: Project) -> None:
     root, params = project({"a": {**SMALL, "train_images": 5000}})
     number = sample.facts(root / "data/prepared/digits").counts["train"]
-    with pytest.raises(UserError, match=rf"jobs\.a\.train_images: digits has {number} of them"):
+    with pytest.raises(UserError, match=rf"jobs\.a\.train_images: digits has {number}"):
         support.job_specs(root, params)
 
 
