@@ -234,56 +234,56 @@ def read(path: Path = FILE, *, empty: bool = False) -> Params:
     except ValidationError as error:
         faults = _faults(value, error.errors())
     if faults:
-        lines = [f"{path}: {studies.place_in_file(place, value)}: {text}" for place, text in faults]
+        lines = [f"{path}: {studies.place_in_file(where, value)}: {text}" for where, text in faults]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return params
 
 
 def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
     """Every fault once: those of form, then those of content in what has no fault of form."""
-    found, rest = dict[str, list[str]](), copy.deepcopy(value)
+    by_path, rest = dict[str, list[str]](), copy.deepcopy(value)
     for error in errors:
-        place, text = _fault(value, error)
-        found.setdefault(".".join(map(str, place)), []).append(text)
-        _drop(rest, place)
+        path, text = _fault(value, error)
+        by_path.setdefault(".".join(map(str, path)), []).append(text)
+        _drop(rest, path)
     try:
         more = list(params_checks.faults(Params.model_validate(rest), value))
     except ValidationError:
         more = []
-    told = [(place, " Or: ".join(texts)) for place, texts in found.items()]
-    return told + [(place, text) for place, text in more if place not in found]
+    faults = [(path, " Or: ".join(texts)) for path, texts in by_path.items()]
+    return faults + [(path, text) for path, text in more if path not in by_path]
 
 
 def _fault(value: Any, error: Any) -> tuple[tuple[Any, ...], str]:
     """Where in the file a fault of form lies (without pydantic's names for the parts of a union), and what it is."""
     if error["type"] == "missing":
         return error["loc"], "missing. Add it."
-    place: list[Any] = []
+    path: list[Any] = []
     for part in error["loc"]:
         if not (part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)):
             break
-        place.append(part)
+        path.append(part)
         value = value[part]
     if error["type"] == "extra_forbidden":
-        return tuple(place), plugins.unknown("setting", str(place[-1]), _owner(tuple(place)).model_fields)
-    return tuple(place), f"{error['msg']} (found {error['input']!r})."
+        return tuple(path), plugins.unknown("setting", str(path[-1]), _owner(tuple(path)).model_fields)
+    return tuple(path), f"{error['msg']} (found {error['input']!r})."
 
 
-def _drop(rest: Any, place: tuple[Any, ...]) -> None:
+def _drop(rest: Any, path: tuple[Any, ...]) -> None:
     """Remove the entry at `place`: its list, where it lies in one, or the entry that lacks it."""
     owner, key = rest, None
-    for number, part in enumerate(place):
+    for number, part in enumerate(path):
         if not isinstance(rest, dict):
             break
         if part not in rest:
-            if number < len(place) - 1:  # gone already
+            if number < len(path) - 1:  # gone already
                 return
             break
         owner, key, rest = rest, part, rest[part]
     owner.pop(key, None)
 
 
-def _owner(place: tuple[Any, ...]) -> type[Strict]:
+def _owner(path: tuple[Any, ...]) -> type[Strict]:
     """The model that the key at `place` was meant for."""
     sections: dict[str, type[Strict]] = {
         "datasets": Dataset,
@@ -293,7 +293,7 @@ def _owner(place: tuple[Any, ...]) -> type[Strict]:
         "train": Train,
         "evaluate": Evaluate,
     }
-    if len(place) == 1:
+    if len(path) == 1:
         return Params
     inner: dict[Any, type[Strict]] = {"split": Split, "staged": Staged}
-    return next((inner[part] for part in place[2:-1] if part in inner), sections[place[0]])
+    return next((inner[part] for part in path[2:-1] if part in inner), sections[path[0]])

@@ -65,12 +65,12 @@ def _same_seed(settings: dict[str, Any], seed: Any) -> dict[str, Any]:
     return {**settings, "pretrained": {**pretrained, "job": f"{pretrained['job']}.{seed}"}}
 
 
-def place_in_file(place: str, value: dict[str, Any]) -> str:
+def place_in_file(path: str, value: dict[str, Any]) -> str:
     """Where in the file a fault lies that was found in a study's job: in the variant, or in the base."""
-    found = re.match(r"jobs\.([^.]+)\.([^.]+)\.\d+\.?(.*)", place)
-    if found is None or found[1] not in (value.get("studies") or {}):
-        return place
-    study, variant, setting = found.groups()
+    match = re.match(r"jobs\.([^.]+)\.([^.]+)\.\d+\.?(.*)", path)
+    if match is None or match[1] not in (value.get("studies") or {}):
+        return path
+    study, variant, setting = match.groups()
     own = value["studies"][study]["variants"][variant]
     part = f"variants.{variant}" if setting.split(".")[0] in own else "base"
     return f"studies.{study}.{part}.{setting}".rstrip(".")

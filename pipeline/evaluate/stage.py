@@ -231,7 +231,7 @@ def _scores(task: Any, tables: dict[str, pa.Table], settings: Any, plan: Plan) -
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
         scorer, groups = task.scorer(table, settings, **plan.asked), table["group"].to_pylist()
-        drawn = bootstrap.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
+        drawn = bootstrap.resample_scores(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
     values, drawn = measured(tables["test"])
