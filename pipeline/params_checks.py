@@ -1,4 +1,4 @@
-"""Faults of content in params.yaml: names of what is not there, options nobody knows, names that collide.
+"""Faults of content in params.yaml: unknown names and options, and names that collide.
 
 Faults of form (unknown keys, wrong types) are pipeline/params.py's.
 """
@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from pipeline.params import Dataset, Job, Params, Study
 
-#: place in the file, and what is wrong there
+#: path in the file, and the text of the fault
 Faults = Iterator[tuple[str, str]]
 
 
@@ -28,7 +28,7 @@ def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Fault
 
 
 def faults(params: "Params", value: dict[str, Any]) -> Faults:
-    """Faults of content, as place and text; names are those of the file, also where their entry has a fault."""
+    """Faults of content, as path and text; names include those of entries with faults of form."""
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
     if isinstance(params.roster, list):
         own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
@@ -45,7 +45,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
             for number, transform in enumerate(transforms):
                 yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
-    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # the others have the same faults
+    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # other seeds have the same faults
     for name in one_seed.values():
         job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
@@ -90,7 +90,7 @@ def _check_folders(params: "Params") -> Faults:
 
 
 def _check_extractors(params: "Params") -> Faults:
-    """Where a task's scores depend on the extractor, jobs that are ranked together must have the same."""
+    """If a task's scores depend on the extractor, jobs that are ranked together must use the same one."""
     first: dict[tuple[str, str], str] = {}
     for name, job in params.selected().items():
         if job.task in plugins.names("tasks") and plugins.options("tasks", job.task, "comparable") is not None:
@@ -102,7 +102,7 @@ def _check_extractors(params: "Params") -> Faults:
 
 
 def _check_plugin(where: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
-    """That there is such a plug-in, and that its function knows the options, given with their own place."""
+    """Check that the plug-in exists and that its function has the options, given as (path, names)."""
     try:
         known_options = plugins.options(kind, name, function) or []
     except UserError as error:
@@ -134,7 +134,7 @@ def _check_transform(where: str, transform: dict[str, dict[str, Any]]) -> Faults
 
 
 def _check_serves(where: str, job: "Job", params: "Params") -> Faults:
-    """That the task can learn from what each transform makes."""
+    """Check that the task can be trained with each transform."""
     for name in (name for entry in params.policy(job.policy).online for name in entry):
         exists = name in plugins.names("augment.transforms")
         tasks = plugins.constant("augment.transforms", name, "TASKS") if exists else None
@@ -143,7 +143,7 @@ def _check_serves(where: str, job: "Job", params: "Params") -> Faults:
 
 
 def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
-    """That what a loss or an architecture needs is derived for the dataset, and follows the changes of images."""
+    """Check that derived fields of the loss or the architecture exist and support the policy's transforms."""
     study, policy = params.study(name), params.policy(job.policy)
     for field in plugins.derived_fields(job.architecture, job.loss):
         asked = f"jobs.{name}.loss.{field}" if field in job.loss else f"jobs.{name}.architecture"
@@ -211,7 +211,7 @@ def _check_transfer(where: str, job: "Job") -> Faults:
 
 
 def _check_study(where: str, study: "Study", named: dict[str, list[str]]) -> Faults:
-    """That its claims are about its variants, and that these can be compared on the same test images."""
+    """Check that the claims name variants, and that variants have the same test images."""
     for variant in study.variants:
         yield from _check_name(f"{where}.variants", variant)
     for number, text in enumerate(study.claims):

@@ -1,7 +1,7 @@
 """The folder listing is the registry: `pipeline/models/lenet5.py` *is* the architecture `lenet5`.
 
 Names, constants and options are read from the source text, so checking params.yaml imports no torch.
-A name that starts with `_` is shared code, not a plug-in.
+A name that starts with `_` is no plug-in.
 """
 
 import ast
