@@ -80,7 +80,7 @@ def _records(
             entry = {"id": annotation_id, "image_id": number, "category_id": label, "iscrowd": 0}
             truth["annotations"].append({**entry, "bbox": box, "area": box[2] * box[3]})
         for (left, top, right, bottom), label, score in zip(
-            one.pixels(SIDE, SIDE), one.labels, one.scores, strict=True
+            one.boxes_in_pixels(SIDE, SIDE), one.labels, one.scores, strict=True
         ):
             guess = {"image_id": number, "category_id": int(label), "score": float(score)}
             guesses.append({**guess, "bbox": [left, top, right - left, bottom - top]})

@@ -140,7 +140,7 @@ def _val(job_spec: JobSpec, device: str) -> float:
     """The primary score on val of a trained job's stored weights, in float32 on a device."""
     learner, _ = checkpoint.load(job_spec.model, device)
     if "extractor" in job_spec.sources:
-        learner.use(checkpoint.load(job_spec.sources["extractor"], device)[0])
+        learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], device)[0])
     task = plugins.load("tasks", job_spec.job.task)
     ask = predict.predictor(learner, job_spec.job.task, device)
     table, _ = predict.rows(ask, sample.split(job_spec.prepared, "val"), job_spec.job.task)

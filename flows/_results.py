@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import store, tracking
 from pipeline.evaluate.stage import words
+from pipeline.metric_names import renamed, renamed_scores
 from pipeline.register.decisions import news
 from pipeline.train.job_state import JobState
 
@@ -37,10 +38,10 @@ def score(root: Path, name: str, fingerprint: str) -> str:
     if metrics is None or not store.holds(root / "models" / name, fingerprint):
         metrics = store.read_json(root / ".work/jobs" / fingerprint / "scores.json")
     if metrics is not None:
-        return words(metrics)
+        return words(renamed_scores(metrics))
     entry = _job_state(root, fingerprint)
     if entry["state"] == "done" and entry.get("value") is not None:
-        return f"val {entry['primary']} {entry['value']:.4f}"
+        return f"val {renamed(entry['primary'])} {entry['value']:.4f}"
     return str(entry.get("reason") or entry["state"])
 
 

@@ -157,7 +157,7 @@ def snapshots(folder: Path) -> dict[int, Path]:
 def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
     """The learner in evaluation mode, and its description; of a file, the published extractor without one."""
     if folder.is_file():
-        return feature_extractor.reference(folder).to(device), {}
+        return feature_extractor.load_inception(folder).to(device), {}
     description: dict[str, Any] = read_json(folder / DESCRIPTION)
     with torch.random.fork_rng(devices=[]):  # building initialises weights at random, which are overwritten at once
         learner = build(description)

@@ -105,10 +105,13 @@ def _watch_heads(heads: dict[str, psutil.Process], finished: threading.Event) ->
 
 @contextlib.contextmanager
 def _killed_with_this_process(processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """While the block runs, a shell waits for the end of a pipe from this process, then kills the given processes."""
+    """While the block runs, a shell waits for the end of a pipe from this process, then kills the given processes.
+
+    Its environment lacks the run's tag, by which a process that is told to end kills all below it before itself.
+    """
     pids = " ".join(str(process.pid) for process in processes)
     command = ["/bin/sh", "-c", f"read -r _; kill -9 {pids} 2>/dev/null"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env={}) as shell:
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """Metrics whose names changed: results and MLflow runs of earlier versions still hold the old names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,22 @@ def renamed(name: str) -> str:
         if bare.startswith(old):
             return prefix + new + bare.removeprefix(old)
     return name
+
+
+def renamed_text(text: str) -> str:
+    """A sentence with today's names: `cam: loc_acc 0.47 on test` → `cam: localization_accuracy 0.47 on test`."""
+    names = "|".join(map(re.escape, OLD_METRIC_NAMES))
+    return re.sub(rf"(?<!\w)(?:{names})", lambda match: OLD_METRIC_NAMES[match[0]], text)
+
+
+def renamed_decision(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision about the champion, as registered.json and MLflow's tags hold it, with today's names."""
+    values = dict(decision)
+    if isinstance(values.get("metric"), str):
+        values["metric"] = renamed(values["metric"])
+    if isinstance(values.get("text"), str):
+        values["text"] = renamed_text(values["text"])
+    return values
 
 
 def renamed_scores(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store, tracking
+from pipeline.metric_names import renamed_decision, renamed_text
 
 FILE = "reports/registered.json"
 ROLES = ("champion", "challenger", "previous")
 
 
 def entries(root: Path) -> dict[str, dict[str, Any]]:
+<<<<<<< HEAD
     """The entry of each registered model."""
     stored: dict[str, dict[str, Any]] = store.read_json(root / FILE, {})
     return stored
+=======
+    """The entry of each registered model, with today's names of metrics."""
+    stored: dict[str, dict[str, Any]] = store.read_json(root / FILE, {})
+    return {model: _renamed(entry) for model, entry in stored.items()}
+
+
+def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
+    values = dict(entry)
+    if isinstance(values.get("score"), str):
+        values["score"] = renamed_text(values["score"])
+    if isinstance(values.get("decision"), dict):
+        values["decision"] = renamed_decision(values["decision"])
+    return values
+>>>>>>> main
 
 
 def champions(root: Path) -> dict[str, str]:

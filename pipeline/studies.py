@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.metric_names import renamed
+
 SEEDS = (0, 1, 2)
 #: settings that belong to what another setting names, and so fall with it
 OWNERS = {"options": "architecture", "loss": "task"}
@@ -91,7 +93,10 @@ class Claim:
 
 
 def claim(text: str) -> Claim:
-    """`a > b > c` or `a < b in parameters`, read; a claim without a sign has one variant and no pair."""
+    """`a > b > c` or `a < b in parameters`, parsed; a claim without a sign has one variant and no pair.
+
+    A measure may have its old name.
+    """
     order, _, measure = text.partition(" in ")
     parts = [part.strip() for part in re.split(r"([<>=])", order)]
-    return Claim(tuple(parts[::2]), tuple(parts[1::2]), measure.strip() or None)
+    return Claim(tuple(parts[::2]), tuple(parts[1::2]), renamed(measure.strip()) or None)

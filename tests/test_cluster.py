@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows._processes import ANCESTORS
 from pipeline import cluster
 
 REPO = Path(__file__).parents[1]
@@ -66,10 +67,13 @@ def test_a_driver_whose_head_has_ended_ends_in_its_own_way(tmp_path: Path) -> No
 def test_agents_of_a_killed_driver_end_at_once(tmp_path: Path) -> None:
     (tmp_path / "raylet").symlink_to("/bin/sh")
     command = [sys.executable, "-c", KILLED, str(tmp_path / "raylet")]
-    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as driver:
+    tagged = {**os.environ, ANCESTORS: "1@1.0"}
+    with subprocess.Popen(command, cwd=REPO, env=tagged, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         agent = psutil.Process(int(driver.stdout.readline()))
         (head,) = [child for child in psutil.Process(driver.pid).children() if child.name() == "raylet"]
+        (shell,) = [child for child in psutil.Process(driver.pid).children() if child.name() == "sh"]
+        assert ANCESTORS not in shell.environ(), "a run that is told to end would kill it first"
         driver.kill()
     head.kill()  # as Ray sees to it
     psutil.wait_procs([agent], timeout=10)

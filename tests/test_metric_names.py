@@ -1,8 +1,18 @@
-"""Old names of metrics are read as today's; today's stay as they are."""
+"""Old names of metrics are read as today's, wherever they were stored; today's stay as they are."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.metric_names import OLD_METRIC_NAMES, renamed, renamed_scores
+from pipeline import registered, store, studies
+from pipeline.metric_names import OLD_METRIC_NAMES, renamed, renamed_scores, renamed_text
+from pipeline.register import decisions
+from pipeline.train import history
+
+#: a decision of an earlier version
+DECISION = {"promoted": False, "metric": "loc_acc", "text": "cam: loc_acc differs by +0.0100 on 9 test images"}
 
 
 @pytest.mark.parametrize(
@@ -45,3 +55,42 @@ def test_scores_and_their_primary_are_renamed_together() -> None:
         "task": "localization",
     }
     assert renamed_scores({"job": "x"}) == {"job": "x"}
+
+
+def test_a_sentence_is_renamed_and_other_words_stay() -> None:
+    assert renamed_text("cam: loc_acc 0.4750 on test") == "cam: localization_accuracy 0.4750 on test"
+    assert renamed_text("sure[lenet5] 0.5") == "confident_fraction[lenet5] 0.5"
+    for text in ("all classes", "of 3 subclasses[a]", "my_loc_acc", "localization_accuracy 0.5"):
+        assert renamed_text(text) == text
+
+
+def test_registered_models_are_read_with_todays_names(tmp_path: Path) -> None:
+    entry = {"champion": {"job": "loc_acc", "fingerprint": "f"}, "decision": DECISION, "score": "test loc_acc 0.4750"}
+    store.write_json(tmp_path / registered.FILE, {"made-localization": entry, "other": {"champion": None}})
+    entries = registered.entries(tmp_path)
+    assert entries["other"] == {"champion": None}
+    read = entries["made-localization"]
+    assert read["champion"] == entry["champion"]  # a job may have any name
+    assert read["score"] == "test localization_accuracy 0.4750"
+    assert read["decision"]["metric"] == "localization_accuracy"
+    assert "loc_acc" not in read["decision"]["text"]
+
+
+def test_a_versions_decision_is_read_with_todays_names() -> None:
+    version = SimpleNamespace(tags={decisions.DECISION: json.dumps(DECISION), decisions.AGAINST: "f:d"})
+    read = decisions.stored(version)
+    assert read is not None
+    assert (read["metric"], read["against"]) == ("localization_accuracy", "f:d")
+    assert read["text"].startswith("cam: localization_accuracy differs")
+
+
+def test_learning_curves_are_read_with_todays_names(tmp_path: Path) -> None:
+    history.write(tmp_path / history.FILE, [{"epoch": 1, "train_loss": 0.5, "val/loc_acc": 0.25}])
+    assert history.read(tmp_path / history.FILE) == [
+        {"epoch": 1.0, "train_loss": 0.5, "val/localization_accuracy": 0.25}
+    ]
+
+
+def test_a_claim_may_have_an_old_name() -> None:
+    assert studies.claim("a > b in loc_acc under fog").measure == "localization_accuracy under fog"
+    assert studies.claim("a > b").measure is None

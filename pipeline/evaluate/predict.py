@@ -32,7 +32,7 @@ def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
         complete = [_with_fields(item, fields) for item in stored]
         scaled = [sample.resized(item, settings.size, settings.size) for item in complete]
         batch, targets = module.collate(scaled, settings)
-        predictions: Sequence[Any] = learner.ask(batch.to(device), targets)
+        predictions: Sequence[Any] = learner.predict_batch(batch.to(device), targets)
         return predictions
 
     return predict

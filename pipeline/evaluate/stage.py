@@ -169,7 +169,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
         if description:  # none of a published file
             modules.append(f"pipeline.models.{description['architecture']}")
         mark = compute_fingerprint(modules, extractor=digest)
-        learner.use(extractor, root / FEATURES / mark)
+        learner.use_extractor(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
     tables: dict[str, pa.Table] = {}

@@ -1,8 +1,8 @@
-"""The game of two players: a generator draws images from noise, a discriminator tells them from real ones.
+"""Adversarial training: a generator makes images from noise, a discriminator separates them from real images.
 
-Goodfellow et al.: Generative Adversarial Nets, NIPS 2014, https://arxiv.org/abs/1406.2661. Objectives besides its
-two: hinge of Lim and Ye 2017, https://arxiv.org/abs/1705.02894; Wasserstein distance with a penalty on gradients of
-Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028. Classes told to both: Mirza and Osindero 2014,
+Goodfellow et al.: Generative Adversarial Nets, NIPS 2014, https://arxiv.org/abs/1406.2661. Further objectives: hinge
+loss of Lim and Ye 2017, https://arxiv.org/abs/1705.02894; Wasserstein distance with gradient penalty of Gulrajani et
+al. 2017, https://arxiv.org/abs/1704.00028. Class-conditional networks: Mirza and Osindero 2014,
 https://arxiv.org/abs/1411.1784.
 """
 
@@ -24,30 +24,31 @@ from pipeline import images as files
 from pipeline import plugins
 from pipeline.errors import UserError
 from pipeline.learners.base import Learner, Phase, Settings
-from pipeline.learners.feature_extractor import Memory, head, seen
+from pipeline.learners.feature_extractor import FeatureCache, extract, head
 
 #: the extractor's name where images are compared by pixels
 PIXELS = "pixels"
 #: images of a snapshot, and its columns
-FIXED, COLUMNS = 40, 8
+SNAPSHOT_IMAGES, COLUMNS = 40, 8
 Pictures = NDArray[np.uint8]
-#: objective → what the discriminator minimises given realness of real and of fake images, and the generator of its own
+#: objective → the discriminator's loss from logits of real and of fake images, and the generator's loss per fake image
 OBJECTIVES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "non_saturating": (lambda real, fake: softplus(-real).mean() + softplus(fake).mean(), lambda fake: softplus(-fake)),
     "minimax": (lambda real, fake: softplus(-real).mean() + softplus(fake).mean(), lambda fake: -softplus(fake)),
     "hinge": (lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(), lambda fake: -fake),
     "wgan_gp": (lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake),
 }
-#: the weight of the penalty on gradients, λ of Gulrajani et al.
-PENALTY = 10.0
+#: weight of the gradient penalty, λ of Gulrajani et al.
+PENALTY_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One generated image, S×S×3 uint8.
+    """One generated image.
 
-    severity: how unreal it looks to the model itself, 0 to 1 · extractor: whose features `real` (of the given
-    image) and `fake` (of this one) are; without features, pixels are compared · shares: of classes, by it.
+    image: S×S×3 uint8 · severity: the discriminator's probability that it is fake, 0 to 1 · extractor: name of the
+    network whose features `real` (D, of the given real image) and `fake` (D, of this one) are; without features, pixels
+    are compared · probabilities: of classes (K), by the extractor.
     """
 
     image: NDArray[np.uint8]
@@ -55,85 +56,95 @@ class Generated:
     extractor: str = PIXELS
     real: NDArray[np.float32] | None = None
     fake: NDArray[np.float32] | None = None
-    shares: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float32] | None = None
 
 
 class Sampler(Learner):
-    """A network with `noise(count, device, source)` and `draw(noise, labels)` → images −1..1; losses are its heirs'."""
+    """Samples from a network with `sample_noise(count, device, source)` and `generate(noise, labels)` → images −1..1.
+
+    Subclasses add the losses.
+    """
 
     network: Any
-    memory: Memory
+    feature_cache: FeatureCache
 
-    def use(self, extractor: Learner, kept: Path | None = None) -> None:
-        """Take the classifier whose features measure the images."""
+    def use_extractor(self, extractor: Learner, cache_folder: Path | None = None) -> None:
+        """Measure generated images by the features of this classifier."""
         if head(extractor) is None:
-            raise UserError(f"extractor: {extractor.name} is no classifier. Name a classification job.")
-        super().use(extractor)
-        object.__setattr__(self, "memory", Memory(extractor, kept))
+            raise UserError(f"extractor: {extractor.name} is not a classifier. Name a classification job.")
+        super().use_extractor(extractor)
+        object.__setattr__(self, "feature_cache", FeatureCache(extractor, cache_folder))
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float −1..1, the range of tanh."""
         return images.float() / 127.5 - 1
 
     def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
-        """With targets: losses by name on the real images. Without: a generated image for each given one."""
-        return self.sample(images) if targets is None else self.losses(self.normalize(images), targets, phase)
+        """With targets: losses by name on the real images. Without: one generated image per given image."""
+        return self.predict_for(images) if targets is None else self.losses(self.normalize(images), targets, phase)
 
-    def sample(self, images: Tensor) -> list[Generated]:
-        """One image for each of B×C×S×S uint8, with the features of both where there is an extractor."""
-        fakes, doubts = self.made(images)
-        pictures, severities = pictures_of(fakes.cpu()), doubts.tolist()
+    def predict_for(self, images: Tensor) -> list[Generated]:
+        """One generated image per image of B×C×S×S uint8, with features of both if there is an extractor."""
+        fakes, probabilities = self.generate_for(images)
+        pictures, severities = to_pictures(fakes.cpu()), probabilities.tolist()
         if self.extractor is None:
-            return [Generated(picture, doubt) for picture, doubt in zip(pictures, severities, strict=True)]
-        real, _ = self.memory.seen(images)
-        found = zip(pictures, severities, real, *seen(self.extractor, fakes), strict=True)
-        return [Generated(picture, doubt, self.extractor.name, *more) for picture, doubt, *more in found]
+            return [Generated(picture, severity) for picture, severity in zip(pictures, severities, strict=True)]
+        real, _ = self.feature_cache.extract(images)
+        measured = zip(pictures, severities, real, *extract(self.extractor, fakes), strict=True)
+        return [Generated(picture, severity, self.extractor.name, *rest) for picture, severity, *rest in measured]
 
-    def made(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """For B×C×S×S uint8 as many generated ones, and how unreal each looks to the model itself."""
-        noise, labels = (torch.cat(parts).to(images.device) for parts in zip(*map(self._chosen, images), strict=True))
-        drawn = self.network.draw(noise, labels).float()
-        return self.pixels(drawn), self.doubts(drawn, labels)
+    def generate_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """B×C×S×S uint8 → as many generated images, uint8, and the probability B that each is fake."""
+        pairs = zip(*map(self.noise_and_label, images), strict=True)
+        noise, labels = (torch.cat(parts).to(images.device) for parts in pairs)
+        fakes = self.network.generate(noise, labels).float()
+        return self.to_pixels(fakes), self.fake_probability(fakes, labels)
 
-    def pixels(self, drawn: Tensor) -> Tensor:
+    def to_pixels(self, images: Tensor) -> Tensor:
         """−1..1 → uint8."""
-        return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
     def snapshot(self) -> NDArray[np.uint8]:
-        """The same noise drawn each time, a sheet of images in which a person sees the generator learn."""
-        return files.grid([*pictures_of(fixed(self))], COLUMNS, side=self.settings.size, gap=1)
+        """A sheet of images generated from the same noise after every epoch, to compare epochs by eye."""
+        return files.grid([*to_pictures(generate_snapshot(self))], COLUMNS, side=self.settings.size, gap=1)
 
-    def _chosen(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise 1×… and the class 1×K that an image stands for."""
+    def noise_and_label(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise 1×latent×1×1 and one-hot class 1×K, seeded by the digest of the image's bytes."""
         seed = hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=8).digest()
         source = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
-        noise = self.network.noise(1, "cpu", source)
-        shares = torch.tensor(self.settings.class_counts, dtype=torch.float32)
-        if not shares.any():
-            return noise, shares[None]
-        return noise, F.one_hot(torch.multinomial(shares, 1, generator=source), len(shares)).float()
+        noise = self.network.sample_noise(1, "cpu", source)
+        frequencies = torch.tensor(self.settings.class_counts, dtype=torch.float32)
+        if not frequencies.any():
+            return noise, frequencies[None]
+        label = torch.multinomial(frequencies, 1, generator=source)
+        return noise, F.one_hot(label, len(frequencies)).float()
 
-    def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
-        """How unreal each image −1..1 of a class looks to the model itself, 0 to 1; 0 where it has no opinion."""
+    def fake_probability(self, fakes: Tensor, labels: Tensor) -> Tensor:
+        """The model's own probability B that each image −1..1 of a class is fake; 0 without a discriminator."""
         return torch.zeros(len(fakes))
 
 
-def fixed(sampler: Any) -> Tensor:
-    """uint8 FIXED×C×S×S of noise that is always the same, of each class in turn where classes are told."""
-    source, kinds = torch.Generator().manual_seed(0), len(sampler.settings.classes)
-    noise = sampler.network.noise(FIXED, "cpu", source)
-    labels = F.one_hot(torch.arange(FIXED) % kinds, kinds).float() if kinds else torch.zeros(FIXED, 0)
+def generate_snapshot(sampler: Any) -> Tensor:
+    """SNAPSHOT_IMAGES×C×S×S uint8 from fixed noise; a class-conditional network gets the classes in turn."""
+    source, classes = torch.Generator().manual_seed(0), len(sampler.settings.classes)
+    noise = sampler.network.sample_noise(SNAPSHOT_IMAGES, "cpu", source)
+    indices = torch.arange(SNAPSHOT_IMAGES) % classes if classes else None
+    labels = torch.zeros(SNAPSHOT_IMAGES, 0) if indices is None else F.one_hot(indices, classes).float()
     device = sampler.mean.device
-    return sampler.pixels(sampler.network.draw(noise.to(device), labels.to(device)).float()).cpu()
+    return sampler.to_pixels(sampler.network.generate(noise.to(device), labels.to(device)).float()).cpu()
 
 
-def pictures_of(images: Tensor) -> Pictures:
+def to_pictures(images: Tensor) -> Pictures:
     """B×C×S×S → B×S×S×3."""
     return images.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
 
 
-class Players(nn.Module):
-    """Both players; images are −1..1, realness is a logit. `classes` is how many they are told of, 0 for none."""
+class GeneratorAndDiscriminator(nn.Module):
+    """Both networks of a GAN; images are −1..1.
+
+    latent: numbers of noise per image · classes: how many both are conditioned on, 0 for none · uniform: noise is
+    uniform in −1..1, else standard normal.
+    """
 
     def __init__(
         self, generator: nn.Module, discriminator: nn.Module, *, latent: int, classes: int = 0, uniform: bool = False
@@ -142,59 +153,61 @@ class Players(nn.Module):
         self.generator, self.discriminator = generator, discriminator
         self.latent, self.classes, self.uniform = latent, classes, uniform
 
-    def noise(self, count: int, device: torch.device | str, source: torch.Generator | None = None) -> Tensor:
+    def sample_noise(self, count: int, device: torch.device | str, source: torch.Generator | None = None) -> Tensor:
         """B×latent×1×1, normal or uniform in −1..1, from `source` or torch's global stream."""
         shape = (count, self.latent, 1, 1)
         if self.uniform:
             return torch.rand(shape, device=device, generator=source) * 2 - 1
         return torch.randn(shape, device=device, generator=source)
 
-    def between(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
-        """steps×latent×1×1 on the way from one noise 1×latent×1×1 to another, each as likely as these.
+    def interpolate(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
+        """steps×latent×1×1 from noise `start` to noise `end`, each 1×latent×1×1.
 
-        Straight in the cube of uniform noise; along an arc where noise is normal, for a mean is shorter than its ends.
+        Uniform noise is interpolated linearly. Normal noise is interpolated along an arc, because a linear mean of two
+        vectors is shorter than either.
         """
-        share = torch.linspace(0, 1, steps).view(-1, 1, 1, 1)
+        fraction = torch.linspace(0, 1, steps).view(-1, 1, 1, 1)
         if self.uniform:
-            return start + share * (end - start)
-        return torch.cos(share * torch.pi / 2) * start + torch.sin(share * torch.pi / 2) * end
+            return start + fraction * (end - start)
+        return torch.cos(fraction * torch.pi / 2) * start + torch.sin(fraction * torch.pi / 2) * end
 
-    def draw(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Images B×C×S×S from noise, and from shares of classes B×K where the players are told of them."""
+    def generate(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Images B×C×S×S from noise B×latent×1×1 and class probabilities B×K, which unconditional networks ignore."""
         images: Tensor = self.generator(torch.cat([noise, labels[:, : self.classes, None, None]], dim=1))
         return images
 
-    def judge(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The realness B of images; each class that the players are told of is a constant map beside the channels."""
-        maps = labels[:, : self.classes, None, None].expand(-1, -1, *images.shape[2:])
-        realness: Tensor = self.discriminator(torch.cat([images, maps], dim=1))
-        return realness
+    def discriminate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Discriminator logits B, positive for real; each class is a constant channel beside those of the image."""
+        channels = labels[:, : self.classes, None, None].expand(-1, -1, *images.shape[2:])
+        logits: Tensor = self.discriminator(torch.cat([images, channels], dim=1))
+        return logits
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images B×C×S×S → as many new ones, from fresh noise, and the realness B of the given ones; of no class."""
+        """Images B×C×S×S → as many new ones from fresh noise, and the logits B of the given ones, without a class."""
         labels = images.new_zeros(len(images), self.classes)
-        return self.draw(self.noise(len(images), images.device), labels), self.judge(images, labels)
+        noise = self.sample_noise(len(images), images.device)
+        return self.generate(noise, labels), self.discriminate(images, labels)
 
 
 class Adversarial(Sampler):
-    """The game: the discriminator learns to tell real from fake images, the generator to be taken for real."""
+    """Trains both networks in turn: the discriminator separates real from fake, the generator fools it."""
 
-    network: Players
+    network: GeneratorAndDiscriminator
 
     def __init__(self, network: nn.Module, settings: Settings, objective: str, every: int) -> None:
         super().__init__(network, settings)
         if objective not in OBJECTIVES:
             raise UserError(f"loss.objective: {plugins.unknown('objective', objective, OBJECTIVES)}")
         if every < 1:
-            raise UserError(f"loss.every: {every} batches are none. Use 1 or more.")
-        mixed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.network.discriminator.modules())
-        if objective == "wgan_gp" and mixed:
+            raise UserError(f"loss.every: {every}; it must be at least 1.")
+        batch_norm = any(isinstance(layer, nn.BatchNorm2d) for layer in self.network.discriminator.modules())
+        if objective == "wgan_gp" and batch_norm:
             raise UserError(
-                "loss.objective: wgan_gp asks how realness changes with each image alone, and batch normalisation "
+                "loss.objective: wgan_gp penalises the discriminator's gradient per image, and batch normalization "
                 "mixes images. Set options.norm: layer."
             )
-        self.judge, self.fool = OBJECTIVES[objective]
-        self.penalised = objective == "wgan_gp"
+        self.discriminator_loss, self.generator_loss = OBJECTIVES[objective]
+        self.has_penalty = objective == "wgan_gp"
         self.every = every
 
     @property
@@ -206,40 +219,40 @@ class Adversarial(Sampler):
         )
 
     def losses(self, outputs: Tensor, targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """The player's mean loss on real images −1..1, of classes B×K, and as many fresh fakes of the same classes.
+        """Mean loss of the phase's network on real images −1..1 of classes B×K and as many fresh fakes of these.
 
-        In nats, or in units of realness (hinge, wgan_gp). Real and fake images are judged in batches of their own, so
-        that batch norm sees one kind at a time.
+        In nats, or in units of the logit (hinge, wgan_gp). Real and fake images pass the discriminator in separate
+        batches, so that batch normalization sees one kind at a time.
         """
-        noise = self.network.noise(len(outputs), outputs.device)
+        noise = self.network.sample_noise(len(outputs), outputs.device)
         if phase == "generator":
-            with _fixed(self.network.discriminator):
-                realness = self.network.judge(self.network.draw(noise, targets), targets)
-            return {phase: self.fool(realness.float()).mean()}
+            with _frozen(self.network.discriminator):
+                logits = self.network.discriminate(self.network.generate(noise, targets), targets)
+            return {phase: self.generator_loss(logits.float()).mean()}
         with torch.no_grad():
-            fakes = self.network.draw(noise, targets)
-        real, fake = (self.network.judge(images, targets).float() for images in (outputs, fakes))
-        losses = {phase: self.judge(real, fake)}
-        if self.penalised:
-            losses["penalty"] = PENALTY * self.steepness(outputs, fakes, targets)
+            fakes = self.network.generate(noise, targets)
+        real, fake = (self.network.discriminate(images, targets).float() for images in (outputs, fakes))
+        losses = {phase: self.discriminator_loss(real, fake)}
+        if self.has_penalty:
+            losses["penalty"] = PENALTY_WEIGHT * self.gradient_penalty(outputs, fakes, targets)
         return losses
 
-    def steepness(self, real: Tensor, fakes: Tensor, labels: Tensor) -> Tensor:
-        """Mean (|∂realness/∂image| − 1)² at an image between each real one and a fake."""
-        share = torch.rand(len(real), 1, 1, 1, device=real.device)
-        between = (share * real + (1 - share) * fakes).requires_grad_()
-        realness = self.network.judge(between, labels).float().sum()
-        (slopes,) = torch.autograd.grad(realness, between, create_graph=True)
-        return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
+    def gradient_penalty(self, real: Tensor, fakes: Tensor, labels: Tensor) -> Tensor:
+        """Mean (|∂logit/∂image| − 1)² at a random interpolation between each real image and a fake one."""
+        fraction = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = (fraction * real + (1 - fraction) * fakes).requires_grad_()
+        logits = self.network.discriminate(between, labels).float().sum()
+        (gradients,) = torch.autograd.grad(logits, between, create_graph=True)
+        return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
 
-    def doubts(self, fakes: Tensor, labels: Tensor) -> Tensor:
-        """How sure the discriminator is that an image is no real one, 0 to 1; in wgan_gp it is only an order."""
-        return torch.sigmoid(-self.network.judge(fakes, labels).float())
+    def fake_probability(self, fakes: Tensor, labels: Tensor) -> Tensor:
+        """The discriminator's probability B that each image is fake; with wgan_gp only the order has a meaning."""
+        return torch.sigmoid(-self.network.discriminate(fakes, labels).float())
 
 
 @contextlib.contextmanager
-def _fixed(module: nn.Module) -> Iterator[None]:
-    """Gradients pass through the module and do not stay in its parameters."""
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Gradients flow through the module, but its parameters collect none."""
     module.requires_grad_(False)
     try:
         yield

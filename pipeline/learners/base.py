@@ -1,8 +1,7 @@
-"""What the train loop trains: a network with its loss, seen through one small interface.
+"""What the train loop trains: a network with its loss, behind one small interface.
 
-The loop calls `learner(images, targets, phase)` for named losses whose sum is minimised, and
-`learner(images)` for predictions, one an image. Most tasks only add a loss to this class; detectors and
-GANs bring their own.
+The loop calls `learner(images, targets, phase)` for named losses, whose sum it minimises, and `learner(images)` for
+predictions, one per image. Most tasks only add a loss to this class; detectors and GANs have their own subclasses.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True)
 class Phase:
-    """Parameters that are stepped together, every `every`-th batch. A classifier has one phase, a GAN two."""
+    """Parameters that one optimizer step updates, every `every`-th batch. A classifier has one phase, a GAN two."""
 
     name: str
     parameters: tuple[nn.Parameter, ...]
@@ -31,11 +30,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a learner knows besides its network: the classes, and how images become numbers.
+    """What a learner needs besides its network: the classes, and how images are scaled.
 
-    class_counts: train samples by class · mean, std: by channel, of pixels in 0..1 ·
-    points: names of the points of a thing · max_side: larger images are scaled to it before they are to `size`, as the
-    stored ones were.
+    class_counts: train samples by class · size: side of the network's input in pixels · mean, std: by channel, of
+    pixels in 0..1 · points: names of an object's keypoints · max_side: larger images are first scaled to this longer
+    side, as the stored ones were, and then to `size`.
     """
 
     classes: tuple[str, ...]
@@ -50,15 +49,15 @@ class Settings:
 
 
 class Learner(nn.Module):
-    """A network that takes uint8 images B×C×H×W and normalises them itself."""
+    """A network with its loss; takes uint8 images B×C×H×W and normalizes them itself."""
 
     mean: Tensor
     std: Tensor
-    #: derived fields that the network looks at beside the image, by name, and with which options these are made
+    #: derived fields that the network reads besides the image: name → options by which they are computed
     derived: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    #: another job's model that this one is measured by (FID); no part of its weights
+    #: another job's model, whose features measure this one (FID); not part of its weights
     extractor: "Learner | None" = None
-    #: `architecture@digest of the weights` of a model that was loaded; empty before
+    #: `architecture@digest of the weights` of a loaded model, else empty
     name: str = ""
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
@@ -68,30 +67,30 @@ class Learner(nn.Module):
         self.register_buffer("mean", torch.tensor(settings.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(settings.std).view(1, -1, 1, 1), persistent=False)
 
-    def use(self, extractor: "Learner", kept: Path | None = None) -> None:
-        """Take the extractor, past nn.Module's registration: it is neither trained, nor stored, nor moved.
+    def use_extractor(self, extractor: "Learner", cache_folder: Path | None = None) -> None:
+        """Set the extractor without registering it as a submodule: it is not trained, stored or moved.
 
-        kept: a folder of this extractor's own for what it makes of real images, which costs most and never changes.
+        cache_folder: where this extractor's features of real images are kept, as they are costly and never change.
         """
         object.__setattr__(self, "extractor", extractor.eval())
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """All trainable parameters at once; no phase where there is none."""
-        learned = tuple(parameter for parameter in self.parameters() if parameter.requires_grad)
-        return (Phase("train", learned),) if learned else ()
+        """One phase with all trainable parameters; none if there are no such parameters."""
+        trainable = tuple(parameter for parameter in self.parameters() if parameter.requires_grad)
+        return (Phase("train", trainable),) if trainable else ()
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 0..255 → float of mean 0 and variance 1 over the train set."""
         return (images.float() / 255 - self.mean) / self.std
 
     def forward(self, images: Tensor, targets: Any = None, phase: str = "train") -> Any:
-        """With targets: losses by name. Without: predictions, one an image."""
+        """With targets: losses by name. Without: predictions, one per image."""
         outputs = self.network(self.normalize(images))
         return self.predict(outputs) if targets is None else self.losses(outputs, targets, phase)
 
-    def ask(self, images: Tensor, targets: Any) -> Any:
-        """Predictions for a batch as `collate` makes it; most learners look at nothing but the images."""
+    def predict_batch(self, images: Tensor, targets: Any) -> Any:
+        """Predictions for a batch from `collate`; most learners ignore the targets, some read proposals from them."""
         return self(images)
 
     def losses(self, outputs: Any, targets: Any, phase: str) -> dict[str, Tensor]:
@@ -99,30 +98,30 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def predict(self, outputs: Any) -> Any:
-        """Predictions, one an image, from the network's outputs."""
+        """Predictions, one per image, from the network's outputs."""
         raise NotImplementedError
 
     def snapshot(self) -> NDArray[np.uint8] | None:
-        """What to look at after an epoch, H×W×3, the same question each time; most learners have nothing.
+        """A picture H×W×3 after an epoch, made from the same inputs each time; most learners have none.
 
-        It draws no number from torch's global stream, so that looking changes nothing.
+        It must not use torch's global random stream, so that training is the same with and without it.
         """
         return None
 
     def fit(self, batches: Iterable[Any]) -> None:
-        """Fit into buffers what is not trained by gradient, once, with the best weights; most learners have nothing.
+        """Fit what is not trained by gradients, once after training, at the best weights; most learners do nothing.
 
-        batches: the train set's, as `collate` makes them, on the learner's device.
+        Results are stored in buffers. batches: the train set's, from `collate`, on the learner's device.
         """
 
 
-def weights_of(classes: Sequence[str], given: Mapping[str, float]) -> Tensor:
-    """What each class counts in a loss, by its name; 1 where not given."""
-    if not isinstance(given, Mapping):
+def class_weights_tensor(classes: Sequence[str], weights: Mapping[str, float]) -> Tensor:
+    """Weights K of the classes in a loss, from weights by name; classes without one get 1."""
+    if not isinstance(weights, Mapping):
         raise UserError(
-            f"loss.class_weights: {given!r} are no weights by class. Give some, as in {{{classes[0]}: 0.5}}."
+            f"loss.class_weights: {weights!r} is not a mapping from class to weight. Example: {{{classes[0]}: 0.5}}."
         )
-    for name in given:
+    for name in weights:
         if name not in classes:
             raise UserError(f"loss.class_weights: {plugins.unknown('class', name, classes)}")
-    return torch.tensor([float(given.get(name, 1)) for name in classes])
+    return torch.tensor([float(weights.get(name, 1)) for name in classes])

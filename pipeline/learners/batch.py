@@ -1,4 +1,4 @@
-"""Images of samples as one batch."""
+"""Stacks the images of samples into one batch."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from pipeline.sample import Sample
 
 
 def stack(samples: Sequence[Sample], channels: int) -> Tensor:
-    """Equal-sized images as uint8 B×C×H×W; luminance where the network sees one channel."""
+    """Equal-sized images as uint8 B×C×H×W; luminance if `channels` is 1."""
     if channels == 1:
         return torch.from_numpy(np.stack([images.luminance(sample.pixels) for sample in samples]))[:, None]
     return torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 3, 1, 2).contiguous()

@@ -12,7 +12,7 @@ from pipeline.learners.base import Learner, Settings
 
 
 class Classifier(Learner):
-    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers where it has some."""
+    """Cross-entropy on labels or soft labels, also of a network's auxiliary classifiers if it has some."""
 
     weight: Tensor | None
 
@@ -24,22 +24,22 @@ class Classifier(Learner):
         self.register_buffer("weight", weight, persistent=False)
 
     def losses(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, phase: str) -> dict[str, Tensor]:
-        """Mean cross-entropy in nats; targets B labels or B×K soft labels.
+        """Mean cross-entropy in nats; targets are B labels or B×K soft labels.
 
-        A network with auxiliary classifiers gives a tuple in training, their logits behind its own; the sum of their
-        losses is weighed by `auxiliary`.
+        In training, a network with auxiliary classifiers returns a tuple: its own logits, then theirs. The sum of the
+        auxiliary losses is multiplied by `auxiliary`.
         """
-        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+        logits, *auxiliary_logits = outputs if isinstance(outputs, tuple) else (outputs,)
         losses = {"cross_entropy": self._cross_entropy(logits, targets)}
-        if others:
-            judged = torch.stack([self._cross_entropy(other, targets) for other in others])
-            losses["auxiliary"] = self.auxiliary * judged.sum()
+        if auxiliary_logits:
+            auxiliary = torch.stack([self._cross_entropy(item, targets) for item in auxiliary_logits])
+            losses["auxiliary"] = self.auxiliary * auxiliary.sum()
         return losses
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        settings: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
-        losses = F.cross_entropy(logits.float(), targets, **settings, reduction="none")
-        return losses.mean()  # over images, not over weights: parts of a batch must add up
+        options: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.smoothing}
+        losses = F.cross_entropy(logits.float(), targets, **options, reduction="none")
+        return losses.mean()  # over images, not over weights, so that the losses of parts of a batch add up
 
     def predict(self, outputs: Tensor) -> NDArray[np.float32]:
         """B×K class probabilities."""

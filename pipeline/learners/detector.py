@@ -1,7 +1,7 @@
-"""The learner of detection, instance segmentation and keypoint detection, what it predicts, and the truth beside it.
+"""The learner of detection, instance segmentation and keypoint detection; its predictions, and the ground truth.
 
-A detector computes its own losses, as detectors do: `network(images, targets)` in training gives losses by name, and
-`network(images)` a dict per image with `boxes` N×4 (x_min, y_min, x_max, y_max in pixels of the network's input),
+A detector computes its own losses: `network(images, targets)` in training returns losses by name, and `network(images)`
+a dict per image with `boxes` N×4 (x_min, y_min, x_max, y_max in pixels of the network's input),
 `labels` N, `scores` N and, with masks, `masks` N×1×M×M (probabilities within each box), or with keypoints
 `keypoints` N×K×3 (x, y and 1) with `keypoints_scores` N×K.
 """
@@ -21,109 +21,118 @@ from pipeline.learners.base import Learner
 from pipeline.sample import Sample
 
 Target = dict[str, Tensor]
-#: from this score on a detection is shown, and counts as a mistake where it is one
+#: minimum score of detections that are shown, and whose mistakes count in an image's severity
 SHOWN = 0.5
-#: a predicted outline reaches as far as its probability
-INSIDE = 0.5
+#: minimum probability of a pixel of a predicted mask
+MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """What a detector sees in one image.
+    """A detector's predictions for one image.
 
-    boxes: N×4 float64, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
-    float16 probabilities within each box, or N RLE in the pixels of the image asked about, or None · points: N×K×3
-    float64, x and y as fractions like boxes, and how sure it is, or None.
+    boxes: N×4 float64 xyxy, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
+    float16 probabilities within each box, or N RLE in the image's pixels, or None · keypoints: N×K×3 float64, x and y
+    as fractions like boxes, and a score, or None.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
     masks: NDArray[np.float16] | Sequence[bytes] | None = None
-    points: NDArray[np.float64] | None = None
+    keypoints: NDArray[np.float64] | None = None
 
-    def pixels(self, height: int, width: int) -> NDArray[np.float64]:
+    def boxes_in_pixels(self, height: int, width: int) -> NDArray[np.float64]:
         """N×4 boxes in pixels of a height×width image."""
         return self.boxes * [width, height, width, height]
 
-    def places(self, height: int, width: int) -> NDArray[np.float64]:
-        """N×K×3 points in pixels of a height×width image, each with how sure it is."""
-        assert self.points is not None
-        return self.points * [width, height, 1]
+    def keypoints_in_pixels(self, height: int, width: int) -> NDArray[np.float64]:
+        """N×K×3 keypoints, x and y in pixels of a height×width image, and a score."""
+        assert self.keypoints is not None
+        return self.keypoints * [width, height, 1]
 
-    def outlines(self, height: int, width: int) -> list[bytes]:
+    def masks_in_pixels(self, height: int, width: int) -> list[bytes]:
         """N RLE in pixels of a height×width image."""
         if isinstance(self.masks, np.ndarray):
-            boxes = self.pixels(height, width)
-            return [pasted(mask, box, height, width) for mask, box in zip(self.masks, boxes, strict=True)]
+            boxes = self.boxes_in_pixels(height, width)
+            return [paste_mask(mask, box, height, width) for mask, box in zip(self.masks, boxes, strict=True)]
         return list(self.masks or ())
 
-    def take(self, places: NDArray[np.int64]) -> "Detections":
-        """Some of the detections, in that order."""
+    def take(self, indices: NDArray[np.int64]) -> "Detections":
+        """The detections of these indices, in that order."""
         masks = self.masks
-        chosen = masks[places] if isinstance(masks, np.ndarray) else masks and [masks[place] for place in places]
-        points = None if self.points is None else self.points[places]
-        return Detections(self.boxes[places], self.labels[places], self.scores[places], chosen, points)
+        taken = masks[indices] if isinstance(masks, np.ndarray) else masks and [masks[index] for index in indices]
+        keypoints = None if self.keypoints is None else self.keypoints[indices]
+        return Detections(self.boxes[indices], self.labels[indices], self.scores[indices], taken, keypoints)
 
 
-def pasted(mask: NDArray[np.float16], box: NDArray[np.float64], height: int, width: int) -> bytes:
-    """The RLE of M×M probabilities within a box, read between their centres at each pixel's centre."""
+def paste_mask(mask: NDArray[np.float16], box: NDArray[np.float64], height: int, width: int) -> bytes:
+    """The RLE of M×M probabilities within a box, bilinearly interpolated at the image's pixel centres."""
     left, top, right, bottom = box.tolist()
-    columns, across = _weights(left, right, width, mask.shape[1])
-    rows, down = _weights(top, bottom, height, mask.shape[0])
-    whole = np.zeros((height, width), np.bool_)
-    whole[np.ix_(rows, columns)] = down @ mask.astype(np.float64) @ across.T >= INSIDE
-    return rle.encode(whole)
+    columns, across = _interpolation_weights(left, right, width, mask.shape[1])
+    rows, down = _interpolation_weights(top, bottom, height, mask.shape[0])
+    image_mask = np.zeros((height, width), np.bool_)
+    image_mask[np.ix_(rows, columns)] = down @ mask.astype(np.float64) @ across.T >= MASK_THRESHOLD
+    return rle.encode(image_mask)
 
 
-def _weights(start: float, end: float, length: int, cells: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The n pixels of a line whose centres lie between start and end, and n×cells: what each reads of each cell."""
+def _interpolation_weights(
+    start: float, end: float, length: int, cells: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The n pixels of a line whose centres lie between start and end, and n×cells linear interpolation weights."""
     centres = np.arange(length) + 0.5
     pixels = np.flatnonzero((centres > start) & (centres < end))
-    places = (centres[pixels] - start) / (end - start) * cells - 0.5 if len(pixels) else np.zeros(0)
-    places = np.clip(places, 0, cells - 1)  # before the first centre and after the last, as there
-    return pixels, np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0)
+    positions = (centres[pixels] - start) / (end - start) * cells - 0.5 if len(pixels) else np.zeros(0)
+    positions = np.clip(positions, 0, cells - 1)  # constant beyond the centres of the first and the last cell
+    return pixels, np.maximum(1 - np.abs(positions[:, None] - np.arange(cells)), 0)
 
 
 class Detector(Learner):
-    """Hands normalised images and targets on to a network that knows its own losses."""
+    """Passes normalized images and targets to a network that computes its own losses."""
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
-        """With targets: losses by name. Without: what is found, one `Found` an image."""
+        """With targets: losses by name. Without: `Detections`, one per image."""
         if targets is not None:
             return self.network(self.normalize(images), targets)
-        return self._predictions(images)
+        return self._detect(images)
 
-    def ask(self, images: Tensor, targets: Sequence[Target]) -> list[Detections]:
-        """What is found; a network that judges proposals is handed those of the samples."""
-        given = [target["proposals"].to(images.device) for target in targets if "proposals" in target]
-        return self._predictions(images, **({"proposals": given} if given else {}))
+    def predict_batch(self, images: Tensor, targets: Sequence[Target]) -> list[Detections]:
+        """`Detections` per image; a network that classifies proposals gets those of the samples."""
+        proposals = [target["proposals"].to(images.device) for target in targets if "proposals" in target]
+        return self._detect(images, **({"proposals": proposals} if proposals else {}))
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Sequence[Target]]]) -> None:
-        """Hand the train set once to a network that has a `fit` of its own."""
+        """Pass the train set once to the network's own `fit`, if it has one."""
         fit: Any = getattr(self.network, "fit", None)
         if fit is not None:
             fit((self.normalize(images), targets) for images, targets in batches)
 
-    def _predictions(self, images: Tensor, **given: Any) -> list[Detections]:
-        return [_found(item, images.shape[-1]) for item in self.network(self.normalize(images), **given)]
+    def _detect(self, images: Tensor, **inputs: Any) -> list[Detections]:
+        return [_to_detections(output, images.shape[-1]) for output in self.network(self.normalize(images), **inputs)]
 
 
-def _found(item: dict[str, Tensor], side: int) -> Detections:
-    values = {name: value.detach().float().cpu().numpy() for name, value in item.items()}
+def _to_detections(output: dict[str, Tensor], side: int) -> Detections:
+    """The network's output for one image, with pixels of its side×side input divided by `side`."""
+    values = {name: value.detach().float().cpu().numpy() for name, value in output.items()}
     masks = values["masks"][:, 0].astype(np.float16) if "masks" in values else None
     boxes, scores = (values[name].astype(np.float64) for name in ("boxes", "scores"))
-    points = None
+    keypoints = None
     if "keypoints" in values:
-        sure = values["keypoints_scores"][..., None]
-        points = np.concatenate([values["keypoints"][..., :2] / side, sure], axis=2).astype(np.float64)
-    return Detections(boxes / side, values["labels"].astype(np.int64), scores, masks, points)
+        keypoint_scores = values["keypoints_scores"][..., None]
+        xy = values["keypoints"][..., :2] / side
+        keypoints = np.concatenate([xy, keypoint_scores], axis=2).astype(np.float64)
+    return Detections(boxes / side, values["labels"].astype(np.int64), scores, masks, keypoints)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """What is in an image: N boxes in stored pixels, labels, areas in original pixels, which count, points N×K×3."""
+    """The annotated objects of an image.
+
+    boxes: N×4 xyxy in stored pixels · labels: N · areas: N, in pixels of the original image · crowd: N, a region of
+    many objects · ignored: N, crowds and difficult objects, which are not scored · masks: N RLE in stored pixels, or
+    none · keypoints: N×K×3, x, y and visibility (0 not labelled, 1 hidden, 2 visible), or None.
+    """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
@@ -131,11 +140,11 @@ class GroundTruth:
     crowd: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     masks: Sequence[bytes]
-    points: NDArray[np.float64] | None = None
+    keypoints: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, sample: Sample) -> "GroundTruth":
-        """Areas are those of masks where there are any, as COCO has it; an image only asked about has nothing."""
+        """The truth of a sample; areas are those of its masks if it has any, as in COCO. Without annotations: N = 0."""
         boxes = np.zeros((0, 4)) if sample.boxes is None else sample.boxes.astype(np.float64)
         none = np.zeros(len(boxes), np.bool_)
         crowd = none if sample.crowd is None else sample.crowd
@@ -143,12 +152,12 @@ class GroundTruth:
         masks = sample.masks or ()
         areas = np.array([rle.area(mask) for mask in masks], np.float64) if masks else geometry.area(boxes)
         labels = np.zeros(0, np.int64) if sample.labels is None else sample.labels
-        points = None if sample.points is None else sample.points.astype(np.float64)
-        return cls(boxes, labels, areas * enlarged(sample), crowd, crowd | difficult, masks, points)
+        keypoints = None if sample.points is None else sample.points.astype(np.float64)
+        return cls(boxes, labels, areas * area_scale(sample), crowd, crowd | difficult, masks, keypoints)
 
 
-def enlarged(sample: Sample) -> float:
-    """Original pixels a stored pixel."""
+def area_scale(sample: Sample) -> float:
+    """Pixels of the original image per stored pixel."""
     height, width = sample.pixels.shape[:2]
     original = sample.size or (height, width)
     return original[0] * original[1] / (height * width)

@@ -1,1 +1,1 @@
-"""Scores of rows: one file, one published metric."""
+"""Scores computed from rows: one file per published metric."""

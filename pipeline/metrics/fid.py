@@ -1,11 +1,11 @@
-"""How far two sets of images are apart, and how far one covers the other, by their features.
+"""Distances between two sets of images, and precision and recall of one by the other, from their features.
 
 Fréchet: Heusel et al.: GANs Trained by a Two Time-Scale Update Rule, NIPS 2017, https://arxiv.org/abs/1706.08500.
 Kernel: Bińkowski et al.: Demystifying MMD GANs, ICLR 2018, https://arxiv.org/abs/1801.01401.
 Precision and recall: Kynkäänniemi et al.: Improved Precision and Recall Metric for Assessing Generative Models,
 NeurIPS 2019, https://arxiv.org/abs/1904.06991.
-Each function gives a number as a function of how often every row counts, so that a bootstrap costs
-milliseconds a resample. Features are N×D float64.
+Each function returns a function from row counts to the score, so that a bootstrap resample costs milliseconds. Features
+are N×D float64.
 """
 
 from collections.abc import Callable
@@ -18,39 +18,39 @@ from pipeline.bootstrap import Counts
 
 Features = NDArray[np.float64]
 Distance = Callable[[Counts], float]
-#: rows of which all pairs are held at once; numbers made of pairs are means over blocks of at most so many
+#: limit of rows whose pairs are in memory at once; scores of pairs are means over blocks of at most so many rows
 BLOCK = 1000
-#: the neighbour that bounds a row's ball
+#: k: a row's ball reaches to its k-th nearest neighbour
 NEIGHBOUR = 3
 
 
 def frechet(real: Features, fake: Features) -> Distance:
-    """|μ−ν|² + tr A + tr B − 2 tr √(AB), the distance between Gaussians of the sets' means and covariances (ddof 1).
+    """Fréchet distance |μ−ν|² + tr A + tr B − 2 tr √(AB) of Gaussians with the sets' means and covariances (ddof 1).
 
-    With A = XᵀX and B = YᵀY, tr √(AB) is the sum of the singular values of XYᵀ, so no root of a matrix that is
-    not symmetric is taken, and fewer rows than features are no problem.
+    With A = XᵀX and B = YᵀY, tr √(AB) is the sum of the singular values of XYᵀ. So only roots of symmetric matrices are
+    needed, and there may be fewer rows than features.
     """
 
     def distance(counts: Counts) -> float:
         if counts.sum() < 2:
             return float("nan")
-        drawn = counts > 0
-        (mean, spread), (other_mean, other) = (_gaussian(rows[drawn], counts[drawn]) for rows in (real, fake))
-        apart = ((mean - other_mean) ** 2).sum()
-        return float(max(0.0, apart + (spread**2).sum() + (other**2).sum() - 2 * _shared(spread, other)))
+        used = counts > 0
+        (mean, spread), (other_mean, other) = (_gaussian(rows[used], counts[used]) for rows in (real, fake))
+        squared = ((mean - other_mean) ** 2).sum()
+        return float(max(0.0, squared + (spread**2).sum() + (other**2).sum() - 2 * _trace_of_root(spread, other)))
 
     return distance
 
 
 def _gaussian(rows: Features, counts: Counts) -> tuple[Features, Features]:
-    """The mean, and X such that XᵀX is the covariance."""
+    """The mean D, and X N×D such that XᵀX is the covariance."""
     total = counts.sum()
     mean = counts @ rows / total
     return mean, (rows - mean) * np.sqrt(counts / (total - 1))[:, None]
 
 
-def _shared(spread: Features, other: Features) -> float:
-    """tr √(AB) for A = XᵀX and B = YᵀY: by the rows if they are fewer than the features, else by R·B·Rᵀ, A = RᵀR."""
+def _trace_of_root(spread: Features, other: Features) -> float:
+    """tr √(AB) for A = XᵀX and B = YᵀY: from XYᵀ if there are fewer rows than features, else from R·B·Rᵀ, A = RᵀR."""
     if len(spread) <= spread.shape[1]:
         return float(np.linalg.svd(spread @ other.T, compute_uv=False).sum())
     root = _root(spread.T @ spread)
@@ -59,7 +59,7 @@ def _shared(spread: Features, other: Features) -> float:
 
 
 def _root(matrix: Features) -> Features:
-    """R with RᵀR = the matrix: by Cholesky, which is fastest, and by eigenvalues where it is singular."""
+    """R with RᵀR = the matrix: by Cholesky, which is fastest, or by eigenvalues if the matrix is singular."""
     try:
         return np.asarray(np.linalg.cholesky(matrix).T, np.float64)
     except np.linalg.LinAlgError:
@@ -68,9 +68,9 @@ def _root(matrix: Features) -> Features:
 
 
 def diversity(real: Features, fake: Features) -> Distance:
-    """How far fake rows are from one another, in units of that of real rows: the root of the mean squared distances.
+    """Root mean squared distance between fake rows, divided by that between real rows; 0 if all fake rows are equal.
 
-    The mean squared distance between two rows is twice the trace of the covariance. 0: all alike.
+    The mean squared distance between two rows is twice the trace of the covariance.
     """
 
     def ratio(counts: Counts) -> float:
@@ -83,7 +83,7 @@ def diversity(real: Features, fake: Features) -> Distance:
 
 
 def kernel(real: Features, fake: Features) -> Distance:
-    """The squared maximum mean discrepancy by the kernel (x·y/D + 1)³, unbiased, so it may fall below 0."""
+    """Squared maximum mean discrepancy with the kernel (x·y/D + 1)³; unbiased, so it may be below 0."""
     blocks = _blocks(len(real))
     parts = [_Kernels(real[block], fake[block]) for block in blocks]
 
@@ -94,12 +94,12 @@ def kernel(real: Features, fake: Features) -> Distance:
 
 
 def _blocks(rows: int) -> list[NDArray[np.intp]]:
-    """The rows' numbers, in as few blocks as can be, all as large to one row."""
+    """Row indices in the fewest blocks possible, whose sizes differ by at most one."""
     return np.array_split(np.arange(rows), max(1, -(-rows // BLOCK)))
 
 
 class _Kernels:
-    """The kernels between up to BLOCK real and as many fake rows."""
+    """Kernel values between up to BLOCK real and as many fake rows."""
 
     def __init__(self, real: Features, fake: Features) -> None:
         self.within = _kernels(real, real) + _kernels(fake, fake)
@@ -107,7 +107,7 @@ class _Kernels:
         self.own = np.diag(self.within).copy()
 
     def distance(self, counts: Counts) -> float:
-        """A row that counts twice is two rows; a row meets itself only then."""
+        """A row with a count of 2 is two rows; only then it is paired with itself."""
         total = int(counts.sum())
         if total < 2:
             return float("nan")
@@ -121,21 +121,21 @@ def _kernels(rows: Features, others: Features) -> Features:
 
 
 def precision(real: Features, fake: Features) -> Distance:
-    """The share of fake rows that are no farther from some real row than its third neighbour is among the real ones.
+    """The fraction of fake rows within the ball of any real row, whose radius is the distance to its third neighbour.
 
-    With the sets exchanged it is recall. All rows bound the balls, always; counts say which rows are asked, for a row
-    that is drawn twice would be its own neighbour. Undefined where a block has fewer than four rows.
+    With the sets exchanged it is recall. The balls are always those of all rows, and counts weight the fake rows alone:
+    a real row that is resampled twice would be its own neighbour. Undefined if a block has fewer than four rows.
     """
     inside = np.concatenate([_inside(fake[block], real[block]) for block in _blocks(len(real))])
 
-    def share(counts: Counts) -> float:
+    def fraction(counts: Counts) -> float:
         return float(counts @ inside / counts.sum())
 
-    return share
+    return fraction
 
 
 def _inside(rows: Features, centres: Features) -> Features:
-    """1 for each row that lies in the ball of any centre, else 0."""
+    """1 for each row in the ball of any centre, else 0; nan with too few centres."""
     if len(centres) <= NEIGHBOUR:
         return np.full(len(rows), np.nan)
     radii = np.partition(squares(centres, centres), NEIGHBOUR, axis=1)[:, NEIGHBOUR]  # the nearest is the row itself

@@ -1,7 +1,8 @@
 """Scores of localization: whether the label is right and the box overlaps the true one.
 
-localization accuracy: the fraction of images whose label is right and whose box has an IoU of at least 0.5 (Zhou et
-al. 2016, https://arxiv.org/abs/1512.04150); gt_known_loc takes the true class's map, and so asks for the box alone.
+localization_accuracy: the fraction of images whose label is right and whose box has an IoU of at least 0.5 (Zhou et
+al. 2016, https://arxiv.org/abs/1512.04150); gt_known_loc uses the box of the true class's map, and so
+scores the box alone.
 """
 
 import numpy as np
@@ -12,23 +13,23 @@ from pipeline.bootstrap import Counts, Scorer
 from pipeline.geometry import boxes
 from pipeline.sample import Sample
 
-#: IoU from which a box is a true positive
-HIT_IOU = 0.5
+#: minimum IoU of a true positive
+MIN_IOU = 0.5
 
 
 def best_iou(sample: Sample, box: NDArray[np.float32]) -> float:
-    """IoU of a box with the best of the true ones."""
+    """The highest IoU of a box with one of the true boxes."""
     assert sample.boxes is not None
     return float(boxes.iou(box[None], sample.boxes).max(initial=0.0))
 
 
 def scores(table: pa.Table) -> Scorer:
-    """A function of row counts that gives all scores."""
+    """A function from row counts to all scores."""
     correct = table["label"].to_numpy() == table["prediction"].to_numpy()
-    overlap, known = table["iou"].to_numpy(), table["gt_known_iou"].to_numpy()
+    overlap, gt_known = table["iou"].to_numpy(), table["gt_known_iou"].to_numpy()
     values = {
-        "loc_acc": correct & (overlap >= HIT_IOU),
-        "gt_known_loc": known >= HIT_IOU,
+        "localization_accuracy": correct & (overlap >= MIN_IOU),
+        "gt_known_loc": gt_known >= MIN_IOU,
         "top1": correct,
         "mean_iou": overlap,
     }

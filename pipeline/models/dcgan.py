@@ -18,7 +18,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.adversarial import Adversarial, GeneratorAndDiscriminator
 from pipeline.learners.base import Settings
 from pipeline.models.parts.spec import Spec
 
@@ -57,7 +57,9 @@ def build(
     told = spec.classes if conditional else 0
     generator = _generator(widths[::-1], spec.channels, latent + told, variant)
     discriminator = _discriminator(widths, spec.channels + told, variant, norm)
-    players = Players(generator, discriminator, latent=latent, classes=told, uniform=variant == "paper")
+    players = GeneratorAndDiscriminator(
+        generator, discriminator, latent=latent, classes=told, uniform=variant == "paper"
+    )
     return players.apply(_initialise)
 
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.adversarial import Adversarial, GeneratorAndDiscriminator
 from pipeline.learners.base import Settings
 from pipeline.models.parts.spec import Spec
 
@@ -70,14 +70,14 @@ def build(
     return GAN(generator, discriminator, latent=latent, classes=told)
 
 
-class GAN(Players):
+class GAN(GeneratorAndDiscriminator):
     """Players without maps: the discriminator reads pixels 0..1 in a row, and behind them the class that it is told."""
 
-    def judge(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The realness B of images −1..1."""
+    def discriminate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Discriminator logits B of images −1..1."""
         pixels = (images.flatten(1) + 1) / 2
-        realness: Tensor = self.discriminator(torch.cat([pixels, labels[:, : self.classes]], dim=1))
-        return realness
+        logits: Tensor = self.discriminator(torch.cat([pixels, labels[:, : self.classes]], dim=1))
+        return logits
 
 
 class Maxout(nn.Module):

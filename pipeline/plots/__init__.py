@@ -1,1 +1,1 @@
-"""Pictures and figures of predictions; they decide no result."""
+"""Pictures and figures of predictions; no result depends on them."""

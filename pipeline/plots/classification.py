@@ -39,7 +39,7 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
-    """The image with the predicted class and its probability; `6 as 5` where a 6 is known and was taken for a 5."""
+    """The image with the predicted class and its probability; `6 as 5` in red if a 6 was classified as 5."""
     classes, predicted = settings.classes, int(prediction.argmax())
     text = f"{classes[predicted]} {prediction[predicted]:.2f}"
     if sample.label in (None, predicted):

@@ -1,4 +1,4 @@
-"""Pictures of precision against recall, by overlap and by class, from the verdicts in rows."""
+"""Figures of precision against recall, by overlap and by class, from the matches in rows."""
 
 from typing import TYPE_CHECKING
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: places in OVERLAPS of the lines that are drawn
+#: indices in OVERLAPS of the lines that are plotted
 LEVELS = (0, 2, 5, 7, 9)
-#: with more classes than colours, all lines are grey and only the mean has a name
+#: with more classes than colors, all lines are gray and only the mean is in the legend
 COLORS, GRAY = 10, "0.7"
 
 
 def curves(
-    table: pa.Table, settings: Settings, prefix: str = "", *, detections: int = coco_ap.MOST[-1]
+    table: pa.Table, settings: Settings, prefix: str = "", *, detections: int = coco_ap.LIMITS[-1]
 ) -> dict[str, "Figure"]:
-    """By name: one line an overlap, the mean over classes; and at half overlap one line a class, and their mean.
+    """By name: one line per overlap, the mean over classes; and at overlap 0.5 one line per class, and their mean.
 
-    prefix: `mask_` for outlines · detections: of an image and class that count.
+    prefix: `mask_` for masks, `keypoint_` for keypoints · detections: limit per image and class.
     """
-    known = coco_ap.evidence(table, len(settings.classes), f"{prefix}verdicts", detections)
-    everything = np.ones(len(table), np.int64)
-    values = np.stack([item.precisions(everything)[0] for item in known])
+    by_class = coco_ap.matches_by_class(table, len(settings.classes), f"{prefix}matches", detections)
+    counts = np.ones(len(table), np.int64)
+    values = np.stack([item.precisions(counts)[0] for item in by_class])
     name = f"{prefix}precision-recall".replace("_", "-")
     return {name: _by_overlap(values), f"{name}-by-class": _by_class(values[:, 0], settings.classes)}
 
 
 def _by_overlap(values: NDArray[np.float64]) -> "Figure":
-    """K×10×101 precisions: the mean over classes, one line an overlap."""
+    """K×10×101 precisions: the mean over classes, one line per overlap."""
     figure, axes = _panel("precision, mean over classes")
     for level in LEVELS:
         axes.plot(coco_ap.RECALLS, _mean(values[:, level]), label=f"{coco_ap.OVERLAPS[level]:.2f}", color=f"C{level}")
@@ -43,15 +43,15 @@ def _by_overlap(values: NDArray[np.float64]) -> "Figure":
 
 
 def _by_class(values: NDArray[np.float64], classes: tuple[str, ...]) -> "Figure":
-    """K×101 precisions at half overlap: thin lines with the average precision of each, and their mean."""
+    """K×101 precisions at overlap 0.5: a thin line per class with its average precision, and the mean."""
     figure, axes = _panel("precision at overlap 0.50")
     few = len(classes) <= COLORS
-    for place, (name, line) in enumerate(zip(classes, values, strict=True)):
+    for index, (name, line) in enumerate(zip(classes, values, strict=True)):
         if not np.isnan(line).all():
-            label, color = (f"{name} {line.mean():.2f}", f"C{place}") if few else ("_", GRAY)
+            label, color = (f"{name} {line.mean():.2f}", f"C{index}") if few else ("_", GRAY)
             axes.plot(coco_ap.RECALLS, line, linewidth=0.8, label=label, color=color)
-    middle = _mean(values)
-    axes.plot(coco_ap.RECALLS, middle, label=f"mean {np.mean(middle):.2f}", color="black", linewidth=2)
+    means = _mean(values)
+    axes.plot(coco_ap.RECALLS, means, label=f"mean {np.mean(means):.2f}", color="black", linewidth=2)
     axes.legend(title="average precision", frameon=False, fontsize="small")
     return figure
 
@@ -66,5 +66,5 @@ def _panel(label: str) -> tuple["Figure", "Axes"]:
 
 
 def _mean(lines: NDArray[np.float64]) -> list[float]:
-    """K×101 → 101, of the classes that there are."""
+    """K×101 → 101: the mean over classes with true objects."""
     return [coco_ap.mean(column) for column in lines.T]

@@ -1,10 +1,10 @@
-"""What proposals cover, for networks that judge proposals: pictures, and recall against their number.
+"""Figures of proposals, for networks that classify proposals: pictures, and recall against their number.
 
-A thing that no proposal covers can't be found, so recall of proposals bounds that of the detector. Hosang, Benenson,
-Dollár, Schiele: What makes for effective detection proposals?, PAMI 2016, https://arxiv.org/abs/1502.05082.
+An object that no proposal covers can't be detected, so recall of proposals bounds that of the detector. Hosang,
+Benenson, Dollár, Schiele: What makes for effective detection proposals?, PAMI 2016, https://arxiv.org/abs/1502.05082.
 
-Promise: proposals are those that the network judges, in the order in which they come to it; of a region proposal
-network as it is after training. Crowds and what is marked difficult are not asked for.
+Promise: proposals are those that the network classifies, in the order in which it gets them; those of a region proposal
+network are of the trained one. Crowds and difficult objects are not counted.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: held-out images that are looked at, at most so many, spread evenly; some at once; shown in a sheet
-MOST, BATCH, SHOWN, COLUMNS = 200, 8, 6, 3
-#: overlaps from which a thing is covered, and the lines' colours
+#: limit of held-out images, spread evenly; images per batch; images of the figure, and its columns
+LIMIT, BATCH, SHOWN, COLUMNS = 200, 8, 6, 3
+#: minimum overlaps of a covered object → colors of the lines
 LEVELS = {0.5: "#2e7d32", 0.7: "#1565c0"}
-COVERED, NOT, CLOUD, TRUTH = "#00e676", "#ff9100", "#40c4ff", "white"
-#: other proposals that are drawn in a picture; with more things than CROWD, words would hide it
+COVERED, NOT_COVERED, OTHER, TRUTH = "#00e676", "#ff9100", "#40c4ff", "white"
+#: limit of other proposals in a picture; with more objects than CROWD there are no captions, which would hide it
 OTHERS, CROWD = 100, 30
-#: inches of a picture's side, and points of a caption's letter and line
+#: inches of a picture's side; points of a caption's letter width and line height
 PANEL, LETTER, LINE = 3.0, 4.6, 9.5
 Boxes = NDArray[np.float32]
 
 
-class Covered(NamedTuple):
-    """An image, its P×4 proposals, its N×4 true boxes, and P×N overlaps."""
+class Coverage(NamedTuple):
+    """An image with P×4 proposals, N×4 true boxes and P×N overlaps."""
 
     sample: Sample
     proposals: Boxes
@@ -46,60 +46,60 @@ class Covered(NamedTuple):
 
 
 def figures(detector: Detector, held_out: Sequence[Sample]) -> dict[str, "Figure"]:
-    """By name; none for a network that judges no proposals, or where nothing is to be found."""
-    chosen = [held_out[int(place)] for place in spread(len(held_out), MOST)]
-    found = [_covered(*pair) for pair in zip(chosen, proposed(detector, chosen), strict=False)]
-    found = [image for image in found if len(image.truth)]
-    if not found:
+    """By name; none for a network without proposals, or images without objects."""
+    samples = [held_out[int(index)] for index in spread(len(held_out), LIMIT)]
+    coverages = [_coverage(*pair) for pair in zip(samples, proposals_of(detector, samples), strict=False)]
+    coverages = [item for item in coverages if len(item.truth)]
+    if not coverages:
         return {}
     return {
-        "proposals": pictures([found[place] for place in spread(len(found), SHOWN)]),
-        "recall-of-proposals": curve([image.overlaps for image in found]),
+        "proposals": pictures([coverages[index] for index in spread(len(coverages), SHOWN)]),
+        "recall-of-proposals": curve([item.overlaps for item in coverages]),
     }
 
 
 @torch.inference_mode()
-def proposed(detector: Detector, samples: Sequence[Sample]) -> list[Boxes]:
-    """P×4 boxes an image in stored pixels, the first to judge in front; no images where nothing proposes.
+def proposals_of(detector: Detector, samples: Sequence[Sample]) -> list[Boxes]:
+    """P×4 proposals per image in stored pixels, in the network's order; an empty list if there are none.
 
-    They come with the samples, or are of the network's `rpn`, torchvision's region proposal network.
+    They are those of the samples, or come from the network's `rpn`, torchvision's region proposal network.
     """
-    given = [item.proposals for item in samples if item.proposals is not None]
-    if len(given) == len(samples) or not hasattr(detector.network, "rpn"):
-        return given
+    stored = [item.proposals for item in samples if item.proposals is not None]
+    if len(stored) == len(samples) or not hasattr(detector.network, "rpn"):
+        return stored
     network: Any = detector.network
     size, channels = detector.settings.size, detector.settings.channels
-    found: list[Boxes] = []
+    result: list[Boxes] = []
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
         images = stack([resized(item, size, size) for item in part], channels).to(detector.mean.device)
-        ready, _ = network.transform(detector.normalize(images))
-        proposals, _ = network.rpn(ready, network.backbone(ready.tensors))
+        inputs, _ = network.transform(detector.normalize(images))
+        proposals, _ = network.rpn(inputs, network.backbone(inputs.tensors))
         shapes = [item.pixels.shape[:2] for item in part]
-        found += [
+        result += [
             geometry.scale(boxes.float().cpu().numpy(), height / size, width / size)
             for boxes, (height, width) in zip(proposals, shapes, strict=True)
         ]
-    return found
+    return result
 
 
-def _covered(sample: Sample, proposals: Boxes) -> Covered:
+def _coverage(sample: Sample, proposals: Boxes) -> Coverage:
     truth = GroundTruth.of(sample)
     boxes = truth.boxes[~truth.ignored & (geometry.area(truth.boxes) > 0)]
-    return Covered(sample, proposals, boxes, geometry.iou(proposals, boxes))
+    return Coverage(sample, proposals, boxes, geometry.iou(proposals, boxes))
 
 
 def ranks(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """P×N overlaps → of each of N things how many proposals it takes to cover it; infinity where none does."""
+    """P×N overlaps → N: the number of proposals needed to cover each object; infinity if none covers it."""
     covers = overlaps >= level
     first = covers.argmax(axis=0) + 1.0 if len(covers) else np.zeros(overlaps.shape[1])
     return np.where(covers.any(axis=0), first, np.inf)
 
 
 def recall(overlaps: Sequence[NDArray[np.float64]], level: float) -> NDArray[np.float64]:
-    """P×N overlaps an image → of n = 1, 2, … the share of all things covered by the first n proposals of their image.
+    """P×N overlaps per image → the fraction of all objects covered by the first n proposals of their image, n = 1, 2, …
 
-    As long as the most proposals of an image; one that has fewer covers no more with them.
+    The length is the largest P; an image with fewer proposals keeps the recall of all of them.
     """
     needed = np.concatenate([ranks(item, level) for item in overlaps])
     longest = max(len(item) for item in overlaps)
@@ -107,7 +107,7 @@ def recall(overlaps: Sequence[NDArray[np.float64]], level: float) -> NDArray[np.
 
 
 def curve(overlaps: Sequence[NDArray[np.float64]]) -> "Figure":
-    """Recall against the number of proposals, which is logarithmic."""
+    """Recall against the number of proposals, on a logarithmic axis."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import StrMethodFormatter
 
@@ -119,16 +119,18 @@ def curve(overlaps: Sequence[NDArray[np.float64]]) -> "Figure":
         axes.step(np.arange(1, len(values) + 1), values, where="post", color=color, label=reached)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    things, middle = sum(item.shape[1] for item in overlaps), np.median([len(item) for item in overlaps])
-    axes.set(xlabel="proposals of an image, the first of them", ylabel="share of things covered", ylim=(0, 1.02))
-    axes.set_title(f"held-out images: {len(overlaps)}, things: {things}, proposals: {middle:.0f} (median)", fontsize=9)
+    objects, median = sum(item.shape[1] for item in overlaps), np.median([len(item) for item in overlaps])
+    axes.set(xlabel="first n proposals of an image", ylabel="fraction of objects covered", ylim=(0, 1.02))
+    axes.set_title(
+        f"held-out images: {len(overlaps)}, objects: {objects}, proposals: {median:.0f} (median)", fontsize=9
+    )
     axes.grid(alpha=0.3)
-    axes.legend(title="recall with all", frameon=False, loc="best")
+    axes.legend(title="recall of all", frameon=False, loc="best")
     return figure
 
 
-def pictures(images: Sequence[Covered]) -> "Figure":
-    """Of each thing the proposal that covers it best, with its overlap, above a faint cloud of others."""
+def pictures(images: Sequence[Coverage]) -> "Figure":
+    """Images with the best proposal of each object and its overlap, and other proposals as faint lines."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -141,9 +143,9 @@ def pictures(images: Sequence[Covered]) -> "Figure":
         _picture(axes, image)
     kinds = {
         "best proposal, IoU ≥ 0.5": COVERED,
-        "best proposal, below": NOT,
+        "best proposal, below": NOT_COVERED,
         "true box": TRUTH,
-        f"other proposals (the first {OTHERS})": CLOUD,
+        f"other proposals (the first {OTHERS})": OTHER,
     }
     lines = [Line2D([], [], color=color, linestyle=":" if color == TRUTH else "-") for color in kinds.values()]
     figure.legend(
@@ -152,42 +154,43 @@ def pictures(images: Sequence[Covered]) -> "Figure":
     return figure
 
 
-def _picture(axes: "Axes", image: Covered) -> None:
+def _picture(axes: "Axes", image: Coverage) -> None:
     height, width = image.sample.pixels.shape[:2]
     axes.imshow(image.sample.pixels)
     best = image.overlaps.argmax(axis=0) if len(image.proposals) else np.zeros(0, np.int64)
     others = np.setdiff1d(np.arange(len(image.proposals)), best)[:OTHERS]
-    _outline(axes, image.proposals[others], CLOUD, linewidth=0.5, alpha=0.3)
-    _outline(axes, image.truth, TRUTH, linewidth=1, linestyle=":")
+    _rectangles(axes, image.proposals[others], OTHER, linewidth=0.5, alpha=0.3)
+    _rectangles(axes, image.truth, TRUTH, linewidth=1, linestyle=":")
     values = image.overlaps[best, np.arange(len(best))]
-    points = PANEL * 72 / max(height, width)
+    points_per_pixel = PANEL * 72 / max(height, width)
     taken: list[NDArray[np.float64]] = []
     crowded = len(values) > CROWD
     for box, value in zip(image.proposals[best[values > 0]], values[values > 0], strict=True):
-        color = COVERED if value >= min(LEVELS) else NOT
-        _outline(axes, box[None], color, linewidth=1 if crowded else 1.5)
-        caption = np.array([4 * LETTER, LINE]) / points
-        place = None if crowded else _free(box, taken, np.array([width, height]), caption)
-        if place is not None:
-            name = {"facecolor": color, "edgecolor": "none", "pad": 0.5}
-            axes.text(*place, f"{int(100 * value) / 100:.2f}", fontsize=7, va="top", bbox=name)  # never .50 in orange
+        color = COVERED if value >= min(LEVELS) else NOT_COVERED
+        _rectangles(axes, box[None], color, linewidth=1 if crowded else 1.5)
+        caption = np.array([4 * LETTER, LINE]) / points_per_pixel
+        position = None if crowded else free_position(box, taken, np.array([width, height]), caption)
+        if position is not None:
+            style = {"facecolor": color, "edgecolor": "none", "pad": 0.5}
+            # rounded down, so that 0.50 is never orange
+            axes.text(*position, f"{int(100 * value) / 100:.2f}", fontsize=7, va="top", bbox=style)
     axes.set(xlim=(0, width), ylim=(height, 0))
     covered = (values >= min(LEVELS)).sum()
     axes.set_title(f"{len(image.proposals)} proposals cover {covered} of {len(image.truth)}", fontsize=8)
 
 
-def _outline(axes: "Axes", boxes: NDArray[Any], color: str, **style: Any) -> None:
+def _rectangles(axes: "Axes", boxes: NDArray[Any], color: str, **style: Any) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    drawn = [Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes.tolist()]
-    axes.add_collection(PatchCollection(drawn, facecolor="none", edgecolor=color, **style))
+    rectangles = [Rectangle((left, top), right - left, bottom - top) for left, top, right, bottom in boxes.tolist()]
+    axes.add_collection(PatchCollection(rectangles, facecolor="none", edgecolor=color, **style))
 
 
-def _free(
+def free_position(
     box: Boxes, taken: list[NDArray[np.float64]], end: NDArray[Any], size: NDArray[Any]
 ) -> tuple[float, float] | None:
-    """Where at the box's corners a caption of that size covers no other, above first; which is then taken too."""
+    """A corner of the box where a caption of `size` covers no other one, added to `taken`; None if there is none."""
     left, top, right, bottom = box.tolist()
     wide, high = size.tolist()
     for x, y in ((left, top - high), (left, bottom), (right - wide, top - high), (right - wide, bottom), (left, top)):

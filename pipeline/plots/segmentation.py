@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """The confusion matrix as shares of each true class's pixels, and the IoU of each class."""
+    """The confusion matrix as fractions of each true class's pixels, and the IoU of each class."""
     classes = settings.semantic_classes
     matrix = matrices(table, len(classes)).sum(axis=0).reshape(len(classes), len(classes))
     by_class = iou(matrix)
@@ -29,21 +29,18 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
 
 
 def draw(sample: Sample, prediction: LabelMap, settings: Settings) -> NDArray[np.uint8]:
-    """Image, truth, prediction and the pixels that are wrong, as four panels; without truth, image and prediction.
-
-    Below stands what the colours mean.
-    """
+    """Four panels, image, truth, prediction and wrong pixels, with a legend; without truth, image and prediction."""
     pixels, truth = sample.pixels, sample.semantic
-    guess = prediction.scaled(*pixels.shape[:2])
-    shown_ids = np.setdiff1d(guess if truth is None else [*np.unique(guess), *np.unique(truth)], [IGNORE])
+    predicted = prediction.scaled(*pixels.shape[:2])
+    shown_ids = np.setdiff1d(predicted if truth is None else [*np.unique(predicted), *np.unique(truth)], [IGNORE])
     legend = {settings.semantic_classes[value]: palette()[value] for value in shown_ids}
     if truth is None:
-        return panels({"image": pixels, "prediction": overlaid(pixels, guess)}, legend)
-    wrong = (guess != truth) & (truth != IGNORE)
+        return panels({"image": pixels, "prediction": overlaid(pixels, predicted)}, legend)
+    wrong = (predicted != truth) & (truth != IGNORE)
     shown = {
         "image": pixels,
         "truth": overlaid(pixels, truth),
-        "prediction": overlaid(pixels, guess),
+        "prediction": overlaid(pixels, predicted),
         f"wrong: {wrong.mean():.1%}": np.where(
             wrong[..., None], np.array(RED, np.uint8), images.luminance(pixels)[..., None]
         ),

@@ -6,6 +6,8 @@ A decision is stored before an alias is changed, so that the next run can comple
 import json
 from typing import Any
 
+from pipeline.metric_names import renamed_decision
+
 DECISION, PROMOTED = "convline.decision", "convline.promoted"
 #: the tag in which versions of an earlier convline store what they were compared with
 AGAINST = "convline.compared"
@@ -22,7 +24,7 @@ def stored(version: Any | None) -> dict[str, Any] | None:
         return None
     if not isinstance(decision, dict) or not isinstance(decision.get("text"), str) or "promoted" not in decision:
         return None
-    return {"against": version.tags.get(AGAINST), **decision}
+    return {"against": version.tags.get(AGAINST), **renamed_decision(decision)}
 
 
 def news(before: dict[str, Any] | None, entry: dict[str, Any]) -> str:

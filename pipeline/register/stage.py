@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pipeline import registered, store, tracking
 from pipeline.evaluate import scoring
 from pipeline.evaluate.stage import words
+from pipeline.metric_names import renamed_scores, renamed_text
 from pipeline.params import Evaluate, Job, Params
 from pipeline.register import decisions, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
@@ -67,7 +68,7 @@ class Group:
         self, client: Any, root: Path, keys: list[bytes], model: str, jobs: dict[str, Job], settings: Evaluate
     ) -> None:
         self.client, self.root, self.keys, self.model, self.jobs = client, root, keys, model, jobs
-        self.metrics = {name: store.read_json(root / "metrics" / f"{name}.json") for name in jobs}
+        self.metrics = {name: renamed_scores(store.read_json(root / "metrics" / f"{name}.json")) for name in jobs}
         self.fingerprints = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
         self.dataset, _, self.task = model.rpartition("-")
         self.score_arguments = scoring.arguments(settings, self.task)
@@ -117,7 +118,7 @@ class Group:
             return words(self.metrics[name])
         if "score" in before and (before.get("champion") or {}).get("fingerprint") == fingerprint:
             return str(before["score"])
-        return str(version.description or "not known")
+        return renamed_text(str(version.description or "not known"))
 
     def record(self, recorded: set[str]) -> set[str]:
         """Update the runs, without versions, of fingerprints that are not `recorded` yet; returns the fingerprints."""

@@ -68,7 +68,7 @@ class StudyResults:
         return [claim(text) for text in self.study.claims]
 
     def _measure(self, parsed: Claim) -> str:
-        return renamed(parsed.measure) if parsed.measure else self.primary
+        return parsed.measure or self.primary
 
     def values(self, variant: str, measure: str) -> tuple[Resampled, Resampled] | None:
         """A measure of one variant: S values, one per seed, and S×N resamples; None if any job lacks it."""

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.metric_names import renamed, renamed_scores
+from pipeline import registered
+from pipeline.metric_names import renamed_scores
 from pipeline.params import Job, Params
 from pipeline.report import _studies
 from pipeline.sample import Facts, Shards, facts, split
@@ -166,7 +167,7 @@ def read(root: Path, params: Params) -> Results:
         speed={job: item for job, item in read_json(reports / "speed.json", {}).items() if job in succeeded},
         inspections=_read_existing({job: root / "evaluations" / job / "seeing.json" for job in succeeded}),
         counts=read_json(reports / "parameters.json", {}),
-        registered=read_json(reports / "registered.json", {}),
+        registered=registered.entries(root),
         datasets=_read_datasets(root, selected),
         studies=_studies.read(root, params),
     )
@@ -184,5 +185,4 @@ def _read_datasets(root: Path, jobs: dict[str, Job]) -> dict[str, Facts]:
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
-    rows = history.read(path) if path.is_file() else []
-    return [{renamed(column): value for column, value in row.items()} for row in rows]
+    return history.read(path) if path.is_file() else []

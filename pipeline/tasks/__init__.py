@@ -1,1 +1,1 @@
-"""One file, one task: what a network learns, predicts and is scored on."""
+"""One file per task: what a network learns, predicts and is scored on."""

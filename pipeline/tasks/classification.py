@@ -1,12 +1,12 @@
-"""Classification: one label an image.
+"""Classification: one label per image.
 
 Scores: top-1 and top-5 accuracy, mean and per-class recall, negative log-likelihood in nats, and expected
 calibration error over 15 equal bins of confidence (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
-Every score is sums over rows and one formula, so resampling a test set is multiplying by counts.
+Every score is a formula of sums over rows, so a resample of the test set is a vector of row counts.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
-from pipeline.learners.base import Learner, Settings, weights_of
+from pipeline.learners.base import Learner, Settings, class_weights_tensor
 from pipeline.learners.batch import stack
 from pipeline.learners.classifier import Classifier
 from pipeline.plots.classification import draw as draw
 from pipeline.plots.classification import figures as figures
 from pipeline.sample import Sample
 
-if TYPE_CHECKING:
-    pass
-
-#: fields that every sample must have, and which of a dataset's class lists the network's outputs index
+#: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("label",)
 CLASSES = "classes"
 PRIMARY = "top1"
 HIGHER_IS_BETTER = True
-#: what a served model answers, by name
+#: fields of a served answer
 OUTPUT = {"label": "string", "probabilities": "double[]"}
 BINS = 15
 
@@ -43,23 +40,28 @@ def learner(
     class_weights: Literal["balanced"] | dict[str, float] | None = None,
     auxiliary: float = 0.3,
 ) -> Learner:
-    """A classifier's learner.
+    """The learner of a classifier.
 
-    class_weights: what an image of a class counts, by the class's name, 1 where not given; or `balanced`, by the
-    inverse of the class's frequency in the train split · auxiliary: the weight of the losses of a network's auxiliary
-    classifiers (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
+    Args:
+        network: gives logits B×K.
+        settings: classes and image scaling.
+        label_smoothing: of the cross-entropy.
+        class_weights: weight of an image in the loss by its class's name, 1 by default; or `balanced`: inverse to the
+            class's frequency in the train split.
+        auxiliary: weight of the losses of a network's auxiliary classifiers (Szegedy et al. 2015,
+            https://arxiv.org/abs/1409.4842).
     """
     weight = None
     if class_weights == "balanced":
         counts = torch.tensor(settings.class_counts, dtype=torch.float32)
         weight = counts.sum() / (len(counts) * counts.clamp(min=1))
     elif class_weights is not None:
-        weight = weights_of(settings.classes, class_weights)
+        weight = class_weights_tensor(settings.classes, class_weights)
     return Classifier(network, settings, label_smoothing, weight, auxiliary)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×H×W and B labels (or B×K soft labels where any sample is mixed)."""
+    """uint8 images B×C×H×W and B labels, or B×K soft labels if any sample is mixed."""
     labels = [sample.label for sample in samples]
     if any(isinstance(label, np.ndarray) for label in labels):
         one_hot = np.eye(len(settings.classes), dtype=np.float32)
@@ -69,23 +71,24 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tens
 
 
 def rows(sample: Sample, prediction: NDArray[np.float32]) -> dict[str, Any]:
-    """One test image: its label, the predicted one with its probability, and the rank of the true class from 0."""
+    """The row of one image: label, predicted label with its probability, and the rank of the true class from 0."""
     label = int(sample.label)  # type: ignore[arg-type]
     true = float(prediction[label])
     predicted = int(prediction.argmax())
-    ahead = int((prediction > true).sum() + (prediction[:label] == true).sum())  # of equals the first, as in argmax
+    # the first of equal probabilities ranks first, as in argmax
+    rank = int((prediction > true).sum() + (prediction[:label] == true).sum())
     return {
         "label": label,
         "prediction": predicted,
         "confidence": float(prediction[predicted]),
-        "rank": ahead,
+        "rank": rank,
         "nll": float(-np.log(max(true, 1e-12))),
         "severity": float(1 - true),
     }
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives all scores."""
+    """A function from row counts to all scores."""
     classes = settings.classes
     label, predicted = table["label"].to_numpy(), table["prediction"].to_numpy()
     rank, nll, confidence = (table[name].to_numpy() for name in ("rank", "nll", "confidence"))
@@ -95,9 +98,9 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
     def score(counts: Counts) -> dict[str, float]:
         total = counts.sum()
         support = np.bincount(label, counts, len(classes))
-        hits = np.bincount(label, counts * correct, len(classes))
+        true_positives = np.bincount(label, counts * correct, len(classes))
         with np.errstate(invalid="ignore"):
-            recall = hits / support
+            recall = true_positives / support
         gaps = np.bincount(bins, counts * (correct - confidence), BINS)
         return {
             "top1": float((counts * correct).sum() / total),
@@ -112,7 +115,7 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
 
 
 def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> dict[str, Any]:
-    """What a served model says of one image, as OUTPUT declares it."""
+    """The served answer for one image, with the fields of OUTPUT."""
     return {
         "label": settings.classes[int(prediction.argmax())],
         "probabilities": [float(value) for value in prediction],
@@ -120,5 +123,5 @@ def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) 
 
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> NDArray[np.float32]:
-    """The prediction behind a served answer, for scoring a served model by today's rows."""
+    """The prediction of a served answer, to score a served model by the current code."""
     return np.asarray(answered["probabilities"], np.float32)

@@ -1,16 +1,17 @@
-"""Localization: one label and one box an image, learnt from labels alone.
+"""Localization: one label and one box per image, learned from labels alone.
 
-The network gives logits and a map for each class (Zhou et al. 2016, https://arxiv.org/abs/1512.04150). A box is what
-the paper makes of a map: enlarge it to the image, keep what is above 20 % of its maximum, and take the box around the
-largest connected piece. Boxes of the data set only score: loc_acc is the share of images whose label is right and
-whose box overlaps the true one by an IoU of at least 0.5; gt_known_loc takes the true class's map instead, and so
-asks for the box alone; mean_iou is that of the predicted class's box. Of several true boxes the best met counts.
+The network gives logits and a class activation map per class (Zhou et al. 2016, https://arxiv.org/abs/1512.04150). As
+in the paper, a map becomes a box: resize it to the image, keep pixels above 20 % of its maximum, and take the box of
+the largest connected component. The dataset's boxes are used for scores only: localization_accuracy is the fraction of
+images whose label is right and whose box has an IoU of at least 0.5 with the true one; gt_known_loc uses the true
+class's map and so scores the box alone; mean_iou is that of the predicted class's box. Of several true boxes the one of
+the highest IoU is used.
 """
 
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,51 +26,48 @@ from pipeline.plots.localization import figures as figures
 from pipeline.sample import Sample
 from pipeline.tasks import classification
 
-if TYPE_CHECKING:
-    pass
-
-#: fields that every sample must have, and which of a dataset's class lists the network's outputs index
+#: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("label", "boxes")
 CLASSES = "classes"
-PRIMARY = "loc_acc"
+PRIMARY = "localization_accuracy"
 HIGHER_IS_BETTER = True
-#: what a served model answers, by name; maps: base64 of a K×h×w float32 array as a .npy file
+#: fields of a served answer; maps: base64 of a K×h×w float32 array as a .npy file
 OUTPUT = {"label": "string", "box": "double[]", "probabilities": "double[]", "maps": "string"}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
-    """The learner of a network that gives logits and maps; it never sees a box."""
+    """The learner of a network that gives logits and maps; boxes are not used in training."""
     return Localizer(network, settings)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
-    """uint8 B×C×H×W and B labels (or B×K soft labels where any sample is mixed)."""
+    """uint8 images B×C×H×W and B labels, or B×K soft labels if any sample is mixed."""
     return classification.collate(samples, settings)
 
 
 def rows(sample: Sample, prediction: ClassMaps) -> dict[str, Any]:
-    """One test image: true and predicted label, the predicted class's box in stored pixels, and its overlap."""
-    label, place = int(sample.label), sample.pixels.shape[:2]  # type: ignore[arg-type]
-    box = prediction.box(prediction.label, *place)
-    overlap = localization.best_iou(sample, box)
+    """The row of one image: true and predicted label, the predicted class's box in stored pixels, and its IoU."""
+    label, size = int(sample.label), sample.pixels.shape[:2]  # type: ignore[arg-type]
+    box = prediction.box(prediction.label, *size)
+    iou = localization.best_iou(sample, box)
     return {
         "label": label,
         "prediction": prediction.label,
         "confidence": float(prediction.probabilities[prediction.label]),
         "box": box.tolist(),
-        "iou": overlap,
-        "gt_known_iou": localization.best_iou(sample, prediction.box(label, *place)),
-        "severity": float(prediction.label != label) + 1 - overlap,
+        "iou": iou,
+        "gt_known_iou": localization.best_iou(sample, prediction.box(label, *size)),
+        "severity": float(prediction.label != label) + 1 - iou,
     }
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives all scores."""
+    """A function from row counts to all scores."""
     return localization.scores(table)
 
 
 def answer(sample: Sample, prediction: ClassMaps, settings: Settings) -> dict[str, Any]:
-    """What a served model says of one image, as OUTPUT declares it; the box in the image's own pixels."""
+    """The served answer for one image, with the fields of OUTPUT; the box in the image's own pixels."""
     maps = io.BytesIO()
     np.save(maps, prediction.maps, allow_pickle=False)
     return {
@@ -81,6 +79,6 @@ def answer(sample: Sample, prediction: ClassMaps, settings: Settings) -> dict[st
 
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> ClassMaps:
-    """The prediction behind a served answer, for scoring a served model by today's rows."""
+    """The prediction of a served answer, to score a served model by the current code."""
     maps = np.load(io.BytesIO(base64.b64decode(answered["maps"])), allow_pickle=False)
     return ClassMaps(np.asarray(answered["probabilities"], np.float32), maps)

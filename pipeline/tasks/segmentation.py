@@ -1,17 +1,17 @@
-"""Segmentation: one class a pixel.
+"""Segmentation: one class per pixel.
 
 Scores: mean intersection over union, pixel and mean class accuracy and frequency-weighted IoU (Long et al. 2015,
-https://arxiv.org/abs/1411.4038), and each class's IoU. A row holds its image's confusion matrix at stored size and
-scores come from the sum of matrices over the data set: mIoU is no mean over images, void pixels (255) count nowhere,
-and a class that is neither there nor predicted is skipped. (That is torchmetrics' JaccardIndex; its MeanIoU, a mean
-over images, is another quantity.) BF1 is the mean over images of the boundary F1 (metrics/boundary_f1.py), that of a
-class over the images in which it has a border.
+https://arxiv.org/abs/1411.4038), and each class's IoU. A row holds its image's confusion matrix at stored size, and
+scores come from the sum of the matrices over the dataset: mIoU is not a mean over images, void pixels (255) are not
+counted, and a class without true or predicted pixels is left out. (This is torchmetrics' JaccardIndex; its MeanIoU, a
+mean over images, is another quantity.) BF1 is the mean over images of the boundary F1 (metrics/boundary_f1.py); that of
+a class, over the images in which it has a border.
 """
 
 import base64
 from collections.abc import Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,24 +22,21 @@ from torch import Tensor, nn
 from pipeline import images
 from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
-from pipeline.learners.base import Learner, Settings, weights_of
+from pipeline.learners.base import Learner, Settings, class_weights_tensor
 from pipeline.learners.batch import stack
-from pipeline.learners.segmenter import LabelMap, Loss, Segmenter
+from pipeline.learners.segmenter import LabelMap, LossOptions, Segmenter
 from pipeline.metrics import miou
 from pipeline.metrics.boundary_f1 import boundary_f1
 from pipeline.plots.segmentation import draw as draw
 from pipeline.plots.segmentation import figures as figures
 from pipeline.sample import IGNORE, Sample
 
-if TYPE_CHECKING:
-    pass
-
-#: fields that every sample must have, and which of a dataset's class lists the network's outputs index
+#: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("semantic",)
 CLASSES = "semantic_classes"
 PRIMARY = "mIoU"
 HIGHER_IS_BETTER = True
-#: what a served model answers, by name: base64 of a PNG whose grey values are ids, and the ids' names
+#: fields of a served answer; mask: base64 of a PNG whose gray values are ids; classes: the ids' names
 OUTPUT = {"mask": "string", "classes": "string[]"}
 
 
@@ -54,62 +51,75 @@ def learner(
     patches: float = 1.0,
     patch_side: int = 32,
 ) -> Learner:
-    """A segmenter's learner.
+    """The learner of a segmenter.
 
-    class_weights: what a pixel of a class counts, by the class's name; 1 where not given · dice: weight of the soft
-    Dice loss that is added · focal: the power of 1 − p by which certain pixels count less · border_weights: whether the
-    sample's weights, derived by border_weights, are added to those of the classes · patches: the share of
-    cells, of `patch_side` px each, whose loss by pixel counts at a training step: with the network's stride as side,
-    sampling of the patches that its coarsest outputs see (Long 2015, section 3.4).
+    Args:
+        network: gives logits B×K×h×w.
+        settings: classes and image scaling.
+        class_weights: weight of a pixel in the loss by its class's name; 1 by default.
+        dice: weight of the soft Dice loss, which is added.
+        focal: exponent γ of the focal loss's factor (1 − p)^γ, which lowers the weight of pixels predicted with
+            certainty.
+        border_weights: whether to add the samples' border weights (augment/derived/border_weights.py) to those of
+            classes.
+        patches: fraction of cells whose pixels count in the loss, chosen at random per training step. With the
+            network's stride as side, this is the patch sampling of Long 2015, section 3.4.
+        patch_side: side of a cell in pixels.
     """
     classes = settings.semantic_classes
     if len(classes) > IGNORE:
-        raise UserError(f"{len(classes)} semantic classes are too many; {IGNORE} are possible, for ids are bytes")
+        raise UserError(f"{len(classes)} semantic classes; at most {IGNORE} are possible, as ids are bytes")
     if not 0 < patches <= 1 or patch_side < 1:
-        raise UserError(f"loss.patches: {patches} of cells of {patch_side} px; give a share in 0..1, and 1 px or more")
-    loss = Loss(dice, focal, border_weights, patches, patch_side)
-    return Segmenter(network, settings, weights_of(classes, class_weights or {}), loss)
+        raise UserError(
+            f"loss.patches: {patches}, loss.patch_side: {patch_side}; patches must be above 0 and at most 1, "
+            "and patch_side at least 1 px"
+        )
+    loss = LossOptions(dice, focal, border_weights, patches, patch_side)
+    return Segmenter(network, settings, class_weights_tensor(classes, class_weights or {}), loss)
 
 
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Any]:
-    """uint8 B×C×H×W and int64 ids B×H×W, all void where an image comes without truth; with weights where samples do."""
+    """uint8 images B×C×H×W and int64 ids B×H×W, or (ids, weights B×H×W) if samples have weights.
+
+    An image without annotation is all void.
+    """
     maps = [
         np.full(sample.pixels.shape[:2], IGNORE) if sample.semantic is None else sample.semantic for sample in samples
     ]
-    ids, weights = torch.from_numpy(np.stack(maps)).long(), [sample.weight for sample in samples]
-    known = [weight for weight in weights if weight is not None]
-    return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(known))) if known else ids
+    ids = torch.from_numpy(np.stack(maps)).long()
+    weights = [sample.weight for sample in samples if sample.weight is not None]
+    return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(weights))) if weights else ids
 
 
 def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
-    """One test image at stored size: confusion matrix, flat, boundary F1 of each class, and 1 − its mIoU as severity.
+    """The row of one image at stored size: flat confusion matrix K², boundary F1 per class K, and 1 − mIoU as severity.
 
-    boundary: null where the class has no border, neither in the truth nor in the prediction.
+    boundary: null for a class without a true or predicted border.
     """
     truth: NDArray[np.uint8] = sample.semantic  # type: ignore[assignment]
-    guess = prediction.scaled(*truth.shape)
-    counts = miou.confusion(truth, guess, prediction.classes)
-    borders = boundary_f1(truth, guess, prediction.classes).tolist()
+    predicted = prediction.scaled(*truth.shape)
+    counts = miou.confusion(truth, predicted, prediction.classes)
+    boundary = boundary_f1(truth, predicted, prediction.classes).tolist()
     return {
         "confusion": counts.ravel().tolist(),
-        "boundary": [None if isnan(value) else value for value in borders],
+        "boundary": [None if isnan(value) else value for value in boundary],
         "severity": 1 - miou.mean_defined(miou.iou(counts)) if counts.any() else 0.0,
     }
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
-    """A function of row counts that gives all scores."""
+    """A function from row counts to all scores."""
     return miou.scores(table, settings.semantic_classes)
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:
-    """What a served model says of one image, as OUTPUT declares it, in the image's own pixels."""
+    """The served answer for one image, with the fields of OUTPUT, in the image's own pixels."""
     ids = prediction.scaled(*sample.pixels.shape[:2])
     mask = base64.b64encode(images.encode_png(ids)).decode()
     return {"mask": mask, "classes": list(settings.semantic_classes)}
 
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> LabelMap:
-    """The prediction behind a served answer, for scoring a served model by today's rows."""
+    """The prediction of a served answer, to score a served model by the current code."""
     ids = images.decode_stored(base64.b64decode(answered["mask"]), gray=True)
     return LabelMap(ids, len(settings.semantic_classes))

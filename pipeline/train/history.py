@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.metric_names import renamed
+
 FILE = "history.csv"
 
 
@@ -19,7 +21,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """Read the rows; values that were not measured in an epoch, or are not finite, are left out."""
+    """Read the rows, with today's names of metrics; values that were not measured or are not finite are left out."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [{name: float(text or "nan") for name, text in row.items()} for row in csv.DictReader(file)]
+        rows = [{renamed(name): float(text or "nan") for name, text in row.items()} for row in csv.DictReader(file)]
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]

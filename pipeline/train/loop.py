@@ -74,7 +74,7 @@ class Trainer:
             unmatched = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
             self.state.note(not_taken=unmatched)
         if "extractor" in job_spec.sources:
-            self.learner.use(checkpoint.load(job_spec.sources["extractor"], ranks.device)[0])
+            self.learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], ranks.device)[0])
         self.average = optimizer.average(self.learner.network, self.job)
         self.parallel = ranks.parallel(self.learner, len(self.phases))
         self.steps_per_epoch = len(self._plan(0))
@@ -212,7 +212,7 @@ class Trainer:
             loaded = loader.load(self.held_out, batches, self.job, self.settings)
             for keys, batch in zip(batches, loaded, strict=True):
                 with self._autocast():
-                    predictions = learner.ask(*loader.to_device(batch, self.ranks.device))
+                    predictions = learner.predict_batch(*loader.to_device(batch, self.ranks.device))
                 for (_, index), prediction in zip(keys, predictions, strict=True):
                     rows.append(self.task.rows(self.held_out.stored[index], prediction))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])

@@ -1,4 +1,4 @@
-"""Objects and detections of them, made up, random, or with the scores that pycocotools gave them."""
+"""Objects and detections: chosen by hand, random, or with pycocotools' scores."""
 
 import json
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ def ellipse(size: tuple[int, int], box: list[int]) -> bytes:
 
 def sample(true: Sequence[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Sample:
     boxes = np.array([item["box"] for item in true], np.float32).reshape(-1, 4)
-    crowd, difficult = (np.array([item.get(mark, False) for item in true], np.bool_) for mark in ("crowd", "difficult"))
+    crowd, difficult = (np.array([item.get(flag, False) for item in true], np.bool_) for flag in ("crowd", "difficult"))
     labels = np.array([item.get("label", 0) for item in true], np.int64)
     return Sample(
         "x", np.zeros((*size, 3), np.uint8), boxes=boxes, labels=labels, crowd=crowd, difficult=difficult, **fields
     )
 
 
-def found(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Detections:
+def detections_of(items: list[dict[str, Any]], size: tuple[int, int] = SIZE, **fields: Any) -> Detections:
     boxes = np.array([item["box"] for item in items], np.float64).reshape(-1, 4)
     labels = np.array([item.get("label", 0) for item in items], np.int64)
     scores = np.array([item["score"] for item in items], np.float64)
@@ -51,9 +51,9 @@ def golden() -> tuple[list[Sample], list[Detections], dict[str, dict[str, float]
     samples, predictions = [], []
     for image in content["images"]:
         size = tuple(image["size"])
-        true, seen = ([ellipse(size, item["box"]) for item in image[part]] for part in ("true", "found"))
+        true, predicted = ([ellipse(size, item["box"]) for item in image[part]] for part in ("true", "found"))
         samples.append(sample(image["true"], size, masks=true))
-        predictions.append(found(image["found"], size, masks=seen))
+        predictions.append(detections_of(image["found"], size, masks=predicted))
     return samples, predictions, content["scores"]
 
 
@@ -75,13 +75,13 @@ MANY = {
 
 
 def many() -> tuple[Sample, Detections]:
-    """300 small things in an image of 512×512 (of which fractions are exact), and 1,000 detections near them."""
+    """300 small objects in an image of 512×512 (of which fractions are exact), and 1,000 detections near them."""
     true = [[22 * (k % 20), 22 * (k // 20), 22 * (k % 20) + 12 + k % 9, 22 * (k // 20) + 14] for k in range(300)]
-    size, seen = (512, 512), []
+    size, items = (512, 512), []
     for n in range(1000):
         left, top, right, bottom = true[7 * n % 300]
-        seen.append({"box": [left + n % 5, top + n % 3, right + n % 4, bottom + n % 2], "score": 1 - n / 1000})
-    return sample([{"box": box} for box in true], size), found(seen, size)
+        items.append({"box": [left + n % 5, top + n % 3, right + n % 4, bottom + n % 2], "score": 1 - n / 1000})
+    return sample([{"box": box} for box in true], size), detections_of(items, size)
 
 
 def case(seed: int, number: int) -> tuple[list[Sample], list[Detections]]:
@@ -99,10 +99,10 @@ def case(seed: int, number: int) -> tuple[list[Sample], list[Detections]]:
             for _ in range(rng.integers(5))
         ]
         near = [item for item in true for _ in range(rng.integers(4))]
-        seen = [
+        items = [
             {"box": (np.array(item["box"]) + rng.integers(-3, 4, 4)).tolist(), "label": item["label"]} for item in near
         ]
-        seen += [{"box": box(), "label": int(rng.integers(3))} for _ in range(rng.integers(4))]
+        items += [{"box": box(), "label": int(rng.integers(3))} for _ in range(rng.integers(4))]
         samples.append(sample(true))
-        predictions.append(found([item | {"score": rng.random()} for item in seen]))
+        predictions.append(detections_of([item | {"score": rng.random()} for item in items]))
     return samples, predictions

@@ -1,4 +1,4 @@
-"""What measures a generator: remembered only for equal bytes, and the 2015 network as its reference brings images."""
+"""Feature extractors: the cache returns features of equal bytes only, and the network of 2015 equals its reference."""
 
 from pathlib import Path
 from typing import Any
@@ -23,81 +23,81 @@ def batch(seed: int = 0, number: int = 3) -> Tensor:
 
 
 class Counted:
-    """An extractor that counts what it is asked; features are of its own."""
+    """An extractor that counts the batches it is given; its features are the pixels."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked = 0
-        monkeypatch.setattr(feature_extractor, "seen", self.seen)
+        self.batches = 0
+        monkeypatch.setattr(feature_extractor, "extract", self.extract)
 
-    def seen(self, _extractor: Any, images: Tensor) -> Any:
-        self.asked += 1
-        return images.flatten(1).float().numpy(), np.full((len(images), 2), self.asked, np.float32)
+    def extract(self, _extractor: Any, images: Tensor) -> Any:
+        self.batches += 1
+        return images.flatten(1).float().numpy(), np.full((len(images), 2), self.batches, np.float32)
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_batch_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stored: bool) -> None:
+def test_a_batch_is_extracted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stored: bool) -> None:
     extractor: Any = Counted(monkeypatch)
-    memory = feature_extractor.Memory(extractor, tmp_path / "f" if stored else None)
-    first = memory.seen(batch())
-    again = memory.seen(batch().clone())
+    cache = feature_extractor.FeatureCache(extractor, tmp_path / "f" if stored else None)
+    first = cache.extract(batch())
+    again = cache.extract(batch().clone())
     np.testing.assert_array_equal(first[0], batch().flatten(1).float().numpy())
-    assert extractor.asked == 1
+    assert extractor.batches == 1
     np.testing.assert_array_equal(first[1], again[1])
     for other in (batch(1), batch()[:2], batch().view(3, 1, 8, 32), batch().flip(0)):  # equal bytes or nearly
-        np.testing.assert_array_equal(memory.seen(other)[0], other.flatten(1).float().numpy())
-    assert extractor.asked == 5
+        np.testing.assert_array_equal(cache.extract(other)[0], other.flatten(1).float().numpy())
+    assert extractor.batches == 5
 
 
-def test_another_process_finds_it_and_a_damaged_entry_is_made_again(
+def test_another_process_reads_it_and_a_damaged_entry_is_computed_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     extractor: Any = Counted(monkeypatch)
-    first = feature_extractor.Memory(extractor, tmp_path).seen(batch())
-    again = feature_extractor.Memory(extractor, tmp_path).seen(batch())
-    assert extractor.asked == 1
+    first = feature_extractor.FeatureCache(extractor, tmp_path).extract(batch())
+    again = feature_extractor.FeatureCache(extractor, tmp_path).extract(batch())
+    assert extractor.batches == 1
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    (file,) = tmp_path.glob("*/seen.npz")
+    (file,) = tmp_path.glob("*/features.npz")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    found = feature_extractor.Memory(extractor, tmp_path).seen(batch())
-    assert extractor.asked == 2
-    np.testing.assert_array_equal(found[0], first[0])
-    feature_extractor.Memory(extractor, tmp_path / "of another extractor").seen(batch())
-    assert extractor.asked == 3
+    third = feature_extractor.FeatureCache(extractor, tmp_path).extract(batch())
+    assert extractor.batches == 2
+    np.testing.assert_array_equal(third[0], first[0])
+    feature_extractor.FeatureCache(extractor, tmp_path / "of another extractor").extract(batch())
+    assert extractor.batches == 3
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of random weights where torch.hub would keep the published one, which it passes for."""
+    """A file of random weights in torch.hub's folder, registered as the published one."""
     torch.manual_seed(0)
     network = inception_2015.Inception()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    place = tmp_path / "hub/checkpoints"
-    place.mkdir(parents=True)
-    torch.save(network.state_dict(), place / "new.pth")
-    mark = store.file_digest(place / "new.pth")[:8]
-    monkeypatch.setitem(pretrained_weights.EXTRACTORS, NAME, f"file:///nowhere/weights-{mark}.pth")
-    return (place / "new.pth").rename(place / f"weights-{mark}.pth")
+    folder = tmp_path / "hub/checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(network.state_dict(), folder / "new.pth")
+    digest = store.file_digest(folder / "new.pth")[:8]
+    monkeypatch.setitem(pretrained_weights.EXTRACTORS, NAME, f"file:///nowhere/weights-{digest}.pth")
+    return (folder / "new.pth").rename(folder / f"weights-{digest}.pth")
 
 
 @torch.inference_mode()
-def test_the_network_of_2015_sees_images_as_its_reference_does(weights: Path, tmp_path: Path) -> None:
+def test_the_network_of_2015_scales_images_as_its_reference_does(weights: Path, tmp_path: Path) -> None:
     source, digest = pretrained_weights.extractor(tmp_path, NAME)
     assert source == weights
     extractor, description = checkpoint.load(source)
     assert (extractor.name[: len(NAME) + 9], description) == (f"{NAME}@{digest}", {})
     assert feature_extractor.head(extractor) == "fc"
     gray = batch(number=2)
-    features, shares = feature_extractor.seen(extractor, gray)
+    features, probabilities = feature_extractor.extract(extractor, gray)
     assert features.shape == (2, 2048)
-    assert shares.shape == (2, 1008)
+    assert probabilities.shape == (2, 1008)
     network: Any = extractor.network
     given = (inception_2015.resized(gray.float().expand(-1, 3, -1, -1)) - 128) / 128
     whole = nn.Sequential(*list(network.children())[:-1])
     np.testing.assert_allclose(features, whole(given), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(shares, network(given).softmax(1), rtol=1e-4)
+    np.testing.assert_allclose(probabilities, network(given).softmax(1), rtol=1e-4)
 
 
 def test_a_file_that_is_missing_or_another_is_named_with_its_address(weights: Path, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_file_that_is_missing_or_another_is_named_with_its_address(weights: Pa
         pretrained_weights.extractor(tmp_path, NAME)
 
 
-def test_what_params_may_say_of_it(tmp_path: Path) -> None:
+def test_its_name_in_params(tmp_path: Path) -> None:
     job = {"task": "generation", "architecture": "dcgan", "size": 32, "extractor": NAME}
     params = support.write_params(tmp_path, {"gan": job})
     assert params.jobs["gan"].sources == {}

@@ -12,7 +12,7 @@ from pipeline.learners.detector import Detections
 from pipeline.metrics import coco_ap
 from pipeline.sample import Sample
 from pipeline.tasks import detection
-from tests.helpers.detections import BOX, SETTINGS, SIZE, case, found, sample, scored
+from tests.helpers.detections import BOX, SETTINGS, SIZE, case, detections_of, sample, scored
 
 NAMES = ("AP50_voc07", "AP50_voc10")
 
@@ -37,33 +37,33 @@ def by_the_development_kit(samples: list[Sample], predictions: list[Detections])
     """VOCevaldet.m, in fractions; and its two ways to average: eleven recalls, and the area under the envelope."""
     by_points, by_area = [], []
     for label in range(3):
-        answers, things, taken = [], {}, set[tuple[int, int]]()
-        for image, (item, seen) in enumerate(zip(samples, predictions, strict=True)):
+        answers, objects, taken = [], {}, set[tuple[int, int]]()
+        for image, (item, detections) in enumerate(zip(samples, predictions, strict=True)):
             assert item.boxes is not None
             assert item.labels is not None
             assert item.difficult is not None
-            things[image] = [
+            objects[image] = [
                 (box, bool(difficult))
                 for box, own, difficult in zip(
                     item.boxes.astype(int).tolist(), item.labels, item.difficult, strict=True
                 )
                 if own == label
             ]
-            boxes = np.rint(seen.pixels(*SIZE)).astype(int).tolist()
+            boxes = np.rint(detections.boxes_in_pixels(*SIZE)).astype(int).tolist()
             answers += [
                 (-score, image, box)
-                for box, own, score in zip(boxes, seen.labels, seen.scores, strict=True)
+                for box, own, score in zip(boxes, detections.labels, detections.scores, strict=True)
                 if own == label
             ]
-        total = sum(not difficult for image in things.values() for _, difficult in image)
+        total = sum(not difficult for image in objects.values() for _, difficult in image)
         true, false, curve = 0, 0, []
         for _, image, box in sorted(answers, key=lambda answer: answer[0]):
             most, best = Fraction(0), -1
-            for place, (other, _) in enumerate(things[image]):
+            for index, (other, _) in enumerate(objects[image]):
                 if overlap(box, other) > most:
-                    most, best = overlap(box, other), place
+                    most, best = overlap(box, other), index
             if most >= Fraction(1, 2):
-                if not things[image][best][1]:
+                if not objects[image][best][1]:
                     if (image, best) in taken:
                         false += 1
                     else:
@@ -80,7 +80,7 @@ def by_the_development_kit(samples: list[Sample], predictions: list[Detections])
 
 
 def crowded(seed: int) -> tuple[list[Sample], list[Detections]]:
-    """Random images in which things overlap one another, a fifth of them difficult and none a crowd."""
+    """Random images in which objects overlap one another, a fifth of them difficult and none a crowd."""
     samples, predictions = case(seed, 15)
     rng = np.random.default_rng(seed)
     changed = []
@@ -90,8 +90,8 @@ def crowded(seed: int) -> tuple[list[Sample], list[Detections]]:
         boxes = np.repeat(item.boxes, 2, axis=0)
         boxes[1::2] += rng.integers(-6, 7, (len(item.boxes), 4))
         labels = np.repeat(item.labels, 2)
-        marks = rng.random(len(boxes)) < 0.2
-        changed.append(Sample(item.id, item.pixels, boxes=boxes, labels=labels, difficult=marks))
+        difficult = rng.random(len(boxes)) < 0.2
+        changed.append(Sample(item.id, item.pixels, boxes=boxes, labels=labels, difficult=difficult))
     return changed, predictions
 
 
@@ -100,7 +100,7 @@ def test_scores_are_those_of_the_development_kit_for_repeated_images(seed: int) 
     samples, predictions = crowded(seed)
     counts = np.random.default_rng(seed).integers(0, 4, 15)
     again = np.repeat(np.arange(15), counts)
-    repeated = [samples[place] for place in again], [predictions[place] for place in again]
+    repeated = [samples[index] for index in again], [predictions[index] for index in again]
     expected = by_the_development_kit(*repeated)
     assert 0.1 < expected[0] != pytest.approx(expected[1])
     assert voc(samples, predictions, counts) == pytest.approx(expected, abs=1e-12)
@@ -109,48 +109,55 @@ def test_scores_are_those_of_the_development_kit_for_repeated_images(seed: int) 
 
 
 def test_a_worked_example() -> None:
-    """Of four things two are found, with a false alarm between: precision 1 up to 1/4, 2/3 up to 1/2, then none."""
+    """Two of four objects detected, with a false positive between: precision 1 up to 1/4, 2/3 up to 1/2, then 0."""
     corners = [[0, 0, 40, 40], [50, 0, 90, 40], [0, 50, 40, 90], [50, 50, 90, 90]]
-    seen = [
+    items = [
         {"box": corners[0], "score": 0.9},
         {"box": [20, 20, 60, 60], "score": 0.8},
         {"box": corners[1], "score": 0.7},
     ]
     expected = (3 * 1 + 3 * 2 / 3) / 11, (1 + 2 / 3) / 4
-    assert voc([sample([{"box": box} for box in corners])], [found(seen)]) == pytest.approx(expected)
+    assert voc([sample([{"box": box} for box in corners])], [detections_of(items)]) == pytest.approx(expected)
 
 
 def test_three_of_ten_are_three_tenths() -> None:
     """Though 3 × 0.1 is more than 0.3 in floating point."""
-    boxes = [[10 * place, 0, 10 * place + 9, 9] for place in range(10)]
-    seen = found([{"box": box, "score": 0.9} for box in boxes[:3]])
-    assert voc([sample([{"box": box} for box in boxes])], [seen]) == pytest.approx((4 / 11, 3 / 10))
+    boxes = [[10 * index, 0, 10 * index + 9, 9] for index in range(10)]
+    detections = detections_of([{"box": box, "score": 0.9} for box in boxes[:3]])
+    assert voc([sample([{"box": box} for box in boxes])], [detections]) == pytest.approx((4 / 11, 3 / 10))
 
 
-def verdict(true: list[dict[str, Any]], boxes: list[list[int]]) -> list[int]:
-    row = detection.rows(sample(true), found([{"box": box, "score": 0.5} for box in boxes]))
-    return list(row["voc_verdicts"])
+def match(true: list[dict[str, Any]], boxes: list[list[int]]) -> list[int]:
+    row = detection.rows(sample(true), detections_of([{"box": box, "score": 0.5} for box in boxes]))
+    return list(row["voc_matches"])
 
 
-def test_a_detection_belongs_to_what_it_overlaps_most() -> None:
-    """Where COCO gives a second one to a free neighbour."""
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
+def test_a_detection_is_assigned_to_the_object_it_overlaps_most() -> None:
+    """COCO would match a second one with another object."""
+    false_positive, true_positive, ignored = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
     near = [10, 10, 50, 45]
-    assert verdict([{"box": BOX}, {"box": near}], [BOX, BOX]) == [right, wrong]
-    assert verdict([{"box": BOX}, {"box": near}], [BOX, near]) == [right, right]
-    assert verdict([{"box": BOX, "difficult": True}, {"box": near}], [BOX, BOX, near]) == [neither, neither, right]
-    assert verdict([{"box": BOX, "label": 1}], [BOX]) == [wrong]
-    assert verdict([{"box": [10, 10, 50, 30]}], [BOX, [10, 10, 50, 51]]) == [right, wrong]  # a half is enough
+    assert match([{"box": BOX}, {"box": near}], [BOX, BOX]) == [true_positive, false_positive]
+    assert match([{"box": BOX}, {"box": near}], [BOX, near]) == [true_positive, true_positive]
+    assert match([{"box": BOX, "difficult": True}, {"box": near}], [BOX, BOX, near]) == [
+        ignored,
+        ignored,
+        true_positive,
+    ]
+    assert match([{"box": BOX, "label": 1}], [BOX]) == [false_positive]
+    assert match([{"box": [10, 10, 50, 30]}], [BOX, [10, 10, 50, 51]]) == [
+        true_positive,
+        false_positive,
+    ]  # a half is enough
 
 
-def test_what_lies_in_a_crowd_alone_is_neither() -> None:
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
+def test_an_unmatched_detection_in_a_crowd_is_ignored() -> None:
+    false_positive, true_positive, ignored = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
     crowd = {"box": [0, 0, 100, 100], "crowd": True}
-    assert verdict([crowd, {"box": BOX}], [BOX, BOX, [60, 60, 80, 80]]) == [right, wrong, neither]
+    assert match([crowd, {"box": BOX}], [BOX, BOX, [60, 60, 80, 80]]) == [true_positive, false_positive, ignored]
 
 
-def test_without_a_true_one_there_is_no_score() -> None:
-    assert np.isnan(voc([sample([])], [found([])])).all()
-    assert voc([sample([{"box": BOX}])], [found([])]) == (0, 0)
-    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), found([{"box": BOX, "score": 1}]))])
+def test_without_true_objects_there_is_no_score() -> None:
+    assert np.isnan(voc([sample([])], [detections_of([])])).all()
+    assert voc([sample([{"box": BOX}])], [detections_of([])]) == (0, 0)
+    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), detections_of([{"box": BOX, "score": 1}]))])
     assert detection.scorer(table, SETTINGS)(np.zeros(1, np.int64)).keys() >= set(NAMES)

@@ -14,7 +14,7 @@ from pipeline import store
 from pipeline.count.layers import count
 from pipeline.errors import UserError
 from pipeline.learners import adversarial
-from pipeline.learners.adversarial import Adversarial, Players
+from pipeline.learners.adversarial import Adversarial, GeneratorAndDiscriminator
 from pipeline.learners.base import Settings
 from pipeline.models import dcgan
 from pipeline.models.parts.spec import Spec
@@ -28,14 +28,14 @@ from tests.helpers import support
 SMALL = {"width": 4, "latent": 8}
 
 
-def build(size: int = 16, channels: int = 1, **options: Any) -> Players:
+def build(size: int = 16, channels: int = 1, **options: Any) -> GeneratorAndDiscriminator:
     torch.manual_seed(0)
     network = dcgan.build(Spec("generation", 10, channels, size), **(SMALL | options))
-    assert isinstance(network, Players)
+    assert isinstance(network, GeneratorAndDiscriminator)
     return network
 
 
-def learner(network: Players | None = None, **options: Any) -> Adversarial:
+def learner(network: GeneratorAndDiscriminator | None = None, **options: Any) -> Adversarial:
     return dcgan.learner(network or build(), Settings(("a",), (), (1,), 1, 16, (0.5,), (0.5,)), **options)
 
 
@@ -73,7 +73,7 @@ def test_the_reference_generator_and_discriminator_are_those_of_the_examples() -
         *(nn.Conv2d(16, 32, **up), nn.BatchNorm2d(32), nn.LeakyReLU(0.2)),
         nn.Conv2d(32, 1, 4, 1, 0, bias=False),
     )
-    noise = network.noise(3, "cpu")
+    noise = network.sample_noise(3, "cpu")
     pairs = ((network.generator, generator, noise), (network.discriminator, discriminator, torch.rand(3, 3, 64, 64)))
     for ours, theirs, given in pairs:
         theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
@@ -91,8 +91,8 @@ def test_samples_have_the_images_shape(variant: str, size: int, channels: int) -
 
 
 def test_noise_is_normal_or_uniform() -> None:
-    normal = build(latent=100).noise(200, "cpu")
-    uniform = build(latent=100, variant="paper").noise(200, "cpu")
+    normal = build(latent=100).sample_noise(200, "cpu")
+    uniform = build(latent=100, variant="paper").sample_noise(200, "cpu")
     assert normal.shape == (200, 100, 1, 1)
     assert float(normal.std()) == pytest.approx(1, abs=0.02)
     assert float(uniform.abs().max()) <= 1
@@ -149,10 +149,10 @@ def test_the_penalty_of_a_linear_critic_is_known() -> None:
     game = learner(network, objective="wgan_gp")
     real, fake, labels = torch.rand(5, 1, 16, 16), torch.rand(5, 1, 16, 16), torch.zeros(5, 0)
     network.discriminator = Linear()
-    torch.testing.assert_close(game.steepness(real, fake, labels), torch.tensor((0.25 * 16 - 1.0) ** 2))
+    torch.testing.assert_close(game.gradient_penalty(real, fake, labels), torch.tensor((0.25 * 16 - 1.0) ** 2))
     network.discriminator = Square()
     torch.manual_seed(4)
-    found = game.steepness(real, fake, labels)
+    found = game.gradient_penalty(real, fake, labels)
     torch.manual_seed(4)
     share = torch.rand(5, 1, 1, 1)
     between = share * real + (1 - share) * fake
@@ -176,27 +176,27 @@ def test_the_penalty_teaches_the_discriminator_alone() -> None:
 
 def test_the_penalty_is_ten_times_the_steepness(monkeypatch: pytest.MonkeyPatch) -> None:
     game = learner(build(norm="layer"), objective="wgan_gp")
-    monkeypatch.setattr(game, "steepness", lambda *_: torch.tensor(0.3))
+    monkeypatch.setattr(game, "gradient_penalty", lambda *_: torch.tensor(0.3))
     assert float(played(game, "discriminator")["penalty"]) == pytest.approx(3)
 
 
 def test_players_are_told_the_class() -> None:
     network = dcgan.build(Spec("generation", 3, 1, 16), width=4, latent=8, conditional=True)
-    assert isinstance(network, Players)
+    assert isinstance(network, GeneratorAndDiscriminator)
     seen: dict[str, Tensor] = {}
     for name in ("generator", "discriminator"):
         player = network.get_submodule(name)
         player.register_forward_pre_hook(lambda _module, given, name=name: seen.update({name: given[0]}))
-    labels, noise = torch.eye(3)[[2, 0]], network.noise(2, "cpu")
-    drawn = network.eval().draw(noise, labels)
+    labels, noise = torch.eye(3)[[2, 0]], network.sample_noise(2, "cpu")
+    drawn = network.eval().generate(noise, labels)
     torch.testing.assert_close(seen["generator"], torch.cat([noise, labels[:, :, None, None]], 1))
-    network.judge(drawn, labels)
+    network.discriminate(drawn, labels)
     assert seen["discriminator"].shape == (2, 4, 16, 16)
     assert (seen["discriminator"][0, 3] == 1).all()
     assert not seen["discriminator"][0, 1:3].any()
-    assert not torch.equal(drawn, network.draw(noise, labels.flip(0)))
+    assert not torch.equal(drawn, network.generate(noise, labels.flip(0)))
     plain = build()
-    assert torch.equal(plain.eval().draw(noise, labels), plain.draw(noise, labels.flip(0)))
+    assert torch.equal(plain.eval().generate(noise, labels), plain.generate(noise, labels.flip(0)))
 
 
 def played(game: Adversarial, phase: str) -> dict[str, Tensor]:
@@ -221,7 +221,7 @@ def test_the_generators_gradient_is_that_of_the_whole_game() -> None:
     played(game, "generator")["generator"].backward()
     torch.manual_seed(3)
     network = plain.train().network
-    realness = network.discriminator(network.generator(network.noise(6, "cpu")))
+    realness = network.discriminator(network.generator(network.sample_noise(6, "cpu")))
     binary_cross_entropy_with_logits(realness, torch.ones(6)).backward()
     for ours, theirs in zip(game.network.generator.parameters(), network.generator.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
@@ -251,9 +251,9 @@ def test_wrong_settings_name_the_remedy() -> None:
         build(variant="papr")
     with pytest.raises(UserError, match=r"loss\.objective: no objective is named 'hing'; did you mean 'hinge'"):
         learner(objective="hing")
-    with pytest.raises(UserError, match=r"batch normalisation mixes images\. Set options\.norm: layer"):
+    with pytest.raises(UserError, match=r"batch normalization mixes images\. Set options\.norm: layer"):
         learner(objective="wgan_gp")
-    with pytest.raises(UserError, match=r"loss\.every: 0 batches are none"):
+    with pytest.raises(UserError, match=r"loss\.every: 0; it must be at least 1"):
         learner(every=0)
 
 
@@ -288,7 +288,7 @@ def test_interrupted_after_an_epoch_it_ends_with_the_same_bytes(
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all({"train/discriminator", "train/generator", "train/loss"} <= row.keys() for row in rows)
     entry = JobState.of(order).read()
-    assert "nearly the same again and again" in follow.line("gan", entry)
+    assert "mode collapse" in follow.line("gan", entry)
     assert entry["remark"].startswith(f"diversity {rows[-1]['val/diversity']:.2f}")
     assert all(row["val/FID[pixels]"] > 0 and row["val/diversity"] > 0 for row in rows)
 

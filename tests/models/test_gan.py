@@ -45,9 +45,9 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
 def test_the_players_written_out() -> None:
     network = build()
     (first, second, last) = (layer for layer in network.generator.modules() if isinstance(layer, nn.Linear))
-    noise = network.noise(4, "cpu")
+    noise = network.sample_noise(4, "cpu")
     by_hand = torch.sigmoid(last(second(first(noise.flatten(1)).relu()).relu())) * 2 - 1
-    drawn = network.draw(noise, torch.zeros(4, 3))
+    drawn = network.generate(noise, torch.zeros(4, 3))
     torch.testing.assert_close(drawn, by_hand.view(4, 1, 8, 8))
     (one, two, judge) = (layer for layer in network.discriminator.modules() if isinstance(layer, nn.Linear))
 
@@ -55,7 +55,7 @@ def test_the_players_written_out() -> None:
         return layer(values).view(len(values), 6, 3).max(dim=2).values
 
     realness = judge(largest(two, largest(one, ((drawn + 1) / 2).flatten(1)))).flatten()
-    torch.testing.assert_close(network.judge(drawn, torch.zeros(4, 3)), realness)
+    torch.testing.assert_close(network.discriminate(drawn, torch.zeros(4, 3)), realness)
 
 
 def test_weights_start_as_released() -> None:
@@ -69,19 +69,19 @@ def test_weights_start_as_released() -> None:
 
 def test_dropout_is_in_the_discriminator_alone_and_can_be_left_out() -> None:
     network = build(width=400).train()
-    noise, labels, images = network.noise(3, "cpu"), torch.zeros(3, 3), torch.rand(3, 1, 8, 8)
-    assert torch.equal(network.draw(noise, labels), network.draw(noise, labels))
-    assert not torch.equal(network.judge(images, labels), network.judge(images, labels))
+    noise, labels, images = network.sample_noise(3, "cpu"), torch.zeros(3, 3), torch.rand(3, 1, 8, 8)
+    assert torch.equal(network.generate(noise, labels), network.generate(noise, labels))
+    assert not torch.equal(network.discriminate(images, labels), network.discriminate(images, labels))
     assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.2, 0.5, 0.5]
     sure = build(dropout=False).train()
-    assert torch.equal(sure.judge(images, labels), sure.judge(images, labels))
+    assert torch.equal(sure.discriminate(images, labels), sure.discriminate(images, labels))
 
 
 def test_both_players_are_told_the_class() -> None:
     network, labels = build(conditional=True), torch.eye(3)
-    noise = network.noise(1, "cpu").expand(3, -1, -1, -1)
-    drawn = network.draw(noise, labels)
-    realness = network.judge(drawn[:1].expand(3, -1, -1, -1), labels)
+    noise = network.sample_noise(1, "cpu").expand(3, -1, -1, -1)
+    drawn = network.generate(noise, labels)
+    realness = network.discriminate(drawn[:1].expand(3, -1, -1, -1), labels)
     assert len(drawn[:, 0, 0, 0].unique()) == len(realness.unique()) == 3
 
 

@@ -1,4 +1,4 @@
-"""Pictures of proposals: recall worked out by hand, which networks have them, and that captions cover no other."""
+"""Figures of proposals: recall by hand, which networks have them, and captions that do not overlap."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.sample import Sample, resized
 SIDE = 64
 SETTINGS = Settings(("a", "b"), (), (1, 1), 3, SIDE, (0.5,) * 3, (0.25,) * 3)
 TRUTH = np.array([[4.0, 8, 24, 28], [80, 10, 120, 50], [40, 40, 60, 60]], np.float32)
-#: two images: the second proposal covers the first thing; the third the second one, by 0.6 alone; nothing the third
+#: two images: the second proposal covers the first object; the third covers the second, by 0.6; none covers the third
 OVERLAPS = [
     np.array([[0.1, 0.0], [0.8, 0.2], [0.5, 0.6]]),
     np.array([[0.4]]),
@@ -58,10 +58,10 @@ def test_an_image_without_proposals_covers_nothing() -> None:
 
 @pytest.mark.parametrize(("module", "options"), [(fast_rcnn, {}), (rcnn, {"window": 32})], ids=["fast", "rcnn"])
 def test_proposals_that_come_with_the_samples(module: Any, options: dict[str, Any]) -> None:
-    found = proposals.figures(detector(module, backbone="lenet5", **options), [sample(proposals=TRUTH[:2] + 1)])
-    picture, curve = found["proposals"].axes[0], found["recall-of-proposals"].axes[0]
+    figures = proposals.figures(detector(module, backbone="lenet5", **options), [sample(proposals=TRUTH[:2] + 1)])
+    picture, curve = figures["proposals"].axes[0], figures["recall-of-proposals"].axes[0]
     assert picture.get_title() == "2 proposals cover 2 of 3"
-    # the third is not covered at all: no best proposal is drawn for it
+    # the third is not covered at all: it has no best proposal
     assert [text.get_text() for text in picture.texts] == ["0.82", "0.90"]
     first, half = (np.asarray(line.get_ydata()).tolist() for line in curve.lines)
     assert first == half == pytest.approx([1 / 3, 2 / 3])
@@ -71,15 +71,15 @@ def test_proposals_that_come_with_the_samples(module: Any, options: dict[str, An
 @pytest.mark.parametrize(
     ("module", "task"), [(faster_rcnn, "detection"), (mask_rcnn, "instance_segmentation")], ids=["faster", "mask"]
 )
-def test_proposals_of_a_region_proposal_network_are_those_its_head_judges(module: Any, task: str) -> None:
+def test_proposals_of_a_region_proposal_network_are_those_its_head_classifies(module: Any, task: str) -> None:
     learner = detector(module, task, **OWN)
-    judged: list[torch.Tensor] = []
+    classified: list[torch.Tensor] = []
     heads: Any = learner.network.roi_heads
-    heads.register_forward_pre_hook(lambda _, given: judged.append(given[1][0]))
-    (found,) = proposals.proposed(learner, [sample()])
+    heads.register_forward_pre_hook(lambda _, inputs: classified.append(inputs[1][0]))
+    (boxes,) = proposals.proposals_of(learner, [sample()])
     learner(stack([resized(sample(), SIDE, SIDE)], 3))
-    np.testing.assert_allclose(found, judged[0].numpy() * ([144 / SIDE, 72 / SIDE] * 2), rtol=1e-5)
-    assert 0 < len(found) <= 30
+    np.testing.assert_allclose(boxes, classified[0].numpy() * ([144 / SIDE, 72 / SIDE] * 2), rtol=1e-5)
+    assert 0 < len(boxes) <= 30
     assert set(proposals.figures(learner, [sample(), sample()])) == {"proposals", "recall-of-proposals"}
 
 
@@ -88,23 +88,27 @@ def test_a_network_without_proposals_has_no_picture_of_them(module: Any) -> None
     assert proposals.figures(detector(module), [sample()]) == {}
 
 
-def test_images_without_things_and_things_that_do_not_count() -> None:
+def test_images_without_objects_and_ignored_objects() -> None:
     none = sample(proposals=TRUTH)
     empty = dataclasses.replace(none, boxes=TRUTH[:0], labels=np.zeros(0, np.int64))
     hard = dataclasses.replace(none, difficult=np.array([True, False, False]))
     learner = detector(yolo)
     assert proposals.figures(learner, []) == proposals.figures(learner, [empty]) == {}
-    found = proposals.figures(learner, [empty, hard])["recall-of-proposals"]
-    assert found.axes[0].get_title() == "held-out images: 1, things: 2, proposals: 3 (median)"
+    figure = proposals.figures(learner, [empty, hard])["recall-of-proposals"]
+    assert figure.axes[0].get_title() == "held-out images: 1, objects: 2, proposals: 3 (median)"
 
 
 def test_captions_cover_no_other_and_stay_inside() -> None:
     taken: list[Any] = []
     size, end = np.array([20.0, 10]), np.array([100, 60])
     box = np.array([30.0, 2, 60, 40], np.float32)
-    places = [proposals._free(box, taken, end, size) for _ in range(3)]
-    assert places == [(30, 0), (30, 40), None]  # without room above, inside; then below; the others would cover these
-    beside = proposals._free(box + np.array([20, 0, 20, 0], np.float32), taken, end, size)
+    positions = [proposals.free_position(box, taken, end, size) for _ in range(3)]
+    assert positions == [
+        (30, 0),
+        (30, 40),
+        None,
+    ]  # without room above, inside; then below; the others would cover these
+    beside = proposals.free_position(box + np.array([20, 0, 20, 0], np.float32), taken, end, size)
     assert beside == (50, 0)  # they may touch
-    corner = proposals._free(np.array([95, 55, 99, 59], np.float32), taken, end, size)
+    corner = proposals.free_position(np.array([95, 55, 99, 59], np.float32), taken, end, size)
     assert corner == (80, 45)

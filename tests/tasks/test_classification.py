@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and torchmetrics, losses against hand-worked ones, and everything else a task gives."""
+"""Scores against scikit-learn and torchmetrics, losses against hand-worked ones, and the other members of the task."""
 
 import dataclasses
 import json
@@ -28,11 +28,11 @@ def settings(*counts: int, channels: int = 3) -> Settings:
     return Settings(names, (), counts, channels, 4, (0.5,) * channels, (0.25,) * channels)
 
 
-def known(names: tuple[str, ...]) -> Settings:
+def with_classes(names: tuple[str, ...]) -> Settings:
     return dataclasses.replace(settings(*[1] * len(CLASSES)), classes=names)
 
 
-SETTINGS = known(CLASSES)
+SETTINGS = with_classes(CLASSES)
 SAMPLE = Sample("x", IMAGE)
 
 
@@ -46,7 +46,7 @@ def case(number: int, classes: int = len(CLASSES)) -> tuple[NDArray[np.int64], N
 
 
 def table(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> pa.Table:
-    samples = [Sample(str(place), IMAGE, label=int(label)) for place, label in enumerate(labels)]
+    samples = [Sample(str(index), IMAGE, label=int(label)) for index, label in enumerate(labels)]
     rows = map(classification.rows, samples, probabilities)
     return pa.Table.from_pylist(list(rows))
 
@@ -57,29 +57,29 @@ def ones(number: int) -> NDArray[np.int64]:
 
 def test_scores_are_those_of_scikit_learn_and_torchmetrics() -> None:
     labels, probabilities = case(500)
-    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(500))
+    scores = classification.scorer(table(labels, probabilities), SETTINGS)(ones(500))
     every = list(range(len(CLASSES)))
     guesses = probabilities.argmax(1)
-    assert found["top1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1, labels=every))
-    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=every))
-    assert found["mean_recall"] == pytest.approx(balanced_accuracy_score(labels, guesses))
+    assert scores["top1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1, labels=every))
+    assert scores["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=every))
+    assert scores["mean_recall"] == pytest.approx(balanced_accuracy_score(labels, guesses))
     exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
-    assert found["nll"] == pytest.approx(log_loss(labels, exact, labels=every), rel=1e-5)
+    assert scores["nll"] == pytest.approx(log_loss(labels, exact, labels=every), rel=1e-5)
     recalls = recall_score(labels, guesses, average=None)
-    assert [found[f"recall[{name}]"] for name in CLASSES] == pytest.approx(recalls.tolist())
-    assert 0.2 < found["top1"] < found["top5"] < 1
+    assert [scores[f"recall[{name}]"] for name in CLASSES] == pytest.approx(recalls.tolist())
+    assert 0.2 < scores["top1"] < scores["top5"] < 1
 
 
 def test_calibration_error_is_that_of_torchmetrics_with_15_bins() -> None:
     labels, probabilities = case(100)  # few, so that bins err to both sides and their number matters
-    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(100))["ECE"]
+    ours = classification.scorer(table(labels, probabilities), SETTINGS)(ones(100))["ECE"]
     guesses, truth = torch.from_numpy(probabilities), torch.from_numpy(labels)
     errors = {
         bins: float(multiclass_calibration_error(guesses, truth, num_classes=len(CLASSES), n_bins=bins, norm="l1"))
         for bins in (10, 14, 15, 16)
     }
-    assert found == pytest.approx(errors.pop(15), rel=1e-4)
-    assert all(found != pytest.approx(error, rel=1e-3) for error in errors.values())
+    assert ours == pytest.approx(errors.pop(15), rel=1e-4)
+    assert all(ours != pytest.approx(error, rel=1e-3) for error in errors.values())
 
 
 def test_counts_are_repeated_rows() -> None:
@@ -95,16 +95,16 @@ def test_counts_are_repeated_rows() -> None:
 def test_absent_classes_have_no_recall_and_do_not_count_in_the_mean() -> None:
     labels = np.array([0, 0, 1])
     probabilities = np.eye(8, dtype=np.float32)[[0, 2, 1]]
-    found = classification.scorer(table(labels, probabilities), SETTINGS)(ones(3))
-    assert found["mean_recall"] == pytest.approx(0.75)
-    assert [name for name in CLASSES if np.isnan(found[f"recall[{name}]"])] == list("cdefgh")
-    assert found["top1"] == pytest.approx(2 / 3)
+    scores = classification.scorer(table(labels, probabilities), SETTINGS)(ones(3))
+    assert scores["mean_recall"] == pytest.approx(0.75)
+    assert [name for name in CLASSES if np.isnan(scores[f"recall[{name}]"])] == list("cdefgh")
+    assert scores["top1"] == pytest.approx(2 / 3)
 
 
-def test_a_certain_answer_counts_in_the_last_bin() -> None:
+def test_a_confidence_of_1_is_in_the_last_bin() -> None:
     probabilities = np.eye(8, dtype=np.float32)[[3, 3, 3, 3]]
-    found = classification.scorer(table(np.array([3, 3, 3, 4]), probabilities), SETTINGS)(ones(4))
-    assert found["ECE"] == pytest.approx(0.25)
+    scores = classification.scorer(table(np.array([3, 3, 3, 4]), probabilities), SETTINGS)(ones(4))
+    assert scores["ECE"] == pytest.approx(0.25)
 
 
 def test_a_row() -> None:
@@ -122,15 +122,15 @@ def test_a_row() -> None:
     assert classification.rows(Sample("x", IMAGE, label=1), probabilities)["rank"] == 2
 
 
-def test_equal_probabilities_are_no_hit() -> None:
-    """A net that is blind, or so sure that the rest is exactly 0, knows nothing of the other classes."""
+def test_the_first_of_equal_probabilities_is_the_prediction() -> None:
+    """All probabilities equal, or exactly 0 for all classes but one."""
     labels = np.arange(8)
-    blind = table(labels, np.full((8, 8), 0.125, np.float32))
-    sure = table(labels, np.eye(8, dtype=np.float32)[[0] * 8])
-    for rows in (blind, sure):
-        found = classification.scorer(rows, SETTINGS)(ones(8))
-        assert (found["top1"], found["top5"]) == (1 / 8, 5 / 8)
-        assert np.isfinite(found["nll"])
+    uniform = table(labels, np.full((8, 8), 0.125, np.float32))
+    certain = table(labels, np.eye(8, dtype=np.float32)[[0] * 8])
+    for rows in (uniform, certain):
+        scores = classification.scorer(rows, SETTINGS)(ones(8))
+        assert (scores["top1"], scores["top5"]) == (1 / 8, 5 / 8)
+        assert np.isfinite(scores["nll"])
 
 
 def test_collate_stacks_images_and_labels() -> None:
@@ -176,14 +176,14 @@ def loss(labels: Any, *counts: int, **options: Any) -> float:
     return float(losses["cross_entropy"].detach())
 
 
-def surprises() -> NDArray[np.float64]:
+def negative_log_likelihoods() -> NDArray[np.float64]:
     """−log p of every class, image by image."""
     exponents = np.exp(LOGITS)
     return -np.log(exponents / exponents.sum(axis=1, keepdims=True))
 
 
 def test_losses_by_hand() -> None:
-    nats = surprises()
+    nats = negative_log_likelihoods()
     true = nats[[0, 1, 2], LABELS]
     assert loss(LABELS, 1, 1, 1) == pytest.approx(true.mean(), rel=1e-6)
     smooth = 0.9 * true + 0.1 * nats.mean(axis=1)
@@ -207,7 +207,7 @@ def test_hard_labels_are_soft_labels_of_one(options: dict[str, Any]) -> None:
 
 
 def test_parts_of_a_batch_add_up_to_the_whole() -> None:
-    """Two workers with a share each train as one with the whole batch, class weights or not."""
+    """Two workers with a part each train as one with the whole batch, class weights or not."""
     learner = classification.learner(nn.Identity(), settings(1, 5, 2), class_weights="balanced")
     logits, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
     whole = learner.losses(logits, labels, "train")["cross_entropy"]
@@ -232,7 +232,7 @@ def test_a_learner_normalises_answers_with_probabilities_and_stores_only_its_net
     assert learner.normalize(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))[0, 0, 0].tolist() == [-2, 2]
     with torch.no_grad():
         predictions = learner(torch.zeros(3, 3, 4, 4, dtype=torch.uint8))
-    np.testing.assert_allclose(predictions, np.exp(-surprises()), rtol=1e-6)
+    np.testing.assert_allclose(predictions, np.exp(-negative_log_likelihoods()), rtol=1e-6)
     assert predictions.dtype == np.float32
     assert list(learner.state_dict()) == ["network.logits"]
     (phase,) = learner.phases
@@ -251,12 +251,12 @@ def test_answer_and_back() -> None:
 def test_pictures_are_captioned_green_if_right_and_red_if_wrong() -> None:
     probabilities = np.array([0.1, 0.9], np.float32)
     for label, channel in ((1, 1), (0, 0)):
-        picture = classification.draw(Sample("x", IMAGE, label=label), probabilities, known(("cat", "dog")))
+        picture = classification.draw(Sample("x", IMAGE, label=label), probabilities, with_classes(("cat", "dog")))
         assert picture.shape == (112, 96, 3)
         assert picture.dtype == np.uint8
         assert picture[-1, -1].argmax() == channel
     wide = np.zeros((3, 300, 3), np.uint8)
-    assert classification.draw(Sample("x", wide, label=0), probabilities, known(("猫" * 90, "dog"))).shape == (
+    assert classification.draw(Sample("x", wide, label=0), probabilities, with_classes(("猫" * 90, "dog"))).shape == (
         112,
         96,
         3,
@@ -265,7 +265,7 @@ def test_pictures_are_captioned_green_if_right_and_red_if_wrong() -> None:
 
 def test_the_confusion_matrix_shows_every_count() -> None:
     labels, probabilities = np.array([0, 0, 1]), np.eye(2, dtype=np.float32)[[0, 1, 1]]
-    figure = classification.figures(table(labels, probabilities), known(("a", "b")))["confusion"]
+    figure = classification.figures(table(labels, probabilities), with_classes(("a", "b")))["confusion"]
     (axes,) = figure.axes
     assert {(*text.get_position(), text.get_text()) for text in axes.texts} == {(0, 0, "1"), (1, 0, "1"), (1, 1, "1")}
     np.testing.assert_array_equal(axes.images[0].get_array(), [[0.5, 0.5], [0, 1]])
@@ -274,6 +274,6 @@ def test_the_confusion_matrix_shows_every_count() -> None:
 def test_a_thousand_classes_still_make_a_figure_of_a_page() -> None:
     names = [str(number) for number in range(1000)]
     labels, probabilities = np.array([0, 999]), np.eye(1000, dtype=np.float32)[[0, 1]]
-    figure = classification.figures(table(labels, probabilities), known(tuple(names)))["confusion"]
+    figure = classification.figures(table(labels, probabilities), with_classes(tuple(names)))["confusion"]
     assert isinstance(figure, Figure)
     assert figure.get_size_inches().max() <= 32

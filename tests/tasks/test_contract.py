@@ -40,8 +40,8 @@ def test_constants(name: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions_take_what_callers_give(name: str, function: str) -> None:
-    found = inspect.signature(getattr(plugins.load("tasks", name), function)).parameters
-    positional = [key for key, parameter in found.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    parameters = inspect.signature(getattr(plugins.load("tasks", name), function)).parameters
+    positional = [key for key, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
     assert tuple(positional) == FUNCTIONS[function]
 
 
@@ -54,12 +54,12 @@ def test_options_are_keyword_only_typed_and_have_a_default(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_function_says_what_it_does(name: str) -> None:
+def test_every_function_has_a_docstring(name: str) -> None:
     module = plugins.load("tasks", name)
     assert all(getattr(module, function).__doc__ for function in FUNCTIONS)
 
 
-def shares(classes: int) -> NDArray[np.float32]:
+def uniform(classes: int) -> NDArray[np.float32]:
     return np.full(classes, 1 / classes, np.float32)
 
 
@@ -68,6 +68,6 @@ def test_an_answer_is_what_output_declares_and_gives_the_prediction_back(name: s
     module = plugins.load("tasks", name)
     sample = Sample("x", np.zeros((4, 4, 3), np.uint8))
     settings = Settings(("a", "b", "c"), (), (1, 1, 1), 3, 4, (0.5,) * 3, (0.5,) * 3)
-    answered = module.answer(sample, shares(3), settings)
+    answered = module.answer(sample, uniform(3), settings)
     assert list(answered) == list(module.OUTPUT)
-    np.testing.assert_array_equal(module.prediction(sample, answered, settings), shares(3))
+    np.testing.assert_array_equal(module.prediction(sample, answered, settings), uniform(3))

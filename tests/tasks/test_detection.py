@@ -32,7 +32,7 @@ from tests.helpers.detections import (
     SETTINGS,
     SIZE,
     case,
-    found,
+    detections_of,
     golden,
     many,
     sample,
@@ -62,7 +62,7 @@ def test_more_than_a_hundred_detections_count_where_that_is_asked(most: int) -> 
     assert "AR10" not in few
 
 
-def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> None:
+def test_three_hundred_objects_and_a_thousand_detections_need_little_memory() -> None:
     """Overlaps are 1,000×300; what a detection may be matched with is looked at one detection at a time."""
     asked, given = many()
     tracemalloc.start()
@@ -73,7 +73,7 @@ def test_three_hundred_things_and_a_thousand_detections_need_little_memory() -> 
     finally:
         tracemalloc.stop()
     assert len(table["scores"][0]) == 1000
-    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.KEPT
+    assert len(detection.rows(asked, given.take(np.tile(np.arange(1000), 2)))["scores"]) == coco_ap.STORED_LIMIT
 
 
 def by_brute_force(samples: list[Sample], predictions: list[Detections]) -> float:
@@ -82,19 +82,19 @@ def by_brute_force(samples: list[Sample], predictions: list[Detections]) -> floa
     for label in range(3):
         for least in np.linspace(0.5, 0.95, 10):
             outcomes, total = [], 0
-            for item, seen in zip(samples, predictions, strict=True):
-                truth, mine = GroundTruth.of(item), np.flatnonzero(seen.labels == label)
+            for item, detections in zip(samples, predictions, strict=True):
+                truth, mine = GroundTruth.of(item), np.flatnonzero(detections.labels == label)
                 there = np.flatnonzero(truth.labels == label)
                 total += int((~truth.crowd[there]).sum())
-                overlap = geometry.iou(seen.pixels(*SIZE), truth.boxes, truth.crowd)
-                free = {place for place in there if not truth.crowd[place]}
-                for place in sorted(mine, key=lambda place: -seen.scores[place]):
-                    best = max(free, key=lambda other: overlap[place, other], default=None)
-                    if best is not None and overlap[place, best] >= least:
+                overlap = geometry.iou(detections.boxes_in_pixels(*SIZE), truth.boxes, truth.crowd)
+                free = {index for index in there if not truth.crowd[index]}
+                for index in sorted(mine, key=lambda index: -detections.scores[index]):
+                    best = max(free, key=lambda other: overlap[index, other], default=None)
+                    if best is not None and overlap[index, best] >= least:
                         free.remove(best)
-                        outcomes.append((seen.scores[place], 1))
-                    elif not any(overlap[place, other] >= least for other in there if truth.crowd[other]):
-                        outcomes.append((seen.scores[place], 0))
+                        outcomes.append((detections.scores[index], 1))
+                    elif not any(overlap[index, other] >= least for other in there if truth.crowd[other]):
+                        outcomes.append((detections.scores[index], 0))
             right = np.array([hit for _, hit in sorted(outcomes, reverse=True)])
             hits = np.cumsum(right)
             precision, recall = hits / np.arange(1, len(hits) + 1), hits / total
@@ -107,69 +107,69 @@ def test_scores_are_those_of_a_brute_force_for_repeated_images(seed: int) -> Non
     samples, predictions = case(seed, 12)
     counts = np.random.default_rng(seed).integers(0, 4, 12)
     again = np.repeat(np.arange(12), counts)
-    expected = by_brute_force([samples[place] for place in again], [predictions[place] for place in again])
+    expected = by_brute_force([samples[index] for index in again], [predictions[index] for index in again])
     assert 0.1 < expected < 0.9
     assert scored(samples, predictions, counts)["mAP"] == pytest.approx(expected, abs=1e-12)
-    repeated = scored([samples[place] for place in again], [predictions[place] for place in again])
+    repeated = scored([samples[index] for index in again], [predictions[index] for index in again])
     weighted = scored(samples, predictions, counts)
     assert weighted == pytest.approx({name: repeated[name] for name in weighted}, nan_ok=True, abs=1e-12)
 
 
 def test_a_worked_example() -> None:
-    """Two of three found, with a false alarm between them: precision 1 up to a third, then 2/3 up to two thirds."""
+    """Two of three detected, with a false positive between them: precision 1 up to 1/3, then 2/3 up to 2/3."""
     true = [{"box": [0, 0, 40, 40]}, {"box": [50, 0, 90, 40]}, {"box": [0, 50, 40, 90]}]
-    seen = [
+    items = [
         {"box": [0, 0, 40, 40], "score": 0.9},
         {"box": [60, 60, 90, 90], "score": 0.8},
         {"box": [50, 0, 90, 40], "score": 0.7},
     ]
-    scores = scored([sample(true)], [found(seen)])
+    scores = scored([sample(true)], [detections_of(items)])
     assert scores["mAP"] == pytest.approx((34 + 33 * 2 / 3) / 101)
     assert (scores["AR1"], scores["AR10"]) == pytest.approx((1 / 3, 2 / 3))
-    row = detection.rows(sample(true), found(seen))
-    assert row["severity"] == 2  # one missed, one false alarm
+    row = detection.rows(sample(true), detections_of(items))
+    assert row["severity"] == 2  # one missed, one false positive
     assert np.isnan(scores["AP[1]"])
     assert "AP_large" not in scores
 
 
-def verdict(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: Any) -> list[int]:
-    """What each of equally sure detections is, at half overlap and any size."""
-    row = detection.rows(sample(true, **fields), found([{"box": box, "score": 0.5} for box in boxes]))
-    return np.frombuffer(row["verdicts"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
+def match(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: Any) -> list[int]:
+    """Matches of detections of equal scores, at overlap 0.5 and any size."""
+    row = detection.rows(sample(true, **fields), detections_of([{"box": box, "score": 0.5} for box in boxes]))
+    return np.frombuffer(row["matches"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
 
 
-def test_duplicates_are_false_alarms_but_of_a_crowd_neither() -> None:
-    wrong, right, neither = coco_ap.WRONG, coco_ap.RIGHT, coco_ap.NEITHER
-    assert verdict([{"box": BOX}], [BOX, BOX]) == [right, wrong]
-    assert verdict([{"box": BOX, "difficult": True}], [BOX, BOX]) == [neither, wrong]
-    assert verdict([{"box": BOX, "crowd": True}], [BOX, BOX, [0, 0, 10, 10]]) == [neither, neither, wrong]
-    assert verdict([{"box": [0, 0, 100, 100], "crowd": True}], [BOX]) == [neither]  # inside a crowd: all of it overlaps
-    assert verdict([{"box": [0, 0, 100, 100]}], [BOX]) == [wrong]
-    assert verdict([{"box": BOX, "label": 1}], [BOX]) == [wrong]
+def test_duplicates_are_false_positives_but_in_a_crowd_ignored() -> None:
+    false_positive, true_positive, ignored = coco_ap.FALSE_POSITIVE, coco_ap.TRUE_POSITIVE, coco_ap.IGNORED
+    assert match([{"box": BOX}], [BOX, BOX]) == [true_positive, false_positive]
+    assert match([{"box": BOX, "difficult": True}], [BOX, BOX]) == [ignored, false_positive]
+    assert match([{"box": BOX, "crowd": True}], [BOX, BOX, [0, 0, 10, 10]]) == [ignored, ignored, false_positive]
+    assert match([{"box": [0, 0, 100, 100], "crowd": True}], [BOX]) == [ignored]  # inside a crowd: all of it overlaps
+    assert match([{"box": [0, 0, 100, 100]}], [BOX]) == [false_positive]
+    assert match([{"box": BOX, "label": 1}], [BOX]) == [false_positive]
 
 
-def test_what_counts_is_preferred_to_what_does_not() -> None:
+def test_scored_objects_are_matched_before_ignored_ones() -> None:
     """Although it overlaps less; and what is left then goes to the difficult one."""
     true: list[dict[str, Any]] = [{"box": BOX, "difficult": True}, {"box": [10, 10, 50, 45]}]
-    assert verdict(true, [BOX, BOX]) == [coco_ap.RIGHT, coco_ap.NEITHER]
+    assert match(true, [BOX, BOX]) == [coco_ap.TRUE_POSITIVE, coco_ap.IGNORED]
 
 
 @pytest.mark.parametrize(("size", "counted"), [(None, [1, 0, 1, 0]), ((300, 300), [1, 0, 0, 1])])
 def test_areas_are_of_the_original_image(size: tuple[int, int] | None, counted: list[int]) -> None:
     enlarged = dataclasses.replace(sample([{"box": BOX}]), size=size)
-    assert list(detection.rows(enlarged, found([]))["counted"]) == counted
+    assert list(detection.rows(enlarged, detections_of([]))["counted"]) == counted
 
 
-def test_nothing_there_and_nothing_found() -> None:
-    scores = scored([sample([]), sample([{"box": BOX}])], [found([]), found([])])
+def test_images_without_objects_or_detections() -> None:
+    scores = scored([sample([]), sample([{"box": BOX}])], [detections_of([]), detections_of([])])
     assert scores["mAP"] == 0
-    assert np.isnan(scored([sample([])], [found([])])["mAP"])
-    assert scored([sample([]), sample([{"box": BOX}])], [found([]), found([{"box": BOX, "score": 1}])])[
+    assert np.isnan(scored([sample([])], [detections_of([])])["mAP"])
+    assert scored([sample([]), sample([{"box": BOX}])], [detections_of([]), detections_of([{"box": BOX, "score": 1}])])[
         "mAP"
     ] == pytest.approx(1)
 
 
-def test_collate_leaves_out_what_teaches_nothing() -> None:
+def test_collate_leaves_out_ignored_objects_and_boxes_without_area() -> None:
     true: list[dict[str, Any]] = [
         {"box": BOX, "label": 2},
         {"box": [0, 0, 9, 9], "crowd": True},
@@ -200,13 +200,13 @@ def test_the_learner_hands_on_images_and_targets_and_answers_in_fractions() -> N
     assert {name: float(value) for name, value in losses.items()} == {"loss_mean": 2, "loss_boxes": 2}
     first, _ = learner(images)
     assert first.boxes.tolist() == [[0.25, 0, 0.5, 1]]
-    assert first.pixels(10, 100).tolist() == [[25, 0, 50, 10]]
+    assert first.boxes_in_pixels(10, 100).tolist() == [[25, 0, 50, 10]]
     assert (first.labels.tolist(), first.scores.tolist(), first.masks) == ([1], [0.75], None)
 
 
 def test_answer_and_back() -> None:
     asked = Sample("x", np.zeros((30, 70, 3), np.uint8), label=0)
-    given = found([{"box": [1, 2, 3, 4], "label": 1, "score": 0.25}, {"box": BOX, "score": 0.5}])
+    given = detections_of([{"box": [1, 2, 3, 4], "label": 1, "score": 0.25}, {"box": BOX, "score": 0.5}])
     answered = json.loads(json.dumps(detection.answer(asked, given, SETTINGS)))
     assert list(answered) == list(detection.OUTPUT)
     assert answered["boxes"][:4] == pytest.approx([0.7, 0.6, 2.1, 1.2])
@@ -214,7 +214,7 @@ def test_answer_and_back() -> None:
     back = detection.prediction(asked, answered, SETTINGS)
     np.testing.assert_allclose(back.boxes, given.boxes, rtol=1e-15)
     assert (back.labels.tolist(), back.scores.tolist()) == ([1, 0], [0.25, 0.5])
-    nothing = detection.prediction(asked, detection.answer(asked, found([]), SETTINGS), SETTINGS)
+    nothing = detection.prediction(asked, detection.answer(asked, detections_of([]), SETTINGS), SETTINGS)
     assert nothing.boxes.shape == (0, 4)
 
 
@@ -222,24 +222,24 @@ def colors(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
-def test_pictures_tell_hits_false_alarms_and_misses_apart() -> None:
+def test_pictures_color_true_positives_false_positives_and_misses() -> None:
     from pipeline.plots.detections import YELLOW
     from pipeline.plots.figures import GREEN, RED
 
     hit = {"box": BOX, "score": 0.9}
-    for true, seen, there in (
+    for true, items, expected in (
         ([{"box": BOX}], [hit], {GREEN}),
         ([], [hit], {RED}),
         ([{"box": BOX}], [hit | {"score": 0.4}], {YELLOW}),
         ([{"box": BOX}], [hit | {"label": 1}], {RED, YELLOW}),
         ([{"box": BOX, "difficult": True}], [], set()),
     ):
-        picture = detection.draw(sample(true), found(seen), SETTINGS)
+        picture = detection.draw(sample(true), detections_of(items), SETTINGS)
         assert picture.shape == (160, 160, 3)
         assert picture.dtype == np.uint8
-        assert colors(picture) & {GREEN, RED, YELLOW} == there
+        assert colors(picture) & {GREEN, RED, YELLOW} == expected
     unknown = dataclasses.replace(sample([]), boxes=None, labels=None)
-    assert colors(detection.draw(unknown, found([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
+    assert colors(detection.draw(unknown, detections_of([hit]), SETTINGS)) & {GREEN, RED, YELLOW} == {GREEN}
 
 
 def test_a_crowd_is_drawn_without_words_that_would_hide_it() -> None:
@@ -247,7 +247,7 @@ def test_a_crowd_is_drawn_without_words_that_would_hide_it() -> None:
     from pipeline.plots.figures import RED
 
     def reds(count: int) -> float:
-        picture = detection.draw(sample([]), found([{"box": BOX, "score": 0.9}] * count), SETTINGS)
+        picture = detection.draw(sample([]), detections_of([{"box": BOX, "score": 0.9}] * count), SETTINGS)
         assert picture.shape[0] == (160 if count <= CROWD else 256)
         return float((picture == RED).all(axis=2).mean())
 
@@ -271,7 +271,7 @@ def test_figures() -> None:
 
 
 def test_of_many_classes_only_the_mean_has_a_name() -> None:
-    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), found([{"box": BOX, "score": 1}]))])
+    table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), detections_of([{"box": BOX, "score": 1}]))])
     many_classes = dataclasses.replace(SETTINGS, classes=tuple(map(str, range(11))))
     (axes,) = detection.figures(table, many_classes)["precision-recall-by-class"].axes
     assert len(axes.lines) == 2  # of ten classes there is nothing

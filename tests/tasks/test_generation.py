@@ -24,7 +24,7 @@ from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.learners.adversarial import Adversarial, Generated
 from pipeline.learners.base import Learner, Settings
-from pipeline.learners.feature_extractor import seen
+from pipeline.learners.feature_extractor import extract
 from pipeline.metrics import fid
 from pipeline.models import dcgan
 from pipeline.models.parts.feature_maps import features as stage_maps
@@ -65,16 +65,16 @@ def test_frechet_is_that_of_a_matrix_root(width: int) -> None:
     root = scipy.linalg.sqrtm((first + 1e-13 * np.eye(width)) @ (second + 1e-13 * np.eye(width))).real
     apart = ((real.mean(0) - fake.mean(0)) ** 2).sum()
     expected = apart + np.trace(first) + np.trace(second) - 2 * np.trace(root)
-    found = fid.frechet(real, fake)(ones(200))
-    assert found == pytest.approx(expected, rel=1e-6)
+    ours = fid.frechet(real, fake)(ones(200))
+    assert ours == pytest.approx(expected, rel=1e-6)
     values = (real.mean(0), first, fake.mean(0), second)
     theirs = float(_compute_fid(*(torch.from_numpy(value) for value in values)))
-    assert found == pytest.approx(theirs, rel=1e-6)
+    assert ours == pytest.approx(theirs, rel=1e-6)
 
 
 @pytest.mark.parametrize("number", [2, 10, 40, 41, 60])
 def test_frechet_with_fewer_rows_than_features(number: int) -> None:
-    """The eigenvalues of AB, which a Gram matrix of the rows never sees."""
+    """The eigenvalues of AB, without a Gram matrix of the rows."""
     real, fake = sets(number, 40)
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
     shared = np.sqrt(np.linalg.eigvals(first @ second).astype(complex)).real.sum()
@@ -84,8 +84,8 @@ def test_frechet_with_fewer_rows_than_features(number: int) -> None:
 
 
 def test_frechet_of_full_rank_is_that_of_a_matrix_root_and_dead_features_add_nothing() -> None:
-    draw = np.random.default_rng(0)
-    real, fake = draw.normal(size=(90, 12)), draw.normal(size=(90, 12)) @ draw.normal(size=(12, 12)) + 0.3
+    random = np.random.default_rng(0)
+    real, fake = random.normal(size=(90, 12)), random.normal(size=(90, 12)) @ random.normal(size=(12, 12)) + 0.3
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
     root = scipy.linalg.sqrtm(first @ second).real
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
@@ -118,8 +118,8 @@ def test_kernel_distance_of_many_rows_is_the_mean_over_blocks(monkeypatch: pytes
     real, fake = sets(25, 5)
     parts = [fid.kernel(real[part], fake[part]) for part in (slice(0, 9), slice(9, 17), slice(17, 25))]
     monkeypatch.setattr(fid, "BLOCK", 10)
-    found = fid.kernel(real, fake)(ones(25))
-    assert found == pytest.approx((parts[0](ones(9)) + parts[1](ones(8)) + parts[2](ones(8))) / 3)
+    ours = fid.kernel(real, fake)(ones(25))
+    assert ours == pytest.approx((parts[0](ones(9)) + parts[1](ones(8)) + parts[2](ones(8))) / 3)
 
 
 def test_one_row_more_than_a_block_is_no_block_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +140,8 @@ def test_precision_is_being_within_reach_of_a_neighbour() -> None:
 
 
 def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
-    draw = np.random.default_rng(0)
-    wide, narrow = draw.normal(size=(200, 3)), 0.1 * draw.normal(size=(200, 3))
+    random = np.random.default_rng(0)
+    wide, narrow = random.normal(size=(200, 3)), 0.1 * random.normal(size=(200, 3))
     assert fid.precision(wide, narrow)(ones(200)) > 0.95
     assert fid.precision(narrow, wide)(ones(200)) < 0.05
     assert fid.precision(wide, wide + 100)(ones(200)) == 0
@@ -174,29 +174,29 @@ def test_counts_are_repeated_rows(width: int) -> None:
 def test_diversity_is_by_distances_between_all_pairs() -> None:
     real, fake = sets(15, 6)
 
-    def apart(rows: Floats) -> float:
+    def mean_square(rows: Floats) -> float:
         squares = [((rows[i] - rows[j]) ** 2).sum() for i in range(15) for j in range(15) if i != j]
         return float(np.mean(squares))
 
-    found = fid.diversity(real, fake)(ones(15))
-    assert found == pytest.approx(np.sqrt(apart(fake) / apart(real)), rel=1e-12)
+    ours = fid.diversity(real, fake)(ones(15))
+    assert ours == pytest.approx(np.sqrt(mean_square(fake) / mean_square(real)), rel=1e-12)
     assert fid.diversity(real, np.ones((15, 6)))(ones(15)) == pytest.approx(0, abs=1e-12)
 
 
-def test_collapse_is_remarked() -> None:
+def test_mode_collapse_is_reported() -> None:
     assert generation.remark({"diversity": 0.7}) is None
     assert generation.remark({"diversity": float("nan")}) is None
     assert str(generation.remark({"diversity": 0.1})).startswith("diversity 0.10: ")
 
 
-def test_sure_samples_and_their_classes_by_hand() -> None:
+def test_confident_samples_and_their_classes_by_hand() -> None:
     rows = table(*sets(5, 4)).drop_columns(["guess", "confidence"])
     rows = rows.append_column("guess", pa.array([0, 0, 1, 2, 3]))
     rows = rows.append_column("confidence", pa.array([0.95, 0.9, 0.99, 0.89, 0.5]))
     score = generation.scorer(rows, settings())
-    assert (score(ones(5))["sure[lenet5]"], score(ones(5))["classes[lenet5]"]) == (0.6, 2)
-    drawn = score(np.array([2, 0, 0, 1, 2]))
-    assert (drawn["sure[lenet5]"], drawn["classes[lenet5]"]) == (0.4, 1)
+    assert (score(ones(5))["confident_fraction[lenet5]"], score(ones(5))["classes_found[lenet5]"]) == (0.6, 2)
+    resampled = score(np.array([2, 0, 0, 1, 2]))
+    assert (resampled["confident_fraction[lenet5]"], resampled["classes_found[lenet5]"]) == (0.4, 1)
 
 
 def test_one_image_has_no_distance() -> None:
@@ -227,15 +227,15 @@ def test_a_champion_measured_by_another_extractor_is_not_compared() -> None:
 
 
 def test_jobs_that_are_ranked_together_have_one_extractor(tmp_path: Path) -> None:
-    drawn = {"task": "generation", "architecture": "dcgan", "size": 32}
-    jobs: dict[str, dict[str, Any]] = {"one": {}, "two": {"seed": 1}, "a": {**drawn, "extractor": "one"}}
-    support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "one"}})
+    gan = {"task": "generation", "architecture": "dcgan", "size": 32}
+    jobs: dict[str, dict[str, Any]] = {"one": {}, "two": {"seed": 1}, "a": {**gan, "extractor": "one"}}
+    support.write_params(tmp_path, {**jobs, "b": {**gan, "extractor": "one"}})
     for other in ("two", None):
         with pytest.raises(
             UserError, match=rf"jobs\.b\.extractor: {other or 'no job'} measures it, and one measures a: such scores"
         ):
-            support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": other}})
-    support.write_params(tmp_path, {**jobs, "b": {**drawn, "extractor": "two"}}, roster=["one", "two", "a"])
+            support.write_params(tmp_path, {**jobs, "b": {**gan, "extractor": other}})
+    support.write_params(tmp_path, {**jobs, "b": {**gan, "extractor": "two"}}, roster=["one", "two", "a"])
 
 
 def test_a_resample_takes_milliseconds() -> None:
@@ -253,7 +253,7 @@ def sampler(channels: int = 1, size: int = 16) -> Adversarial:
     torch.manual_seed(0)
     network = build_network("dcgan", Spec("generation", 2, channels, size), {"width": 4, "latent": 8})
     for parameter in network.parameters():
-        parameter.data *= 4  # so that samples differ by more than a grey level
+        parameter.data *= 4  # so that samples differ by more than a gray level
     learner = dcgan.learner(network, settings(channels, size))
     learner.eval()
     return learner
@@ -278,7 +278,7 @@ def test_a_sample_is_a_function_of_the_given_image() -> None:
     torch.manual_seed(5)
     first = learner(asked)
     torch.manual_seed(6)
-    again = [learner(asked[place : place + 1])[0] for place in (4, 3, 2, 1, 0)][::-1]
+    again = [learner(asked[index : index + 1])[0] for index in (4, 3, 2, 1, 0)][::-1]
     assert first[0].image.shape == (16, 16, 3)
     assert first[0].image.dtype == np.uint8
     for one, other in zip(first, again, strict=True):
@@ -288,7 +288,7 @@ def test_a_sample_is_a_function_of_the_given_image() -> None:
 
 
 @torch.inference_mode()
-def test_samples_are_colours_where_the_images_are() -> None:
+def test_samples_are_in_color_if_the_images_are() -> None:
     (gray, *_), (color, *_) = sampler()(given(2)), sampler(3)(given(2, 3))
     assert (gray.image[..., 0] == gray.image[..., 1]).all()
     assert (color.image[..., 0] != color.image[..., 1]).any()
@@ -298,32 +298,32 @@ def test_samples_are_colours_where_the_images_are() -> None:
 def test_features_are_what_the_head_reads() -> None:
     classifier, asked = extractor(), given(4, size=32)
     before = stage_maps(classifier.network, classifier.normalize(asked), ("f6",))["f6"]
-    found, shares = seen(classifier, asked)
-    np.testing.assert_allclose(shares, classifier(asked), rtol=1e-6)
-    np.testing.assert_allclose(found, before, rtol=1e-6)
-    assert found.shape == (4, 84)
+    features, probabilities = extract(classifier, asked)
+    np.testing.assert_allclose(probabilities, classifier(asked), rtol=1e-6)
+    np.testing.assert_allclose(features, before, rtol=1e-6)
+    assert features.shape == (4, 84)
     assert not classifier.network.get_submodule("output")._forward_pre_hooks
 
 
 @torch.inference_mode()
 def test_images_are_brought_to_the_extractors_size_and_channels() -> None:
     flat = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
-    expected = seen(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
-    np.testing.assert_allclose(seen(extractor(), flat)[0], expected, rtol=1e-5)
+    expected = extract(extractor(), torch.full((1, 1, 32, 32), 200, dtype=torch.uint8))[0]
+    np.testing.assert_allclose(extract(extractor(), flat)[0], expected, rtol=1e-5)
     colors = extractor(channels=3)
-    of_grey = seen(colors, given(2))[0]
-    np.testing.assert_allclose(of_grey, seen(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
+    of_gray = extract(colors, given(2))[0]
+    np.testing.assert_allclose(of_gray, extract(colors, given(2).expand(-1, 3, -1, -1))[0], rtol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     by_pillow = torch.from_numpy(images.luminance(pixels).copy())[None, None]
-    ours = seen(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
-    np.testing.assert_allclose(ours, seen(extractor(), by_pillow)[0], atol=0.05)
+    ours = extract(extractor(), torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(ours, extract(extractor(), by_pillow)[0], atol=0.05)
 
 
 def test_only_a_classifier_can_be_the_extractor() -> None:
     other = sampler()
     other.name = "dcgan@0a"
-    with pytest.raises(UserError, match="extractor: dcgan@0a is no classifier"):
-        sampler().use(other)
+    with pytest.raises(UserError, match="extractor: dcgan@0a is not a classifier"):
+        sampler().use_extractor(other)
 
 
 @torch.inference_mode()
@@ -335,16 +335,16 @@ def test_a_row_with_and_without_an_extractor() -> None:
     assert len(plain["real"]) == len(plain["fake"]) == 64
     mean = asked.float().mean() / 255
     assert np.mean(plain["real"]) == pytest.approx(float(mean), abs=0.01)
-    learner.use(extractor())
+    learner.use_extractor(extractor())
     row = generation.rows(sample, learner(asked)[0])
     assert row.keys() == plain.keys()
     assert (plain["guess"], plain["confidence"]) == (None, None)
     picture = images.decode_stored(row["image"])[..., 0].copy()
-    _, (shares,) = seen(extractor(), torch.from_numpy(picture)[None, None])
-    assert (row["guess"], row["confidence"]) == (shares.argmax(), pytest.approx(shares.max()))
+    _, (probabilities,) = extract(extractor(), torch.from_numpy(picture)[None, None])
+    assert (row["guess"], row["confidence"]) == (probabilities.argmax(), pytest.approx(probabilities.max()))
     assert row["extractor"] == "lenet5@0a"
     assert row["image"] == plain["image"]
-    np.testing.assert_allclose(row["real"], seen(extractor(), asked)[0][0], rtol=1e-6)
+    np.testing.assert_allclose(row["real"], extract(extractor(), asked)[0][0], rtol=1e-6)
     assert not any(name.startswith("extractor") for name in learner.state_dict())
 
 
@@ -356,7 +356,7 @@ def test_the_plain_learner_generates_and_does_not_train() -> None:
         learner(given(2), torch.zeros(2))
 
 
-def test_collate_gives_shares_of_classes_and_needs_no_label() -> None:
+def test_collate_gives_class_probabilities_and_needs_no_label() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     mixed = Sample("x", pixels, label=np.array([0.25, 0.75], np.float32))
     asked, targets = generation.collate([Sample("x", pixels), Sample("x", pixels, label=1), mixed], settings(3))
@@ -365,15 +365,15 @@ def test_collate_gives_shares_of_classes_and_needs_no_label() -> None:
 
 
 @torch.inference_mode()
-def test_classes_are_asked_for_as_often_as_the_train_set_has_them() -> None:
-    known = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
+def test_classes_are_sampled_with_the_frequencies_of_the_train_set() -> None:
+    conditional = Settings(("a", "b", "c"), (), (30, 0, 10), 1, 16, (0.5,), (0.25,))
     network = build_network("dcgan", Spec("generation", 3, 1, 16), {"width": 4, "latent": 8, "conditional": True})
-    learner, asked = dcgan.learner(network, known).eval(), given(200)
-    chosen = torch.cat([learner._chosen(image)[1] for image in asked])
+    learner, asked = dcgan.learner(network, conditional).eval(), given(200)
+    chosen = torch.cat([learner.noise_and_label(image)[1] for image in asked])
     assert chosen.sum(dim=1).eq(1).all()
     assert chosen.mean(dim=0).tolist() == pytest.approx([0.75, 0, 0.25], abs=0.1)
     assert len(learner(asked[:3])) == 3
-    again = [learner._chosen(image)[1] for image in asked.flip(0)]
+    again = [learner.noise_and_label(image)[1] for image in asked.flip(0)]
     assert torch.equal(torch.cat(again).flip(0), chosen)
 
 
@@ -394,10 +394,10 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
     learner, pixels = sampler(), np.random.default_rng(0).integers(0, 256, (70, 9, 9, 3), dtype=np.uint8)
     samples = [Sample(f"{number}", picture) for number, picture in enumerate(pixels)]
     plain = predict.predictor(learner, "generation")(samples)
-    learner.use(extractor())
+    learner.use_extractor(extractor())
     expected = predict.predictor(learner, "generation")(samples)
-    found = generation.measured(plain, samples, extractor(), settings())
-    for sample, one, other in zip(samples, expected, found, strict=True):
+    measured = generation.measured(plain, samples, extractor(), settings())
+    for sample, one, other in zip(samples, expected, measured, strict=True):
         first, second = generation.rows(sample, one), generation.rows(sample, other)
         np.testing.assert_allclose(first.pop("real"), second.pop("real"), atol=1e-5)
         np.testing.assert_allclose(first.pop("fake"), second.pop("fake"), atol=1e-5)
@@ -408,8 +408,8 @@ def test_a_served_answer_is_measured_as_the_learner_does() -> None:
 def test_pictures() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     sample, made = Sample("x", picture), Generated(picture)
-    drawn = generation.draw(sample, made, settings())
-    np.testing.assert_array_equal(drawn[::6, ::6], picture)
+    rendered = generation.draw(sample, made, settings())
+    np.testing.assert_array_equal(rendered[::6, ::6], picture)
     row = generation.rows(sample, made)
     figure = generation.figures(pa.Table.from_pylist([row] * 70), settings())["samples"]
     assert len(figure.axes) == 1
@@ -436,16 +436,22 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     assert (metrics["primary"], metrics["higher_is_better"]) == ("FID[lenet5]", False)
     assert metrics["FID[lenet5]_low"] <= metrics["FID[lenet5]"] <= metrics["FID[lenet5]_high"]
     assert metrics["val_FID[lenet5]"] > 0
-    assert {"KID[lenet5]", "KID[lenet5]_low", "diversity", "sure[lenet5]", "classes[lenet5]"} <= metrics.keys()
+    assert {
+        "KID[lenet5]",
+        "KID[lenet5]_low",
+        "diversity",
+        "confident_fraction[lenet5]",
+        "classes_found[lenet5]",
+    } <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
     figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "changes", "anchors", "epochs")}
     assert pictures == {"examples.png", "failures.png", *figures}
-    kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/features.npz")}
     assert kept
     shutil.rmtree(root / "evaluations/gan")
     shutil.rmtree(root / ".work/evaluations")
     evaluate_stage.run(params, root)  # another asks nothing anew of what it has seen
-    assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/seen.npz")} == kept
+    assert {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/features.npz")} == kept
     learner, _ = checkpoint.load(root / "models/classifier")
     assert learner.name.startswith("lenet5@")
     served, _ = checkpoint.load(root / "models/gan")

@@ -1,4 +1,4 @@
-"""Outlines are pasted where they belong, and scored as pycocotools scores them."""
+"""Masks are pasted into their boxes, and scored as pycocotools scores them."""
 
 import json
 
@@ -12,7 +12,7 @@ from pipeline.learners import detector
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 from pipeline.tasks import instance_segmentation
-from tests.helpers.detections import BOX, SETTINGS, SIZE, ellipse, found, golden, sample
+from tests.helpers.detections import BOX, SETTINGS, SIZE, detections_of, ellipse, golden, sample
 
 ROUND = ellipse(SIZE, BOX)
 
@@ -29,7 +29,7 @@ def test_scores_are_those_of_pycocotools() -> None:
 
 
 def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
-    encoded = detector.pasted(np.array(values, np.float16), np.array(box), height, width)
+    encoded = detector.paste_mask(np.array(values, np.float16), np.array(box), height, width)
     return rle.decode(encoded, height, width).astype(int).tolist()
 
 
@@ -42,29 +42,29 @@ def test_a_mask_fills_its_box_and_no_more() -> None:
     assert pasted([[0.4, 0.4], [0.4, 0.4]], [0, 0, 2, 2], 2, 2) == [[0, 0], [0, 0]]
 
 
-def test_a_fine_mask_comes_back_at_any_size() -> None:
+def test_a_fine_mask_is_pasted_at_any_size() -> None:
     values = rle.decode(ellipse((28, 28), [0, 0, 28, 28]), 28, 28).astype(np.float16)
     given = Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.zeros(1, np.int64), np.ones(1), values[None])
     for height, width in ((100, 100), (50, 200)):
         box = [int(0.1 * width), int(0.1 * height), int(0.5 * width), int(0.5 * height)]
-        overlap = rle.iou(given.outlines(height, width), [ellipse((height, width), box)])
+        overlap = rle.iou(given.masks_in_pixels(height, width), [ellipse((height, width), box)])
         assert overlap[0, 0] > 0.93
 
 
-def test_boxes_and_outlines_are_judged_apart() -> None:
-    """The right box with a mask that fills half of it is a hit at all overlaps as a box, at none as an outline."""
+def test_boxes_and_masks_are_matched_separately() -> None:
+    """A right box with a mask of half of it: a true positive at all overlaps as a box, at none as a mask."""
     half = np.zeros((1, 28, 28), np.float16)
     half[:, :, :13] = 1
     row = instance_segmentation.rows(
-        sample([{"box": BOX}], masks=[ROUND]), found([{"box": BOX, "score": 1}], masks=half)
+        sample([{"box": BOX}], masks=[ROUND]), detections_of([{"box": BOX, "score": 1}], masks=half)
     )
-    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("verdicts", "mask_verdicts"))
+    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("matches", "mask_matches"))
     assert by_box.tolist() == [1] * 10
     assert by_mask.tolist() == [0] * 10
-    assert row["severity"] == 2  # what counts is the outline
+    assert row["severity"] == 2  # severity is that of masks
 
 
-def test_collate_unpacks_masks_of_what_teaches() -> None:
+def test_collate_decodes_masks_of_objects_that_are_trained_on() -> None:
     true = [{"box": [0, 0, 9, 9], "crowd": True}, {"box": BOX, "label": 1}]
     samples = [sample(true, masks=[ellipse(SIZE, [0, 0, 9, 9]), ROUND]), sample([], masks=[])]
     _, (target, empty) = instance_segmentation.collate(samples, SETTINGS)
@@ -75,25 +75,25 @@ def test_collate_unpacks_masks_of_what_teaches() -> None:
 
 def test_answer_and_back() -> None:
     asked = Sample("x", np.zeros((30, 70, 3), np.uint8), label=0)
-    given = found([{"box": BOX, "label": 1, "score": 0.25}], masks=np.ones((1, 28, 28), np.float16))
+    given = detections_of([{"box": BOX, "label": 1, "score": 0.25}], masks=np.ones((1, 28, 28), np.float16))
     answered = json.loads(json.dumps(instance_segmentation.answer(asked, given, SETTINGS)))
     assert list(answered) == list(instance_segmentation.OUTPUT)
-    (shape,) = answered["masks"]
-    assert rle.area(shape.encode("ascii")) == 12 * 28
+    (mask,) = answered["masks"]
+    assert rle.area(mask.encode("ascii")) == 12 * 28
     back = instance_segmentation.prediction(asked, answered, SETTINGS)
-    assert back.outlines(30, 70) == given.outlines(30, 70)
-    assert back.take(np.array([0])).outlines(30, 70) == given.outlines(30, 70)
-    nothing = found([], masks=np.zeros((0, 28, 28), np.float16))
+    assert back.masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
+    assert back.take(np.array([0])).masks_in_pixels(30, 70) == given.masks_in_pixels(30, 70)
+    nothing = detections_of([], masks=np.zeros((0, 28, 28), np.float16))
     assert instance_segmentation.answer(asked, nothing, SETTINGS)["masks"] == []
 
 
 def test_pictures_and_figures() -> None:
-    seen = sample([{"box": BOX}], masks=[ROUND])
-    given = found([{"box": BOX, "score": 1}], masks=[ROUND])
-    picture = instance_segmentation.draw(seen, given, SETTINGS)
+    item = sample([{"box": BOX}], masks=[ROUND])
+    given = detections_of([{"box": BOX, "score": 1}], masks=[ROUND])
+    picture = instance_segmentation.draw(item, given, SETTINGS)
     assert picture[48, 48].argmax() == 1  # green inside
     assert not picture[150, 150].any()
-    table = pa.Table.from_pylist([instance_segmentation.rows(seen, given)])
+    table = pa.Table.from_pylist([instance_segmentation.rows(item, given)])
     names = ("mask-precision-recall", "precision-recall")
     expected = [f"{name}{kind}" for name in names for kind in ("", "-by-class")]
     assert list(instance_segmentation.figures(table, SETTINGS)) == expected

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from pipeline.learners.base import Settings
 from pipeline.learners.detector import Detections, Detector
 from pipeline.metrics import oks
-from pipeline.metrics.coco_ap import RIGHT
+from pipeline.metrics.coco_ap import IGNORED, TRUE_POSITIVE
 from pipeline.plots.figures import GREEN
 from pipeline.sample import Sample
 from pipeline.tasks import detection, keypoint_detection
-from tests.helpers.detections import SIZE, found, sample
+from tests.helpers.detections import SIZE, detections_of, sample
 
 GOLDEN = Path(__file__).parent / "data" / "coco_keypoints.json"
 NAMES = ("top", "left", "right")
@@ -40,14 +40,14 @@ def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
 
 
 def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
-    """One detection, its points in pixels."""
-    places = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
-    return found([{"box": BOX, "score": score}], points=places)
+    """One detection with keypoints N×K×3 in pixels."""
+    keypoints = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
+    return detections_of([{"box": BOX, "score": score}], keypoints=keypoints)
 
 
-def verdicts(given: Sample, prediction: Detections) -> tuple[list[int], float]:
+def match(given: Sample, prediction: Detections) -> tuple[list[int], float]:
     row = keypoint_detection.rows(given, prediction)
-    return np.frombuffer(row["keypoint_verdicts"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
+    return np.frombuffer(row["keypoint_matches"], np.uint8).reshape(-1, 4, 10)[0, 0].tolist(), row["severity"]
 
 
 def test_scores_are_those_of_pycocotools() -> None:
@@ -55,11 +55,11 @@ def test_scores_are_those_of_pycocotools() -> None:
     rows = []
     for image in content["images"]:
         height, width = image["size"]
-        there = np.array([item["points"] for item in image["true"]], np.float32).reshape(-1, 17, 3)
-        seen = np.array([item["points"] for item in image["found"]], np.float64).reshape(-1, 17, 2)
-        places = np.concatenate([seen / [width, height], np.ones((len(seen), 17, 1))], axis=2)
-        given = dataclasses.replace(sample(image["true"], (height, width)), points=there)
-        rows.append(keypoint_detection.rows(given, found(image["found"], (height, width), points=places)))
+        true_points = np.array([item["points"] for item in image["true"]], np.float32).reshape(-1, 17, 3)
+        detected = np.array([item["points"] for item in image["found"]], np.float64).reshape(-1, 17, 2)
+        keypoints = np.concatenate([detected / [width, height], np.ones((len(detected), 17, 1))], axis=2)
+        given = dataclasses.replace(sample(image["true"], (height, width)), points=true_points)
+        rows.append(keypoint_detection.rows(given, detections_of(image["found"], (height, width), keypoints=keypoints)))
     table = pa.Table.from_pylist(rows)
     scores = keypoint_detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))
     expected = {f"keypoint_{name}": value for name, value in content["scores"].items()}
@@ -70,7 +70,7 @@ def test_scores_are_those_of_pycocotools() -> None:
 
 
 def test_a_worked_case() -> None:
-    """Of three points one is missed by 4 pixels, one not labelled: (e^(-16 / (2 · 1600 · 0.01)) + 1) / 2."""
+    """Of three keypoints one is 4 pixels off and one is not labelled: (e^(-16 / (2 · 1600 · 0.01)) + 1) / 2."""
     points = POINTS.copy()
     points[0, 2, 2] = 0
     moved = points.copy()
@@ -80,35 +80,38 @@ def test_a_worked_case() -> None:
         moved[..., :2].astype(float), points.astype(float), np.array([BOX], float), np.array([1600.0])
     )
     assert overlap[0, 0] == pytest.approx((np.exp(-0.5) + 1) / 2, abs=1e-12)
-    right = verdicts(true(points), answered(moved))[0]
-    assert right == [RIGHT] * 7 + [0] * 3  # from 0.50 to 0.80, of 0.803
+    matches = match(true(points), answered(moved))[0]
+    assert matches == [TRUE_POSITIVE] * 7 + [0] * 3  # from 0.50 to 0.80, of 0.803
 
 
-def test_points_decide_and_not_the_box() -> None:
-    assert verdicts(true(), answered(POINTS)) == ([RIGHT] * 10, 0)
-    assert verdicts(true(), answered(POINTS + np.float32(30))) == ([0] * 10, 2)  # the same box; one wrong, one missed
+def test_keypoints_are_matched_and_not_the_box() -> None:
+    assert match(true(), answered(POINTS)) == ([TRUE_POSITIVE] * 10, 0)
+    assert match(true(), answered(POINTS + np.float32(30))) == (
+        [0] * 10,
+        2,
+    )  # the same box; one false positive, one missed
 
 
-def test_what_has_no_labelled_point_neither_helps_nor_harms() -> None:
+def test_objects_without_labelled_keypoints_are_ignored() -> None:
     nothing = true(np.zeros_like(POINTS))
-    assert verdicts(nothing, answered(POINTS)) == ([2] * 10, 0)
+    assert match(nothing, answered(POINTS)) == ([IGNORED] * 10, 0)
     row = keypoint_detection.rows(nothing, answered(POINTS))
     assert not any(row["keypoint_counted"])
     assert row["counted"][0]  # its box does
     hidden = POINTS.copy()
     hidden[..., 2] = 1
-    assert verdicts(true(hidden), answered(POINTS)) == ([RIGHT] * 10, 0)
+    assert match(true(hidden), answered(POINTS)) == ([TRUE_POSITIVE] * 10, 0)
 
 
-def test_distance_is_measured_by_the_area_of_what_is_stored() -> None:
-    """An image that prepare scaled down has its points scaled too: its answers are as right as before."""
+def test_distances_are_scaled_by_the_area_of_the_stored_object() -> None:
+    """The keypoints of an image that prepare scaled down are scaled too, so its similarities stay the same."""
     half = dataclasses.replace(true(), size=(2 * SIZE[0], 2 * SIZE[1]))
     moved = POINTS.copy()
     moved[0, :, 1] += 2
-    assert verdicts(half, answered(moved))[0] == verdicts(true(), answered(moved))[0]
+    assert match(half, answered(moved))[0] == match(true(), answered(moved))[0]
 
 
-def test_collate_hands_on_the_points_of_what_teaches() -> None:
+def test_collate_gives_the_keypoints_of_objects_that_are_trained_on() -> None:
     crowded = sample([{"box": [0, 0, 9, 9], "crowd": True}, {"box": BOX, "label": 1}])
     both = np.concatenate([np.zeros_like(POINTS), POINTS])
     empty = dataclasses.replace(sample([]), points=np.zeros((0, 3, 3), np.float32))
@@ -121,7 +124,7 @@ def test_collate_hands_on_the_points_of_what_teaches() -> None:
     assert "keypoints" not in keypoint_detection.collate([asked], SETTINGS)[1][0]
 
 
-def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
+def test_keypoints_are_fractions_of_the_networks_input() -> None:
     class Network(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
             points = torch.tensor([[[8.0, 16, 1], [0, 32, 1], [4, 4, 1]]])
@@ -132,9 +135,11 @@ def test_points_are_shares_of_the_network_input_until_asked_for() -> None:
             }
             return [box | {"keypoints": points, "keypoints_scores": torch.tensor([[3.0, -1, 2]])}]
 
-    (seen,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    np.testing.assert_array_equal(seen.places(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]])
-    assert seen.take(np.array([0, 0])).places(1, 1).shape == (2, 3, 3)
+    (detections,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    np.testing.assert_array_equal(
+        detections.keypoints_in_pixels(100, 200)[0], [[50, 50, 3], [0, 100, -1], [25, 12.5, 2]]
+    )
+    assert detections.take(np.array([0, 0])).keypoints_in_pixels(1, 1).shape == (2, 3, 3)
 
 
 def test_answer_and_back() -> None:
@@ -144,11 +149,11 @@ def test_answer_and_back() -> None:
     assert list(said) == list(keypoint_detection.OUTPUT)
     assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
     back = keypoint_detection.prediction(asked, said, SETTINGS)
-    np.testing.assert_allclose(back.places(1, 1), given.places(1, 1))
-    none = found([], points=np.zeros((0, 3, 3)))
+    np.testing.assert_allclose(back.keypoints_in_pixels(1, 1), given.keypoints_in_pixels(1, 1))
+    none = detections_of([], keypoints=np.zeros((0, 3, 3)))
     empty = keypoint_detection.answer(asked, none, SETTINGS)
     assert empty["points"] == []
-    assert keypoint_detection.prediction(asked, empty, SETTINGS).places(1, 1).shape == (0, 3, 3)
+    assert keypoint_detection.prediction(asked, empty, SETTINGS).keypoints_in_pixels(1, 1).shape == (0, 3, 3)
 
 
 def test_pictures_and_figures() -> None:

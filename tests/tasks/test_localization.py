@@ -1,4 +1,4 @@
-"""Boxes from maps against scipy and by hand, scores by hand, and everything else a task gives."""
+"""Boxes from maps against scipy and by hand, scores by hand, and the other members of the task."""
 
 import json
 from typing import Any
@@ -26,11 +26,11 @@ def sample(label: int = 0, box: tuple[float, ...] = (0, 0, 16, 8), name: str = "
     return Sample(name, IMAGE, label=label, boxes=np.array([box], np.float32))
 
 
-def looked(label: int, *boxes: tuple[int, int, int, int]) -> ClassMaps:
-    """Sure of a label, with maps of the image's size that are 1 in a box for each class and 0 elsewhere."""
+def class_maps(label: int, *boxes: tuple[int, int, int, int]) -> ClassMaps:
+    """Probability 1 for a label, and maps of the image's size that are 1 in a box per class and 0 elsewhere."""
     maps = np.zeros((3, *IMAGE.shape[:2]), np.float32)
-    for place, (left, top, right, bottom) in zip(maps, boxes, strict=True):
-        place[top:bottom, left:right] = 1
+    for item, (left, top, right, bottom) in zip(maps, boxes, strict=True):
+        item[top:bottom, left:right] = 1
     return ClassMaps(np.eye(3, dtype=np.float32)[label], maps)
 
 
@@ -49,11 +49,11 @@ def test_the_box_is_scipys_largest_component_above_a_fifth() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
         heat = ndimage.gaussian_filter(generator.normal(size=(24, 30)), 2).astype(np.float32)
-        pieces, count = ndimage.label(heat > 0.2 * heat.max())
-        sizes = ndimage.sum_labels(np.ones_like(pieces), pieces, range(1, count + 1))
+        components, count = ndimage.label(heat > 0.2 * heat.max())
+        sizes = ndimage.sum_labels(np.ones_like(components), components, range(1, count + 1))
         if (sizes == sizes.max()).sum() > 1:
             continue
-        rows, columns = ndimage.find_objects(pieces)[int(sizes.argmax())]
+        rows, columns = ndimage.find_objects(components)[int(sizes.argmax())]
         assert largest_box(heat).tolist() == [columns.start, rows.start, columns.stop, rows.stop]
 
 
@@ -77,65 +77,65 @@ def test_a_map_without_evidence_gives_the_whole_image(value: float) -> None:
 def test_maps_are_enlarged_to_the_stored_image() -> None:
     maps = np.zeros((3, 4, 4), np.float32)
     maps[1, 0:2, 2:4] = 1
-    found = ClassMaps(np.array([0, 1, 0], np.float32), maps)
-    assert found.label == 1
-    assert found.heat(1, 64, 32).shape == (64, 32)
-    left, top, right, bottom = found.box(1, 64, 32)
+    prediction = ClassMaps(np.array([0, 1, 0], np.float32), maps)
+    assert prediction.label == 1
+    assert prediction.heat(1, 64, 32).shape == (64, 32)
+    left, top, right, bottom = prediction.box(1, 64, 32)
     assert (top, right) == (0, 32)
-    assert 16 - 8 < left < 16  # the slope beside the piece is above a fifth for some pixels
+    assert 16 - 8 < left < 16  # the slope beside the component is above a fifth for some pixels
     assert 32 < bottom < 32 + 16
 
 
 def test_scores_by_hand() -> None:
-    """Right and there; right and elsewhere; wrong label but there, and by the true class's map there; and nowhere."""
+    """Label and box right; label right; box right, also by the true class's map; neither right."""
     pairs = (
-        (sample(0), looked(0, LEFT, RIGHT, RIGHT)),
-        (sample(0), looked(0, RIGHT, LEFT, LEFT)),
-        (sample(0), looked(1, LEFT, LEFT, RIGHT)),
-        (sample(0), looked(1, LEFT, RIGHT, RIGHT)),
+        (sample(0), class_maps(0, LEFT, RIGHT, RIGHT)),
+        (sample(0), class_maps(0, RIGHT, LEFT, LEFT)),
+        (sample(0), class_maps(1, LEFT, LEFT, RIGHT)),
+        (sample(0), class_maps(1, LEFT, RIGHT, RIGHT)),
     )
-    found = localization.scorer(table(*pairs), SETTINGS)(ones(4))
-    assert found == {"loc_acc": 0.25, "gt_known_loc": 0.75, "top1": 0.5, "mean_iou": 0.5}
+    scores = localization.scorer(table(*pairs), SETTINGS)(ones(4))
+    assert scores == {"localization_accuracy": 0.25, "gt_known_loc": 0.75, "top1": 0.5, "mean_iou": 0.5}
 
 
-def test_an_overlap_of_exactly_a_half_is_a_hit() -> None:
-    for box, hit in (((0, 0, 16, 16), 1), ((0, 0, 16, 16.5), 0)):
-        row = table((sample(0, box), looked(0, LEFT, LEFT, LEFT)))
-        assert localization.scorer(row, SETTINGS)(ones(1))["loc_acc"] == hit
+def test_an_iou_of_exactly_a_half_is_a_true_positive() -> None:
+    for box, expected in (((0, 0, 16, 16), 1), ((0, 0, 16, 16.5), 0)):
+        row = table((sample(0, box), class_maps(0, LEFT, LEFT, LEFT)))
+        assert localization.scorer(row, SETTINGS)(ones(1))["localization_accuracy"] == expected
 
 
 def test_the_best_of_several_true_boxes_counts() -> None:
     two = Sample("x", IMAGE, label=0, boxes=np.array([RIGHT, (0, 0, 16, 10)], np.float32))
-    row = localization.rows(two, looked(0, LEFT, ALL, ALL))
+    row = localization.rows(two, class_maps(0, LEFT, ALL, ALL))
     assert row["iou"] == pytest.approx(0.8)
 
 
 def case(number: int) -> list[tuple[Sample, ClassMaps]]:
     generator = np.random.default_rng(0)
     pairs = []
-    for place in range(number):
+    for index in range(number):
         corner = generator.integers(0, 8, 2)
         box = (*corner.tolist(), *(corner + generator.integers(4, 9, 2)).tolist())
         maps = ndimage.gaussian_filter(generator.normal(size=(3, 8, 8)), (0, 1, 1)).astype(np.float32)
         probabilities = generator.dirichlet(np.ones(3)).astype(np.float32)
-        pairs.append((sample(int(generator.integers(3)), box, str(place)), ClassMaps(probabilities, maps)))
+        pairs.append((sample(int(generator.integers(3)), box, str(index)), ClassMaps(probabilities, maps)))
     return pairs
 
 
 def test_scores_are_those_of_torchvision_and_scikit_learn() -> None:
     pairs = case(40)
     rows = table(*pairs)
-    found = localization.scorer(rows, SETTINGS)(ones(40))
+    scores = localization.scorer(rows, SETTINGS)(ones(40))
     labels, guesses = [pair[0].label for pair in pairs], [pair[1].label for pair in pairs]
     overlaps = [
         float(box_iou(torch.tensor([row["box"]]), torch.from_numpy(pair[0].boxes)).max())
         for row, pair in zip(rows.to_pylist(), pairs, strict=True)
     ]
-    assert found["top1"] == pytest.approx(accuracy_score(labels, guesses))
-    assert found["mean_iou"] == pytest.approx(np.mean(overlaps), rel=1e-5)
+    assert scores["top1"] == pytest.approx(accuracy_score(labels, guesses))
+    assert scores["mean_iou"] == pytest.approx(np.mean(overlaps), rel=1e-5)
     right = np.array(labels) == np.array(guesses)
-    assert found["loc_acc"] == pytest.approx((right & (np.array(overlaps) >= 0.5)).mean())
-    assert found["loc_acc"] <= found["top1"]
+    assert scores["localization_accuracy"] == pytest.approx((right & (np.array(overlaps) >= 0.5)).mean())
+    assert scores["localization_accuracy"] <= scores["top1"]
 
 
 def test_counts_are_repeated_rows() -> None:
@@ -148,7 +148,7 @@ def test_counts_are_repeated_rows() -> None:
 
 
 def test_a_row() -> None:
-    row = localization.rows(sample(2, LEFT), looked(1, ALL, RIGHT, LEFT))
+    row = localization.rows(sample(2, LEFT), class_maps(1, ALL, RIGHT, LEFT))
     assert row == {
         "label": 2,
         "prediction": 1,
@@ -188,36 +188,36 @@ def test_the_learner_learns_from_labels_and_answers_with_maps() -> None:
 
 
 def test_answer_and_back() -> None:
-    (item, found), *_ = case(1)
-    answered = json.loads(json.dumps(localization.answer(item, found, SETTINGS)))
+    (item, prediction), *_ = case(1)
+    answered = json.loads(json.dumps(localization.answer(item, prediction, SETTINGS)))
     assert list(answered) == list(localization.OUTPUT)
-    assert answered["label"] == SETTINGS.classes[found.label]
-    assert answered["box"] == localization.rows(item, found)["box"]
+    assert answered["label"] == SETTINGS.classes[prediction.label]
+    assert answered["box"] == localization.rows(item, prediction)["box"]
     again = localization.prediction(item, answered, SETTINGS)
-    np.testing.assert_array_equal(again.probabilities, found.probabilities)
-    np.testing.assert_array_equal(again.maps, found.maps)
-    assert localization.rows(item, again) == localization.rows(item, found)
+    np.testing.assert_array_equal(again.probabilities, prediction.probabilities)
+    np.testing.assert_array_equal(again.maps, prediction.maps)
+    assert localization.rows(item, again) == localization.rows(item, prediction)
 
 
 def colors(picture: NDArray[np.uint8]) -> set[tuple[Any, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
-def test_pictures_show_both_boxes_and_are_green_if_a_hit() -> None:
+def test_pictures_show_both_boxes_and_are_green_if_correct() -> None:
     for label, true, channel in ((0, (0, 0, 16, 9), 1), (0, RIGHT, 0), (1, (0, 0, 16, 9), 0)):
-        picture = localization.draw(sample(label, true), looked(0, LEFT, LEFT, LEFT), SETTINGS)
+        picture = localization.draw(sample(label, true), class_maps(0, LEFT, LEFT, LEFT), SETTINGS)
         assert picture.shape == (112, 96, 3)
         assert picture.dtype == np.uint8
         assert picture[-1, -1].argmax() == channel
-        outline = (0, 230, 118) if channel == 1 else (255, 82, 82)
-        assert {(255, 255, 255), outline} <= colors(picture)
+        frame = (0, 230, 118) if channel == 1 else (255, 82, 82)
+        assert {(255, 255, 255), frame} <= colors(picture)
 
 
-def test_the_figure_falls_with_the_overlap_asked_for() -> None:
+def test_the_figure_falls_with_the_iou_threshold() -> None:
     figure = localization.figures(table(*case(30)), SETTINGS)["overlap"]
     (axes,) = figure.axes
-    found = localization.scorer(table(*case(30)), SETTINGS)(ones(30))
+    scores = localization.scorer(table(*case(30)), SETTINGS)(ones(30))
     for line in axes.get_lines()[:2]:
         values = np.asarray(line.get_ydata())
         assert (np.diff(values) <= 0).all()
-        assert values[50] == pytest.approx(found[str(line.get_label())])
+        assert values[50] == pytest.approx(scores[str(line.get_label())])

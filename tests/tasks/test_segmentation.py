@@ -34,7 +34,7 @@ SETTINGS = Settings((), NAMES, (), 3, 8, (0.5,) * 3, (0.25,) * 3)
 Ids = NDArray[np.uint8]
 
 
-def known(number: int) -> Settings:
+def with_classes(number: int) -> Settings:
     return dataclasses.replace(SETTINGS, semantic_classes=NAMES[:number])
 
 
@@ -65,7 +65,7 @@ def table(truths: list[Ids], guesses: list[Ids], classes: int = 6) -> pa.Table:
 
 def score(truths: list[Ids], guesses: list[Ids], classes: int = 6) -> dict[str, float]:
     rows = table(truths, guesses, classes)
-    return segmentation.scorer(rows, known(classes))(np.ones(len(rows), np.int64))
+    return segmentation.scorer(rows, with_classes(classes))(np.ones(len(rows), np.int64))
 
 
 def flat(truths: list[Ids], guesses: list[Ids]) -> tuple[Ids, Ids]:
@@ -95,35 +95,35 @@ def test_confusion_of_the_most_classes_that_bytes_can_tell() -> None:
 
 def test_iou_by_brute_force_over_sets_of_pixels() -> None:
     truths, guesses = case()
-    found = score(truths, guesses)
+    scores = score(truths, guesses)
     defined = []
     for number, name in enumerate(NAMES):
         there, said = set(), set()
-        for place, (truth, guess) in enumerate(zip(truths, guesses, strict=True)):
+        for index, (truth, guess) in enumerate(zip(truths, guesses, strict=True)):
             for (row, column), value in np.ndenumerate(truth):
                 if value == IGNORE:
                     continue
-                there |= {(place, row, column)} if value == number else set()
-                said |= {(place, row, column)} if guess[row, column] == number else set()
+                there |= {(index, row, column)} if value == number else set()
+                said |= {(index, row, column)} if guess[row, column] == number else set()
         if there | said:
             defined.append(len(there & said) / len(there | said))
-            assert found[f"IoU[{name}]"] == pytest.approx(defined[-1])
+            assert scores[f"IoU[{name}]"] == pytest.approx(defined[-1])
         else:
-            assert np.isnan(found[f"IoU[{name}]"])
+            assert np.isnan(scores[f"IoU[{name}]"])
     assert len(defined) == 5
     assert defined[-1] == 0  # emu is predicted and never there: it counts, as nothing
-    assert found["mIoU"] == pytest.approx(np.mean(defined))
+    assert scores["mIoU"] == pytest.approx(np.mean(defined))
 
 
 def test_scores_are_those_of_scikit_learn() -> None:
     truths, guesses = case()
-    found = score(truths, guesses)
+    scores = score(truths, guesses)
     right, predicted = flat(truths, guesses)
-    assert found["mIoU"] == pytest.approx(jaccard_score(right, predicted, average="macro"))
-    assert found["fw_IoU"] == pytest.approx(jaccard_score(right, predicted, average="weighted"))
-    assert found["pixel_acc"] == pytest.approx(accuracy_score(right, predicted))
+    assert scores["mIoU"] == pytest.approx(jaccard_score(right, predicted, average="macro"))
+    assert scores["fw_IoU"] == pytest.approx(jaccard_score(right, predicted, average="weighted"))
+    assert scores["pixel_acc"] == pytest.approx(accuracy_score(right, predicted))
     with pytest.warns(UserWarning, match="not in y_true"):
-        assert found["mean_acc"] == pytest.approx(balanced_accuracy_score(right, predicted))
+        assert scores["mean_acc"] == pytest.approx(balanced_accuracy_score(right, predicted))
 
 
 def test_miou_is_torchmetrics_jaccard_index_and_not_its_mean_iou() -> None:
@@ -134,9 +134,9 @@ def test_miou_is_torchmetrics_jaccard_index_and_not_its_mean_iou() -> None:
         jaccard.update(torch.from_numpy(guess).long()[None], torch.from_numpy(truth).long()[None])
         right, predicted = flat([truth], [guess])
         by_image.update(torch.from_numpy(predicted).long()[None], torch.from_numpy(right).long()[None])
-    found = score(truths, guesses)["mIoU"]
-    assert found == pytest.approx(float(jaccard.compute()), rel=1e-6)
-    assert abs(found - float(by_image.compute())) > 0.01
+    ours = score(truths, guesses)["mIoU"]
+    assert ours == pytest.approx(float(jaccard.compute()), rel=1e-6)
+    assert abs(ours - float(by_image.compute())) > 0.01
 
 
 def test_counts_are_repeated_rows() -> None:
@@ -152,15 +152,15 @@ def test_counts_are_repeated_rows() -> None:
 
 
 def test_a_set_that_is_all_void_has_no_score_and_no_warning() -> None:
-    found = score([np.full((3, 4), IGNORE, np.uint8)], [np.zeros((3, 4), np.uint8)])
-    assert all(np.isnan(value) for value in found.values())
+    scores = score([np.full((3, 4), IGNORE, np.uint8)], [np.zeros((3, 4), np.uint8)])
+    assert all(np.isnan(value) for value in scores.values())
 
 
 def boundary_by_brute_force(truth: Ids, guess: Ids, number: int) -> float:
     """Every border pixel of a class against every other; nan where there is none."""
 
     def border(ids: Ids) -> list[tuple[int, int]]:
-        found = []
+        edges = []
         for (row, column), value in np.ndenumerate(ids):
             for y, x in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
                 inside = 0 <= y < ids.shape[0] and 0 <= x < ids.shape[1]
@@ -170,9 +170,9 @@ def boundary_by_brute_force(truth: Ids, guess: Ids, number: int) -> float:
                     and ids[y, x] != number
                     and IGNORE not in (truth[y, x], truth[row, column])
                 ):
-                    found.append((row, column))
+                    edges.append((row, column))
                     break
-        return found
+        return edges
 
     def near(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> float:
         reach = 0.0075 * np.hypot(*truth.shape)
@@ -189,12 +189,12 @@ def boundary_by_brute_force(truth: Ids, guess: Ids, number: int) -> float:
 
 def shapes(seed: int, height: int, width: int) -> tuple[Ids, Ids]:
     """A map of rectangles with void, and one in which each lies a little beside."""
-    draw = np.random.default_rng(seed)
+    random = np.random.default_rng(seed)
     truth, guess = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     for value in (1, 2, 3, 1):
-        top, left, high, wide = draw.integers((0, 0, 5, 5), (height - 8, width - 8, 20, 20))
+        top, left, high, wide = random.integers((0, 0, 5, 5), (height - 8, width - 8, 20, 20))
         truth[top : top + high, left : left + wide] = value
-        down, right = draw.integers(0, 4, 2)
+        down, right = random.integers(0, 4, 2)
         guess[top + down : top + high + down, left + right : left + wide] = value
     guess[:4, :4] = 4  # not there
     truth[-3:, : width // 2] = IGNORE
@@ -207,20 +207,20 @@ def test_boundary_f1_by_brute_force(height: int, width: int) -> None:
     pairs = [shapes(seed, height, width) for seed in range(4)]
     truths, guesses = [truth for truth, _ in pairs], [guess for _, guess in pairs]
     expected = np.array([[boundary_by_brute_force(*pair, number) for number in range(6)] for pair in pairs])
-    found = [boundary_f1(*pair, 6) for pair in pairs]
-    np.testing.assert_allclose(found, expected)
+    ours = [boundary_f1(*pair, 6) for pair in pairs]
+    np.testing.assert_allclose(ours, expected)
     assert 0.05 < np.nanmean(expected) < 0.95
     scores = score(truths, guesses)
     for number, name in enumerate(NAMES):
-        known = expected[:, number][np.isfinite(expected[:, number])]
-        assert scores[f"BF1[{name}]"] == pytest.approx(known.mean() if len(known) else np.nan, nan_ok=True)
+        finite = expected[:, number][np.isfinite(expected[:, number])]
+        assert scores[f"BF1[{name}]"] == pytest.approx(finite.mean() if len(finite) else np.nan, nan_ok=True)
     assert scores["BF1"] == pytest.approx(np.nanmean(expected, axis=1).mean())
     assert scores["BF1[emu]"] == 0
     assert np.isnan(scores["BF1[yak]"])
 
 
 def test_boundary_f1_sees_what_iou_hardly_does() -> None:
-    """A border one pixel off costs a large thing little IoU and, beyond the tolerance, all of its border."""
+    """A border one pixel off costs a large object little IoU but, beyond the tolerance, its whole border."""
     truth, near, far = (np.zeros((200, 200), np.uint8) for _ in range(3))
     truth[:, 100:] = near[:, 101:] = far[:, 104:] = 1
     assert boundary_f1(truth, truth, 2).tolist() == boundary_f1(truth, near, 2).tolist() == [1, 1]
@@ -256,17 +256,17 @@ TRUTH = torch.tensor([[[0, 2, IGNORE]]])
 
 
 def losses(logits: torch.Tensor = LOGITS, truth: Any = TRUTH, **options: Any) -> dict[str, torch.Tensor]:
-    return segmentation.learner(nn.Identity(), known(3), **options).losses(logits, truth, "train")
+    return segmentation.learner(nn.Identity(), with_classes(3), **options).losses(logits, truth, "train")
 
 
-def shares() -> NDArray[np.float64]:
+def probabilities() -> NDArray[np.float64]:
     """Probabilities 3 classes × 3 pixels."""
     exponents = np.exp(LOGITS[0, :, 0].numpy().astype(np.float64))
     return exponents / exponents.sum(axis=0)
 
 
 def test_losses_by_hand() -> None:
-    p = shares()
+    p = probabilities()
     nats = -np.log([p[0, 0], p[2, 1]])
     assert {name: float(loss) for name, loss in losses().items()} == {"cross_entropy": pytest.approx(nats.sum() / 3)}
     weighted = losses(class_weights={"dog": 3.0, "background": 0.5})["cross_entropy"]
@@ -303,7 +303,7 @@ def test_a_batch_of_void_and_one_of_certainty_have_finite_losses_and_gradients(o
 
 
 def test_parts_of_a_batch_add_up_to_the_whole() -> None:
-    """Two workers with a share each train as one with the whole batch, however much of each is void."""
+    """Two workers with a part each train as one with the whole batch, however much of each is void."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 3, 4, 4, generator=generator)
     truth = torch.randint(0, 3, (3, 4, 4), generator=generator)
@@ -315,21 +315,21 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
         assert float(parts[0][name] * 2 + parts[1][name]) / 3 == pytest.approx(float(value), rel=1e-5)
 
 
-def test_patches_are_whole_cells_drawn_anew_whose_mean_is_the_loss_of_all() -> None:
+def test_patches_are_whole_cells_chosen_at_random_whose_mean_is_the_loss_of_all() -> None:
     torch.manual_seed(0)
-    learner = segmentation.learner(nn.Identity(), known(3), patches=0.25, patch_side=4)
+    learner = segmentation.learner(nn.Identity(), with_classes(3), patches=0.25, patch_side=4)
     truth = torch.randint(0, 3, (3, 10, 14))
     truth[0, :5] = IGNORE
     logits = torch.randn(3, 3, 10, 14, requires_grad=True)
     whole = losses(logits, truth)["cross_entropy"].item()
-    found, masks = [], []
+    values, masks = [], []
     for _ in range(400):
         (loss,) = learner.losses(logits, truth, "train").values()
         (gradient,) = torch.autograd.grad(loss, logits)
-        found.append(loss.item())
+        values.append(loss.item())
         masks.append(gradient.abs().sum(1) > 0)
-    assert np.mean(found) == pytest.approx(whole, abs=float(np.std(found)) / 5)
-    assert np.std(found) > 0.1 * whole
+    assert np.mean(values) == pytest.approx(whole, abs=float(np.std(values)) / 5)
+    assert np.std(values) > 0.1 * whole
     assert not torch.equal(masks[0], masks[1])
     counted = torch.stack(masks).float()
     for top, left in ((0, 0), (4, 8), (8, 12)):  # the last cell lies half outside
@@ -341,8 +341,8 @@ def test_patches_are_whole_cells_drawn_anew_whose_mean_is_the_loss_of_all() -> N
 
 
 @pytest.mark.parametrize("options", [{"patches": 0.0}, {"patches": 1.5}, {"patches": 0.5, "patch_side": 0}])
-def test_a_share_of_patches_lies_between_none_and_all(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"loss\.patches: .* give a share in 0\.\.1"):
+def test_the_fraction_of_patches_is_above_0_and_at_most_1(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"loss\.patches: .* must be above 0 and at most 1"):
         segmentation.learner(nn.Identity(), SETTINGS, **options)
 
 
@@ -351,7 +351,7 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     torch.manual_seed(0)
     spec = Spec("segmentation", 3, 3, 44)
     network = unet.build(spec, padding="valid", width=2, depth=2, dropout=0).eval()
-    learner = segmentation.learner(network, known(3))
+    learner = segmentation.learner(network, with_classes(3))
     pixels = torch.randint(0, 256, (2, 3, 44, 44), dtype=torch.uint8)
     truth = torch.randint(0, 3, (2, 44, 44))
     elsewhere = truth.clone()
@@ -361,7 +361,7 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
     assert float(learner(pixels, truth)["cross_entropy"]) == pytest.approx(float(expected))
     border = torch.full((2, 44, 44), 50.0)
     border[:, 20:24, 20:24] = 1  # a pixel of class weight 1 counts twice
-    asking = segmentation.learner(network, known(3), border_weights=True)
+    asking = segmentation.learner(network, with_classes(3), border_weights=True)
     assert float(asking(pixels, (truth, border))["cross_entropy"]) == pytest.approx(2 * float(expected))
     predictions = learner(pixels)
     middle = network(learner.normalize(pixels)).argmax(1)
@@ -373,17 +373,19 @@ def test_a_network_that_sees_the_middle_learns_from_it_and_predicts_all() -> Non
 def test_a_small_network_learns_its_images_by_heart() -> None:
     torch.manual_seed(0)
     spec = Spec("segmentation", 3, 3, 16)
-    learner = segmentation.learner(unet.build(spec, width=4, depth=1, norm="batch", dropout=0), known(3), dice=1.0)
+    learner = segmentation.learner(
+        unet.build(spec, width=4, depth=1, norm="batch", dropout=0), with_classes(3), dice=1.0
+    )
     truths = [np.kron(np.random.default_rng(seed).integers(0, 3, (4, 4)), np.ones((4, 4))) for seed in range(4)]
     samples = [
         Sample(
-            str(place),
+            str(index),
             np.repeat(truth[..., None] * 60 + 40, 3, axis=2).astype(np.uint8),
             semantic=truth.astype(np.uint8),
         )
-        for place, truth in enumerate(truths)
+        for index, truth in enumerate(truths)
     ]
-    pixels, targets = segmentation.collate(samples, known(3))
+    pixels, targets = segmentation.collate(samples, with_classes(3))
     optimizer = torch.optim.Adam(learner.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
@@ -392,7 +394,7 @@ def test_a_small_network_learns_its_images_by_heart() -> None:
     with torch.no_grad():
         maps = learner.eval()(pixels)
     rows = pa.Table.from_pylist([segmentation.rows(*pair) for pair in zip(samples, maps, strict=True)])
-    assert segmentation.scorer(rows, known(3))(np.ones(4, np.int64))["mIoU"] > 0.95
+    assert segmentation.scorer(rows, with_classes(3))(np.ones(4, np.int64))["mIoU"] > 0.95
 
 
 def test_wrong_settings_name_the_remedy() -> None:
@@ -400,10 +402,10 @@ def test_wrong_settings_name_the_remedy() -> None:
         UserError, match=r"loss\.class_weights: no class is named 'bakground'; did you mean 'background'"
     ):
         segmentation.learner(nn.Identity(), SETTINGS, class_weights={"bakground": 0.5})
-    with pytest.raises(UserError, match=r"loss\.class_weights: 'balanced' are no weights by class. Give some"):
+    with pytest.raises(UserError, match=r"loss\.class_weights: 'balanced' is not a mapping from class to weight"):
         segmentation.learner(nn.Identity(), SETTINGS, class_weights="balanced")  # type: ignore[arg-type]
     many = dataclasses.replace(SETTINGS, semantic_classes=tuple(map(str, range(256))))
-    with pytest.raises(UserError, match="256 semantic classes are too many; 255 are possible"):
+    with pytest.raises(UserError, match="256 semantic classes; at most 255 are possible"):
         segmentation.learner(nn.Identity(), many)
 
 
@@ -447,13 +449,13 @@ def test_pictures_show_image_truth_prediction_and_what_is_wrong() -> None:
     assert void.shape == picture.shape
 
 
-def test_figures_show_shares_and_ious() -> None:
+def test_figures_show_fractions_and_ious() -> None:
     truths, guesses = [np.array([[0, 0, 0, 1]], np.uint8)], [np.array([[0, 0, 1, 1]], np.uint8)]
-    found = segmentation.figures(table(truths, guesses, 3), known(3))
-    (axes,) = found["confusion"].axes
+    figures = segmentation.figures(table(truths, guesses, 3), with_classes(3))
+    (axes,) = figures["confusion"].axes
     expected = np.array([[2, 1, 0], [0, 3, 0], [0, 0, 0]]) / 3
     np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected)
     assert [text.get_text() for text in axes.texts] == ["67", "33", "0", "0", "100", "0", "0", "0", "0"]
-    (bars,) = found["IoU"].axes
+    (bars,) = figures["IoU"].axes
     assert [bar.get_extents().width / bars.bbox.width for bar in bars.patches] == pytest.approx([2 / 3, 1 / 2, 0])
     assert [text.get_text() for text in bars.texts] == ["0.67", "0.50", "absent"]

@@ -3,7 +3,6 @@
 from html import escape
 from typing import Any
 
-from pipeline.metric_names import renamed
 from pipeline.report._charts import interval_bar
 from pipeline.report._html import ABSENT, cell, count_decimals, format_fixed, intro, pill, row_header, table
 from pipeline.report.results import ROLES, Results, finite_or_none
@@ -48,7 +47,7 @@ def _decision_cell(entry: dict[str, Any]) -> str:
         return cell(words, css_class="words")
     extent = [value for value in (*numbers, 0.0) if value is not None]
     digits = count_decimals(extent)
-    metric = escape(renamed(str(decision.get("metric", "score"))))
+    metric = escape(str(decision.get("metric", "score")))
     bounds = "" if low is None or high is None else f" ({format_fixed(low, digits)} to {format_fixed(high, digits)})"
     bar = interval_bar(difference, low, high, (min(extent), max(extent)), 0.0)
     text = f"{metric}, challenger minus champion: {format_fixed(difference, digits)}{bounds}"

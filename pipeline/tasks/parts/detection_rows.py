@@ -14,87 +14,86 @@ from pipeline.geometry import boxes as geometry
 from pipeline.geometry import rle
 from pipeline.learners.base import Settings
 from pipeline.learners.batch import stack
-from pipeline.learners.detector import SHOWN, Detections, GroundTruth, Target, enlarged
+from pipeline.learners.detector import SHOWN, Detections, GroundTruth, Target, area_scale
 from pipeline.metrics import coco_ap, voc_ap
 from pipeline.sample import Sample
 
 
 def collate(
-    samples: Sequence[Sample], settings: Settings, *, masks: bool = False, points: bool = False
+    samples: Sequence[Sample], settings: Settings, *, masks: bool = False, keypoints: bool = False
 ) -> tuple[Tensor, list[Target]]:
-    """uint8 B×C×S×S, and a dict an image: `boxes` N×4 pixels, `labels` N.
+    """uint8 images B×C×S×S, and a target per image: `boxes` N×4 in pixels and `labels` N.
 
-    If asked for, `masks` N×S×S and `keypoints` N×K×3 too, and `proposals` P×4 where the samples have them.
-
-    Crowds, what is marked difficult, and boxes without area teach nothing and are left out.
+    Targets have `masks` N×S×S and `keypoints` N×K×3 if asked for, and `proposals` P×4 if the samples have them. Crowds,
+    difficult objects and boxes without area are left out.
     """
-    return stack(samples, settings.channels), [_target(sample, masks, points) for sample in samples]
+    return stack(samples, settings.channels), [_target(sample, masks, keypoints) for sample in samples]
 
 
-def _target(sample: Sample, masks: bool, points: bool) -> Target:
+def _target(sample: Sample, masks: bool, keypoints: bool) -> Target:
     truth = GroundTruth.of(sample)
-    wide = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
-    kept = np.flatnonzero(wide & ~truth.ignored)
+    has_area = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
+    indices = np.flatnonzero(has_area & ~truth.ignored)
     target = {
-        "boxes": torch.from_numpy(truth.boxes[kept].astype(np.float32)),
-        "labels": torch.from_numpy(truth.labels[kept]),
+        "boxes": torch.from_numpy(truth.boxes[indices].astype(np.float32)),
+        "labels": torch.from_numpy(truth.labels[indices]),
     }
     if sample.proposals is not None:
         target["proposals"] = torch.from_numpy(sample.proposals.astype(np.float32))
-    if points and truth.points is not None:  # an image only asked about has none
-        target["keypoints"] = torch.from_numpy(truth.points[kept].astype(np.float32))
+    if keypoints and truth.keypoints is not None:  # an image without annotations has none
+        target["keypoints"] = torch.from_numpy(truth.keypoints[indices].astype(np.float32))
     if masks:
         size = sample.pixels.shape[:2]
-        shapes = [rle.decode(truth.masks[int(place)], *size) for place in kept]
-        target["masks"] = torch.from_numpy(np.stack([np.zeros(size, np.bool_), *shapes])[1:].astype(np.uint8))
+        decoded = [rle.decode(truth.masks[int(index)], *size) for index in indices]
+        target["masks"] = torch.from_numpy(np.stack([np.zeros(size, np.bool_), *decoded])[1:].astype(np.uint8))
     return target
 
 
 def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict[str, Any]:
-    """One image: each detection's label, score and verdicts, each true one's label and where it counts.
+    """The row of one image: each detection's label, score and matches, each true object's label and `counted`.
 
-    `verdicts` are N×4×10 bytes by area range and overlap of boxes, see `_average_precision`, `voc_verdicts` N, see
-    `_voc`; `mask_verdicts` and `mask_voc_verdicts` are those of outlines. Severity: see `mistakes`.
+    `matches` are the bytes of N×4×10 matches of boxes by area range and overlap (metrics/coco_ap.py), `voc_matches`
+    those of N (metrics/voc_ap.py); `mask_matches` and `mask_voc_matches` are those of masks. `counted` are the bytes of
+    M×4 flags. Severity: see `mistakes`.
     """
     height, width = sample.pixels.shape[:2]
     truth = GroundTruth.of(sample)
-    found = prediction.take(coco_ap.ranked(prediction.scores, prediction.labels))
+    detections = prediction.take(coco_ap.rank_detections(prediction.scores, prediction.labels))
     ignored = truth.ignored[:, None] | coco_ap.outside(truth.areas)
-    boxes = found.pixels(height, width)
+    boxes = detections.boxes_in_pixels(height, width)
 
-    def judged(prefix: str, overlap: NDArray[np.float64], areas: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
-        other = coco_ap.outside(areas * enlarged(sample))
-        return {
-            f"{prefix}verdicts": coco_ap.verdicts(overlap, found.labels, other, truth.labels, ignored, truth.crowd),
-            f"{prefix}voc_verdicts": voc_ap.verdicts(overlap, found.labels, truth.labels, truth.ignored, truth.crowd),
-        }
+    def match(prefix: str, overlap: NDArray[np.float64], areas: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
+        labels, wrong_area = detections.labels, coco_ap.outside(areas * area_scale(sample))
+        coco = coco_ap.match_detections(overlap, labels, wrong_area, truth.labels, ignored, truth.crowd)
+        voc = voc_ap.match_detections(overlap, labels, truth.labels, truth.ignored, truth.crowd)
+        return {f"{prefix}matches": coco, f"{prefix}voc_matches": voc}
 
-    verdicts = judged("", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
+    matches = match("", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
     if masks:
-        shapes = found.outlines(height, width)
-        areas = np.array([rle.area(shape) for shape in shapes], np.float64)
-        verdicts |= judged("mask_", rle.iou(shapes, truth.masks, truth.crowd), areas)
+        encoded = detections.masks_in_pixels(height, width)
+        areas = np.array([rle.area(mask) for mask in encoded], np.float64)
+        matches |= match("mask_", rle.iou(encoded, truth.masks, truth.crowd), areas)
     return {
-        "labels": found.labels.tolist(),
-        "scores": found.scores.tolist(),
-        **{name: value.tobytes() for name, value in verdicts.items()},
+        "labels": detections.labels.tolist(),
+        "scores": detections.scores.tolist(),
+        **{name: value.tobytes() for name, value in matches.items()},
         "true_labels": truth.labels.tolist(),
         "counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": mistakes(verdicts["mask_verdicts" if masks else "verdicts"], found, ignored),
+        "severity": mistakes(matches["mask_matches" if masks else "matches"], detections, ignored),
     }
 
 
-def mistakes(verdicts: NDArray[np.uint8], found: Detections, ignored: NDArray[np.bool_]) -> float:
-    """How many a person sees: false alarms that are shown, and what counts (M×4, by area range) and is not found."""
-    seen = verdicts[found.scores >= SHOWN, 0, 0]
-    missed = (~ignored[:, 0]).sum() - (seen == coco_ap.RIGHT).sum()
-    return float(missed + (seen == coco_ap.WRONG).sum())
+def mistakes(matches: NDArray[np.uint8], detections: Detections, ignored: NDArray[np.bool_]) -> float:
+    """Number of visible mistakes: shown false positives, and objects missed that are not `ignored` (M×4 by area)."""
+    shown = matches[detections.scores >= SHOWN, 0, 0]
+    missed = (~ignored[:, 0]).sum() - (shown == coco_ap.TRUE_POSITIVE).sum()
+    return float(missed + (shown == coco_ap.FALSE_POSITIVE).sum())
 
 
 def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "") -> Scorer:
-    """COCO's and PASCAL VOC's scores by the verdicts of a prefix, which their names get as well."""
-    coco = coco_ap.scores(table, settings.classes, f"{prefix}verdicts", detections)
-    voc = voc_ap.scores(table, len(settings.classes), f"{prefix}voc_verdicts")
+    """COCO's and PASCAL VOC's scores from the matches of a prefix, which the scores' names get too."""
+    coco = coco_ap.scores(table, settings.classes, f"{prefix}matches", detections)
+    voc = voc_ap.scores(table, len(settings.classes), f"{prefix}voc_matches")
 
     def score(counts: Counts) -> dict[str, float]:
         return {f"{prefix}{name}": value for name, value in (coco(counts) | voc(counts)).items()}
@@ -103,16 +102,16 @@ def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "
 
 
 def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
-    """Boxes one after the other, x_min, y_min, x_max, y_max in the image's own pixels; labels; scores."""
+    """Flat boxes (x_min, y_min, x_max, y_max in the image's own pixels), labels and scores."""
     return {
-        "boxes": prediction.pixels(*sample.pixels.shape[:2]).ravel().tolist(),
+        "boxes": prediction.boxes_in_pixels(*sample.pixels.shape[:2]).ravel().tolist(),
         "labels": [settings.classes[label] for label in prediction.labels],
         "scores": prediction.scores.tolist(),
     }
 
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
-    """The prediction behind a served answer."""
+    """The detections of a served answer."""
     height, width = sample.pixels.shape[:2]
     boxes = np.asarray(answered["boxes"], np.float64).reshape(-1, 4) / [width, height, width, height]
     labels = np.array([settings.classes.index(name) for name in answered["labels"]], np.int64)
