@@ -16,11 +16,6 @@ ROLES = ("champion", "challenger", "previous")
 
 
 def entries(root: Path) -> dict[str, dict[str, Any]]:
-<<<<<<< HEAD
-    """The entry of each registered model."""
-    stored: dict[str, dict[str, Any]] = store.read_json(root / FILE, {})
-    return stored
-=======
     """The entry of each registered model, with today's names of metrics."""
     stored: dict[str, dict[str, Any]] = store.read_json(root / FILE, {})
     return {model: _renamed(entry) for model, entry in stored.items()}
@@ -33,7 +28,6 @@ def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values.get("decision"), dict):
         values["decision"] = renamed_decision(values["decision"])
     return values
->>>>>>> main
 
 
 def champions(root: Path) -> dict[str, str]:
