@@ -22,16 +22,16 @@ OUTPUT = ROOT / ".work/benchmarks.json"
 
 def main() -> int:
     """Measure what is named, or all, and print a row each; --list only names them."""
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios against bare loops and peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all if none is named")
     parser.add_argument("--list", action="store_true", help="name them and run none")
     chosen = parser.parse_args()
     for name in chosen.names:
-        if name not in known:
-            print(plugins.unknown("benchmark", name, known), file=sys.stderr)
+        if name not in names:
+            print(plugins.unknown("benchmark", name, names), file=sys.stderr)
             return 2
-    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in chosen.names or known}
+    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in chosen.names or names}
     if chosen.list:
         for name, module in modules.items():
             print(f"{name:<20}{module.TITLE}")
@@ -39,24 +39,24 @@ def main() -> int:
     print(f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}\n")
     print("| benchmark | our seconds / those of | ours s | theirs s | ratio [quartiles] | pairs | load |")
     print("|---|---|---|---|---|---|---|")
-    found = store.read_json(OUTPUT, {})
+    results = store.read_json(OUTPUT, {})
     for name, module in modules.items():
         missing = [package for package in module.NEEDS if importlib.util.find_spec(package) is None]
         if missing:
             print(f"| {name} | {module.TITLE} | | | not measured: needs {', '.join(missing)} | | |", flush=True)
             continue
         before = os.getloadavg()[0]
-        found[name] = {**module.measure(), "load": max(before, os.getloadavg()[0]), "cores": os.cpu_count()}
-        print(_row(name, module.TITLE, found[name]), flush=True)
-    store.write_json(OUTPUT, found)
+        results[name] = {**module.measure(), "load": max(before, os.getloadavg()[0]), "cores": os.cpu_count()}
+        print(_row(name, module.TITLE, results[name]), flush=True)
+    store.write_json(OUTPUT, results)
     return 0
 
 
-def _row(name: str, title: str, found: dict[str, Any]) -> str:
-    ratio = f"{found['ratio']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
-    busy = " (busy)" if found["load"] > found["cores"] else ""
-    seconds = f"{found['ours_s']:.3g} | {found['theirs_s']:.3g}"
-    return f"| {name} | {title} | {seconds} | {ratio} | {found['pairs']} | {found['load']:.1f}{busy} |"
+def _row(name: str, title: str, result: dict[str, Any]) -> str:
+    ratio = f"{result['ratio']:.3g} [{result['low']:.3g}, {result['high']:.3g}]"
+    busy = " (busy)" if result["load"] > result["cores"] else ""
+    seconds = f"{result['ours_s']:.3g} | {result['theirs_s']:.3g}"
+    return f"| {name} | {title} | {seconds} | {ratio} | {result['pairs']} | {result['load']:.1f}{busy} |"
 
 
 def _processor() -> str:

@@ -39,8 +39,8 @@ def shell(command: str, folder: str | None = None) -> None:
     """Run a command in the clone, in this environment; CalledProcessError, with its words printed, if it fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-    place = folder or _folder().name
-    done = subprocess.run(command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    target = folder or _folder().name
+    done = subprocess.run(command, shell=True, cwd=target, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
         done.check_returncode()

@@ -19,13 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 def digits(folder: Path, job: str, **changes: Any) -> JobSpec:
     """A job of params.yaml that trains on digits, with some settings changed, ready to train in `folder`."""
-    known = params.read(ROOT / "params.yaml")
-    changed = known.jobs[job].model_copy(update=changes)
-    known = known.model_copy(update={"jobs": {job: changed}, "roster": [job]})
+    settings = params.read(ROOT / "params.yaml")
+    changed = settings.jobs[job].model_copy(update=changes)
+    settings = settings.model_copy(update={"jobs": {job: changed}, "roster": [job]})
     with contextlib.redirect_stdout(io.StringIO()):
-        prepare_stage.run(known, folder)
-        augment_stage.run(known, folder)
-    return train_stage.job_spec(job, changed, known, folder)
+        prepare_stage.run(settings, folder)
+        augment_stage.run(settings, folder)
+    return train_stage.job_spec(job, changed, settings, folder)
 
 
 def photographs(number: int, height: int, width: int) -> list[NDArray[np.uint8]]:

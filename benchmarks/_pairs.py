@@ -4,13 +4,11 @@ import statistics
 import time
 from collections.abc import Callable
 
-Detections = dict[str, float]
+Ratio = dict[str, float]
 PAIRS = 9
 
 
-def ratio(
-    ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True
-) -> Detections:
+def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True) -> Ratio:
     """Median of our seconds / theirs over alternating pairs; `warm` runs each side once before."""
     if warm:
         ours(), theirs()
@@ -29,7 +27,7 @@ def seconds_of(side: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def summary(timed: list[tuple[float, float]]) -> Detections:
+def summary(timed: list[tuple[float, float]]) -> Ratio:
     """Of pairs of seconds, ours and theirs: the median ratio with the quartiles `low` and `high`, and both medians."""
     low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4, method="inclusive")
     ours_s, theirs_s = (statistics.median(side) for side in zip(*timed, strict=True))

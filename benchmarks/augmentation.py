@@ -19,7 +19,7 @@ NEEDS = ()
 IMAGES, SIDE = 64, 224
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """64 images on both sides."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -22,7 +22,7 @@ NEEDS = ("dvc",)
 JOBS = ("linear", "lenet5")
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """Three runs from nothing; emptying the clone, a part of a second, is timed with ours."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

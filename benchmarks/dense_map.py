@@ -15,7 +15,7 @@ IMAGES, SIDE, CLASSES = 8, 64, 11
 
 
 @torch.inference_mode()
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The same maps on both sides."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

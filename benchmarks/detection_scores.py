@@ -1,4 +1,4 @@
-"""COCO's mAP beside pycocotools: 500 images of 8 things and 50 detections, 20 classes, boxes.
+"""COCO's mAP beside pycocotools: 500 images of 8 objects and 50 detections, 20 classes, boxes.
 
 Both start from arrays or records in memory and end with the twelve numbers. pycocotools is no dependency: install it
 to measure this.
@@ -20,21 +20,21 @@ from pipeline.tasks import detection
 
 TITLE = "pycocotools: mAP of 500 images with 50 detections each, 20 classes"
 NEEDS = ("pycocotools",)
-IMAGES, THINGS, DETECTIONS, CLASSES, SIDE = 500, 8, 50, 20, 512
+IMAGES, OBJECTS, DETECTIONS, CLASSES, SIDE = 500, 8, 50, 20, 512
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The same mAP, AP50 and AR100 on both sides."""
     generator = np.random.default_rng(0)
-    samples, found = zip(*(_image(generator, number) for number in range(IMAGES)), strict=True)
-    known = Settings(tuple(map(str, range(CLASSES))), (), (), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
-    truth, guesses = _records(samples, found)
+    samples, detections = zip(*(_image(generator, number) for number in range(IMAGES)), strict=True)
+    settings = Settings(tuple(map(str, range(CLASSES))), (), (), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
+    truth, guesses = _records(samples, detections)
     coco = importlib.import_module("pycocotools.coco").COCO
     evaluator = importlib.import_module("pycocotools.cocoeval").COCOeval
 
     def ours() -> dict[str, float]:
-        rows = [detection.rows(*pair) for pair in zip(samples, found, strict=True)]
-        return detection.scorer(pa.Table.from_pylist(rows), known)(np.ones(IMAGES, np.int64))
+        rows = [detection.rows(*pair) for pair in zip(samples, detections, strict=True)]
+        return detection.scorer(pa.Table.from_pylist(rows), settings)(np.ones(IMAGES, np.int64))
 
     def peer() -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -53,11 +53,11 @@ def measure() -> _pairs.Detections:
 
 
 def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Detections]:
-    """Things at whole pixels, and detections of which most are a thing's neighbours."""
-    corners = generator.integers(0, SIDE - 160, (THINGS, 2))
-    boxes = np.concatenate([corners, corners + generator.integers(16, 160, (THINGS, 2))], axis=1).astype(np.float64)
-    labels = generator.integers(0, CLASSES, THINGS)
-    of = generator.integers(0, THINGS, DETECTIONS)
+    """Objects at whole pixels, and detections that are mostly near an object."""
+    corners = generator.integers(0, SIDE - 160, (OBJECTS, 2))
+    boxes = np.concatenate([corners, corners + generator.integers(16, 160, (OBJECTS, 2))], axis=1).astype(np.float64)
+    labels = generator.integers(0, CLASSES, OBJECTS)
+    of = generator.integers(0, OBJECTS, DETECTIONS)
     guesses = (boxes[of] + np.round(generator.normal(0, 6, (DETECTIONS, 4)))).clip(0, SIDE)
     guesses[:, 2:] = np.maximum(guesses[:, 2:], guesses[:, :2] + 1)
     guessed = np.where(generator.random(DETECTIONS) < 0.8, labels[of], generator.integers(0, CLASSES, DETECTIONS))
@@ -66,17 +66,19 @@ def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Detecti
     return sample, Detections(guesses / SIDE, guessed, generator.random(DETECTIONS))
 
 
-def _records(samples: tuple[Sample, ...], found: tuple[Detections, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _records(
+    samples: tuple[Sample, ...], detections: tuple[Detections, ...]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """COCO's annotations, and its list of results."""
     truth: dict[str, Any] = {"images": [], "annotations": [], "info": {}}
     truth["categories"] = [{"id": number, "name": str(number)} for number in range(CLASSES)]
     guesses = []
-    for number, (sample, one) in enumerate(zip(samples, found, strict=True), start=1):
+    for number, (sample, one) in enumerate(zip(samples, detections, strict=True), start=1):
         truth["images"].append({"id": number, "height": SIDE, "width": SIDE})
         for (left, top, right, bottom), label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):  # type: ignore[union-attr]
-            box, place = [left, top, right - left, bottom - top], len(truth["annotations"]) + 1
-            thing = {"id": place, "image_id": number, "category_id": label, "iscrowd": 0}
-            truth["annotations"].append({**thing, "bbox": box, "area": box[2] * box[3]})
+            box, annotation_id = [left, top, right - left, bottom - top], len(truth["annotations"]) + 1
+            entry = {"id": annotation_id, "image_id": number, "category_id": label, "iscrowd": 0}
+            truth["annotations"].append({**entry, "bbox": box, "area": box[2] * box[3]})
         for (left, top, right, bottom), label, score in zip(
             one.boxes_in_pixels(SIDE, SIDE), one.labels, one.scores, strict=True
         ):

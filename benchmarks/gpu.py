@@ -45,7 +45,7 @@ CLASSES, STEPS = 8, 20
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The loop's steps beside a bare loop's, on a batch that lies on the device."""
     sizes = LARGE if DEVICE == "cuda" else SMALL
     with tempfile.TemporaryDirectory() as folder:
@@ -112,17 +112,17 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
 
 def tasks(folder: Path, *, small: bool) -> None:
     """Train a job of each task and what it starts from; ask the weights on this device and on the CPU."""
-    known = params.read(_data.ROOT / params.FILE).choose(JOBS)
+    selected = params.read(_data.ROOT / params.FILE).choose(JOBS)
     if small:
-        scenes = known.datasets["scenes"].model_copy(update={"options": FEW})
-        jobs = {name: job.model_copy(update={"epochs": 1}) for name, job in known.jobs.items()}
-        known = known.model_copy(update={"jobs": jobs, "datasets": {**known.datasets, "scenes": scenes}})
+        scenes = selected.datasets["scenes"].model_copy(update={"options": FEW})
+        jobs = {name: job.model_copy(update={"epochs": 1}) for name, job in selected.jobs.items()}
+        selected = selected.model_copy(update={"jobs": jobs, "datasets": {**selected.datasets, "scenes": scenes}})
     with contextlib.redirect_stdout(io.StringIO()):
-        prepare_stage.run(known, folder)
-        augment_stage.run(known, folder)
+        prepare_stage.run(selected, folder)
+        augment_stage.run(selected, folder)
     print("| job | task | train losses | best val score | val, stored weights | the same on the CPU | s | peak GB |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, job_spec in train_stage.job_specs(known, folder).items():
+    for name, job_spec in train_stage.job_specs(selected, folder).items():
         (seconds, _), peak = _seconds(map(_train, [job_spec])), _peak()
         rows, primary = history.read(job_spec.model / history.FILE), JobState.of(job_spec).read()["primary"]
         losses = "finite" if all("train/loss" in row for row in rows) else "NOT FINITE"
@@ -171,13 +171,13 @@ def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -
     job |= {"size": size, "batch": batch, "epochs": 1, "lr": 0.01}
     job |= {"loader_workers": max(1, (os.cpu_count() or 2) - 1) if DEVICE == "cuda" else 0}
     dataset = {"format": "image_folder", "path": "data/raw/photographs"}
-    known = params.Params.model_validate({"roster": "all", "datasets": {"photographs": dataset}, "jobs": {"a": job}})
+    made = params.Params.model_validate({"roster": "all", "datasets": {"photographs": dataset}, "jobs": {"a": job}})
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder):
-        prepare_stage.run(known, folder)
-        augment_stage.run(known, folder)
+        prepare_stage.run(made, folder)
+        augment_stage.run(made, folder)
     _row("prepare", number / (time.perf_counter() - started))
-    return train_stage.job_specs(known, folder)["a"]
+    return train_stage.job_specs(made, folder)["a"]
 
 
 def _batch(size: int, batch: int) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ NEEDS = ()
 IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """An epoch of 64 images on both sides."""
     torch.set_num_threads(1)
     photographs = _data.photographs(IMAGES, HEIGHT, WIDTH)

@@ -19,7 +19,7 @@ NEEDS = ("torchmetrics",)
 MAPS, HEIGHT, WIDTH, CLASSES = 8, 375, 500, 21
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The same mIoU on both sides, from label maps in each side's own type."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
@@ -27,13 +27,13 @@ def measure() -> _pairs.Detections:
     guesses = np.where(generator.random(truths.shape) < 0.7, truths, generator.integers(0, CLASSES, truths.shape))
     guesses = guesses.astype(np.uint8)
     truths[generator.random(truths.shape) < 0.05] = IGNORE
-    known = Settings((), tuple(map(str, range(CLASSES))), (), 3, WIDTH, (0.5,) * 3, (0.5,) * 3)
+    settings = Settings((), tuple(map(str, range(CLASSES))), (), 3, WIDTH, (0.5,) * 3, (0.5,) * 3)
     tensors = torch.from_numpy(guesses).long(), torch.from_numpy(truths).long()
 
     def ours() -> float:
         matrices = [miou.confusion(*pair, CLASSES) for pair in zip(truths, guesses, strict=True)]
         rows = [{"confusion": matrix.ravel().tolist(), "boundary": [None] * CLASSES} for matrix in matrices]
-        return segmentation.scorer(pa.Table.from_pylist(rows), known)(np.ones(MAPS, np.int64))["mIoU"]
+        return segmentation.scorer(pa.Table.from_pylist(rows), settings)(np.ones(MAPS, np.int64))["mIoU"]
 
     def peer() -> float:
         metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE, validate_args=False)

@@ -18,12 +18,12 @@ NEEDS = ()
 STEPS, BATCH = 40, 256
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The same steps on both sides."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        order = _data.digits(Path(folder), "lenet5", batch=BATCH, augmentation=None)
-        trainer = loop.Trainer(dataclasses.replace(order, work=Path(folder)), Ranks())
+        job_spec = _data.digits(Path(folder), "lenet5", batch=BATCH, augmentation=None)
+        trainer = loop.Trainer(dataclasses.replace(job_spec, work=Path(folder)), Ranks())
         images = torch.randint(0, 255, (BATCH, 1, 32, 32), dtype=torch.uint8)
         batch = (images, torch.randint(0, 10, (BATCH,)))
         network = build_network("lenet5", Spec("classification", 10, 1, 32), {})

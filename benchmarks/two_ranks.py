@@ -1,4 +1,4 @@
-"""What a second process gains: an epoch of ResNet-20 on digits by a lane of two, beside one process alone.
+"""What a second process gains: an epoch of ResNet-20 on digits by two processes, beside one process alone.
 
 0.5 is all that two could gain. The two processes are started once; while the first works alone, the second waits.
 """
@@ -23,7 +23,7 @@ NEEDS = ()
 PAIRS = 5
 
 
-def measure() -> _pairs.Detections:
+def measure() -> _pairs.Ratio:
     """The same epochs on both sides; RuntimeError where there is one core alone."""
     if (os.cpu_count() or 1) < 2:
         raise RuntimeError("two processes need two cores")
@@ -37,9 +37,9 @@ def measure() -> _pairs.Detections:
 def _start(rank: int, job_spec: JobSpec, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    lane = Ranks(rank, 2, (0, 1), dist.new_group([0, 1]))
-    sides = {"ours": _trainer(job_spec, folder, lane)}
-    if lane.leads:
+    ranks = Ranks(rank, 2, (0, 1), dist.new_group([0, 1]))
+    sides = {"ours": _trainer(job_spec, folder, ranks)}
+    if ranks.leads:
         sides["theirs"] = _trainer(job_spec, folder, Ranks())
     timed = []
     for number in range(-1, PAIRS):  # the first pair warms both up
@@ -50,7 +50,7 @@ def _start(rank: int, job_spec: JobSpec, folder: str) -> None:
                 seconds[side] = _pairs.seconds_of(lambda trainer=sides[side]: trainer._pass(0, 0.0))  # type: ignore[misc]
             dist.barrier()
         timed.append([seconds.get(side) for side in ("ours", "theirs")])
-    if lane.leads:
+    if ranks.leads:
         store.write_json(Path(folder) / "timed.json", timed[1:])
     dist.destroy_process_group()
 

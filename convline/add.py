@@ -243,7 +243,7 @@ def _diff(old: str, new: str) -> str:
 
 def _keep_for_prepare(made: Path, dataset: Dataset, root: Path) -> None:
     """Keep the prepared images where prepare looks for earlier results."""
-    fingerprint = prepare.fingerprint(dataset, root)
+    fingerprint = prepare.compute_fingerprint(dataset, root)
     with contextlib.suppress(OSError), store.folder(root / ".work/prepare" / fingerprint, fingerprint) as path:
         for file in made.iterdir():
             os.replace(file, path / file.name)

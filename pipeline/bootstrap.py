@@ -1,7 +1,7 @@
 """Intervals and paired comparison by bootstrap over rows.
 
-A resample is a vector of counts, one a row, so that a score is computed from sums and nothing is copied.
-Rows of one group (a person, a video) are drawn together. Efron and Tibshirani, An Introduction to the
+A resample is a vector of counts, one per row, so that scores are computed from weighted sums and no row is copied.
+Rows of one group (a person, a video) are resampled together. Efron and Tibshirani, An Introduction to the
 Bootstrap (1993), chapters 13 and 8.
 """
 
@@ -12,35 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-Draws = NDArray[np.float64]
+Resampled = NDArray[np.float64]
 Scorer = Callable[[Counts], dict[str, float]]
 
 
 def primary(name: str, scores: Mapping[str, float]) -> str:
-    """The primary score's full name: `FID` may be found as `FID[lenet5]`."""
+    """The primary score's full name: `FID` may be stored as `FID[lenet5]`."""
     return next(key for key in scores if key == name or key.startswith(f"{name}["))
 
 
-def resamples(groups: Sequence[str], number: int, seed: int) -> Iterator[Counts]:
-    """`number` count vectors over the rows, drawn group by group with replacement."""
+def resample(groups: Sequence[str], number: int, seed: int) -> Iterator[Counts]:
+    """`number` count vectors over the rows; groups are sampled with replacement."""
     _, member = np.unique(np.asarray(groups), return_inverse=True)
     size = int(member.max()) + 1
     generator = np.random.default_rng(seed)
     for _ in range(number):
-        drawn = np.bincount(generator.integers(size, size=size), minlength=size)
-        yield drawn[member].astype(np.int64)
+        group_counts = np.bincount(generator.integers(size, size=size), minlength=size)
+        yield group_counts[member].astype(np.int64)
 
 
-def draws(scorer: Scorer, groups: Sequence[str], *, number: int, seed: int) -> dict[str, Draws]:
-    """Every score in each of `number` resamples; of one seed and the same groups, two models' are paired."""
-    found = [scorer(counts) for counts in resamples(groups, number, seed)]
-    return {name: np.array([scores[name] for scores in found], dtype=np.float64) for name in found[0]}
+def resample_scores(scorer: Scorer, groups: Sequence[str], *, number: int, seed: int) -> dict[str, Resampled]:
+    """Every score in each of `number` resamples; with equal seed and groups, those of two models are paired."""
+    all_scores = [scorer(counts) for counts in resample(groups, number, seed)]
+    return {name: np.array([scores[name] for scores in all_scores], dtype=np.float64) for name in all_scores[0]}
 
 
-def intervals(drawn: Mapping[str, Draws]) -> dict[str, tuple[float, float]]:
-    """95 % percentile interval of every score; a score undefined in a resample is left out of its own."""
+def intervals(resampled: Mapping[str, Resampled]) -> dict[str, tuple[float, float]]:
+    """95 % percentile interval of every score; resamples in which a score is undefined are left out."""
     bounds = {}
-    for name, values in drawn.items():
+    for name, values in resampled.items():
         values = values[np.isfinite(values)]
         if len(values):
             low, high = np.percentile(values, [2.5, 97.5])
@@ -54,7 +54,7 @@ def paired(
     """Difference challenger − champion on the same rows: `difference`, `low` and `high` (95 %)."""
     ones = np.ones(len(groups), dtype=np.int64)
     metric = primary(metric, challenger(ones))
-    differences = [challenger(counts)[metric] - champion(counts)[metric] for counts in resamples(groups, number, seed)]
+    differences = [challenger(counts)[metric] - champion(counts)[metric] for counts in resample(groups, number, seed)]
     low, high = np.nanpercentile(differences, [2.5, 97.5])
     return {
         "difference": challenger(ones)[metric] - champion(ones)[metric],
@@ -72,16 +72,15 @@ class Estimate:
     high: float
 
 
-def over_seeds(values: Draws, drawn: Draws, *, seed: int = 0) -> Estimate:
-    """Mean of S trainings' scores, or of differences of two such, as S values and S×N resamples of the test images.
+def over_seeds(values: Resampled, resampled: Resampled, *, seed: int = 0) -> Estimate:
+    """Mean over S seeds of scores, or of differences of scores, from S values and their S×N resamples of test images.
 
-    Two things might have come out otherwise. Other test images: the resamples of the mean. Another training:
-    Student's t with S−1 degrees of freedom, scaled by the standard error over the seeds (few seeds, wide tails).
-    The interval is of the sum of both, drawn at random; where one is nothing, it is the other's own interval.
+    Two sources of uncertainty are combined: test-set sampling (bootstrap) and training seed (Student t, S−1 d.f.,
+    scaled by the standard error over the seeds). The interval is that of the sum of random samples of both.
     """
     number, trainings = len(values), 200
-    noise = np.random.default_rng(seed).standard_t(number - 1, (drawn.shape[1], trainings))
+    noise = np.random.default_rng(seed).standard_t(number - 1, (resampled.shape[1], trainings))
     error = values.std(ddof=1) / np.sqrt(number)
-    sums = drawn.mean(axis=0)[:, None] + error * noise
+    sums = resampled.mean(axis=0)[:, None] + error * noise
     low, high = np.nanpercentile(sums, [2.5, 97.5])
     return Estimate(float(values.mean()), float(low), float(high))

@@ -21,9 +21,9 @@ from pipeline.sample import Facts
 from pipeline.store import file_digest, read_json, write_json
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-#: the folder of pictures that a learner drew while it was trained, by epoch
+#: the folder of pictures that a learner rendered during training, by epoch
 SNAPSHOTS = "snapshots"
-#: published networks that are older than the names of their layers: patterns, and what is written today
+#: former names of layers in torchvision's published weights: patterns, and today's names
 OLDER = (
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
     (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
@@ -35,7 +35,7 @@ OLDER = (
 
 
 def settings(job: Job, facts: Facts) -> Settings:
-    """What a job's learner knows of its data; published weights bring the normalisation that they were trained with."""
+    """A learner's settings from its job and data; published weights bring the normalization of their training."""
     channels = str(job.channels)
     mean, std = tuple(facts.mean[channels]), tuple(facts.std[channels])
     if job.weights is not None and job.channels == len(pretrained_weights.IMAGENET_MEAN):
@@ -80,42 +80,42 @@ def stored_settings(description: dict[str, Any]) -> Settings:
 
 
 def build(description: dict[str, Any]) -> Learner:
-    """A freshly initialised learner; an architecture that brings its own is asked first."""
-    known = stored_settings(description)
+    """A newly initialised learner; from the architecture's own `learner` if it has one, else from the task's."""
+    stored = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
-    classes = getattr(known, plugins.constant("tasks", task, "CLASSES"))
-    spec = Spec(task, len(classes), known.channels, known.size, len(known.points))
+    classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
+    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.points))
     network = build_network(architecture, spec, description["options"])
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
-    learner: Learner = make(network, known, **description["loss"])
+    learner: Learner = make(network, stored, **description["loss"])
     learner.derived = description.get("derived", {})
     return learner
 
 
 def start(network: nn.Module, source: Path) -> list[str]:
-    """Take weights by name and shape from a model folder or a file; the names that found no place.
+    """Load weights by name and shape from a model folder or a file; returns the names that match nothing.
 
-    The source may be a part of the network (a classifier in a detector): it goes where most names match, and names
-    that torchvision has given up are read as today's where more match so. UserError if nothing matches.
+    The source may be a part of the network (a classifier in a detector): the prefix with most matches is used, and
+    torchvision's former names are translated if more match so. UserError if nothing matches.
     """
     given = _weights(source / WEIGHTS if source.is_dir() else source)
     target = network.state_dict()
-    places = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
+    prefixes = ["", *(f"{name}." for name, _ in network.named_modules() if name)]
 
-    def matches(found: dict[str, Tensor], place: str) -> list[str]:
-        named = [name for name in found if place + name in target]
-        return [name for name in named if target[place + name].shape == found[name].shape]
+    def matches(weights: dict[str, Tensor], prefix: str) -> list[str]:
+        named = [name for name in weights if prefix + name in target]
+        return [name for name in named if target[prefix + name].shape == weights[name].shape]
 
-    ways = [(found, place) for found in (given, _renamed(given)) for place in places]
-    found, best = max(ways, key=lambda way: len(matches(*way)))
-    matched = matches(found, best)
+    candidates = [(weights, prefix) for weights in (given, _renamed(given)) for prefix in prefixes]
+    weights, prefix = max(candidates, key=lambda candidate: len(matches(*candidate)))
+    matched = matches(weights, prefix)
     if not matched:
         raise UserError(
-            f"{source}: none of its {len(found)} weights has a name and shape of the network. Choose another."
+            f"{source}: none of its {len(weights)} weights has a name and shape of the network. Choose another."
         )
-    network.load_state_dict({best + name: found[name] for name in matched}, strict=False)
-    return sorted(set(found) - set(matched))
+    network.load_state_dict({prefix + name: weights[name] for name in matched}, strict=False)
+    return sorted(set(weights) - set(matched))
 
 
 def _weights(file: Path) -> dict[str, Tensor]:
@@ -123,23 +123,23 @@ def _weights(file: Path) -> dict[str, Tensor]:
     if file.suffix not in (".pth", ".pt"):
         return load_file(file)
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file}: can't be read as weights ({reason}). Save a state_dict.") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{file}: holds more than weights by name. Save the network's state_dict alone.")
-    return found
+    return state
 
 
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same by the names that torchvision's layers have today."""
-    found = {}
+    """The same with the names that torchvision's layers have today."""
+    renamed = {}
     for name, value in weights.items():
         for old, new in OLDER:
             name = re.sub(old, new, name)
-        found[name] = value
-    return found
+        renamed[name] = value
+    return renamed
 
 
 def save(folder: Path, learner: Learner, description: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[Learner, dict[str, Any]]:
     if folder.is_file():
         return feature_extractor.load_inception(folder).to(device), {}
     description: dict[str, Any] = read_json(folder / DESCRIPTION)
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
+    with torch.random.fork_rng(devices=[]):  # building initialises weights at random, which are overwritten at once
         learner = build(description)
     learner.network.load_state_dict(load_file(folder / WEIGHTS))
     learner.name = f"{description['architecture']}@{file_digest(folder / WEIGHTS)[:12]}"

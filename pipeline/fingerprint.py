@@ -1,7 +1,7 @@
-"""What decides a result, as one digest: settings, data, code and library versions.
+"""The fingerprint of a result: one digest of the settings, data, code and library versions that decide it.
 
-Code counts as its syntax tree without docstrings, so a comment or a reformatting makes nothing stale.
-Imports are followed inside pipeline/; plug-ins are named by the caller, because they are loaded by name.
+Code counts by its syntax tree without docstrings, so a comment or a reformatting makes nothing stale.
+Imports are followed inside pipeline/; the caller names the plug-ins, because they are loaded by name.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.store import digest
 
 ROOT = Path(__file__).parent.parent
-#: modules that carry settings and results but do not decide them
+#: modules that pass on settings and results but do not decide them
 OUTSIDE = frozenset(
     f"pipeline.{name}"
     for name in (
@@ -34,21 +34,21 @@ OUTSIDE = frozenset(
 LIBRARIES = ("torch", "torchvision", "albumentations")
 
 
-def fingerprint(modules: Iterable[str], **parts: Any) -> str:
+def compute_fingerprint(modules: Iterable[str], **parts: Any) -> str:
     """sha256 over the code of `modules`, the library versions, and the given JSON values."""
     return digest({"code": code(modules), "libraries": {name: version(name) for name in LIBRARIES}, **parts})
 
 
 def code(modules: Iterable[str]) -> dict[str, str]:
-    """Digest of each module's syntax tree, for `modules` and all that they import from pipeline/."""
-    found: dict[str, str] = {}
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module not in found and module not in OUTSIDE:
-            found[module], imported = read_module(_path(module))
-            waiting.extend(imported)
-    return dict(sorted(found.items()))
+    """Digest of the syntax tree of each of `modules` and of every module of pipeline/ that they import."""
+    digests: dict[str, str] = {}
+    to_read = list(modules)
+    while to_read:
+        module = to_read.pop()
+        if module not in digests and module not in OUTSIDE:
+            digests[module], imported = read_module(_path(module))
+            to_read.extend(imported)
+    return dict(sorted(digests.items()))
 
 
 def _path(module: str) -> Path:

@@ -124,7 +124,7 @@ def bounded(pixels: NDArray[np.uint8], longest: int) -> tuple[int, int]:
 
 
 def spread(number: int, most: int) -> NDArray[np.int64]:
-    """Places of at most so many among a number of images, evenly from the first to the last."""
+    """Indices of at most `most` of `number` images, evenly spaced from the first to the last."""
     return np.linspace(0, number - 1, min(most, number)).astype(np.int64)
 
 
@@ -138,8 +138,8 @@ def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool =
 
 def nearest(old: int, new: int) -> NDArray[np.int32]:
     """Which of `old` pixels in a row each of `new` ones takes, where `resize` is not smooth."""
-    places = Image.fromarray(np.arange(old, dtype=np.int32)[None])
-    return np.asarray(places.resize((new, 1), Image.Resampling.NEAREST), np.int32)[0]
+    columns = Image.fromarray(np.arange(old, dtype=np.int32)[None])
+    return np.asarray(columns.resize((new, 1), Image.Resampling.NEAREST), np.int32)[0]
 
 
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -151,11 +151,11 @@ def grid(pictures: list[NDArray[np.uint8]], columns: int, *, side: int = 96, gap
     """Pictures as a sheet of side×side tiles on white."""
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
-    for place, picture in enumerate(pictures):
+    for number, picture in enumerate(pictures):
         height, width = picture.shape[:2]
         scale = side / max(height, width)
         tile = resize(picture, max(1, round(height * scale)), max(1, round(width * scale)), smooth=scale < 1)
-        top = gap + place // columns * (side + gap) + (side - tile.shape[0]) // 2
-        left = gap + place % columns * (side + gap) + (side - tile.shape[1]) // 2
+        top = gap + number // columns * (side + gap) + (side - tile.shape[0]) // 2
+        left = gap + number % columns * (side + gap) + (side - tile.shape[1]) // 2
         sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return sheet

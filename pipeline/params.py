@@ -1,6 +1,6 @@
-"""params.yaml as typed, frozen values: read once, checked whole, before any work starts.
+"""params.yaml as typed, frozen values: read and checked completely before any work starts.
 
-Every fault is listed with its place, and a wrong name with its near match. The YAML is 1.2, as DVC reads it.
+Every fault is listed with its field, and a wrong name with a similar one. The YAML is 1.2, as in DVC.
 """
 
 import copy
@@ -23,14 +23,14 @@ class Strict(BaseModel):
 
 
 class Split(Strict):
-    """Shares of the groups that go to val and test; the rest is train. Used where the format gives no split."""
+    """Fractions of the groups for val and test; the rest is train. Used if the format gives no split."""
 
     val: float = Field(0.2, gt=0, lt=0.5)
     test: float = Field(0.2, gt=0, lt=0.5)
 
 
 class Dataset(Strict):
-    """A dataset: a format, and where its raw files lie (under data/raw/; embedded formats need no path)."""
+    """A dataset: a format, and the path of its raw files (below data/raw/; embedded formats need none)."""
 
     format: str
     path: str | None = None
@@ -46,7 +46,7 @@ Transforms = list[dict[str, dict[str, JsonValue]]]
 
 
 class Staged(Strict):
-    """What augment stores ahead of training: balanced classes, and copies of each train image."""
+    """What augment stores before training: balanced classes, and copies of each train image."""
 
     balance: bool = False
     copies: int = Field(0, ge=0)
@@ -54,7 +54,7 @@ class Staged(Strict):
 
 
 class Policy(Strict):
-    """An augmentation policy: transforms applied while training, and what is staged before."""
+    """An augmentation policy: transforms applied during training, and what is staged before."""
 
     online: Transforms = []
     staged: Staged = Staged()
@@ -130,7 +130,7 @@ UNDECISIVE = frozenset({"core", "workers", "loader_workers"})
 
 
 class Train(Strict):
-    """How jobs are run: what a failed job does to the others, tries a job, lanes, and a cluster's shared path."""
+    """How jobs are run; lanes: worker groups of one process · storage: a path that all nodes share."""
 
     on_failed_job: Literal["continue", "stop"] = "continue"
     attempts: int = Field(3, ge=1)
@@ -140,7 +140,7 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
-    """resamples: behind a 95 % interval · pictures: examples a job · detections: of an image and class that count."""
+    """resamples: for 95 % intervals · pictures: examples per job · detections: maximum per image and class."""
 
     resamples: int = Field(1000, ge=100)
     pictures: int = Field(12, ge=0)
@@ -197,7 +197,7 @@ class Params(Strict):
         return {self.roster} if isinstance(self.roster, str) else set(self.roster)
 
     def choose(self, names: Sequence[str]) -> "Params":
-        """The same with only these jobs, and those that they start from, on the roster; UserError on a wrong name."""
+        """A copy whose roster has only these jobs, and those that they start from; UserError for a wrong name."""
         roster, waiting = list[str](), list(names)
         while waiting:
             name = waiting.pop()
@@ -234,57 +234,57 @@ def read(path: Path = FILE, *, empty: bool = False) -> Params:
     except ValidationError as error:
         faults = _faults(value, error.errors())
     if faults:
-        lines = [f"{path}: {studies.place_in_file(place, value)}: {text}" for place, text in faults]
+        lines = [f"{path}: {studies.place_in_file(where, value)}: {text}" for where, text in faults]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return params
 
 
 def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
-    """Every fault once: those of form, then those of content in what has no fault of form."""
-    found, rest = dict[str, list[str]](), copy.deepcopy(value)
+    """All faults, each once: those of form, then those of content in entries without faults of form."""
+    by_path, rest = dict[str, list[str]](), copy.deepcopy(value)
     for error in errors:
-        place, text = _fault(value, error)
-        found.setdefault(".".join(map(str, place)), []).append(text)
-        _drop(rest, place)
+        path, text = _fault(value, error)
+        by_path.setdefault(".".join(map(str, path)), []).append(text)
+        _drop(rest, path)
     try:
         more = list(params_checks.faults(Params.model_validate(rest), value))
     except ValidationError:
         more = []
-    told = [(place, " Or: ".join(texts)) for place, texts in found.items()]
-    return told + [(place, text) for place, text in more if place not in found]
+    faults = [(path, " Or: ".join(texts)) for path, texts in by_path.items()]
+    return faults + [(path, text) for path, text in more if path not in by_path]
 
 
 def _fault(value: Any, error: Any) -> tuple[tuple[Any, ...], str]:
-    """Where in the file a fault of form lies (without pydantic's names for the parts of a union), and what it is."""
+    """The path of a fault of form in the file (without pydantic's names of union members), and its text."""
     if error["type"] == "missing":
         return error["loc"], "missing. Add it."
-    place: list[Any] = []
+    path: list[Any] = []
     for part in error["loc"]:
         if not (part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)):
             break
-        place.append(part)
+        path.append(part)
         value = value[part]
     if error["type"] == "extra_forbidden":
-        return tuple(place), plugins.unknown("setting", str(place[-1]), _owner(tuple(place)).model_fields)
-    return tuple(place), f"{error['msg']} (found {error['input']!r})."
+        return tuple(path), plugins.unknown("setting", str(path[-1]), _owner(tuple(path)).model_fields)
+    return tuple(path), f"{error['msg']} (found {error['input']!r})."
 
 
-def _drop(rest: Any, place: tuple[Any, ...]) -> None:
-    """Remove the entry at `place`: its list, where it lies in one, or the entry that lacks it."""
+def _drop(rest: Any, path: tuple[Any, ...]) -> None:
+    """Remove the entry at `path`: the list that contains it, or the entry that lacks it."""
     owner, key = rest, None
-    for number, part in enumerate(place):
+    for number, part in enumerate(path):
         if not isinstance(rest, dict):
             break
         if part not in rest:
-            if number < len(place) - 1:  # gone already
+            if number < len(path) - 1:  # gone already
                 return
             break
         owner, key, rest = rest, part, rest[part]
     owner.pop(key, None)
 
 
-def _owner(place: tuple[Any, ...]) -> type[Strict]:
-    """The model that the key at `place` was meant for."""
+def _owner(path: tuple[Any, ...]) -> type[Strict]:
+    """The model to which the key at `path` belongs."""
     sections: dict[str, type[Strict]] = {
         "datasets": Dataset,
         "augmentation": Policy,
@@ -293,7 +293,7 @@ def _owner(place: tuple[Any, ...]) -> type[Strict]:
         "train": Train,
         "evaluate": Evaluate,
     }
-    if len(place) == 1:
+    if len(path) == 1:
         return Params
     inner: dict[Any, type[Strict]] = {"split": Split, "staged": Staged}
-    return next((inner[part] for part in place[2:-1] if part in inner), sections[place[0]])
+    return next((inner[part] for part in path[2:-1] if part in inner), sections[path[0]])

@@ -1,4 +1,4 @@
-"""Faults of content in params.yaml: names of what is not there, options nobody knows, names that collide.
+"""Faults of content in params.yaml: unknown names and options, and names that collide.
 
 Faults of form (unknown keys, wrong types) are pipeline/params.py's.
 """
@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from pipeline.params import Dataset, Job, Params, Study
 
-#: place in the file, and what is wrong there
+#: path in the file, and the text of the fault
 Faults = Iterator[tuple[str, str]]
 
 
@@ -28,13 +28,13 @@ def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Fault
 
 
 def faults(params: "Params", value: dict[str, Any]) -> Faults:
-    """Faults of content, as place and text; names are those of the file, also where their entry has a fault."""
+    """Faults of content, as path and text; names include those of entries with faults of form."""
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
     if isinstance(params.roster, list):
         own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
         for name in params.roster:
-            if name not in (known := [*own, *named.get("studies", []), *studies.WORDS]):
-                yield "roster", plugins.unknown("job", name, known)
+            if name not in (roster_names := [*own, *named.get("studies", []), *studies.WORDS]):
+                yield "roster", plugins.unknown("job", name, roster_names)
     for section in ("datasets", "augmentation", "jobs", "studies"):
         for name in named.get(section, []):
             if section != "jobs" or not _written_out(name, named):
@@ -45,7 +45,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         for part, transforms in (("online", policy.online), ("staged.transforms", policy.staged.transforms)):
             for number, transform in enumerate(transforms):
                 yield from _check_transform(f"augmentation.{name}.{part}.{number}", transform)
-    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # the others have the same faults
+    one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # other seeds have the same faults
     for name in one_seed.values():
         job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
@@ -54,7 +54,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
     for name, study in params.studies.items():
         yield from _check_study(f"studies.{name}", study, named)
         if name in [*named.get("jobs", []), *studies.WORDS]:
-            yield f"studies.{name}", "roster would not tell it from a job or a word of its own. Rename it."
+            yield f"studies.{name}", "the name is taken by a job or a roster keyword. Rename it."
     yield from _check_folders(params)
     yield from _check_extractors(params)
 
@@ -90,60 +90,60 @@ def _check_folders(params: "Params") -> Faults:
 
 
 def _check_extractors(params: "Params") -> Faults:
-    """Where a task's scores depend on the extractor, jobs that are ranked together must have the same."""
+    """If a task's scores depend on the extractor, jobs that are ranked together must use the same one."""
     first: dict[tuple[str, str], str] = {}
     for name, job in params.selected().items():
         if job.task in plugins.names("tasks") and plugins.options("tasks", job.task, "comparable") is not None:
             other = first.setdefault((job.task, job.dataset), name)
-            known = params.jobs[other].extractor
-            if known != job.extractor:
-                told = f"{job.extractor or 'no job'} measures it, and {known or 'no job'} measures {other}"
-                yield f"jobs.{name}.extractor", f"{told}: such scores can't be compared. Give both the same."
+            other_extractor = params.jobs[other].extractor
+            if other_extractor != job.extractor:
+                text = f"{job.extractor or 'no job'} measures it, and {other_extractor or 'no job'} measures {other}"
+                yield f"jobs.{name}.extractor", f"{text}: such scores can't be compared. Give both the same."
 
 
-def _check_plugin(place: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
-    """That there is such a plug-in, and that its function knows the options, given with their own place."""
+def _check_plugin(where: str, kind: str, name: str, function: str, options: tuple[str, Collection[str]]) -> Faults:
+    """Check that the plug-in exists and that its function has the options, given as (path, names)."""
     try:
-        known = plugins.options(kind, name, function) or []
+        known_options = plugins.options(kind, name, function) or []
     except UserError as error:
-        yield place, str(error)
+        yield where, str(error)
         return
     for option in options[1]:
-        if option not in known:
-            yield options[0], plugins.unknown("option", option, known)
+        if option not in known_options:
+            yield options[0], plugins.unknown("option", option, known_options)
 
 
-def _check_dataset(place: str, dataset: "Dataset") -> Faults:
-    options = f"{place}.options", dataset.options
-    yield from _check_plugin(f"{place}.format", "prepare.formats", dataset.format, "read", options)
+def _check_dataset(where: str, dataset: "Dataset") -> Faults:
+    options = f"{where}.options", dataset.options
+    yield from _check_plugin(f"{where}.format", "prepare.formats", dataset.format, "read", options)
     if dataset.path is not None:
         path = Path(dataset.path)
         if path.is_absolute() or ".." in path.parts or path.parts[:2] != ("data", "raw"):
-            yield f"{place}.path", f"{dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
+            yield f"{where}.path", f"{dataset.path!r} is not under data/raw/. Move the folder there and `dvc add` it."
     for name, settings in dataset.derived.items():
-        at = f"{place}.derived.{name}"
+        at = f"{where}.derived.{name}"
         yield from _check_plugin(at, "augment.derived", name, "build", (at, settings))
 
 
-def _check_transform(place: str, transform: dict[str, dict[str, Any]]) -> Faults:
+def _check_transform(where: str, transform: dict[str, dict[str, Any]]) -> Faults:
     if len(transform) != 1:
-        yield place, f"one transform an entry, as in `- shift: {{limit: 0.1}}`; found {len(transform)}."
+        yield where, f"one transform an entry, as in `- shift: {{limit: 0.1}}`; found {len(transform)}."
         return
     ((name, options),) = transform.items()
-    yield from _check_plugin(place, "augment.transforms", name, "build", (place, options))
+    yield from _check_plugin(where, "augment.transforms", name, "build", (where, options))
 
 
-def _check_serves(place: str, job: "Job", params: "Params") -> Faults:
-    """That the task can learn from what each transform makes."""
+def _check_serves(where: str, job: "Job", params: "Params") -> Faults:
+    """Check that the task can be trained with each transform."""
     for name in (name for entry in params.policy(job.policy).online for name in entry):
-        known = name in plugins.names("augment.transforms")
-        tasks = plugins.constant("augment.transforms", name, "TASKS") if known else None
+        exists = name in plugins.names("augment.transforms")
+        tasks = plugins.constant("augment.transforms", name, "TASKS") if exists else None
         if tasks is not None and job.task not in tasks:
-            yield place, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
+            yield where, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
 
 
 def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
-    """That what a loss or an architecture needs is derived for the dataset, and follows the changes of images."""
+    """Check that derived fields of the loss or the architecture exist and support the policy's transforms."""
     study, policy = params.study(name), params.policy(job.policy)
     for field in plugins.derived_fields(job.architecture, job.loss):
         asked = f"jobs.{name}.loss.{field}" if field in job.loss else f"jobs.{name}.architecture"
@@ -165,7 +165,7 @@ def _check_derived(name: str, job: "Job", params: "Params") -> Faults:
             yield asked, f"gradients are measured without {field}. Set gradients to false."
 
 
-def _check_learner(place: str, job: "Job") -> Faults:
+def _check_learner(where: str, job: "Job") -> Faults:
     """Loss options belong to the architecture's own learner where it brings one, else to the task's."""
     kind, name = "tasks", job.task
     if (
@@ -173,78 +173,81 @@ def _check_learner(place: str, job: "Job") -> Faults:
         and plugins.options("models", job.architecture, "learner") is not None
     ):
         kind, name = "models", job.architecture
-    yield from _check_plugin(f"{place}.task", "tasks", job.task, "learner", (f"{place}.loss", ()))
+    yield from _check_plugin(f"{where}.task", "tasks", job.task, "learner", (f"{where}.loss", ()))
     if name in plugins.names(kind):
-        yield from _check_plugin(f"{place}.task", kind, name, "learner", (f"{place}.loss", job.loss))
+        yield from _check_plugin(f"{where}.task", kind, name, "learner", (f"{where}.loss", job.loss))
 
 
-def _check_sources(place: str, job: "Job", jobs: list[str]) -> Faults:
+def _check_sources(where: str, job: "Job", jobs: list[str]) -> Faults:
     if job.pretrained is not None and len(job.pretrained.model_dump(exclude_none=True)) != 1:
-        yield f"{place}.pretrained", "give one of `job`, `file` and `weights`."
+        yield f"{where}.pretrained", "give one of `job`, `file` and `weights`."
     if job.weights in pretrained_weights.EXTRACTORS:
-        yield f"{place}.pretrained.weights", f"{job.weights} only measures. Write `extractor: {job.weights}`."
+        yield f"{where}.pretrained.weights", f"{job.weights} only measures. Write `extractor: {job.weights}`."
     elif job.weights is not None:
         try:
             pretrained_weights.url(job.weights)
         except UserError as error:
-            yield f"{place}.pretrained.weights", str(error)
+            yield f"{where}.pretrained.weights", str(error)
     for role, name in job.sources.items():
         if name not in jobs:
-            known = [*jobs, *pretrained_weights.EXTRACTORS] if role == "extractor" else jobs
-            yield f"{place}.{role}", plugins.unknown("job", name, known)
-        elif f"jobs.{name}" == place:
-            yield f"{place}.{role}", "a job can't start from itself. Name another."
+            valid_names = [*jobs, *pretrained_weights.EXTRACTORS] if role == "extractor" else jobs
+            yield f"{where}.{role}", plugins.unknown("job", name, valid_names)
+        elif f"jobs.{name}" == where:
+            yield f"{where}.{role}", "a job can't start from itself. Name another."
 
 
-def _check_transfer(place: str, job: "Job") -> Faults:
+def _check_transfer(where: str, job: "Job") -> Faults:
     """Settings that contradict each other; whether a network has the modules is seen when it is built."""
     for name in set(job.freeze) & set(job.unfreeze):
-        yield f"{place}.unfreeze", f"{name} is in freeze too, which is for good. Leave it out of one of the two."
+        yield f"{where}.unfreeze", f"{name} is in freeze too, which is for good. Leave it out of one of the two."
     for name, epoch in job.unfreeze.items():
         if epoch >= job.epochs:
-            yield f"{place}.unfreeze.{name}", f"{epoch} epochs are all that there are. Give fewer, or use freeze."
+            yield (
+                f"{where}.unfreeze.{name}",
+                f"unfreeze starts after epoch {epoch}, but the job has {job.epochs} epochs. Lower it or use freeze.",
+            )
     if job.train_images is not None and job.fraction is not None:
-        yield f"{place}.fraction", "give either `train_images` or `fraction`."
+        yield f"{where}.fraction", "give either `train_images` or `fraction`."
 
 
-def _check_study(place: str, study: "Study", named: dict[str, list[str]]) -> Faults:
-    """That its claims are about its variants, and that these can be compared on the same test images."""
+def _check_study(where: str, study: "Study", named: dict[str, list[str]]) -> Faults:
+    """Check that the claims name variants, and that variants have the same test images."""
     for variant in study.variants:
-        yield from _check_name(f"{place}.variants", variant)
+        yield from _check_name(f"{where}.variants", variant)
     for number, text in enumerate(study.claims):
-        found = studies.claim(text)
-        if not found.pairs or not all(found.variants):
-            yield f"{place}.claims.{number}", f"{text!r} compares nothing. Write `a > b`, `a < b in parameters`."
+        parsed = studies.claim(text)
+        if not parsed.pairs or not all(parsed.variants):
+            yield f"{where}.claims.{number}", f"{text!r} compares nothing. Write `a > b`, `a < b in parameters`."
             continue
-        for variant in found.variants:
+        for variant in parsed.variants:
             if variant not in study.variants:
-                yield f"{place}.claims.{number}", plugins.unknown("variant", variant, study.variants)
+                yield f"{where}.claims.{number}", plugins.unknown("variant", variant, study.variants)
     for name in study.under:
         if name not in named.get("augmentation", []):
-            yield f"{place}.under", plugins.unknown("augmentation", name, named.get("augmentation", []))
+            yield f"{where}.under", plugins.unknown("augmentation", name, named.get("augmentation", []))
     if len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
-        yield f"{place}.seeds", "each is a whole number from 0 on, and given once."
+        yield f"{where}.seeds", "each is a whole number from 0 on, and given once."
     for setting in ("dataset", "task"):
         if len({str({**study.base, **change}.get(setting)) for change in study.variants.values()}) > 1:
-            yield f"{place}.variants", f"they differ in {setting}, so they share no test images. Use one {setting}."
+            yield f"{where}.variants", f"they differ in {setting}, so they share no test images. Use one {setting}."
 
 
-def _check_job(place: str, job: "Job", named: dict[str, list[str]]) -> Faults:
+def _check_job(where: str, job: "Job", named: dict[str, list[str]]) -> Faults:
     datasets, policies = named.get("datasets", []), named.get("augmentation", [])
     if job.dataset not in datasets:
-        yield f"{place}.dataset", plugins.unknown("dataset", job.dataset, datasets)
+        yield f"{where}.dataset", plugins.unknown("dataset", job.dataset, datasets)
     if job.policy not in ["none", *policies]:
-        yield f"{place}.augmentation", plugins.unknown("augmentation", job.policy, policies)
-    yield from _check_learner(place, job)
-    yield from _check_sources(place, job, named.get("jobs", []))
-    options = f"{place}.options", job.options
-    yield from _check_plugin(f"{place}.architecture", "models", job.architecture, "build", options)
+        yield f"{where}.augmentation", plugins.unknown("augmentation", job.policy, policies)
+    yield from _check_learner(where, job)
+    yield from _check_sources(where, job, named.get("jobs", []))
+    options = f"{where}.options", job.options
+    yield from _check_plugin(f"{where}.architecture", "models", job.architecture, "build", options)
     if job.architecture in plugins.names("models") and job.task in plugins.names("tasks"):
         tasks = plugins.constant("models", job.architecture, "TASKS") or ()
         if job.task not in tasks:
-            yield f"{place}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
+            yield f"{where}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
     if job.schedule == "step" and not job.milestones:
-        yield f"{place}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
-    yield from _check_transfer(place, job)
+        yield f"{where}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."
+    yield from _check_transfer(where, job)
     if job.optimizer == "sgd" and job.nesterov and not job.momentum:
-        yield f"{place}.nesterov", "needs momentum above 0. Set one of the two."
+        yield f"{where}.nesterov", "needs momentum above 0. Set one of the two."

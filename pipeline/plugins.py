@@ -1,7 +1,7 @@
 """The folder listing is the registry: `pipeline/models/lenet5.py` *is* the architecture `lenet5`.
 
 Names, constants and options are read from the source text, so checking params.yaml imports no torch.
-A name that starts with `_` is shared code, not a plug-in.
+A name that starts with `_` is no plug-in.
 """
 
 import ast
@@ -46,12 +46,12 @@ def source(kind: str, name: str) -> Path:
     return ROOT.joinpath(*kind.split("."), f"{name}.py")
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, names: Iterable[str]) -> str:
     """`no task is named 'clasification'; did you mean 'classification'? There are: …`"""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    names = sorted(names)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"no {what} is named {name!r}{hint} There are: {', '.join(known) or 'none'}."
+    return f"no {what} is named {name!r}{hint} There are: {', '.join(names) or 'none'}."
 
 
 @functools.cache

@@ -38,19 +38,19 @@ def champions(root: Path) -> dict[str, str]:
 
 def jobs(root: Path) -> dict[str, str]:
     """The fingerprint of every registered job; of one with several, that of its role, the champion's before others."""
-    found: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     for entry in entries(root).values():
-        found = {job: mark for mark, job in entry.get("models", {}).items()} | found
+        fingerprints = {job: fingerprint for fingerprint, job in entry.get("models", {}).items()} | fingerprints
     for role in reversed(ROLES):
         holders = [entry[role] for entry in entries(root).values() if entry.get(role)]
-        found |= {holder["job"]: holder["fingerprint"] for holder in holders if holder["fingerprint"]}
-    return found
+        fingerprints |= {holder["job"]: holder["fingerprint"] for holder in holders if holder["fingerprint"]}
+    return fingerprints
 
 
-def folder(root: Path, job: str, mark: str) -> Path | None:
-    """A whole copy of the model of this fingerprint; None where there is none."""
-    places = [root / "models" / job, root / ".work/jobs" / mark / "model"]
-    places += sorted(
+def folder(root: Path, job: str, fingerprint: str) -> Path | None:
+    """An undamaged copy of the model of this fingerprint; None if there is none."""
+    copies = [root / "models" / job, root / ".work/jobs" / fingerprint / "model"]
+    copies += sorted(
         (root / tracking.FOLDER / "artifacts").glob(f"*/*/models/*/artifacts/artifacts/{glob.escape(job)}")
     )
-    return next((path for path in places if store.holds(path, mark)), None)
+    return next((path for path in copies if store.holds(path, fingerprint)), None)

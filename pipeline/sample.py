@@ -1,4 +1,4 @@
-"""What flows from prepare to report: one image with everything that is known about it.
+"""The sample that all stages use: one image with its annotations.
 
 At rest a sample is a row of an Arrow file, read memory-mapped: images up to 1 MB are raw bytes, larger ones PNG.
 """
@@ -32,10 +32,10 @@ class Sample:
     image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
     (compressed RLE at rest), crowd N, difficult N, points N×K×3 float32 (x and y in the pixels of boxes; 0 not
-    labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, what a pixel counts
-    besides its class · proposals: P×4 float32 · size: original height and width;
+    labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, the weight of a pixel
+    besides its class's · proposals: P×4 float32 · size: original height and width;
     from a format, of the image that its annotations are for, and prepare compares · split: where the format
-    prescribes one · source: the file and place that errors name.
+    prescribes one · source: the file and position that errors name.
     """
 
     id: str
@@ -65,16 +65,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Names that a format declares: things (label and labels index them), label-map ids, the points of a thing."""
+    """Names of a format's classes (indexed by label and labels), label-map ids, and keypoints."""
 
-    things: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     semantic: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong in the raw data: where, and what to do about it. A warning does not stop prepare."""
+    """A fault in the raw data: where, why, and the remedy. A warning does not stop prepare."""
 
     where: str
     reason: str
@@ -86,11 +86,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """dataset.json: what stages after prepare know of a dataset without opening its shards.
+    """dataset.json: facts of a dataset that later stages need without opening its shards.
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
-    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · points: names of the points of
-    a thing · max_side: longer side in pixels that an image is stored at, at most.
+    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · points: names of the
+    keypoints · max_side: maximum longer side of stored images, in pixels.
     """
 
     format: str
@@ -171,7 +171,7 @@ def _listed(values: NDArray[Any] | None) -> list[Any] | None:
 
 
 def _by_point(points: NDArray[np.float32]) -> list[list[float]]:
-    """K lists of 3N numbers, so that K is known where there is no thing."""
+    """K lists of 3N numbers, so that K is known without objects, too."""
     return [values.ravel().tolist() for values in np.moveaxis(points, 1, 0)]
 
 
@@ -206,12 +206,12 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
 
 
 def write_shard(path: Path, samples: Iterable[Sample], *, rows_per_batch: int = 64) -> int:
-    """Write samples as one Arrow file; returns how many there were."""
+    """Write samples as one Arrow file; returns their number."""
     return write_rows(path, SCHEMA, map(to_row, samples), rows_per_batch=rows_per_batch)
 
 
 def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], *, rows_per_batch: int = 64) -> int:
-    """Write rows as one Arrow file that Shards can read; returns how many there were."""
+    """Write rows as one Arrow file that Shards can read; returns their number."""
     count, waiting = 0, iter(rows)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         while batch := list(itertools.islice(waiting, rows_per_batch)):
@@ -256,9 +256,9 @@ class Shards(Sequence[Sample]):
 
 
 def resized(sample: Sample, height: int, width: int) -> Sample:
-    """The sample scaled to height×width with all that lies in the image; itself, where it has that size.
+    """The sample scaled to height×width with all its annotations; unchanged if it has that size.
 
-    Label map and masks take the nearest pixel, so a thing much smaller than a new pixel can lose its mask.
+    Label map and masks take the nearest pixel, so an object much smaller than a new pixel can lose its mask.
     """
     old = sample.pixels.shape[:2]
     if old == (height, width):

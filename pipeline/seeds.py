@@ -1,4 +1,4 @@
-"""Seeds as a function of what they are for, so that no random stream depends on who draws first."""
+"""Seeds as a function of their purpose, so that no random stream depends on the order of calls."""
 
 import hashlib
 

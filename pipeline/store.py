@@ -1,4 +1,4 @@
-"""Atomic, verified storage: a file or folder that others read is either complete and verified, or absent.
+"""Atomic, verified storage: a stored file or folder is either complete and verified, or absent.
 
 Everything is written under a temporary name, synced and renamed; a folder carries `manifest.json`
 with the size and sha256 of each file and the fingerprint of what made it.
@@ -19,10 +19,10 @@ from typing import IO, Any
 from pipeline.errors import UserError
 
 MANIFEST = "manifest.json"
-#: names of what is being written
+#: names of temporary files and folders
 TEMPORARY = ".*.*"
-#: seconds in which a lock is asked for again: another process's look at it takes an instant
-LOOK = 0.5
+#: seconds for which a lock is retried, because another process may be checking it
+RETRY_S = 0.5
 
 
 class StoreError(UserError):
@@ -86,7 +86,7 @@ def read_json(path: Path, default: Any = None) -> Any:
 
 @contextlib.contextmanager
 def folder(path: Path, fingerprint: str) -> Iterator[Path]:
-    """A folder to fill: `path` appears, with its manifest, only if the block ends well."""
+    """A folder to fill: `path` is made, with its manifest, only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary(path) as made:
         yield made
@@ -167,14 +167,14 @@ def content_digest(path: Path) -> str:
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """The manifest, after every file was found with its size and sha256; else StoreError naming the file."""
+    """The manifest, after comparing every file's size and sha256; StoreError naming a file that differs."""
     value = manifest(path)
     for name, expected in value["files"].items():
         file = path / name
         if not file.is_file():
             raise StoreError(f"{file}: missing, though {MANIFEST} lists it. Delete {path} and run again.")
         if {"size": file.stat().st_size, "sha256": file_digest(file)} != expected:
-            raise StoreError(f"{file}: its bytes are not those that were written. Delete {path} and run again.")
+            raise StoreError(f"{file}: its content has changed since it was written. Delete {path} and run again.")
     return value
 
 
@@ -187,9 +187,9 @@ def holds(path: Path, fingerprint: str) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Put a stored folder in a second place, by hard links where the file system allows."""
+    """Copy a stored folder, by hard links if the file system allows."""
 
-    def place(old: str, new: str) -> None:
+    def link(old: str, new: str) -> None:
         try:
             os.link(old, new)
         except OSError:
@@ -197,14 +197,14 @@ def copy(source: Path, target: Path) -> None:
 
     with temporary(target) as made:
         made.chmod(0o755)
-        shutil.copytree(source, made, dirs_exist_ok=True, copy_function=place)
+        shutil.copytree(source, made, dirs_exist_ok=True, copy_function=link)
         replace(made, target)
 
 
-def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
-    """Make `target` carry this fingerprint with the least work, and keep a second copy in `kept`.
+def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], None]) -> str:
+    """Bring `target` to this fingerprint with the least work, and keep a second copy in `kept`.
 
-    Returns `kept` (nothing to do), `restored` (put back from earlier work) or `made`.
+    Returns `kept` (nothing to do), `restored` (copied from `kept`) or `made`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(kept)
@@ -225,7 +225,7 @@ def settle(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
 
 
 def keep_only(parent: Path, wanted: set[str]) -> list[str]:
-    """Remove the folders of what is no longer asked for, and what dead processes left; returns the folders' names."""
+    """Remove the folders that are not wanted, and those of dead processes; returns the removed names."""
     for path in parent.glob(TEMPORARY):
         if path.is_file():
             path.unlink()
@@ -266,11 +266,11 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock that dies with this process; UserError where another process holds it (unless `wait`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        last = time.monotonic() + LOOK
+        last = time.monotonic() + RETRY_S
         while not _taken(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
             if time.monotonic() > last:
                 raise UserError(f"{path}: {what} is already running. Wait for it to end, or stop it.")
-            time.sleep(LOOK / 10)
+            time.sleep(RETRY_S / 10)
         yield
 
 

@@ -1,7 +1,7 @@
-"""Studies: a question put to jobs that differ in one thing, each trained from several seeds.
+"""Studies: a question answered by jobs that differ in one setting, each trained with several seeds.
 
-A study of params.yaml is written out as ordinary jobs `<study>.<variant>.<seed>` before anything is checked, so that
-every stage works on them as on all others. No other name holds a dot.
+A study of params.yaml is expanded to ordinary jobs `<study>.<variant>.<seed>` before any check, so that every stage
+handles them like all others. No other name has a dot.
 """
 
 import re
@@ -67,12 +67,12 @@ def _same_seed(settings: dict[str, Any], seed: Any) -> dict[str, Any]:
     return {**settings, "pretrained": {**pretrained, "job": f"{pretrained['job']}.{seed}"}}
 
 
-def place_in_file(place: str, value: dict[str, Any]) -> str:
-    """Where in the file a fault lies that was found in a study's job: in the variant, or in the base."""
-    found = re.match(r"jobs\.([^.]+)\.([^.]+)\.\d+\.?(.*)", place)
-    if found is None or found[1] not in (value.get("studies") or {}):
-        return place
-    study, variant, setting = found.groups()
+def place_in_file(path: str, value: dict[str, Any]) -> str:
+    """The path in the file of a fault in a study's job: in the variant, or in the base."""
+    match = re.match(r"jobs\.([^.]+)\.([^.]+)\.\d+\.?(.*)", path)
+    if match is None or match[1] not in (value.get("studies") or {}):
+        return path
+    study, variant, setting = match.groups()
     own = value["studies"][study]["variants"][variant]
     part = f"variants.{variant}" if setting.split(".")[0] in own else "base"
     return f"studies.{study}.{part}.{setting}".rstrip(".")

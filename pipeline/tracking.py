@@ -157,8 +157,8 @@ class Run:
         """Pictures of a training as images by step; epochs that are there already are not logged again."""
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
-        found = [STEP.search(item.path) for item in self.client.list_artifacts(self.run_id, "images")]
-        files = Counter(int(match[1]) for match in found if match)
+        steps = [STEP.search(item.path) for item in self.client.list_artifacts(self.run_id, "images")]
+        files = Counter(int(match[1]) for match in steps if match)
         for epoch, path in pictures.items():
             if files[epoch] < 2:  # the image, and the small one that the page shows
                 self.client.log_image(self.run_id, decode(path), key="snapshot", step=epoch, timestamp=epoch * 1000)
@@ -179,52 +179,52 @@ class Run:
 
 def end_orphans(made: Any, trained: Callable[[str], bool]) -> None:
     """Mark runs KILLED that say RUNNING though nothing trains their fingerprint: a killed process can't say so."""
-    numbers = [found.experiment_id for found in made.search_experiments()]
-    for found in made.search_runs(numbers, "attributes.status = 'RUNNING'"):
-        mark = found.data.tags.get(FINGERPRINT)
-        if mark is not None and not trained(mark):
-            made.set_terminated(found.info.run_id, "KILLED")
+    numbers = [item.experiment_id for item in made.search_experiments()]
+    for stored in made.search_runs(numbers, "attributes.status = 'RUNNING'"):
+        fingerprint = stored.data.tags.get(FINGERPRINT)
+        if fingerprint is not None and not trained(fingerprint):
+            made.set_terminated(stored.info.run_id, "KILLED")
 
 
 def statuses(made: Any) -> dict[str, tuple[str, str]]:
     """Name and status of each job's run, by fingerprint."""
-    numbers = [found.experiment_id for found in made.search_experiments()]
+    numbers = [item.experiment_id for item in made.search_experiments()]
     runs = made.search_runs(numbers) if numbers else []
     return {
-        found.data.tags[FINGERPRINT]: (found.info.run_name, found.info.status)
-        for found in runs
-        if FINGERPRINT in found.data.tags
+        stored.data.tags[FINGERPRINT]: (stored.info.run_name, stored.info.status)
+        for stored in runs
+        if FINGERPRINT in stored.data.tags
     }
 
 
 def experiment(made: Any, root: Path, dataset: str, task: str) -> str:
     """The experiment `<dataset>/<task>`, its artifacts at an absolute place so that models load without a server."""
     name = f"{dataset}/{task}"
-    found = made.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            made.restore_experiment(found.experiment_id)
+    existing = made.get_experiment_by_name(name)
+    if existing is not None:
+        if existing.lifecycle_stage == "deleted":
+            made.restore_experiment(existing.experiment_id)
             log.info(f"mlflow: the experiment {name} had been deleted, with its runs; they are restored")
-        return str(found.experiment_id)
-    place = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
+        return str(existing.experiment_id)
+    location = ((root / FOLDER).resolve() / "artifacts" / dataset / task).as_uri()
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on training runs
-    return str(made.create_experiment(name, artifact_location=place, tags=kind))
+    return str(made.create_experiment(name, artifact_location=location, tags=kind))
 
 
 def deleted(made: Any) -> set[str]:
     """Names of experiments that were deleted in MLflow, and that it keeps."""
     from mlflow.entities import ViewType
 
-    return {found.name for found in made.search_experiments(view_type=ViewType.DELETED_ONLY)}
+    return {item.name for item in made.search_experiments(view_type=ViewType.DELETED_ONLY)}
 
 
 def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, Any]) -> Run:
     """The run of a fingerprint, begun if it is new; named after the job, and with all its parameters."""
     number = experiment(made, root, settings["dataset"], settings["task"])
     with store.locked(root / ".work/mlflow.lock", "another MLflow start", wait=True):
-        found = made.search_runs([number], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
-        if found:
-            (stored,) = found
+        existing = made.search_runs([number], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+        if existing:
+            (stored,) = existing
             if stored.info.run_name != name:
                 made.update_run(stored.info.run_id, name=name)
         else:
@@ -237,9 +237,9 @@ def run(made: Any, root: Path, name: str, fingerprint: str, settings: dict[str, 
 
 def page(made: Any, fingerprint: str) -> str | None:
     """Where MLflow's pages show the run of a fingerprint, below the server's address; None if there is no such run."""
-    numbers = [found.experiment_id for found in made.search_experiments()]
-    found = made.search_runs(numbers, f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
-    return f"#/experiments/{found[0].info.experiment_id}/runs/{found[0].info.run_id}" if found else None
+    numbers = [item.experiment_id for item in made.search_experiments()]
+    runs = made.search_runs(numbers, f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+    return f"#/experiments/{runs[0].info.experiment_id}/runs/{runs[0].info.run_id}" if runs else None
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

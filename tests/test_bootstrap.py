@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from pipeline.bootstrap import Counts, Scorer, draws, intervals, over_seeds, paired, resamples
+from pipeline.bootstrap import Counts, Scorer, intervals, over_seeds, paired, resample, resample_scores
 
 
 def mean(values: NDArray[np.float64]) -> Scorer:
@@ -24,11 +24,11 @@ def singly(number: int) -> list[str]:
 
 
 def test_counts_are_draws_with_replacement_and_repeat_by_seed() -> None:
-    drawn = list(resamples(singly(50), 200, 3))
+    drawn = list(resample(singly(50), 200, 3))
     assert all(draw.sum() == 50 and draw.min() >= 0 and draw.dtype == np.int64 for draw in drawn)
-    np.testing.assert_array_equal(drawn, list(resamples(singly(50), 200, 3)))
+    np.testing.assert_array_equal(drawn, list(resample(singly(50), 200, 3)))
     assert not np.array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], next(resamples(singly(50), 1, 4)))
+    assert not np.array_equal(drawn[0], next(resample(singly(50), 1, 4)))
     np.testing.assert_allclose(np.mean(drawn, axis=0), 1, atol=0.35)
     assert np.mean(np.array(drawn) == 0) == pytest.approx(np.exp(-1), abs=0.02)
 
@@ -36,7 +36,7 @@ def test_counts_are_draws_with_replacement_and_repeat_by_seed() -> None:
 def test_rows_of_a_group_are_drawn_together() -> None:
     groups = ["b", "a", "b", "c", "a", "b"]
     sizes = {"a": 2, "b": 3, "c": 1}
-    for draw in resamples(groups, 100, 0):
+    for draw in resample(groups, 100, 0):
         drawn = {
             name: {int(count) for count, group in zip(draw, groups, strict=True) if group == name} for name in sizes
         }
@@ -49,9 +49,9 @@ def test_a_group_of_copies_gives_no_confidence() -> None:
     """The same 40 rows ten times over are still 40 observations."""
     values = np.random.default_rng(0).random(40)
     rows, groups = np.repeat(values, 10), np.repeat(singly(40), 10).tolist()
-    once = np.subtract(*intervals(draws(mean(values), singly(40), number=400, seed=0))["mean"])
-    grouped = np.subtract(*intervals(draws(mean(rows), groups, number=400, seed=0))["mean"])
-    ungrouped = np.subtract(*intervals(draws(mean(rows), singly(400), number=400, seed=0))["mean"])
+    once = np.subtract(*intervals(resample_scores(mean(values), singly(40), number=400, seed=0))["mean"])
+    grouped = np.subtract(*intervals(resample_scores(mean(rows), groups, number=400, seed=0))["mean"])
+    ungrouped = np.subtract(*intervals(resample_scores(mean(rows), singly(400), number=400, seed=0))["mean"])
     assert grouped == pytest.approx(once, rel=0.15)
     assert ungrouped == pytest.approx(once / np.sqrt(10), rel=0.2)
 
@@ -61,7 +61,7 @@ def test_intervals_cover_the_truth_in_19_of_20() -> None:
     covered = 0
     for seed in range(300):
         hits = (generator.random(200) < truth).astype(np.float64)
-        low, high = intervals(draws(mean(hits), singly(200), number=300, seed=seed))["mean"]
+        low, high = intervals(resample_scores(mean(hits), singly(200), number=300, seed=seed))["mean"]
         assert low <= hits.mean() <= high
         covered += low <= truth <= high
     assert 0.915 <= covered / 300 <= 0.985
@@ -69,7 +69,7 @@ def test_intervals_cover_the_truth_in_19_of_20() -> None:
 
 def test_intervals_match_the_normal_ones_of_a_large_sample() -> None:
     values = np.random.default_rng(2).normal(5, 2, 2000)
-    low, high = intervals(draws(mean(values), singly(2000), number=2000, seed=0))["mean"]
+    low, high = intervals(resample_scores(mean(values), singly(2000), number=2000, seed=0))["mean"]
     half = 1.96 * values.std() / np.sqrt(2000)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
@@ -78,7 +78,7 @@ def test_undefined_resamples_are_left_out_and_never_defined_scores_have_none() -
     def score(counts: Counts) -> dict[str, float]:
         return {"rare": 1.0 if counts[0] else float("nan"), "never": float("nan"), "sound": float(counts[0])}
 
-    found = intervals(draws(score, singly(20), number=200, seed=0))
+    found = intervals(resample_scores(score, singly(20), number=200, seed=0))
     assert found["rare"] == (1.0, 1.0)
     assert "never" not in found
     assert found["sound"][0] == 0.0
@@ -160,7 +160,9 @@ def test_the_interval_over_seeds_covers_the_truth_where_that_of_the_images_alone
     for seed in range(250):
         hard = generator.normal(0, 0.5, images)
         trainings = [hard + generator.normal(truth, 0.07) for _ in range(3)]
-        drawn = np.array([draws(mean(rows), singly(images), number=150, seed=seed)["mean"] for rows in trainings])
+        drawn = np.array(
+            [resample_scores(mean(rows), singly(images), number=150, seed=seed)["mean"] for rows in trainings]
+        )
         found = over_seeds(np.array([rows.mean() for rows in trainings]), drawn, seed=seed)
         covered += found.low <= truth <= found.high
         low, high = np.percentile(drawn.mean(axis=0), [2.5, 97.5])

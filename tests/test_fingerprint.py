@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import fingerprint as module
-from pipeline.fingerprint import code, fingerprint
+from pipeline.fingerprint import code, compute_fingerprint
 
 MAIN = '''"""Doc."""
 import os
@@ -116,15 +116,15 @@ def test_order_and_repetition_of_modules_do_not_count(pipeline: Path) -> None:
 
 def test_every_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = ["pipeline.models.linear"]
-    first = fingerprint(modules, job={"lr": 0.1}, dataset="d")
-    assert first == fingerprint(modules, dataset="d", job={"lr": 0.1})
+    first = compute_fingerprint(modules, job={"lr": 0.1}, dataset="d")
+    assert first == compute_fingerprint(modules, dataset="d", job={"lr": 0.1})
     others = [
-        fingerprint(modules, job={"lr": 0.2}, dataset="d"),
-        fingerprint(modules, job={"lr": 0.1}, dataset="e"),
-        fingerprint(["pipeline.models.lenet5"], job={"lr": 0.1}, dataset="d"),
+        compute_fingerprint(modules, job={"lr": 0.2}, dataset="d"),
+        compute_fingerprint(modules, job={"lr": 0.1}, dataset="e"),
+        compute_fingerprint(["pipeline.models.lenet5"], job={"lr": 0.1}, dataset="d"),
     ]
     monkeypatch.setattr(module, "version", lambda name: "9" if name == "torch" else "1")
-    others.append(fingerprint(modules, job={"lr": 0.1}, dataset="d"))
+    others.append(compute_fingerprint(modules, job={"lr": 0.1}, dataset="d"))
     assert len({first, *others}) == 5
 
 

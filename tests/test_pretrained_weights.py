@@ -57,6 +57,11 @@ def test_names_and_addresses_are_those_of_torchvision() -> None:
             assert pretrained_weights.url(f"{kind.__name__}.DEFAULT") == kind.DEFAULT.url
 
 
+def test_the_table_is_the_one_that_its_generator_writes() -> None:
+    """If torchvision was updated: `python -m pipeline.pretrained_weights`."""
+    assert pretrained_weights._urls() == pretrained_weights.published()
+
+
 def test_a_name_is_checked_without_torch() -> None:
     text = "import sys; from pipeline import pretrained_weights as p; p.url(sys.argv[1]); "
     text += "assert 'torch' not in sys.modules"

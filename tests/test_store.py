@@ -92,27 +92,27 @@ def test_settle_makes_keeps_and_restores(tmp_path: Path) -> None:
         fill(path)
 
     target, kept = tmp_path / "out" / "it", tmp_path / "kept"
-    assert store.settle(target, "f1", kept, make) == "made"
-    assert store.settle(target, "f1", kept, make) == "kept"
-    assert store.settle(target, "f2", kept, make) == "made"
-    assert store.settle(target, "f1", kept, make) == "restored"
+    assert store.update(target, "f1", kept, make) == "made"
+    assert store.update(target, "f1", kept, make) == "kept"
+    assert store.update(target, "f2", kept, make) == "made"
+    assert store.update(target, "f1", kept, make) == "restored"
     assert len(made) == 2
     (target / "a.txt").unlink()
-    assert store.settle(target, "f1", kept, make) == "restored"
+    assert store.update(target, "f1", kept, make) == "restored"
     assert store.holds(target, "f1")
 
 
 def test_settle_keeps_a_copy_of_what_was_pulled(tmp_path: Path) -> None:
     target, kept = stored(tmp_path / "it"), tmp_path / "kept"
-    assert store.settle(target, "f1", kept, fill) == "kept"
+    assert store.update(target, "f1", kept, fill) == "kept"
     assert store.holds(kept / "f1", "f1")
 
 
 def test_damage_that_reaches_both_copies_is_made_again(tmp_path: Path) -> None:
     target, kept = tmp_path / "it", tmp_path / "kept"
-    store.settle(target, "f1", kept, fill)
+    store.update(target, "f1", kept, fill)
     (target / "a.txt").write_text("omega")  # hard links: the kept copy changes too
-    assert store.settle(target, "f1", kept, fill) == "made"
+    assert store.update(target, "f1", kept, fill) == "made"
     assert store.holds(target, "f1")
 
 
@@ -188,7 +188,7 @@ def test_what_a_dead_process_was_filling_is_swept_by_the_next_and_a_living_ones_
         (living / "a").touch()
         assert not left.exists()
         assert subprocess.run(command, check=False, cwd=root).returncode == 9
-        assert store.settle(target, "f1", kept, fill) == "kept"
+        assert store.update(target, "f1", kept, fill) == "kept"
         assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == [living.name]
     assert store.holds(kept / "f3", "f3")
 

@@ -1,7 +1,7 @@
-"""Staged copies: changed copies of each train image, in parts that can be made in any order and by anyone.
+"""Staged copies: augmented copies of each train image, in parts that can be made in any order by any process.
 
-What a part holds and what is drawn for it follows from the data and the policy, so one process and many write
-the same bytes. Few copies are made here; Ray takes 5 to 15 s to start, which only many large images repay.
+The content and the random numbers of a part depend on the data and the policy only, so one process and many write the
+same bytes. Few copies are made in this process, since Ray takes 5 to 15 s to start.
 """
 
 import itertools
@@ -17,15 +17,15 @@ from pipeline.augment.policy import Policy, Settings
 from pipeline.sample import Facts, Sample, Shards
 from pipeline.seeds import seed_of
 
-#: pixels of one part: a file of up to 300 MB
+#: pixels per part: a file of up to 300 MB
 PART_PIXELS = 100_000_000
-#: pixels from which Ray pays on two cores: one and a half minutes of PNG at a megapixel each, half a one at 128×128
+#: pixels from which Ray is faster on two cores: 1.5 min of work on PNGs of a megapixel, 0.5 min on 128×128
 MANY_PIXELS = 400_000_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some copies, as (copy, place in the train split), and the file that they go to."""
+    """Some copies, as (number of the copy, index in the train split), and the file that they are written to."""
 
     stored: Shards
     settings: Settings
@@ -38,7 +38,7 @@ class Part:
 def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: Path) -> None:
     """Write `count` copies of every sample as `copies-*.arrow`, those of the first round first."""
     pixels = np.asarray(stored.column("height"), np.int64) * np.asarray(stored.column("width"), np.int64)
-    keys = [(copy, place) for copy in range(count) for place in range(len(stored))]
+    keys = [(copy, index) for copy in range(count) for index in range(len(stored))]
     numbers = np.cumsum(np.tile(pixels, count)) // PART_PIXELS
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(keys)]
     parts = [
@@ -56,14 +56,14 @@ def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: P
 
 def write(part: Part) -> None:
     """Make the copies of one part."""
-    sample.write_shard(part.path, _changed(part))
+    sample.write_shard(part.path, _augment(part))
 
 
-def _changed(part: Part) -> Iterator[Sample]:
-    change, stored = Policy(part.settings, part.classes, part.points), part.stored
+def _augment(part: Part) -> Iterator[Sample]:
+    policy, stored = Policy(part.settings, part.classes, part.points), part.stored
 
     def other(number: int) -> Sample:
         return stored[number % len(stored)]
 
-    for copy, place in part.keys:
-        yield change(stored[place], seed_of("staged", copy, place), other)
+    for copy, index in part.keys:
+        yield policy(stored[index], seed_of("staged", copy, index), other)

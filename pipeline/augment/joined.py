@@ -1,7 +1,7 @@
-"""Derived fields at rest, and joined again to the samples that they belong to.
+"""Derived fields at rest, and their join with the samples.
 
-`data/augmented/<dataset>-<name>/<split>-*.arrow` have a row for each sample of the split, in its order: the id, the
-array's shape, and its float32 values, packed because most of a weight map is 0. `options.json` says how they were made.
+`data/augmented/<dataset>-<name>/<split>-*.arrow` have one row per sample of the split, in its order: the id, the
+array's shape, and its float32 values, compressed because most of a weight map is 0. `options.json` has the options.
 """
 
 import dataclasses
@@ -21,39 +21,39 @@ from pipeline.store import StoreError
 
 SCHEMA = pa.schema([("id", pa.string()), ("shape", pa.list_(pa.int32())), ("values", pa.binary())])
 OPTIONS = "options.json"
-#: images of one file, which one process computes
+#: images per file, which one process computes
 PART_IMAGES = 100
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a split, by place, the derived field by name, and the file that its values go to."""
+    """Some samples of a split by index, the name of the derived field, and the file that its values are written to."""
 
     stored: Shards
-    places: range
+    indices: range
     name: str
     options: dict[str, Any]
     path: Path
 
 
 def parts(stored: Shards, split: str, name: str, options: dict[str, Any], folder: Path) -> list[Part]:
-    """A split in parts that can be computed in any order and by anyone."""
+    """A split in parts that can be computed in any order by any process."""
     starts = range(0, max(1, len(stored)), PART_IMAGES)
-    places = [range(start, min(start + PART_IMAGES, len(stored))) for start in starts]
+    ranges = [range(start, min(start + PART_IMAGES, len(stored))) for start in starts]
     return [
-        Part(stored, place, name, options, folder / f"{split}-{number:05d}.arrow")
-        for number, place in enumerate(places)
+        Part(stored, indices, name, options, folder / f"{split}-{number:05d}.arrow")
+        for number, indices in enumerate(ranges)
     ]
 
 
 def make(part: Part) -> None:
     """Compute and write one part."""
     compute = plugins.load("augment.derived", part.name).build(**part.options)
-    write(part.path, (part.stored[place] for place in part.places), compute)
+    write(part.path, (part.stored[index] for index in part.indices), compute)
 
 
 def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDArray[np.float32]]) -> None:
-    """What `compute` makes of each sample, as one Arrow file."""
+    """Write the array that `compute` returns for each sample, as one Arrow file."""
 
     def row(item: Sample) -> dict[str, Any]:
         values = compute(item)
@@ -63,13 +63,13 @@ def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDAr
 
 
 def options(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """With which options the fields in `folders` were made, by name."""
+    """The options with which the fields in `folders` were made, by name."""
     return {name: store.read_json(folder / OPTIONS, {}) for name, folder in folders.items()}
 
 
 @dataclass
 class Joined(Sequence[Sample]):
-    """Samples, each with a derived field from its own file, both read by index."""
+    """Samples joined with a derived field from other files, both read by index."""
 
     stored: Sequence[Sample]
     values: Shards
@@ -82,13 +82,15 @@ class Joined(Sequence[Sample]):
         item, row = self.stored[index], self.values.row(index).to_pylist()[0]
         if row["id"] != item.id:
             paths = ", ".join(map(str, self.values.paths))
-            raise StoreError(f"{paths}: row {index} is of {row['id']}, not of {item.id}. Run `make repro`.")
+            raise StoreError(
+                f"{paths}: row {index} has id {row['id']}, but the sample has {item.id}. Run `make repro`."
+            )
         values = np.frombuffer(zlib.decompress(row["values"]), np.float32).reshape(row["shape"])
         return dataclasses.replace(item, **{self.field: values})
 
 
 def joined(stored: Sequence[Sample], split: str, folders: Mapping[str, Path]) -> Sequence[Sample]:
-    """The samples of a split with those of the derived fields in `folders`, by name, that are wanted for it."""
+    """The samples of a split, joined with the derived fields in `folders` (by name) that have this split."""
     for name, folder in folders.items():
         field, splits = (plugins.constant("augment.derived", name, key) for key in ("FIELD", "SPLITS"))
         if split in splits:

@@ -1,6 +1,6 @@
-"""A list of named transforms as one function of a sample and a seed.
+"""An augmentation policy: a list of named transforms as one function of a sample and a seed.
 
-The seed alone decides what is drawn, so any number of loader workers and ranks sees the same images.
+The seed alone decides all random numbers, so any number of loader workers and ranks gives the same images.
 """
 
 import itertools
@@ -13,21 +13,21 @@ import numpy as np
 from pipeline import plugins
 from pipeline.augment.library import Library
 from pipeline.augment.transforms import Mixing
-from pipeline.augment.transforms.parts.affine import Motion
+from pipeline.augment.transforms.parts.affine import RandomHomography
 from pipeline.augment.warp import Warp
 from pipeline.errors import UserError
 from pipeline.sample import Sample, resized
 
 Settings = Sequence[dict[str, dict[str, Any]]]
-#: a sample for any whole number, to mix with
+#: returns a sample for any whole number, to mix with
 Other = Callable[[int], Sample]
 
 
 class Policy:
-    """Transforms built from params.yaml's list; `policy(sample, seed, other)` gives the changed sample.
+    """Transforms built from params.yaml's list; `policy(sample, seed, other)` returns the augmented sample.
 
-    classes: the length of soft labels · points: names of the points of a thing. `other` is needed only where a
-    transform mixes two samples.
+    classes: the length of soft labels · points: names of the keypoints. `other` is needed only if a transform mixes two
+    samples.
     """
 
     def __init__(self, settings: Settings, classes: int = 0, points: Sequence[str] = ()) -> None:
@@ -38,24 +38,24 @@ class Policy:
             if kind == "mixing":
                 self._steps += built
             else:
-                self._steps.append(Warp(built, points) if kind == "motion" else Library(built))
+                self._steps.append(Warp(built, points) if kind == "homography" else Library(built))
 
     def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
-        """The sample after all transforms, every random number drawn from `seed`."""
+        """The sample after all transforms; every random number comes from `seed`."""
         if not self._steps:
             return sample
         return self._after(len(self._steps), sample, np.random.default_rng(seed), other)
 
     def _after(self, steps: int, sample: Sample, generator: np.random.Generator, other: Other | None) -> Sample:
-        """The sample after the first `steps`; what is mixed in went through those before the mixing, too."""
-        for place, step in enumerate(self._steps[:steps]):
+        """The sample after the first `steps`; a sample that is mixed in goes through the earlier steps, too."""
+        for number, step in enumerate(self._steps[:steps]):
             if isinstance(step, Warp | Library):
                 sample = step(sample, generator)
             elif generator.random() < step.p:
                 if other is None:
                     raise ValueError("a transform that mixes two samples needs `other`")
                 second = resized(other(int(generator.integers(2**32))), *sample.pixels.shape[:2])
-                second = self._after(place, second, generator, other)
+                second = self._after(number, second, generator, other)
                 sample = step.apply(sample, second, generator, self._classes)
         return sample
 
@@ -69,8 +69,8 @@ def _build(entry: dict[str, dict[str, Any]]) -> Any:
 
 
 def _kind(built: Any) -> str:
-    if isinstance(built, Motion):
-        return "motion"
+    if isinstance(built, RandomHomography):
+        return "homography"
     if isinstance(built, A.BasicTransform):
-        return "moving" if isinstance(built, A.DualTransform) else "colour"
+        return "spatial" if isinstance(built, A.DualTransform) else "pixel"
     return "mixing"

@@ -1,6 +1,6 @@
 """Ray for staging: one function over independent parts, on all cores of this machine.
 
-Always this machine, also where RAY_ADDRESS names a cluster: the parts are files that DVC takes up here.
+It always runs on this machine, even if RAY_ADDRESS names a cluster, because DVC stores the resulting files here.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
-    """Call `function` with every part; the first error ends all and is raised as it was."""
+    """Call `function` with every part; the first error ends all calls and is raised unchanged."""
     cluster.configure()
     import ray
 

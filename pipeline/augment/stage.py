@@ -1,9 +1,9 @@
-"""The augment stage: for each dataset and policy that jobs use, what can be done before training.
+"""The augment stage: for each dataset and policy that jobs use, the part of augmentation that runs before training.
 
-`data/augmented/<dataset>-<policy>/`: `index.npy`, the order of train samples and copies that makes the classes
-equally frequent (balance); `copies-*.arrow`, changed copies of each train image; `policy.json`; and
-`contact_sheet.png`, the images beside what the policy makes of them. `data/augmented/<dataset>-<name>/` holds a derived
-field that jobs ask for (pipeline/augment/derived/).
+`data/augmented/<dataset>-<policy>/`: `index.npy`, the order of train samples and copies in which classes are equally
+frequent (balance); `copies-*.arrow`, augmented copies of each train image; `policy.json`; and `contact_sheet.png`, some
+images before and after the policy. `data/augmented/<dataset>-<name>/` holds a derived field that jobs need
+(pipeline/augment/derived/).
 """
 
 import functools
@@ -31,29 +31,30 @@ KEEP_BYTES = 10_000_000_000
 
 
 def run(params: Params, root: Path) -> None:
-    """Bring `data/augmented/` up to date; folders that no job uses any more are removed."""
+    """Update `data/augmented/`; folders that no job uses any more are removed."""
     target, work = root / "data/augmented", root / ".work/augment"
     target.mkdir(parents=True, exist_ok=True)
-    marks = {}
+    fingerprints = {}
     jobs = params.selected().values()
     pairs = {(job.dataset, job.augmentation) for job in jobs if job.augmentation is not None}
     for dataset, name in sorted(pairs):
         policy, prepared = params.policy(name), root / "data/prepared" / dataset
-        mark = marks[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
         make = functools.partial(_stage, policy=policy, prepared=prepared)
-        how = store.settle(target / f"{dataset}-{name}", mark, work, make)
+        outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
-        log.info(f"augment: {dataset}-{name}: {how}, {entries:,} samples an epoch")
+        log.info(f"augment: {dataset}-{name}: {outcome}, {entries:,} samples per epoch")
     derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
-        mark = marks[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
         make = functools.partial(derive, name=name, options=options, prepared=prepared)
-        log.info(f"augment: {dataset}-{name}: {store.settle(target / f'{dataset}-{name}', mark, work, make)}")
-    if not marks:
-        log.info("augment: nothing to do, no job names an augmentation")
-    store.keep_only(target, set(marks))
-    store.bound(work, KEEP_BYTES, set(marks.values()))
+        outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
+        log.info(f"augment: {dataset}-{name}: {outcome}")
+    if not fingerprints:
+        log.info("augment: nothing to do, no job uses an augmentation")
+    store.keep_only(target, set(fingerprints))
+    store.bound(work, KEEP_BYTES, set(fingerprints.values()))
 
 
 def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
@@ -112,15 +113,15 @@ def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:
 
 
 def index(stored: Shards, copies: int, *, balance: bool) -> NDArray[np.int64]:
-    """Positions in train samples followed by their copies; balanced: each class as often as the most frequent.
+    """Indices into the train samples followed by their copies; balanced: each class as often as the most frequent.
 
-    A class's own samples are repeated in turn, so each comes equally often up to one.
+    The samples of a class are repeated in turn, so that their counts differ by at most one.
     """
-    everything = np.arange(len(stored) * (1 + copies), dtype=np.int64)
+    all_indices = np.arange(len(stored) * (1 + copies), dtype=np.int64)
     labels = stored.column("label")
     if not balance or None in labels:
-        return everything
+        return all_indices
     label = np.tile(np.asarray(labels, np.int64), 1 + copies)
-    most = int(np.bincount(label).max())
-    repeated = [np.resize(np.flatnonzero(label == value), most) for value in np.unique(label)]
+    largest = int(np.bincount(label).max())
+    repeated = [np.resize(np.flatnonzero(label == value), largest) for value in np.unique(label)]
     return np.concatenate(repeated)

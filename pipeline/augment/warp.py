@@ -1,7 +1,7 @@
-"""Motions in a row as one warp: their matrices are multiplied, and every pixel is interpolated once.
+"""Consecutive random homographies as one warp: their matrices are multiplied, and every pixel is interpolated once.
 
-Bilinear for pixels and weights, nearest for ids; what comes from outside is black, of weight 0, and ignored.
-One warp keeps the image sharper than three, and on 32×32 pixels takes a tenth of what albumentations takes for three.
+Bilinear for pixels and weights, nearest for ids; pixels from outside are black, of weight 0, and ignored.
+One warp keeps the image sharper than three, and on 32×32 pixels takes a tenth of the time of three in albumentations.
 """
 
 import dataclasses
@@ -14,42 +14,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.augment import fields
-from pipeline.augment.transforms.parts.affine import Matrix, Motion
+from pipeline.augment.transforms.parts.affine import Matrix, RandomHomography
 from pipeline.sample import IGNORE, Sample
 
 _INWARDS, _OUTWARDS = (np.array([[1, 0, half], [0, 1, half], [0, 0, 1]]) for half in (-0.5, 0.5))
 
 
 class Warp:
-    """Consecutive motions of a policy; points: names of the points of a thing."""
+    """Consecutive random homographies of a policy; points: names of the keypoints."""
 
-    def __init__(self, motions: Sequence[Motion], points: Sequence[str] = ()) -> None:
-        self.motions, self.points = tuple(motions), tuple(points)
+    def __init__(self, homographies: Sequence[RandomHomography], points: Sequence[str] = ()) -> None:
+        self.homographies, self.points = tuple(homographies), tuple(points)
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
-        """The sample moved by the product of what is drawn."""
+        """The sample moved by the product of the sampled matrices."""
         height, width = sample.pixels.shape[:2]
         matrix: Matrix | None = None
-        for motion in self.motions:
-            if generator.random() < motion.p:
-                drawn = motion.draw(generator, height, width)
-                matrix = drawn if matrix is None else drawn @ matrix
+        for homography in self.homographies:
+            if generator.random() < homography.p:
+                sampled = homography.sample(generator, height, width)
+                matrix = sampled if matrix is None else sampled @ matrix
         return sample if matrix is None else warped(sample, matrix, mirrored(self.points))
 
 
 def mirrored(points: Sequence[str]) -> list[int]:
-    """Which point is seen as each in a mirror: `left` in a name is `right` there, where there is such a name."""
+    """For each keypoint, the index of its mirror image: `left` and `right` are swapped, where both names exist."""
     swap = {"left": "right", "right": "left"}
-    seen = [re.sub("left|right", lambda word: swap[word[0]], name) for name in points]
-    return [points.index(name) if name in points else place for place, name in enumerate(seen)]
+    swapped = [re.sub("left|right", lambda word: swap[word[0]], name) for name in points]
+    return [points.index(name) if name in points else index for index, name in enumerate(swapped)]
 
 
 def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample:
-    """The sample with each point moved by the homography, whose coordinates are those of boxes.
+    """The sample moved by a homography in box coordinates.
 
-    mirror: which point of a thing is seen as each where the homography mirrors; its left is its right then.
+    mirror: the index of each keypoint's mirror image, used if the homography mirrors, since left is right then.
     """
-    # OpenCV counts from the centre of the first pixel, half a pixel inside of where boxes begin
+    # OpenCV's origin is the centre of the first pixel, half a pixel from the origin of box coordinates
     centres = _INWARDS @ matrix @ _OUTWARDS
     changes: dict[str, Any] = {"image": _pixels(sample.pixels, centres, cv2.INTER_LINEAR, 0)}
     if sample.semantic is not None:
@@ -59,9 +59,9 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
     if sample.proposals is not None:
         changes["proposals"], _ = _boxes(sample.proposals, matrix, sample.pixels)
     if sample.points is not None:
-        points = fields.moved(sample, _moved(sample.points[..., :2], matrix))
-        points = points[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else points
-        sample = dataclasses.replace(sample, points=points)
+        keypoints = fields.moved(sample, _moved(sample.points[..., :2], matrix))
+        keypoints = keypoints[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else keypoints
+        sample = dataclasses.replace(sample, points=keypoints)
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]
@@ -80,14 +80,14 @@ def _pixels(values: NDArray[Any], matrix: Matrix, interpolation: int, outside: i
 
 
 def _boxes(boxes: NDArray[np.float32], matrix: Matrix, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The boxes around the moved boxes, within the image, and the places of those that are left."""
+    """The boxes around the moved boxes, clipped to the image, and the indices of those that remain."""
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     points = _moved(corners, matrix)
     height, width = pixels.shape[:2]
     around = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, (width, height, width, height))
     sides = around[:, 2:] - around[:, :2]
-    places = np.flatnonzero(sides.prod(axis=1) >= fields.SMALLEST)
-    return around[places].astype(np.float32), places
+    indices = np.flatnonzero(sides.prod(axis=1) >= fields.SMALLEST)
+    return around[indices].astype(np.float32), indices
 
 
 def _moved(points: NDArray[Any], matrix: Matrix) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
-"""What a call of a torch function costs and how far it looks, from the shapes of its arguments.
+"""Multiply-adds and receptive field of a call of a torch function, from the shapes of its arguments.
 
-Functions without a rule multiply nothing and read no neighbours. Distances are measured along the height.
+Functions without a rule have no multiply-adds and a receptive field of one pixel. Receptive fields are measured along
+the height.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one call does.
+    """The cost and reach of one call.
 
     multiply_adds: of convolutions and matrix products, without biases · neighbours: input pixels that an output
-    pixel reads besides its own · step: input pixels from one output pixel to the next.
+    pixel reads besides its own · step: its stride, in input pixels.
     """
 
     multiply_adds: int = 0
@@ -27,16 +28,16 @@ class Effect:
 
 
 def effect(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Effect:
-    """The effect of a call that gave `result`."""
+    """The effect of a call that returned `result`."""
     names, rule = RULES.get(getattr(function, "__name__", ""), ("", None))
     if rule is None:
         return Effect()
-    given = DEFAULTS | dict(zip(names.split(), args, strict=False)) | kwargs
-    return rule(SimpleNamespace(**given), result)
+    arguments = DEFAULTS | dict(zip(names.split(), args, strict=False)) | kwargs
+    return rule(SimpleNamespace(**arguments), result)
 
 
 def _high(size: Any) -> int:
-    """The height of a size; one number stands for both sides."""
+    """The height of a size; one number means both sides."""
     return int(size[0] if isinstance(size, tuple | list) else size)
 
 
@@ -61,7 +62,7 @@ def _product(call: SimpleNamespace, result: Tensor) -> Effect:
 def _pool(call: SimpleNamespace, _result: Any) -> Effect:
     kernel = _high(call.kernel_size)
     if kernel >= call.input.shape[-2]:
-        return Effect()  # global pooling: the field that counts is that of the map before it
+        return Effect()  # global pooling: the receptive field is that of the feature map before it
     return Effect(0, _high(call.dilation) * (kernel - 1), Fraction(_high(call.stride or kernel)))
 
 

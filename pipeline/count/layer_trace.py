@@ -1,6 +1,6 @@
-"""One forward pass over shapes, in which every torch function is seen: who called it, what it cost, how far it looked.
+"""Trace one forward pass over shapes: the multiply-adds, activations and receptive field of every module.
 
-The receptive field travels with the tensors, so branches and joins need no special treatment. Formulas: Araujo,
+The receptive field is stored with each tensor, so branches and joins need no special treatment. Formulas: Araujo,
 Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill 2019,
 https://distill.pub/2019/computing-receptive-fields.
 """
@@ -28,18 +28,18 @@ Call = Callable[[nn.Module, Tensor], Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Field:
-    """Along one side: the input pixels that a pixel of a map sees, and the input pixels from it to the next."""
+    """The receptive field of a feature map's pixel along one side, and its stride, in input pixels."""
 
-    seen: Fraction = Fraction(1)
+    size: Fraction = Fraction(1)
     stride: Fraction = Fraction(1)
 
     def after(self, call: Effect) -> "Field":
-        """The field behind one more function."""
-        return Field(self.seen + call.neighbours * self.stride, self.stride * call.step)
+        """The field after one more function."""
+        return Field(self.size + call.neighbours * self.stride, self.stride * call.step)
 
 
 class Trace(TorchFunctionMode):
-    """What happened in a forward pass, by the name of the module that was running (`""` is the network itself)."""
+    """Costs of a forward pass by the name of the running module (`""` is the network itself)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Trace(TorchFunctionMode):
 
     @torch.no_grad()
     def run(self, net: nn.Module, images: Tensor, call: Call | None = None) -> Field | None:
-        """Pass images on the meta device through; the field of the last map, None if all see only one pixel."""
+        """Pass images on the meta device through; the last feature map's field, None if it is one pixel."""
         self._field_of[images] = Field()
         with ExitStack() as hooks:
             for name, module in net.named_modules():
@@ -69,11 +69,11 @@ class Trace(TorchFunctionMode):
         kwargs = kwargs or {}
         before = self._flops.get_total_flops()
         result = function(*args, **kwargs)
-        run = (self._flops.get_total_flops() - before) // 2
+        counted = (self._flops.get_total_flops() - before) // 2
         call = effect(function, args, kwargs, result)
         module = self._running[-1]
-        agree(f"{module or 'the network'}, {function.__name__}", "multiply-adds", call.multiply_adds, run)
-        self.multiply_adds[module] += run
+        check_equal(f"{module or 'the network'}, {function.__name__}", "multiply-adds", call.multiply_adds, counted)
+        self.multiply_adds[module] += counted
         field = self._field((args, kwargs))
         if field:
             for tensor in _tensors(result):
@@ -81,7 +81,7 @@ class Trace(TorchFunctionMode):
         return result
 
     def _field(self, values: Any) -> Field | None:
-        """The widest field among the tensors in `values`."""
+        """The largest field among the tensors in `values`."""
         return max((self._field_of[tensor] for tensor in _tensors(values) if tensor in self._field_of), default=None)
 
     def _enter(self, name: str, _module: nn.Module, _inputs: Any) -> None:
@@ -96,10 +96,12 @@ class Trace(TorchFunctionMode):
             self.fields[name] = field
 
 
-def agree(place: str, what: str, formula: int, found: int) -> None:
-    """UserError naming the place and both numbers where a formula and what was found differ."""
-    if formula != found:
-        raise UserError(f"{place}: {formula:,} {what} by formula, {found:,} found. Mend the formula or the layer.")
+def check_equal(module: str, what: str, formula: int, counted: int) -> None:
+    """Raise a UserError that names the module and both numbers, if formula and count differ."""
+    if formula != counted:
+        raise UserError(
+            f"{module}: {formula:,} {what} by formula, {counted:,} counted. Correct the formula or the layer."
+        )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
-"""How many parameters a layer should have, by its hyperparameters alone.
+"""The number of parameters of a layer, computed from its hyperparameters alone.
 
-No formula looks at a weight, so that a count made from it is independent of what was built. A layer of our own
-gives `parameter_formula() -> int`, for what it holds itself and not for the layers inside it.
+No formula reads a weight, so the number is independent of the built network. An own layer defines
+`parameter_formula() -> int`, for its own parameters and not for those of its submodules.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 
 
 def expected(name: str, layer: nn.Module) -> int:
-    """Trainable parameters that a layer should hold itself; UserError naming a layer that has no formula."""
+    """Trainable parameters of a layer without its submodules; UserError if it has parameters but no formula."""
     own: Callable[[], int] | None = getattr(layer, "parameter_formula", None)
     if own is not None:
         return own()
@@ -23,16 +23,16 @@ def expected(name: str, layer: nn.Module) -> int:
             return formula(layer)
     if not list(layer.parameters(recurse=False)):
         return 0
-    raise UserError(f"{name}: {type(layer).__name__} has parameters and no formula. Give it parameter_formula().")
+    raise UserError(f"{name}: {type(layer).__name__} has parameters but no formula. Define parameter_formula() in it.")
 
 
 def trainable(parameters: Iterable[nn.Parameter]) -> int:
-    """How many numbers are in those of `parameters` that are trained."""
+    """The number of values in the trainable ones of `parameters`."""
     return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
 
 
 def _bias(layer: Any) -> int:
-    """1 for each output where the layer was asked for a bias."""
+    """1 if the layer has a bias, else 0."""
     return int(layer.bias is not None)
 
 

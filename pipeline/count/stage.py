@@ -1,6 +1,6 @@
-"""The `count` stage: what each architecture of the roster costs → reports/parameters.json.
+"""The count stage: parameters and multiply-adds of each architecture of the roster → reports/parameters.json.
 
-Promise: at its paper's settings an architecture has the published number of parameters, or the stage fails.
+The stage fails if an architecture at its paper's settings has not the published number of parameters.
 """
 
 import contextlib
@@ -29,51 +29,51 @@ def run(params: Params, root: Path) -> None:
         if job.architecture not in report:
             report[job.architecture] = {"paper": published(job.architecture), "jobs": {}}
         report[job.architecture]["jobs"][name] = _job(name, job, root)
-        found = report[job.architecture]["jobs"][name]
-        log.info(f"count: {name:<16} {found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds")
+        entry = report[job.architecture]["jobs"][name]
+        log.info(f"count: {name:<16} {entry['parameters']:,} parameters, {entry['multiply_adds']:,} multiply-adds")
     store.write_json(root / "reports" / "parameters.json", report)
 
 
 def published(architecture: str) -> dict[str, Any]:
-    """The count at the paper's settings; UserError where the parameters are not those that the file promises."""
+    """The count at the paper's settings; UserError if its parameters differ from those in PAPER."""
     paper = plugins.constant("models", architecture, "PAPER")
     channels, size, _ = paper["input"]
     tasks = plugins.constant("models", architecture, "TASKS")
     spec = Spec(tasks[0], paper["classes"], channels, size)
-    found = _count(f"pipeline/models/{architecture}.py: PAPER.", architecture, spec, paper["options"])
-    if found.parameters != paper["parameters"]:
+    total = _count(f"pipeline/models/{architecture}.py: PAPER.", architecture, spec, paper["options"])
+    if total.parameters != paper["parameters"]:
         raise UserError(
-            f"pipeline/models/{architecture}.py: {found.parameters:,} parameters at the paper's settings, "
-            f"but PAPER says {paper['parameters']:,}. Mend the network or the constant."
+            f"pipeline/models/{architecture}.py: {total.parameters:,} parameters at the paper's settings, "
+            f"but PAPER says {paper['parameters']:,}. Correct the network or PAPER."
         )
-    return _entry(found, spec, paper["options"]) | {"published": paper["parameters"]}
+    return _entry(total, spec, paper["options"]) | {"published": paper["parameters"]}
 
 
 def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
-    known = facts(root / "data" / "prepared" / job.dataset)
-    classes = getattr(known, plugins.constant("tasks", job.task, "CLASSES"))
-    spec = Spec(job.task, len(classes), job.channels, job.size, len(known.points))
-    found = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
-    return _entry(found, spec, job.options) | {"modules": [asdict(row) for row in found.modules]}
+    dataset = facts(root / "data" / "prepared" / job.dataset)
+    classes = getattr(dataset, plugins.constant("tasks", job.task, "CLASSES"))
+    spec = Spec(job.task, len(classes), job.channels, job.size, len(dataset.points))
+    total = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
+    return _entry(total, spec, job.options) | {"modules": [asdict(row) for row in total.modules]}
 
 
-def _count(place: str, architecture: str, spec: Spec, options: dict[str, Any]) -> Count:
-    """Build and count on the meta device; what is wrong with a setting is said at `place`."""
-    with torch.device("meta"), _errors_at(place):
+def _count(prefix: str, architecture: str, spec: Spec, options: dict[str, Any]) -> Count:
+    """Build and count on the meta device; errors in a setting begin with `prefix`."""
+    with torch.device("meta"), _prefixed_errors(prefix):
         network = build_network(architecture, spec, options)
-    with _errors_at(f"pipeline/models/{architecture}.py: "):
+    with _prefixed_errors(f"pipeline/models/{architecture}.py: "):
         return count(network, spec.channels, spec.size, getattr(plugins.load("models", architecture), "trace", None))
 
 
 @contextlib.contextmanager
-def _errors_at(place: str) -> Iterator[None]:
+def _prefixed_errors(prefix: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{place}{error}") from error
+        raise UserError(f"{prefix}{error}") from error
 
 
-def _entry(found: Count, spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
+def _entry(total: Count, spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
     """Totals and the settings that they belong to."""
     settings = {"input": [spec.channels, spec.size, spec.size], "classes": spec.classes, "options": options}
-    return {"settings": settings} | {key: value for key, value in asdict(found).items() if key != "modules"}
+    return {"settings": settings} | {key: value for key, value in asdict(total).items() if key != "modules"}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline import bootstrap, plugins, pretrained_weights, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
-from pipeline.fingerprint import code, fingerprint
+from pipeline.fingerprint import code, compute_fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
 from pipeline.train.job_state import JobSpec
 
@@ -45,7 +45,7 @@ def run(params: Params, root: Path) -> None:
         def make(path: Path, name: str = name, job: Job = job) -> None:
             _evaluate(path, root, models[name], job, plans[name])
 
-        how = store.settle(target, marks[name], root / KEPT, make)
+        how = store.update(target, marks[name], root / KEPT, make)
         if params.study(name) is None:
             _measure_speed(root, name, job, marks[name])
         scores = store.read_json(target / "scores.json")
@@ -168,7 +168,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
         modules = [f"pipeline.tasks.{job.task}"]
         if description:  # none of a published file
             modules.append(f"pipeline.models.{description['architecture']}")
-        mark = fingerprint(modules, extractor=digest)
+        mark = compute_fingerprint(modules, extractor=digest)
         learner.use_extractor(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)
@@ -231,7 +231,7 @@ def _scores(task: Any, tables: dict[str, pa.Table], settings: Any, plan: Plan) -
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
         scorer, groups = task.scorer(table, settings, **plan.asked), table["group"].to_pylist()
-        drawn = bootstrap.draws(scorer, groups, number=plan.settings.resamples, seed=SEED)
+        drawn = bootstrap.resample_scores(scorer, groups, number=plan.settings.resamples, seed=SEED)
         return scorer(np.ones(len(table), np.int64)), drawn
 
     values, drawn = measured(tables["test"])

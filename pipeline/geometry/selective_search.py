@@ -1,13 +1,13 @@
-"""Selective search: boxes in which a thing may be, from regions that are merged while they are alike.
+"""Selective search: boxes that may contain an object, from regions that are merged by similarity.
 
 Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition, IJCV 104 (2013) 154,
 https://doi.org/10.1007/s11263-013-0620-5; it starts from the regions of Felzenszwalb and Huttenlocher: Efficient
 Graph-Based Image Segmentation, IJCV 59 (2004) 167, https://doi.org/10.1023/B:VISI.0000022288.19776.77. Published:
-recall of 99 % with 10,097 boxes an image of VOC 2007.
+recall of 99 % with 10,097 boxes per image of VOC 2007.
 
-Promise: the regions are those of the published algorithm, edge by edge in the order of their weights. (Edges of a
-minimum spanning tree would not do: two regions beside a third that is complete can still be joined by another edge.)
-Strategies are those of R-CNN's proposals: `fast` groups 8 times, `quality` 80. The same image gives the same boxes.
+The regions are exactly those of the published algorithm, which processes edges in the order of their weights. (A
+minimum spanning tree does not suffice: two regions beside a complete third one can still be joined by another edge.)
+Strategies are those of R-CNN's proposals: `fast` groups 8 times, `quality` 80. Equal images give equal boxes.
 """
 
 import heapq
@@ -28,13 +28,13 @@ Numbers = MutableSequence[int]
 
 SIGMA, TEXTURE_SIGMA = 0.8, 1.0
 COLOR_BINS, TEXTURE_BINS = 25, 10
-#: edges are looked through in so many parts; before each those that can't join anything are left out at once
+#: edges are processed in this number of parts; edges that can't join regions any more are dropped before each part
 PARTS = 12
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 class Mode(NamedTuple):
-    """Colour spaces; what likeness is the sum of (Colour, Texture, Size, Fill); scales of the first regions."""
+    """Colour spaces; measures whose sum is the similarity (Colour, Texture, Size, Fill); scales of first regions."""
 
     spaces: tuple[str, ...]
     measures: tuple[str, ...]
@@ -48,7 +48,7 @@ MODES = {
 
 
 class Graph(NamedTuple):
-    """Neighbouring pixels, by number, and how far their colours are apart, the nearest first."""
+    """Edges between neighbouring pixels, by index, with the distance of their colours, in ascending order."""
 
     first: Index
     second: Index
@@ -66,22 +66,22 @@ class Regions(NamedTuple):
 
 
 def selective_search(image: NDArray[np.uint8], mode: str = "fast", *, least: float = 20, seed: int = 0) -> Array:
-    """H×W×3 RGB → P×4 boxes in pixels, x_min, y_min, x_max, y_max, those to try first in front; none twice.
+    """H×W×3 RGB → P×4 unique boxes in pixels, x_min, y_min, x_max, y_max, the most promising first.
 
-    least: pixels that a box is wide and high at least · seed: of the order, in which a box's place is drawn between
-    the first and how many joins it is away from the whole image.
+    least: minimum width and height in pixels · seed: of the order; a box's rank is a uniform random number times its
+    number of merges from the whole image.
     """
     if mode not in MODES:
         raise UserError(f"mode: {plugins.unknown('mode', mode, MODES)}")
     random = np.random.default_rng(seed)
     boxes, ranks = [], []
-    for found in _groupings(image, MODES[mode]):
-        boxes.append(found)
-        ranks.append(np.arange(len(found), 0, -1) * random.random(len(found)))  # the last joined is the whole image
+    for grouping in _groupings(image, MODES[mode]):
+        boxes.append(grouping)
+        ranks.append(np.arange(len(grouping), 0, -1) * random.random(len(grouping)))  # the last box is the whole image
     ordered = np.concatenate(boxes)[np.argsort(np.concatenate(ranks), kind="stable")]
     ordered = ordered[(ordered[:, 2:] - ordered[:, :2] >= least).all(axis=1)]
-    _, places = np.unique(ordered, axis=0, return_index=True)
-    return ordered[np.sort(places)]
+    _, first = np.unique(ordered, axis=0, return_index=True)
+    return ordered[np.sort(first)]
 
 
 def _groupings(image: NDArray[np.uint8], mode: Mode) -> Iterator[Array]:
@@ -112,17 +112,17 @@ def converted(image: NDArray[np.uint8], space: str) -> Array:
 
 
 def graph(pixels: Array) -> Graph:
-    """H×W×C → each pixel's edges to its eight neighbours, after a slight blur."""
+    """H×W×C → the edges of each pixel to its eight neighbours, after a slight blur."""
     smooth = _blurred(pixels, SIGMA)
     height, width = pixels.shape[:2]
     number = np.arange(height * width).reshape(height, width)
-    found = []
+    parts = []
     for down, right in NEIGHBOURS:
         here = slice(0, height - down), slice(max(0, -right), width - max(0, right))
         there = slice(down, height), slice(max(0, right), width + min(0, right))
         apart = np.sqrt(np.square(smooth[here] - smooth[there]).sum(axis=2))
-        found.append((number[here].ravel(), number[there].ravel(), apart.ravel()))
-    first, second, weights = (np.concatenate(part) for part in zip(*found, strict=True))
+        parts.append((number[here].ravel(), number[there].ravel(), apart.ravel()))
+    first, second, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(weights, kind="stable")
     return Graph(first[order], second[order], weights[order])
 
@@ -132,22 +132,22 @@ def _blurred(pixels: Array, sigma: float) -> Array:
 
 
 def segments(edges: Graph, pixels: int, scale: float, least: int) -> Index:
-    """Each pixel's region, from 0: an edge joins two if it is no heavier than the heaviest in each plus scale/size.
+    """Each pixel's region, from 0: an edge joins two if it is at most the heaviest edge in each plus scale/size.
 
-    Then those of fewer than `least` pixels are joined with the nearest.
+    Then regions of fewer than `least` pixels are joined with the nearest one.
     """
-    # arrays, as numpy reads them at once
+    # array.array, which numpy reads without a copy
     parent, sizes, limits = array("q", range(pixels)), array("q", [1]) * pixels, array("d", [scale]) * pixels
     for part in np.array_split(np.arange(len(edges.weights)), PARTS):
         if not len(part):
             continue
-        # a region whose limit is below every weight to come is complete
+        # a region whose limit is below all remaining weights is complete
         roots, complete = _roots(parent), np.array(limits) < edges.weights[part[0]]
         ends = roots[edges.first[part]], roots[edges.second[part]]
         kept = (ends[0] != ends[1]) & ~complete[ends[0]] & ~complete[ends[1]]
         triples = zip(ends[0][kept].tolist(), ends[1][kept].tolist(), edges.weights[part][kept].tolist(), strict=True)
         for one, other, weight in triples:
-            # `_root` and `_join`, written out: most of the time of a search is spent here
+            # `_root` and `_join`, inlined: most of the time is spent here
             while (above := parent[one]) != one:
                 parent[one] = one = parent[above]
             while (above := parent[other]) != other:
@@ -160,8 +160,8 @@ def segments(edges: Graph, pixels: int, scale: float, least: int) -> Index:
                 limits[one] = weight + scale / sizes[one]
     roots = _roots(parent)
     ends = roots[edges.first], roots[edges.second]
-    for place in _first_of_pairs(*ends, pixels):
-        one, other = _root(parent, int(ends[0][place])), _root(parent, int(ends[1][place]))
+    for edge in _first_of_pairs(*ends, pixels):
+        one, other = _root(parent, int(ends[0][edge])), _root(parent, int(ends[1][edge]))
         if one != other and min(sizes[one], sizes[other]) < least:
             _join(parent, sizes, one, other)
     return np.unique(_roots(parent), return_inverse=True)[1]
@@ -174,11 +174,11 @@ def _roots(parent: Numbers) -> Index:
     return roots
 
 
-def _root(parent: Numbers, place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = parent[place]
-    return place
+def _root(parent: Numbers, node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
 
 
 def _join(parent: Numbers, sizes: Numbers, one: int, other: int) -> None:
@@ -189,21 +189,21 @@ def _join(parent: Numbers, sizes: Numbers, one: int, other: int) -> None:
 
 
 def _first_of_pairs(one: Index, other: Index, count: int) -> Index:
-    """Where each pair of two different numbers below `count` comes first, in that order."""
+    """Indices of the first occurrence of each pair of different numbers below `count`, ascending."""
     apart = np.flatnonzero(one != other)
     low, high = np.minimum(one, other)[apart], np.maximum(one, other)[apart]
     return np.sort(apart[np.unique(low * count + high, return_index=True)[1]])
 
 
 def described(labels: Index, pixels: Array, edges: Graph) -> Regions:
-    """H×W numbers of regions, H×W×C pixels and their edges → what the regions are like."""
+    """H×W region labels, H×W×C pixels and their edges → the features of the regions."""
     count, flat = int(labels.max()) + 1, labels.ravel()
     sizes = np.bincount(flat, minlength=count).astype(np.float32)
     boxes = np.empty((count, 4), np.float32)
-    for side, places in enumerate(np.indices(labels.shape)[::-1]):
+    for side, positions in enumerate(np.indices(labels.shape)[::-1]):
         low, high = np.full(count, labels.size), np.zeros(count, np.int64)
-        np.minimum.at(low, flat, places.ravel())
-        np.maximum.at(high, flat, places.ravel() + 1)
+        np.minimum.at(low, flat, positions.ravel())
+        np.maximum.at(high, flat, positions.ravel() + 1)
         boxes[:, side], boxes[:, side + 2] = low, high
     channels = np.moveaxis(pixels, 2, 0)
     color = [_histogram(flat, channel, 256, COLOR_BINS) for channel in channels]
@@ -216,63 +216,63 @@ def described(labels: Index, pixels: Array, edges: Graph) -> Regions:
 
 
 def _histogram(labels: Index, values: Array, end: float, bins: int) -> Array:
-    """Regions×bins: how many pixels of each have values in each of equal steps from 0 to `end`."""
+    """Regions×bins: histogram of each region's values, in equal bins from 0 to `end`."""
     step = np.minimum(values.ravel() * (bins / max(end, 1e-6)), bins - 1).astype(np.int64)
     count = int(labels.max()) + 1
     return np.bincount(labels * bins + step, minlength=count * bins).reshape(count, bins).astype(np.float32)
 
 
 def _derivatives(channel: Array) -> list[Array]:
-    """How steeply it rises in each of eight directions."""
+    """The positive part of the derivative in each of eight directions."""
     down, right = np.gradient(_blurred(channel, TEXTURE_SIGMA))
     angles = np.arange(8) * (np.pi / 4)
     return [np.maximum(np.cos(angle) * right + np.sin(angle) * down, 0) for angle in angles]
 
 
 def grouped(regions: Regions, measures: str) -> Array:
-    """The boxes of all regions and of what they become when the two neighbours most alike are joined, again and again.
+    """The boxes of all regions, and of those that result from repeatedly merging the most similar neighbours.
 
-    The last is the whole image. Likeness is a sum of `measures`: how much histograms of Colour and of Texture share,
-    how Small both are, and how well they Fill the box around both.
+    The last box is the whole image. Similarity is a sum of `measures`: intersection of the histograms of Colour (C) and
+    Texture (T), Small size (S) of both, and how well they Fill the box around both (F).
     """
     start = len(regions.sizes)
     whole = float(regions.sizes.sum())
     none = np.zeros((start, 0), np.float32)
     parts = [regions.color if "C" in measures else none, regions.texture if "T" in measures else none]
     room = ((0, start - 1), (0, 0))
-    shares = np.pad(np.concatenate(parts, axis=1), room)
+    histograms = np.pad(np.concatenate(parts, axis=1), room)
     sizes, boxes = np.pad(regions.sizes, room[0]), np.pad(regions.boxes, room)
     near: list[set[int]] = [set() for _ in range(start)]
     for one, other in regions.pairs.tolist():
         near[one].add(other)
         near[other].add(one)
 
-    def likeness(one: Index | int, other: Index) -> list[float]:
+    def similarity(one: Index | int, other: Index) -> list[float]:
         both = sizes[one] + sizes[other]
-        found = np.minimum(shares[one], shares[other]).sum(axis=1)
+        total = np.minimum(histograms[one], histograms[other]).sum(axis=1)
         if "S" in measures:
-            found = found + 1 - both / whole
+            total = total + 1 - both / whole
         if "F" in measures:
             sides = np.maximum(boxes[one], boxes[other])[:, 2:] - np.minimum(boxes[one], boxes[other])[:, :2]
-            found = found + 1 - (sides.prod(axis=1) - both) / whole
-        return (-found).tolist()
+            total = total + 1 - (sides.prod(axis=1) - both) / whole
+        return (-total).tolist()
 
-    waiting = list(zip(likeness(*regions.pairs.T), *regions.pairs.T.tolist(), strict=True))
+    waiting = list(zip(similarity(*regions.pairs.T), *regions.pairs.T.tolist(), strict=True))
     heapq.heapify(waiting)
     while waiting:
         _, one, other = heapq.heappop(waiting)
-        if other not in near[one]:  # one of them is part of another by now
+        if other not in near[one]:  # one of them has been merged already
             continue
         new, pair = len(near), [one, other]
         sizes[new] = sizes[pair].sum()
-        shares[new] = sizes[pair] @ shares[pair] / sizes[new]
+        histograms[new] = sizes[pair] @ histograms[pair] / sizes[new]
         boxes[new] = np.concatenate([boxes[pair, :2].min(axis=0), boxes[pair, 2:].max(axis=0)])
         around = (near[one] | near[other]) - {one, other}
-        for place in around:
-            near[place] = near[place] - {one, other} | {new}
+        for neighbour in around:
+            near[neighbour] = near[neighbour] - {one, other} | {new}
         near[one] = near[other] = set()
         near.append(around)
         others = sorted(around)
-        for value, place in zip(likeness(new, np.array(others, np.int64)), others, strict=True):
-            heapq.heappush(waiting, (value, new, place))
+        for value, neighbour in zip(similarity(new, np.array(others, np.int64)), others, strict=True):
+            heapq.heappush(waiting, (value, new, neighbour))
     return boxes

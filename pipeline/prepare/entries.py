@@ -1,7 +1,7 @@
-"""The decoding pass: samples of any format → a spool of Arrow rows, and an entry each for the checks.
+"""The decoding pass: samples of any format → a temporary Arrow file, and one entry per sample for the checks.
 
-Every image is decoded once, on a few threads (Pillow frees the lock), and only a handful are in memory.
-An entry holds all that later checks and sums need, so that no image is opened twice.
+Every image is decoded once, on a few threads (Pillow releases the GIL), and few are in memory at a time. An entry holds
+all that later checks and statistics need, so that no image is opened twice.
 """
 
 import os
@@ -24,7 +24,7 @@ from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
 from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
 
 THREADS = min(4, os.cpu_count() or 1)
-#: items in memory at once: an image of the largest size takes 150 MB, and its label map 50
+#: items in memory at a time: the largest image takes 150 MB, its label map 50 MB
 AT_ONCE = 2 * THREADS
 ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "points", "semantic")
 
@@ -33,10 +33,11 @@ Item = Classes | Sample | Fault
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A spooled sample as the checks see it.
+    """What the checks need of a stored sample.
 
-    pixels: digest of the stored image · look: its perceptual hash, None where it says nothing · things, stuff:
-    the class indices and label-map ids that occur · fields: the annotations it has · size_bytes: raw.
+    row: its row in the temporary file · pixels: digest of the stored image · look: its perceptual hash, None where it
+    means nothing · classes, semantic_ids: the class indices and label-map ids that occur · fields: its annotations ·
+    size_bytes: of the raw pixels.
     """
 
     row: int
@@ -46,8 +47,8 @@ class Entry:
     split: str | None
     pixels: str
     look: bytes | None
-    things: tuple[int, ...]
-    stuff: tuple[int, ...]
+    classes: tuple[int, ...]
+    semantic_ids: tuple[int, ...]
     fields: frozenset[str]
     size_bytes: int
     moments: traits.Moments
@@ -55,32 +56,32 @@ class Entry:
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of an item: a sample with its entry, or none; and the findings on the way."""
+    """The result of an item: a sample with its entry, or None; and its faults."""
 
     faults: list[Fault] = field(default_factory=list)
     good: tuple[Sample, Entry] | None = None
 
 
 def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings) -> tuple[Classes, list[Entry]]:
-    """Decode, check and spool what a format reads; the good come back as entries."""
+    """Decode, check and store what a format reads; returns the classes, and the entries of the good samples."""
     classes = next(items)
     if not isinstance(classes, Classes):
-        raise TypeError(f"a format yields its Classes first, not {classes!r}")
+        raise TypeError(f"a format must yield its Classes first, not {classes!r}")
     findings.blockers += misnamed(classes)
-    places: dict[str, str] = {}
+    sources: dict[str, str] = {}
     entries: list[Entry] = []
 
     def samples() -> Iterator[Sample]:
-        for loaded in _on_threads(lambda item: _load(item, classes, max_side, findings.place), items):
+        for loaded in _on_threads(lambda item: _load(item, classes, max_side, findings.from_root), items):
             findings.add(loaded.faults)
             if loaded.good is None:
                 continue
             sample, entry = loaded.good
-            if sample.id in places:
-                reason = f"its id {sample.id!r} is taken by {places[sample.id]}. Give each image an id of its own."
+            if sample.id in sources:
+                reason = f"its id {sample.id!r} is taken by {sources[sample.id]}. Give each image its own id."
                 findings.add([Fault(entry.where, reason)])
                 continue
-            places[sample.id] = entry.where
+            sources[sample.id] = entry.where
             entries.append(replace(entry, row=len(entries)))
             yield sample
 
@@ -96,12 +97,12 @@ def _on_threads(load: Callable[[Item], Loaded], items: Iterator[Item]) -> Iterat
             waiting.extend(pool.submit(load, item) for item in islice(items, 1))
 
 
-def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], str]) -> Loaded:
+def _load(item: Item, classes: Classes, max_side: int, from_root: Callable[[str], str]) -> Loaded:
     if isinstance(item, Fault):
-        return Loaded([replace(item, where=place(item.where))])
+        return Loaded([replace(item, where=from_root(item.where))])
     if isinstance(item, Classes):
-        raise TypeError("a format yields its Classes once")
-    where = place(item.source) if item.source else item.id
+        raise TypeError("a format must yield its Classes only once")
+    where = from_root(item.source) if item.source else item.id
     try:
         pixels = images.decode(item.image) if isinstance(item.image, Path) else item.image
     except images.ImageError as error:
@@ -111,14 +112,16 @@ def _load(item: Item, classes: Classes, max_side: int, place: Callable[[str], st
     if reasons:
         return Loaded([Fault(where, reason) for reason in reasons])
     sample, outside = clip_boxes(sample)
-    warnings = [Fault(where, f"{outside} boxes reach outside the image and were cut", warning=True)] if outside else []
+    warnings = (
+        [Fault(where, f"{outside} boxes reach outside the image and were clipped", warning=True)] if outside else []
+    )
     sample = replace(sample, size=sample.size or (pixels.shape[0], pixels.shape[1]))
     if max(pixels.shape) > max_side:
         sample = resized(sample, *images.bounded(pixels, max_side))
         if min(sample.pixels.shape[:2]) < MIN_SIDE:
-            return Loaded([Fault(where, f"so long and thin that max_side {max_side} leaves a line. Crop it.")])
+            return Loaded([Fault(where, f"less than {MIN_SIDE} pixels wide or high at max_side {max_side}. Crop it.")])
         if lost := sum(rle.area(mask) == 0 for mask in sample.masks or ()):
-            warnings.append(Fault(where, f"{lost} masks are lost at max_side {max_side}", warning=True))
+            warnings.append(Fault(where, f"{lost} masks are empty at max_side {max_side}", warning=True))
     return Loaded(warnings, _with_entry(sample, where))
 
 
@@ -135,15 +138,15 @@ def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
         split=sample.split,
         pixels=digest,
         look=traits.look(gray),
-        things=_things(sample),
-        stuff=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
+        classes=_classes(sample),
+        semantic_ids=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
         fields=frozenset(name for name in ANNOTATIONS if getattr(sample, name) is not None),
         size_bytes=pixels.nbytes,
         moments=traits.moments(pixels, gray),
     )
 
 
-def _things(sample: Sample) -> tuple[int, ...]:
+def _classes(sample: Sample) -> tuple[int, ...]:
     if isinstance(sample.label, np.ndarray):
         return _ids(np.flatnonzero(sample.label))
     label = () if sample.label is None else (int(sample.label),)

@@ -1,6 +1,6 @@
 """One prepared dataset: read and decode → check → split → shards and dataset.json.
 
-All faults are found before any is told, and nothing but the settings and the raw files decides the result.
+All faults are collected before any is reported; only the settings and the raw files decide the result.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ SHARD_BYTES = 256_000_000
 
 
 def make(path: Path, dataset: Dataset, root: Path) -> None:
-    """Fill the folder `path`; UserError with every fault."""
+    """Write a prepared dataset into the folder `path`; UserError with every fault."""
     findings = Findings(dataset.path)
     reader = plugins.load("prepare.formats", dataset.format)
     items = reader.read(root / dataset.path if dataset.path else None, **dataset.options)
@@ -37,7 +37,7 @@ def make(path: Path, dataset: Dataset, root: Path) -> None:
 
 
 def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Findings) -> list[Entry]:
-    """The entries with their splits, without those that a fault leaves out."""
+    """The entries with their splits, without the faulty ones."""
 
     def without(faults: dict[int, Fault]) -> list[Entry]:
         findings.add(faults.values())
@@ -46,8 +46,8 @@ def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Fi
     entries = without(splits.undecided(entries))
     entries = splits.assign(entries, dataset.seed, dataset.split.val, dataset.split.test)
     entries = without(duplicates.copies(entries))
-    entries = without(duplicates.torn(entries))
-    faults, rows = splits.unseen(entries, classes)
+    entries = without(duplicates.split_groups(entries))
+    faults, rows = splits.untrained(entries, classes)
     findings.add(faults)
     entries = [entry for entry in entries if entry.row not in rows]
     findings.blockers += splits.empty(entries)
@@ -58,13 +58,13 @@ def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Fi
 
 
 def class_counts(entries: list[Entry], classes: Classes) -> tuple[int, ...]:
-    """Train samples that hold each class."""
-    counts = Counter(thing for entry in entries if entry.split == "train" for thing in entry.things)
-    return tuple(counts[index] for index in range(len(classes.things)))
+    """The number of train samples that contain each class."""
+    counts = Counter(number for entry in entries if entry.split == "train" for number in entry.classes)
+    return tuple(counts[index] for index in range(len(classes.names)))
 
 
 def _shards(entries: list[Entry]) -> Iterator[list[int]]:
-    """Rows in order, cut where a shard's raw images would outgrow SHARD_BYTES."""
+    """Rows in order, in shards whose raw images take at most SHARD_BYTES."""
     rows: list[int] = []
     size = 0
     for entry in entries:
@@ -82,7 +82,7 @@ def _facts(dataset: Dataset, classes: Classes, entries: list[Entry], findings: F
     mean, std = traits.mean_std(entry.moments for entry in entries if entry.split == "train")
     return Facts(
         format=dataset.format,
-        classes=classes.things,
+        classes=classes.names,
         semantic_classes=classes.semantic,
         counts={split: counts[split] for split in SPLITS},
         class_counts=class_counts(entries, classes),

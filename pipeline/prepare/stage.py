@@ -1,7 +1,7 @@
 """prepare: raw images in any format → `data/prepared/<dataset>/` with Arrow shards and dataset.json.
 
-A dataset is made again only if its settings, its raw files or the code that reads them changed; one that was made
-before comes back from `.work/prepare/`. A faulty dataset leaves everything as it was.
+A dataset is prepared again only if its settings, its raw files or the code that reads them changed; earlier ones are
+restored from `.work/prepare/`. If a dataset is faulty, nothing is changed.
 """
 
 import logging
@@ -24,13 +24,13 @@ SHOWN = 5
 
 
 def run(params: Params, root: Path) -> None:
-    """Bring every dataset of params.yaml up to date; one UserError tells the faults of all."""
+    """Update every dataset of params.yaml; one UserError lists the faults of all."""
     work, prepared = root / ".work" / "prepare", root / "data" / "prepared"
     wanted, failures = set(), []
     with store.locked(root / ".work" / "prepare.lock", "prepare"):
         for name, dataset in params.datasets.items():
             try:
-                wanted.add(_settle(name, dataset, root, work, prepared))
+                wanted.add(_update(name, dataset, root, work, prepared))
             except UserError as error:
                 failures.append(f"dataset {name}: {error}")
         if failures:
@@ -39,15 +39,15 @@ def run(params: Params, root: Path) -> None:
         store.bound(work, KEEP_BYTES, wanted)
 
 
-def _settle(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
-    mark = fingerprint(dataset, root)
-    outcome = store.settle(prepared / name, mark, work, lambda path: make(path, dataset, root))
+def _update(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
+    fingerprint = compute_fingerprint(dataset, root)
+    outcome = store.update(prepared / name, fingerprint, work, lambda path: make(path, dataset, root))
     log.info(summary(name, outcome, facts(prepared / name)))
-    return mark
+    return fingerprint
 
 
-def fingerprint(dataset: Dataset, root: Path) -> str:
-    """What decides a prepared dataset: settings, raw files, code, libraries; not its name."""
+def compute_fingerprint(dataset: Dataset, root: Path) -> str:
+    """The fingerprint of a prepared dataset: settings, raw files, code, libraries; not its name."""
     raw = contents(checked(root / dataset.path)) if dataset.path else None
     return store.digest(
         {
@@ -59,12 +59,12 @@ def fingerprint(dataset: Dataset, root: Path) -> str:
     )
 
 
-def summary(name: str, outcome: str, known: Facts) -> str:
-    """`digits: made, 1,797 images (train 1,074, val 360, test 363), 10 classes`, then what deserves a look."""
-    counts = ", ".join(f"{split} {known.counts[split]:,}" for split in SPLITS)
-    classes = len(known.classes) or len(known.semantic_classes)
-    lines = [f"{name}: {outcome}, {sum(known.counts.values()):,} images ({counts}), {classes:,} classes"]
-    for what, notes in (("warnings", known.warnings), ("left out", known.skipped)):
+def summary(name: str, outcome: str, dataset_facts: Facts) -> str:
+    """`digits: made, 1,797 images (train 1,074, val 360, test 363), 10 classes`, then warnings and skipped."""
+    counts = ", ".join(f"{split} {dataset_facts.counts[split]:,}" for split in SPLITS)
+    classes = len(dataset_facts.classes) or len(dataset_facts.semantic_classes)
+    lines = [f"{name}: {outcome}, {sum(dataset_facts.counts.values()):,} images ({counts}), {classes:,} classes"]
+    for what, notes in (("warnings", dataset_facts.warnings), ("skipped", dataset_facts.skipped)):
         if notes:
             lines.append(f"  {what}: {len(notes):,}")
             lines += [f"    {note}" for note in notes[:SHOWN]] + (["    …"] if len(notes) > SHOWN else [])

@@ -1,4 +1,4 @@
-"""What is remembered of an image's pixels: a digest, a perceptual hash, and exact sums for mean and deviation."""
+"""Traits of an image's pixels: a digest, a perceptual hash, and exact sums for mean and standard deviation."""
 
 import hashlib
 import math
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pipeline import images
 
 Pixels = NDArray[np.uint8]
-#: pixels, then sum and sum of squares of red, green, blue and luminance; integers, so their total has no rounding
+#: pixels, then sum and sum of squares of red, green, blue and luminance; integers, so that totals are exact
 Moments = tuple[int, ...]
 LOOK_MIN_SIDE = 32
 LOOK_MIN_CONTRAST = 16
 
 
 def pixel_digest(pixels: Pixels) -> str:
-    """sha256 of shape and pixels: equal for exact copies, however they were stored."""
+    """sha256 of shape and pixels: equal for exact copies in any file format."""
     hasher = hashlib.sha256(repr(pixels.shape).encode())
     hasher.update(np.ascontiguousarray(pixels).data)
     return hasher.hexdigest()
@@ -26,7 +26,7 @@ def pixel_digest(pixels: Pixels) -> str:
 def look(gray: Pixels) -> bytes | None:
     """128-bit difference hash (N. Krawetz, 2013): where a thumbnail gets brighter to the right, and downwards.
 
-    None for images under 32 pixels a side, and for flat ones, whose bits are noise.
+    None for images with a side under 32 pixels, and for those of low contrast, whose bits are noise.
     """
     if min(gray.shape) < LOOK_MIN_SIDE:
         return None

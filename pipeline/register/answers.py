@@ -1,6 +1,6 @@
-"""Ask a registered model about stored images, in a process of its own: `answers.py URI MODEL IMAGES ANSWERS`.
+"""Run a registered model on stored images, in its own process: `answers.py URI MODEL IMAGES ANSWERS`.
 
-Run as a file, so that the model brings its own copy of `pipeline` and today's code stays out.
+It is run as a file, so that the model uses its own copy of `pipeline` and not this one.
 """
 
 import json
@@ -11,11 +11,11 @@ BATCH = 64
 
 
 def main(tracking_uri: str, model_uri: str, images: Path, answers: Path) -> None:
-    """Answer a parquet file's `image` column (PNG bytes), a JSON line an image."""
+    """Predict a parquet file's `image` column (PNG bytes), and write one JSON line per image."""
     import logging
 
     project = Path(__file__).resolve().parents[2]
-    sys.path[:] = [place for place in sys.path if Path(place).resolve() != project]  # where convline is installed
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != project]  # where convline is installed
 
     import mlflow
     import pyarrow.parquet as pq

@@ -1,8 +1,8 @@
-"""Which model is the champion: candidates are ranked on val, and only the first meets the champion on test.
+"""Compare the best candidate with the champion.
 
-The champion answers in its own process through its MLflow model; the difference of the primary score is
-judged by paired bootstrap over the same rows. It is replaced only if the whole 95 % interval is in the
-challenger's favour.
+Candidates are ranked on val, and only the first is compared with the champion on test. The champion predicts in its own
+process through its MLflow model; the difference of the primary score is tested by paired bootstrap over the same
+images. The champion is replaced only if the whole 95 % interval favours the challenger.
 """
 
 import json
@@ -25,20 +25,20 @@ from pipeline.sample import Sample
 RESAMPLES, SEED = 2000, 0
 
 
-def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings, **asked: Any) -> dict[str, Any]:
-    """Compare two models' rows of the same test images, `asked` of the scorer: `promoted`, and what decided.
+def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings, **arguments: Any) -> dict[str, Any]:
+    """Compare two models' rows of the same test images, with `arguments` for the scorer: `promoted`, and the reason.
 
-    UserError where the task says that rows can't be compared, as those measured by two extractors can't.
+    UserError if the task can't compare the rows, such as those measured by two extractors.
     """
     module = plugins.load("tasks", task)
     if hasattr(module, "comparable"):
         module.comparable([challenger, champion])
     metric = module.PRIMARY
-    ours, theirs = (module.scorer(table, settings, **asked) for table in (challenger, champion))
+    ours, theirs = (module.scorer(table, settings, **arguments) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
-    found = bootstrap.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
-    promoted = found["low"] > 0 if module.HIGHER_IS_BETTER else found["high"] < 0
-    numbers = {name: round(value, 6) for name, value in found.items()}
+    interval = bootstrap.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
+    promoted = interval["low"] > 0 if module.HIGHER_IS_BETTER else interval["high"] < 0
+    numbers = {name: round(value, 6) for name, value in interval.items()}
     verb = "replaces the champion" if promoted else "does not replace the champion"
     text = (
         f"{verb}: {metric} differs by {numbers['difference']:+.4f} "
@@ -50,11 +50,11 @@ def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settin
 def rows(
     root: Path, dataset: str, task: str, model_uri: str, settings: Settings, extractor: Learner | None = None
 ) -> pa.Table:
-    """A registered model's rows of the test split, from its own answers; measured by `extractor` where there is one."""
+    """The rows of the test split from a registered model's own answers; measured by `extractor` if there is one."""
     stored = list(sample.split(root / "data/prepared" / dataset, "test"))
     module = plugins.load("tasks", task)
     answers = zip(stored, _answers(root, stored, model_uri), strict=True)
-    predictions = [module.prediction(item, answered, settings) for item, answered in answers]
+    predictions = [module.prediction(item, answer, settings) for item, answer in answers]
     if extractor is not None:
         predictions = module.measured(predictions, stored, extractor, settings)
     pairs = zip(stored, predictions, strict=True)
@@ -66,10 +66,20 @@ def _answers(root: Path, stored: Sequence[Sample], model_uri: str) -> list[dict[
     script = Path(__file__).with_name("answers.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
-        asked, answered = Path(folder) / "images.parquet", Path(folder) / "answers.jsonl"
-        pq.write_table(pa.table({"image": [images.encode_png(item.pixels) for item in stored]}), asked)
-        command = [sys.executable, "-P", str(script), tracking.uri(root), model_uri, str(asked), str(answered)]
+        images_file, answers_file = Path(folder) / "images.parquet", Path(folder) / "answers.jsonl"
+        pq.write_table(pa.table({"image": [images.encode_png(item.pixels) for item in stored]}), images_file)
+        command = [
+            sys.executable,
+            "-P",
+            str(script),
+            tracking.uri(root),
+            model_uri,
+            str(images_file),
+            str(answers_file),
+        ]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"register: {model_uri} did not answer; its last words: {done.stderr[-1500:]}")
-        return [json.loads(line) for line in answered.read_text(encoding="utf-8").splitlines()]
+            raise UserError(
+                f"register: {model_uri} exited with code {done.returncode}; its last output: {done.stderr[-1500:]}"
+            )
+        return [json.loads(line) for line in answers_file.read_text(encoding="utf-8").splitlines()]

@@ -1,6 +1,6 @@
-"""What was decided about champions: as MLflow keeps it with a version, and as people are told of it.
+"""Decisions about champions: stored as a tag of a version in MLflow, and worded for the terminal.
 
-A decision is written down before an alias is changed: from it the next run completes what a kill has interrupted.
+A decision is stored before an alias is changed, so that the next run can complete an interrupted promotion.
 """
 
 import json
@@ -9,13 +9,13 @@ from typing import Any
 from pipeline.metric_names import renamed_decision
 
 DECISION, PROMOTED = "convline.decision", "convline.promoted"
-#: where versions of an earlier convline keep what they were compared with
+#: the tag in which versions of an earlier convline store what they were compared with
 AGAINST = "convline.compared"
 ALREADY = {"text": "is the best on val, and is the champion already"}
 
 
 def stored(version: Any | None) -> dict[str, Any] | None:
-    """The decision that a version carries, with what it was compared `against`; None where none can be read."""
+    """The decision stored with a version, with what it was compared `against`; None if there is no valid one."""
     if version is None:
         return None
     try:
@@ -28,10 +28,10 @@ def stored(version: Any | None) -> dict[str, Any] | None:
 
 
 def news(before: dict[str, Any] | None, entry: dict[str, Any]) -> str:
-    """What to tell of a model's part of registered.json: a decision is told once, that there can be none always."""
+    """One line on a model's entry of registered.json: a new decision, or `as before`; a refusal is always repeated."""
     before = before or {}
     decision, same = entry["decision"], before.get("champion") == entry["champion"]
     if decision == ALREADY:
-        return "as before" if same else "is the best on val" if before else "the first: there was none before"
+        return "as before" if same else "is the best on val" if before else "the first champion"
     as_before = same and before.get("decision") == decision and decision.get("trusted", True)
     return "as before" if as_before else str(decision["text"])

@@ -1,7 +1,7 @@
-"""The served model, as MLflow loads it: image bytes in, the task's answer out.
+"""The served model: MLflow loads this file; image bytes in, the task's answer out.
 
-MLflow runs this file with the copy of `pipeline` that was logged beside it, so an old model keeps its code.
-Weights are safetensors; nothing is unpickled.
+MLflow runs it with the copy of `pipeline` that was logged with the model, so an old model keeps its code. Weights are
+safetensors; nothing is unpickled.
 """
 
 import threading
@@ -28,24 +28,24 @@ class Predictor(mlflow.pyfunc.PythonModel):
         self.task = plugins.load("tasks", description["task"])
         self.settings = learner.settings
         self.predict_samples = predict.predictor(learner, description["task"])
-        self.network_in_use = threading.Lock()  # a server answers in threads, and hooks read a network's stages
+        self.network_in_use = threading.Lock()  # a server predicts in threads, and forward hooks store activations
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """A row of answers an image, in order; what is no image is refused by its number, from 0 (HTTP 400)."""
+        """One row of answers per image, in order; an invalid image gives HTTP 400 with its row number, from 0."""
         if model_input.empty:
-            raise _refused("nothing was sent. Send a row with the bytes of a PNG or JPEG for each image.")
+            raise _refused("the request is empty. Send one row per image, with the bytes of a PNG or JPEG.")
         answers = []
         for number, data in enumerate(model_input["image"]):
-            sample = Sample(id=str(number), image=_decoded(number, data), label=0)
+            sample = Sample(id=str(number), image=_decode(number, data), label=0)
             with self.network_in_use:
                 (prediction,) = self.predict_samples([sample])
             answers.append(self.task.answer(sample, prediction, self.settings))
         return pd.DataFrame(answers, columns=list(self.task.OUTPUT))
 
 
-def _decoded(number: int, data: Any) -> NDArray[np.uint8]:
+def _decode(number: int, data: Any) -> NDArray[np.uint8]:
     if not isinstance(data, bytes):
-        raise _refused(f"row {number} holds no bytes. Send those of a PNG or JPEG, as base64 in JSON.")
+        raise _refused(f"row {number} is not bytes. Send a PNG or JPEG, as base64 in JSON.")
     try:
         return images.decode(data)
     except images.ImageError as error:
@@ -53,7 +53,7 @@ def _decoded(number: int, data: Any) -> NDArray[np.uint8]:
 
 
 def _refused(message: str) -> MlflowException:
-    """The one kind of error whose words MLflow's server hands on; of any other it shows a traceback."""
+    """The one kind of error whose message MLflow's server returns; for any other it returns a traceback."""
     return MlflowException.invalid_parameter_value(f"image: {message}")
 
 

@@ -1,10 +1,10 @@
-"""The register stage: every measured model becomes one MLflow run and one version, and the best the champion.
+"""The register stage: every evaluated model gets one MLflow run and one version, and the best becomes the champion.
 
-What a study compares has a run but no version: it answers a question and is no candidate.
+A study's models have runs but no versions, because they are no candidates.
 
-Always run and cheap: what MLflow holds is found by fingerprint, and what a lost store lacks is made again
-from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerprints, aliases and scores
-alone, so it is the same on every machine. What is registered stays in it when its jobs leave the roster.
+The stage is cheap and always runs: runs and versions are looked up by fingerprint, and those that a lost database lacks
+are made again from models/, evaluations/ and metrics/. `reports/registered.json` holds fingerprints, aliases and
+scores only, so it is equal on every machine. Registered models stay in it when their jobs leave the roster.
 """
 
 import logging
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def run(params: Params, root: Path) -> None:
-    """Bring MLflow up to date with what was trained and measured."""
+    """Bring MLflow up to date with the trained and evaluated models."""
     before = registered.entries(root)
     client = tracking.client(root)
     groups: dict[str, dict[str, Job]] = {}
@@ -39,25 +39,25 @@ def run(params: Params, root: Path) -> None:
             kind.setdefault(f"{job.dataset}-{job.task}", {})[name] = job
     entries: dict[str, dict[str, Any]] = {}
     with store.locked(root / ".work/register.lock", "register", wait=True):
-        known = trust.keys(root)
-        trust.begin(client, root, known)
-        tracking.end_orphans(client, lambda mark: job_state.held(root / ".work/jobs" / mark))
+        keys = trust.keys(root)
+        trust.begin(client, root, keys)
+        tracking.end_orphans(client, lambda fingerprint: job_state.held(root / ".work/jobs" / fingerprint))
         for model, jobs in sorted(groups.items()):
-            group = Group(client, root, known, model, jobs, params.evaluate)
-            entries[model] = group.settle(before.get(model, {}))
+            group = Group(client, root, keys, model, jobs, params.evaluate)
+            entries[model] = group.update(before.get(model, {}))
             news = decisions.news(before.get(model), entries[model])
             log.info(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
-        ours = {model for model, version in versions.champions(client).items() if trust.signed(known, version)}
+        ours = {model for model, version in versions.champions(client).items() if trust.signed(keys, version)}
         for model in sorted((ours | set(before)) - set(groups)):
-            kept = Group(client, root, known, model, {}, params.evaluate).keep(before.get(model, {}))
-            if kept is not None:
-                entries[model], name = kept, kept["champion"]["job"]
-                decision = kept["decision"]
+            entry = Group(client, root, keys, model, {}, params.evaluate).keep(before.get(model, {}))
+            if entry is not None:
+                entries[model], name = entry, entry["champion"]["job"]
+                decision = entry["decision"]
                 news = "as before" if decision.get("trusted", True) else decision["text"]
-                log.info(f"register: {model}: champion {name}, {news}; no job of the roster competes")
-        marks = {mark for entry in entries.values() for mark in entry["models"]}
+                log.info(f"register: {model}: champion {name}, {news}; no candidate in the roster")
+        recorded = {fingerprint for entry in entries.values() for fingerprint in entry["models"]}
         for model, jobs in sorted(compared.items()):
-            marks |= Group(client, root, known, model, jobs, params.evaluate).record(marks)
+            recorded |= Group(client, root, keys, model, jobs, params.evaluate).record(recorded)
     store.write_json(root / registered.FILE, entries)
 
 
@@ -65,35 +65,35 @@ class Group:
     """The models of one task on one dataset: one registered model in MLflow, with its aliases."""
 
     def __init__(
-        self, client: Any, root: Path, known: list[bytes], model: str, jobs: dict[str, Job], settings: Evaluate
+        self, client: Any, root: Path, keys: list[bytes], model: str, jobs: dict[str, Job], settings: Evaluate
     ) -> None:
-        self.client, self.root, self.known, self.model, self.jobs = client, root, known, model, jobs
+        self.client, self.root, self.keys, self.model, self.jobs = client, root, keys, model, jobs
         self.metrics = {name: renamed_scores(store.read_json(root / "metrics" / f"{name}.json")) for name in jobs}
-        self.marks = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
+        self.fingerprints = {name: store.manifest(root / "models" / name)["fingerprint"] for name in jobs}
         self.dataset, _, self.task = model.rpartition("-")
-        self.asked = scoring.arguments(settings, self.task)
+        self.score_arguments = scoring.arguments(settings, self.task)
 
-    def settle(self, before: dict[str, Any]) -> dict[str, Any]:
-        """Runs, versions and aliases; returns this model's part of registered.json."""
-        made = {mark: self._version(name) for name, mark in self.marks.items()}
+    def update(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Update runs, versions and aliases; returns this model's entry of registered.json."""
+        made = {fingerprint: self._version(name) for name, fingerprint in self.fingerprints.items()}
         first = self._first()
-        best = made[self.marks[first]]
+        best = made[self.fingerprints[first]]
         present = self._alias("champion") or self._from_before(before)
         decision: dict[str, Any] | None = None
         if present is None:
-            self._name(champion=best)
+            self._set_aliases(champion=best)
         elif present.version == best.version:
             self._note_promoted(best, decisions.stored(best))
             decision = self._last(present, before)
         else:
             decision = self._decide(first, best, present)
         aliases = {alias: self._entry(alias) for alias in registered.ROLES}
-        models = {mark: name for name, mark in self.marks.items()}
-        told = {key: value for key, value in (decision or decisions.ALREADY).items() if key != "against"}
-        return {**aliases, "models": models, "decision": told, "score": self._score(before)}
+        models = {fingerprint: name for name, fingerprint in self.fingerprints.items()}
+        shown = {key: value for key, value in (decision or decisions.ALREADY).items() if key != "against"}
+        return {**aliases, "models": models, "decision": shown, "score": self._score(before)}
 
     def keep(self, before: dict[str, Any]) -> dict[str, Any] | None:
-        """This model's part where none of its jobs is in the roster: as it was; None where its champion is lost."""
+        """This model's entry when none of its jobs is in the roster: unchanged, or None if its champion is lost."""
         if self._alias("champion") is None and self._from_before(before) is None:
             return None
         aliases = {alias: self._entry(alias) for alias in registered.ROLES}
@@ -104,48 +104,49 @@ class Group:
         present = self._alias("champion")
         if not self._trusted(present):
             rest["decision"] = self._refused(present)
-        elif not rest["decision"].get("trusted", True):  # it has been signed since
+        elif not rest["decision"].get("trusted", True):  # it was signed since then
             rest["decision"] = decisions.ALREADY
         return {**rest, **aliases, "score": self._score(before)}
 
     def _score(self, before: dict[str, Any]) -> str:
-        """The champion's score as it was last measured, which may be before its job left the roster."""
+        """The champion's last score, which may be from before its job left the roster."""
         version = self._alias("champion")
         if version is None or not self._trusted(version):
             return "not known"
-        mark = version.tags.get(FINGERPRINT)
-        for name in (name for name, known in self.marks.items() if known == mark):
+        fingerprint = version.tags.get(FINGERPRINT)
+        for name in (name for name, other in self.fingerprints.items() if other == fingerprint):
             return words(self.metrics[name])
-        if "score" in before and (before.get("champion") or {}).get("fingerprint") == mark:
+        if "score" in before and (before.get("champion") or {}).get("fingerprint") == fingerprint:
             return str(before["score"])
         return renamed_text(str(version.description or "not known"))
 
-    def record(self, known: set[str]) -> set[str]:
-        """Runs alone, of what is not `known` under another name; returns the fingerprints."""
-        first = {mark: name for name, mark in reversed(self.marks.items()) if mark not in known}
+    def record(self, recorded: set[str]) -> set[str]:
+        """Update the runs, without versions, of fingerprints that are not `recorded` yet; returns the fingerprints."""
+        pairs = reversed(self.fingerprints.items())
+        first = {fingerprint: name for name, fingerprint in pairs if fingerprint not in recorded}
         for name in first.values():
             self._run(name)
         return set(first)
 
     def _first(self) -> str:
-        """The candidate that is best on val; the earlier in params.yaml of equals."""
+        """The candidate that is best on val; of equals the first in params.yaml."""
         sign = 1 if next(iter(self.metrics.values()))["higher_is_better"] else -1
         return max(self.jobs, key=lambda name: sign * self.metrics[name][f"val_{self.metrics[name]['primary']}"])
 
     def _version(self, name: str) -> Any:
-        """The job's version, after its run is complete in MLflow."""
+        """The job's version, after completing its run in MLflow."""
         run = self._run(name)
         what = {"task": self.task, "words": self._words(name)}
-        version = versions.ensure(run, self.known, self.model, self.root / "models" / name, what, self.root)
+        version = versions.ensure(run, self.keys, self.model, self.root / "models" / name, what, self.root)
         logged = versions.logged_id(version)
         if logged is not None:
             run.log_totals(self._totals(name), logged)
         return version
 
     def _run(self, name: str) -> tracking.Run:
-        """The job's run, complete and ended."""
-        mark = self.marks[name]
-        run = tracking.run(self.client, self.root, name, mark, self.jobs[name].model_dump())
+        """The job's run, completed and ended."""
+        fingerprint = self.fingerprints[name]
+        run = tracking.run(self.client, self.root, name, fingerprint, self.jobs[name].model_dump())
         stored = run.stored()
         evaluated = store.content_digest(self.root / "evaluations" / name)
         anew = stored.data.tags.get(SYNCED) != evaluated
@@ -156,7 +157,7 @@ class Group:
         run.log_pictures(self.root / "evaluations" / name, anew=anew)
         if anew:
             self.client.set_tag(run.run_id, SYNCED, evaluated)
-        if stored.info.status != "FINISHED" and not job_state.held(self.root / ".work/jobs" / mark):
+        if stored.info.status != "FINISHED" and not job_state.held(self.root / ".work/jobs" / fingerprint):
             run.end("FINISHED")
         return run
 
@@ -168,14 +169,14 @@ class Group:
         return f"{name}: {primary} {metrics[primary]:.4f} [{low:.4f}, {high:.4f}] on test"
 
     def _log_training(self, run: tracking.Run, name: str) -> None:
-        """Curves, and the pictures of a training."""
+        """Log the learning curves, and the pictures of the training."""
         from pipeline import checkpoint  # brings torch
 
         run.log_history(history.read(self.root / "models" / name / history.FILE))
         run.log_snapshots(checkpoint.snapshots(self.root / "models" / name))
 
     def _totals(self, name: str) -> dict[str, float | None]:
-        """Final numbers of a job, by the names that MLflow shows."""
+        """Final metrics of a job, by their names in MLflow."""
         plain = ("job", "task", "architecture", "dataset", "primary", "higher_is_better")
         totals = {f"test/{key}": value for key, value in self.metrics[name].items() if key not in plain}
         parameters = store.read_json(self.root / "reports/parameters.json", {})
@@ -195,13 +196,13 @@ class Group:
             return None
 
     def _trusted(self, version: Any) -> bool:
-        return trust.signed(self.known, version) is not None
+        return trust.signed(self.keys, version) is not None
 
     def _refused(self, version: Any) -> dict[str, Any]:
         return {"text": trust.refused(version, "is not signed with a key of this project"), "trusted": False}
 
     def _entry(self, alias: str) -> dict[str, str] | None:
-        """Who holds an alias; of a version that nobody signed, its number, as its tags may say anything."""
+        """The job and fingerprint of an alias; of an unsigned version its number, since its tags can't be trusted."""
         from mlflow.exceptions import MlflowException
 
         version = self._alias(alias)
@@ -217,32 +218,32 @@ class Group:
         return {"job": name, "fingerprint": version.tags.get(FINGERPRINT, "")}
 
     def _from_before(self, before: dict[str, Any]) -> Any | None:
-        """After a lost store: the champion that registered.json remembers, if its model is still at hand."""
+        """After a lost database: the champion in registered.json, registered again if its model is still stored."""
         entry = before.get("champion")
         if entry is None or not entry["fingerprint"]:
             return None
-        mark = entry["fingerprint"]
-        names = [name for name, known in self.marks.items() if known == mark]
-        folder = registered.folder(self.root, names[0] if names else entry["job"], mark)
+        fingerprint = entry["fingerprint"]
+        names = [name for name, other in self.fingerprints.items() if other == fingerprint]
+        folder = registered.folder(self.root, names[0] if names else entry["job"], fingerprint)
         if folder is None:
-            log.warning(f"register: {self.model}: the former champion {entry['job']} is lost; choosing anew")
+            log.info(f"register: {self.model}: the former champion {entry['job']} is lost; a new one is chosen")
             return None
         settings = {"dataset": self.dataset, "task": self.task, **store.read_json(folder / "model.json")}
-        run = tracking.run(self.client, self.root, entry["job"], mark, settings)
+        run = tracking.run(self.client, self.root, entry["job"], fingerprint, settings)
         what = {"task": self.task, "words": str(entry["job"])}
-        version = versions.ensure(run, self.known, self.model, folder, what, self.root)
-        self._name(champion=version)
+        version = versions.ensure(run, self.keys, self.model, folder, what, self.root)
+        self._set_aliases(champion=version)
         return version
 
-    def _name(self, **wanted: Any) -> None:
-        """Give versions these aliases, in this order, where they have others."""
+    def _set_aliases(self, **wanted: Any) -> None:
+        """Set these aliases, in this order, where they differ."""
         for alias, version in wanted.items():
             present = self._alias(alias)
             if present is None or present.version != version.version:
                 self.client.set_registered_model_alias(self.model, alias, version.version)
 
     def _last(self, present: Any, before: dict[str, Any]) -> dict[str, Any] | None:
-        """The last decision, of whose words `present` is the champion; None where there was none."""
+        """The last decision, if it made or kept `present` the champion; else None."""
         challenger = self._alias("challenger")
         if challenger is not None and self._trusted(challenger) and (decision := decisions.stored(challenger)):
             return decision if decision["promoted"] == (challenger.version == present.version) else None
@@ -251,7 +252,7 @@ class Group:
         return remembered if same and "promoted" in remembered else None
 
     def _decide(self, name: str, version: Any, present: Any) -> dict[str, Any]:
-        """What comes of the first candidate beside another champion, as far as that one's code may run."""
+        """Compare the best candidate with the champion, and set the aliases; a refusal if the champion is untrusted."""
         if not self._trusted(present):
             return self._refused(present)
         try:
@@ -259,28 +260,28 @@ class Group:
         except trust.UntrustedError as error:
             return {"text": str(error), "trusted": False}
         if not decision["promoted"]:
-            self._name(challenger=version)
+            self._set_aliases(challenger=version)
         elif version.tags.get(PROMOTED) == decision["against"]:
-            text = f"{name} was the champion already, and was taken back by hand"
+            text = f"{name} was champion before and was demoted by hand"
             decision = {**decision, "text": text, "promoted": False}
-        else:  # the champion last: until it is named, the next run takes the decision up again
-            self._name(challenger=version, previous=present, champion=version)
+        else:  # the champion last: until it is set, the next run completes the decision
+            self._set_aliases(challenger=version, previous=present, champion=version)
             self._note_promoted(version, decision)
         return decision
 
     def _note_promoted(self, version: Any, decision: dict[str, Any] | None) -> None:
-        """Say that a promotion was carried out, so that one which a person takes back is not made again."""
+        """Note that a promotion was carried out, so that it is not repeated after a person undid it."""
         if decision and decision["promoted"] and version.tags.get(PROMOTED) != decision["against"]:
             self.client.set_model_version_tag(self.model, version.version, PROMOTED, decision["against"])
 
     def _compare(self, name: str, version: Any, present: Any) -> dict[str, Any]:
-        """The decision between the first candidate and the champion; made once for the same pair and test set."""
+        """The decision between the best candidate and the champion, made once per pair and test set."""
         from pipeline import checkpoint, pretrained_weights
         from pipeline.register import champion
 
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
         against = present.tags.get(FINGERPRINT) or f"version {present.version}"
-        pair = ":".join([against, digest, *(f"{name}={self.asked[name]}" for name in self.asked)])
+        pair = ":".join([against, digest, *(f"{name}={value}" for name, value in self.score_arguments.items())])
         made = decisions.stored(version)
         if made is not None and made["against"] == pair:
             return made
@@ -289,9 +290,9 @@ class Group:
         extractor = self.jobs[name].extractor
         judge = None if extractor is None else checkpoint.load(pretrained_weights.extractor(self.root, extractor)[0])[0]
         with tempfile.TemporaryDirectory() as folder:
-            copy = str(trust.verified(self.client, self.known, present, Path(folder)))
+            copy = str(trust.verified(self.client, self.keys, present, Path(folder)))
             old = champion.rows(self.root, self.dataset, self.task, copy, settings, judge)
-        decision = champion.decide(challenger, old, self.task, settings, **self.asked)
+        decision = champion.decide(challenger, old, self.task, settings, **self.score_arguments)
         decision |= {"text": f"{name} {decision['text']}", "against": pair}
         self.client.set_model_version_tag(self.model, version.version, DECISION, store.canonical(decision).decode())
         return decision

@@ -1,4 +1,4 @@
-"""Model versions: exactly one a fingerprint, signed, whatever is retried, raced or killed."""
+"""Model versions: exactly one per fingerprint, signed, also after retries, races and kills."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from pipeline.tracking import FINGERPRINT, Run
 
 ROOT = Path(__file__).parent.parent
 NAME = "model"
-#: what the logged code imports
+#: packages that the logged code imports
 REQUIREMENTS = (
     "mlflow",
     "numpy",
@@ -31,13 +31,13 @@ REQUIREMENTS = (
 )
 
 
-def find(client: Any, known: list[bytes], model: str, fingerprint: str) -> Any | None:
-    """The version of a fingerprint that a known key has signed: the first one, and none beside it.
+def find(client: Any, keys: list[bytes], model: str, fingerprint: str) -> Any | None:
+    """The first version of a fingerprint that one of the keys has signed; later duplicates are deleted.
 
-    What others call by this fingerprint is neither taken for ours nor touched.
+    Unsigned versions with this fingerprint are ignored.
     """
-    found = client.search_model_versions(f"name = '{model}' and tags.`{FINGERPRINT}` = '{fingerprint}'")
-    ours = [version for version in found if trust.signed(known, version) is not None]
+    versions = client.search_model_versions(f"name = '{model}' and tags.`{FINGERPRINT}` = '{fingerprint}'")
+    ours = [version for version in versions if trust.signed(keys, version) is not None]
     first, *later = sorted(ours, key=lambda version: int(version.version)) or [None]
     for version in later:
         client.delete_model_version(model, version.version)
@@ -53,27 +53,27 @@ def champions(client: Any) -> dict[str, Any]:
     }
 
 
-def ensure(run: Run, known: list[bytes], model: str, folder: Path, what: dict[str, str], root: Path) -> Any:
-    """The version of a model's folder, logged, signed and registered now if there is none.
+def ensure(run: Run, keys: list[bytes], model: str, folder: Path, what: dict[str, str], root: Path) -> Any:
+    """The version of a model's folder; logs, signs and registers it if there is none.
 
     Args:
         run: the run that trained the model.
-        known: the keys whose signatures count; the first signs.
-        model: what the registered model is called.
+        keys: the keys whose signatures are valid; the first signs.
+        model: the registered model's name.
         folder: the stored model, with its manifest.
         what: the model's `task`, and the `words` that describe the version.
         root: the project.
     """
     fingerprint = str(store.manifest(folder)["fingerprint"])
-    version = find(run.client, known, model, fingerprint)
+    version = find(run.client, keys, model, fingerprint)
     _remove_strays(run, root)
     if version is None:
         logged, files = _log(run, folder, what["task"])
-        tags = {FINGERPRINT: fingerprint, trust.SIGNATURE: trust.sign(known[0], model, fingerprint, files)}
+        tags = {FINGERPRINT: fingerprint, trust.SIGNATURE: trust.sign(keys[0], model, fingerprint, files)}
         _create_registered(run.client, model)
         source, words = f"models:/{logged}", what["words"]
         run.client.create_model_version(model, source, run.run_id, tags, description=words, model_id=logged)
-        version = find(run.client, known, model, fingerprint)
+        version = find(run.client, keys, model, fingerprint)
     elif version.description is None:
         run.client.update_model_version(model, version.version, what["words"])
     _link(run, logged_id(version))
@@ -81,7 +81,7 @@ def ensure(run: Run, known: list[bytes], model: str, folder: Path, what: dict[st
 
 
 def logged_id(version: Any) -> str | None:
-    """The logged model that a version was made of, as far as it names one."""
+    """The id of the logged model that a version was made from, if it names one."""
     scheme, _, rest = str(version.source).partition(":/")
     return rest if scheme == "models" and "/" not in rest else None
 
@@ -96,12 +96,12 @@ def _create_registered(client: Any, model: str) -> None:
 
 
 def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
-    """Log a stored model with today's code: its number, and the digest of its files as they were written here."""
+    """Log a stored model with today's code; its id, and the digest of its files as they were written here."""
     import mlflow
 
     stored = run.stored()
-    client, number = run.client, stored.info.experiment_id
-    logged = client.create_logged_model(number, NAME, source_run_id=run.run_id, params=stored.data.params)
+    client, experiment_id = run.client, stored.info.experiment_id
+    logged = client.create_logged_model(experiment_id, NAME, source_run_id=run.run_id, params=stored.data.params)
     description = mlflow.models.Model(
         artifact_path=logged.artifact_location,
         run_id=run.run_id,
@@ -109,13 +109,13 @@ def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
         model_id=logged.model_id,
     )
     with (
-        tempfile.TemporaryDirectory() as place,
+        tempfile.TemporaryDirectory() as temporary,
         warnings.catch_warnings(),
-        contextlib.redirect_stderr(io.StringIO()),  # MLflow's own account of each step; errors still raise
+        contextlib.redirect_stderr(io.StringIO()),  # MLflow reports each step; errors still raise
     ):
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
-            path=f"{place}/{NAME}",
+            path=f"{temporary}/{NAME}",
             mlflow_model=description,
             python_model=str(ROOT / "register" / "predictor.py"),
             artifacts={"model": str(folder)},
@@ -123,14 +123,14 @@ def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
             signature=_signature(plugins.constant("tasks", task, "OUTPUT")),
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         )
-        files = trust.digest(Path(place, NAME))
-        client.log_model_artifacts(logged.model_id, f"{place}/{NAME}")
+        files = trust.digest(Path(temporary, NAME))
+        client.log_model_artifacts(logged.model_id, f"{temporary}/{NAME}")
     client.finalize_logged_model(logged.model_id, "READY")
     return str(logged.model_id), files
 
 
 def _link(run: Run, logged: str | None) -> None:
-    """Name the logged model as what the run has made, where that is not said yet."""
+    """Add the logged model to the run's outputs, if it is missing there."""
     from mlflow.entities import LoggedModelOutput
 
     outputs = run.stored().outputs
@@ -140,16 +140,16 @@ def _link(run: Run, logged: str | None) -> None:
 
 
 def _remove_strays(run: Run, root: Path) -> None:
-    """Remove logged models of a run that no version names: a process was killed before it had registered them."""
-    sources = [found.source for found in run.client.search_model_versions(f"run_id = '{run.run_id}'")]
-    number = run.stored().info.experiment_id
-    for found in run.client.search_logged_models([number], f"source_run_id = '{run.run_id}'"):
-        named = any(found.model_id in str(source) for source in sources)
-        if found.name == NAME and not named:
-            place = trust.local(root, found.artifact_location)
-            if place is not None and place.parent.name == found.model_id:
-                shutil.rmtree(place.parent)
-            run.client.delete_logged_model(found.model_id)
+    """Remove logged models of a run that no version names: a process was killed before it registered them."""
+    sources = [version.source for version in run.client.search_model_versions(f"run_id = '{run.run_id}'")]
+    experiment_id = run.stored().info.experiment_id
+    for logged in run.client.search_logged_models([experiment_id], f"source_run_id = '{run.run_id}'"):
+        named = any(logged.model_id in str(source) for source in sources)
+        if logged.name == NAME and not named:
+            artifacts = trust.local(root, logged.artifact_location)
+            if artifacts is not None and artifacts.parent.name == logged.model_id:
+                shutil.rmtree(artifacts.parent)
+            run.client.delete_logged_model(logged.model_id)
 
 
 def _signature(output: dict[str, str]) -> Any:

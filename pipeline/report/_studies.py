@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.bootstrap import Draws, Estimate, over_seeds
+from pipeline.bootstrap import Estimate, Resampled, over_seeds
 from pipeline.metric_names import renamed, renamed_scores
 from pipeline.params import Params, Study
 from pipeline.store import read_json
@@ -37,7 +37,7 @@ class StudyResults:
     study: Study
     failed: dict[str, str]
     metrics: dict[str, dict[str, Any]]
-    resampled: dict[str, dict[str, Draws]]
+    resampled: dict[str, dict[str, Resampled]]
     counts: dict[str, dict[str, Any]]
     gradients: dict[str, dict[str, Any]]
 
@@ -70,7 +70,7 @@ class StudyResults:
     def _measure(self, parsed: Claim) -> str:
         return parsed.measure or self.primary
 
-    def values(self, variant: str, measure: str) -> tuple[Draws, Draws] | None:
+    def values(self, variant: str, measure: str) -> tuple[Resampled, Resampled] | None:
         """A measure of one variant: S values, one per seed, and S×N resamples; None if any job lacks it."""
         values, resampled = [], []
         for job in (self.job(variant, seed) for seed in self.study.seeds):
@@ -145,7 +145,7 @@ def read(root: Path, params: Params) -> list[StudyResults]:
     return results
 
 
-def _read_resampled(path: Path) -> dict[str, Draws]:
+def _read_resampled(path: Path) -> dict[str, Resampled]:
     """Each metric's value in every resample of the test images."""
     table = pq.read_table(path)
     return {renamed(name): table[name].to_numpy() for name in table.column_names}

@@ -1,1 +1,1 @@
-"""train: every stale job, on Ray."""
+"""train: train every stale job on Ray."""

@@ -1,4 +1,4 @@
-"""What can be known of jobs once their data are prepared: these and weights are there, and learners can be built."""
+"""Checks of jobs that need the prepared data: required fields, files of weights, and that the learner can be built."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from pipeline.sample import Facts
 
 
 def check(params: Params, root: Path) -> None:
-    """One UserError with the faults of all selected jobs; of a study's seeds the last stands for all."""
-    alike = {store.digest(job.model_dump(exclude={"seed"})): name for name, job in params.selected().items()}
+    """Raise one UserError with the faults of all selected jobs; of jobs that differ in their seed one is checked."""
+    one_seed = {store.digest(job.model_dump(exclude={"seed"})): name for name, job in params.selected().items()}
     faults = dict[str, None]()
-    for name in alike.values():
+    for name in one_seed.values():
         job = params.jobs[name]
         facts = sample.facts(root / "data/prepared" / job.dataset)
         try:
@@ -27,36 +27,36 @@ def check(params: Params, root: Path) -> None:
 
 
 def weights(name: str, path: Path) -> Path:
-    """The file that a job starts from; UserError where it is missing."""
+    """The file of weights that a job starts from; UserError if it is missing."""
     if not path.is_file():
-        raise UserError(f"params.yaml: jobs.{name}.pretrained.file: {path} is not there. Put the weights there.")
+        raise UserError(f"params.yaml: jobs.{name}.pretrained.file: there is no {path}. Put the weights there.")
     return path
 
 
 def check_needs(name: str, job: Job, facts: Facts) -> None:
-    """UserError where the dataset lacks what the task, an option, the sampling or the number of images needs."""
+    """Raise a UserError if the dataset lacks what the task, an option, the sampling or `train_images` needs."""
     for option, needs in (plugins.constant("models", job.architecture, "OPTION_NEEDS") or {}).items():
         if job.options.get(option) and not set(needs) <= set(facts.fields):
             raise UserError(
-                f"params.yaml: jobs.{name}.options.{option}: {job.dataset} has no {', '.join(needs)}, which it needs. "
-                "Choose another dataset, or leave it out."
+                f"params.yaml: jobs.{name}.options.{option}: needs {', '.join(needs)}, which {job.dataset} lacks. "
+                "Choose another dataset, or remove the option."
             )
     missing = [field for field in plugins.constant("tasks", job.task, "NEEDS") if field not in facts.fields]
     if job.sampling == "balanced" and "label" not in facts.fields:
-        raise UserError(f"params.yaml: jobs.{name}.sampling: {job.dataset} has no label to balance. Use shuffled.")
-    if (job.train_images or 0) > facts.counts["train"]:
         raise UserError(
-            f"params.yaml: jobs.{name}.train_images: {job.dataset} has {facts.counts['train']} of them. Ask for fewer."
+            f"params.yaml: jobs.{name}.sampling: balanced needs a label, which {job.dataset} lacks. Use shuffled."
         )
+    if (job.train_images or 0) > facts.counts["train"]:
+        raise UserError(f"params.yaml: jobs.{name}.train_images: {job.dataset} has {facts.counts['train']}. Lower it.")
     if missing:
         raise UserError(
-            f"params.yaml: jobs.{name}.dataset: {job.dataset} has no {', '.join(missing)}, which {job.task} needs. "
+            f"params.yaml: jobs.{name}.dataset: {job.task} needs {', '.join(missing)}, which {job.dataset} lacks. "
             "Choose another dataset or task."
         )
 
 
 def buildable(name: str, job: Job, facts: Facts) -> None:
-    """UserError at the job's setting where its learner can't be built, or its images don't go through the network."""
+    """Raise a UserError that names the setting, if the learner can't be built or can't process the job's images."""
     from pipeline.train import trial  # brings torch
 
     try:

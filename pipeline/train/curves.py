@@ -1,4 +1,4 @@
-"""Curves of jobs that train: each new epoch goes to the job's MLflow run, its speed to reports/speed.json."""
+"""Learning curves during training: epochs go to the job's MLflow run, its speed to reports/speed.json."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from pipeline.train.job_state import JobSpec
 
 
 class Curves:
-    """Hands each job's new epochs to its MLflow run, and its speed to reports/speed.json."""
+    """Logs each job's new epochs to its MLflow run, and its speed to reports/speed.json."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -16,7 +16,7 @@ class Curves:
         self.running: dict[str, tracking.Run] = {}
 
     def __call__(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
-        """Take up a job's state."""
+        """Log a job's state: its status, its new epochs, and its speed when it is done."""
         if self.client is None:
             self.client = tracking.client(self.root)
         run = tracking.run(self.client, self.root, job_spec.name, job_spec.fingerprint, job_spec.job.model_dump())
@@ -36,6 +36,6 @@ class Curves:
             store.write_json(self.root / "reports/speed.json", speeds)
 
     def close(self) -> None:
-        """Say of runs whose training was cut short that they are."""
+        """Mark the runs of jobs that are still running as KILLED."""
         for run in self.running.values():
             run.end("KILLED")

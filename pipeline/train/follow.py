@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a line a job and epoch, from the jobs' ledgers."""
+"""Progress on the terminal: one line per job and epoch, read from the jobs' state files."""
 
 import logging
 import threading
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 POLL_S = 0.5
 QUIET_S = 15.0
-#: names of weights in one line
+#: number of weights that one line names
 SHOWN = 6
 
 
 def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watcher | None) -> None:
-    """Print what changes until `ended`, and hand each change to the watcher (curves in MLflow)."""
-    told: dict[str, tuple[Any, ...]] = {}
+    """Print each change of a job's state until `ended` is set, and pass it to the watcher (curves in MLflow)."""
+    printed: dict[str, tuple[Any, ...]] = {}
     started: set[str] = set()
-    spoke: dict[str, float] = {}
+    printed_at: dict[str, float] = {}
     while True:
         last = ended.wait(POLL_S)
         for job_spec in job_specs:
@@ -32,31 +32,31 @@ def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watche
             if entry.get("not_taken") and job_spec.name not in started:
                 started.add(job_spec.name)
                 log.info(not_taken(job_spec.name, entry["not_taken"]))
-            news = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
-            quiet = time.monotonic() - spoke.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
-            if news == told.get(job_spec.name) and not quiet:
+            status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
+            quiet = time.monotonic() - printed_at.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
+            if status == printed.get(job_spec.name) and not quiet:
                 continue
-            told[job_spec.name], spoke[job_spec.name] = news, time.monotonic()
+            printed[job_spec.name], printed_at[job_spec.name] = status, time.monotonic()
             log.info(line(job_spec.name, entry))
             if watcher is not None:
-                watcher = _handed(watcher, job_spec, entry)
+                watcher = _notify(watcher, job_spec, entry)
         if last:
             return
 
 
-def _handed(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watcher | None:
-    """Hand news on; a watcher that fails is left out from then on, since register draws the curves once more."""
+def _notify(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watcher | None:
+    """Call the watcher; if it fails, give it up for this run, since register logs the curves again."""
     try:
         watcher(job_spec, entry)
     except Exception as error:
         reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        log.warning(f"train: {job_spec.name:<16}  continues without its curves, which register adds later: {reason}")
+        log.warning(f"train: {job_spec.name:<16}  its curves are missing in MLflow until register runs: {reason}")
         return None
     return watcher
 
 
 def not_taken(name: str, left: Sequence[str]) -> str:
-    """`train: late  starts without fc.bias, fc.weight of the weights it was given`: as a rule the head."""
+    """`train: late  pretrained weights lack fc.bias, fc.weight`: mostly the head."""
     more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
     return f"train: {name:<16}  starts without {', '.join(left[:SHOWN])}{more} of the weights it was given"
 

@@ -1,7 +1,7 @@
-"""The process group of the workers that train in lanes of several.
+"""The process group of the workers, needed where several processes train one job.
 
-Its meeting place, rank 0's store, listens on the address by which the nodes know each other, which is the loopback
-for a Ray of one's own. Torch's own would listen on all addresses and let anyone in.
+Rank 0's TCPStore listens on the node's own address, which is the loopback for a local Ray. The store that torch makes
+by itself listens on all addresses, and anyone could connect.
 """
 
 import datetime
@@ -13,25 +13,25 @@ import torch.distributed as dist
 
 
 def join(
-    rank: int, world: int, address: str, share: Callable[[Any], Any], *, backend: str, timeout: datetime.timedelta
+    rank: int, world: int, address: str, broadcast: Callable[[Any], Any], *, backend: str, timeout: datetime.timedelta
 ) -> None:
-    """Make this process a member.
+    """Join the process group.
 
     Args:
-        rank: This process's number among the `world`.
-        world: How many there are.
-        address: This node's.
-        share: Gives rank 0's value to all; every process calls it.
-        backend: Torch's name of what carries tensors.
-        timeout: How long a member is waited for.
+        rank: This process's rank.
+        world: Number of processes.
+        address: This node's address.
+        broadcast: Returns rank 0's value on every rank; every process calls it.
+        backend: `gloo` or `nccl`.
+        timeout: How long collectives wait for a process.
     """
     make: Any = dist.TCPStore  # type: ignore[attr-defined]
-    store, place = None, None
+    store, store_address = None, None
     if rank == 0:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listening = socket.create_server((address, 0), family=family, backlog=world)
-        place = (address, listening.getsockname()[1])
-        store = make(*place, world, True, timeout, wait_for_workers=False, master_listen_fd=listening.detach())
-    place = share(place)
-    store = store or make(*place, world, False, timeout)
+        store_address = (address, listening.getsockname()[1])
+        store = make(*store_address, world, True, timeout, wait_for_workers=False, master_listen_fd=listening.detach())
+    store_address = broadcast(store_address)
+    store = store or make(*store_address, world, False, timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)

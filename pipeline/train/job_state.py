@@ -1,8 +1,8 @@
-"""One file a job that says how its training stands, written atomically by the process that trains it.
+"""A job's state.json: how its training stands, written atomically by the process that trains it.
 
-A job's work lies in `.work/jobs/<fingerprint>/`: state.json, the last checkpoint, the best weights, and at
-the end `model/`. Who holds the folder's `lock` trains the job; the lock dies with its holder. Whether it is held
-can only be seen by trying it, so who tries it takes a `turn` first: else a look would pass for a hold.
+A job's work lies in `.work/jobs/<fingerprint>/`: state.json, the last checkpoint, the best weights, and at the end
+`model/`. The process that holds the folder's `lock` trains the job; the lock ends with its process. Checks of the
+lock are serialised by a second lock, `turn`, so that a check is never mistaken for a running job.
 """
 
 import contextlib
@@ -21,10 +21,11 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A job to train: its settings, where its data lies, where its work goes, models it starts from by role.
+    """A job to train, with the paths of its data, its work folder and the models that it starts from.
 
-    derived: folders of the derived fields that its samples get, by name · modules: the code that decides its result ·
-    reads: digests of all that its training reads (pipeline/train/reads.py).
+    prepared, augmented: folders of the prepared dataset and of its staged copies · work: `.work/jobs/<fingerprint>` ·
+    sources: models that it starts from, by role · derived: folders of derived fields, by name · modules: the code
+    that decides its result · reads: digests of all that its training reads (pipeline/train/reads.py).
     """
 
     name: str
@@ -45,7 +46,7 @@ class JobSpec:
         return self.work / "model"
 
     def waits_for(self) -> list[Path]:
-        """Work folders of jobs whose models must be there first and are not."""
+        """Work folders of the jobs that must be trained first and are not."""
         return [path.parent for path in self.sources.values() if path.name == "model" and not path.exists()]
 
 
@@ -61,7 +62,7 @@ class JobState:
         return cls(job_spec.work / "state.json")
 
     def read(self) -> dict[str, Any]:
-        """All entries; a job never started is waiting."""
+        """All entries; the state of a job that was never started is `waiting`."""
         return {"state": "waiting", "attempts": 0, "seconds": 0.0, **(read_json(self.path) or {})}
 
     def note(self, **entries: Any) -> None:
@@ -70,9 +71,9 @@ class JobState:
 
 
 def claim(job_spec: JobSpec, attempts: int) -> IO[str] | None:
-    """Take a waiting or interrupted job; None if it is done, failed for good, or another process trains it.
+    """Lock a waiting or interrupted job for training; None if it is done, failed, or trained by another process.
 
-    The returned file holds the lock: close it to let go.
+    The returned file holds the lock: close it to release the lock.
     """
     with _turn(job_spec.work):
         lock = _try(job_spec.work)
@@ -83,14 +84,14 @@ def claim(job_spec: JobSpec, attempts: int) -> IO[str] | None:
 
 
 def _begin(job_spec: JobSpec, attempts: int) -> bool:
-    """Write the beginning of an attempt into the state; False if there is none to make."""
+    """Note a new attempt in the state; False if the job is done, failed, or has no attempt left."""
     state = JobState.of(job_spec)
     entry = state.read()
     if entry["state"] in ("done", "failed"):
         return False
     if entry["attempts"] >= attempts:
-        reason = entry.get("reason", "its process ended without a word; was it killed, or out of memory?")
-        state.note(state="failed", reason=f"gave up after {attempts} attempts: {reason}")
+        reason = entry.get("reason", "its process ended without an error message; was it killed, or out of memory?")
+        state.note(state="failed", reason=f"failed after {attempts} attempts: {reason}")
         return False
     attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
     state.note(name=job_spec.name, state="running", epochs=job_spec.job.epochs, **attempt)
@@ -98,7 +99,7 @@ def _begin(job_spec: JobSpec, attempts: int) -> bool:
 
 
 def held(work: Path) -> bool:
-    """Whether a living process trains in this folder."""
+    """Whether a running process trains in this folder."""
     if not work.exists():
         return False
     with _turn(work):
@@ -110,11 +111,11 @@ def held(work: Path) -> bool:
 
 
 def _turn(work: Path) -> contextlib.AbstractContextManager[None]:
-    return locked(work / "turn", "another look", wait=True)
+    return locked(work / "turn", "another check of this job", wait=True)
 
 
 def _try(work: Path) -> IO[str] | None:
-    """The folder's lock, unless another process has it."""
+    """The folder's lock, or None if another process holds it."""
     lock = (work / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +126,7 @@ def _try(work: Path) -> IO[str] | None:
 
 
 def reopen(job_spec: JobSpec) -> None:
-    """Give a job that is to be trained a fresh set of attempts, whatever became of it before; checkpoints stay."""
+    """Reset a job's attempts and state before it is trained; its checkpoints stay."""
     state = JobState.of(job_spec)
     if state.path.exists():
         state.note(state="waiting", attempts=0, final=False, reason=None)

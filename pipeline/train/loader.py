@@ -1,8 +1,8 @@
-"""Batches of a job: which samples a rank sees when, each changed by its own seed.
+"""Batches of a job: the order of its samples, their split over ranks, and their augmentation.
 
-The sample stream is a function of (seed, epoch, index): the sampler hands (epoch, index) to the dataset, so
-neither loader workers nor ranks change what is drawn. An epoch is cut into batches of nearly equal size and a
-batch is dealt to the ranks, so every sample comes exactly once for any number of either.
+A sample's augmentation depends on (seed, epoch, index) alone: the sampler passes (epoch, index) to the dataset, so the
+numbers of loader workers and ranks change nothing. An epoch is cut into batches of nearly equal size, and each batch
+is split over the ranks, so that every sample is used exactly once per epoch.
 """
 
 import functools
@@ -45,7 +45,7 @@ class Plan(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         for whole in self._batches():
             mine = whole[self.rank :: self.world]
-            if not len(mine):  # fewer samples than ranks: take one along, at weight 0
+            if not len(mine):  # fewer samples than ranks: use one with weight 0
                 mine = whole[:1]
             yield [(self.epoch, int(index)) for index in mine]
 
@@ -54,15 +54,15 @@ class Plan(Sampler[list[Key]]):
         return list(np.array_split(order, len(self)))
 
     def weights(self) -> list[float]:
-        """What each batch's mean loss counts, so that the lane's mean is the mean over the whole batch."""
+        """Weights of this rank's mean loss per batch, so that the mean over ranks is that over the whole batch."""
         return [len(whole[self.rank :: self.world]) * self.world / len(whole) for whole in self._batches()]
 
 
 class Samples(Dataset[Sample]):
-    """Stored samples, scaled to the job's size and, for training, changed by its policy.
+    """Stored samples, scaled to the job's size and, for training, augmented by its policy.
 
-    index: which of them there are, by place · labels: the class at each place, where classes are to come equally
-    often: each epoch then draws anew which images stand at the places, and one that comes twice is changed twice.
+    index: indices into `stored`, where only some samples are used or some repeatedly · labels: the class of each of
+    them, for balanced sampling: each epoch then resamples the images, and each repetition is augmented differently.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Samples(Dataset[Sample]):
         self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
         self.classes, self.points, self.labels = classes, points, labels
         self._policy: Policy | None = None
-        self._drawn: tuple[int, Index] | None = None
+        self._epoch_index: tuple[int, Index] | None = None
 
     def __len__(self) -> int:
         return len(self.stored) if self.index is None else len(self.index)
@@ -93,41 +93,38 @@ class Samples(Dataset[Sample]):
         return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
 
     def _scaled(self, epoch: int, index: int) -> Sample:
-        place = index if self.labels is None else int(self._draws(epoch)[index])
-        stored = self.stored[place if self.index is None else int(self.index[place])]
+        position = index if self.labels is None else int(self._resampled(epoch)[index])
+        stored = self.stored[position if self.index is None else int(self.index[position])]
         return sample.resized(stored, self.size, self.size)
 
-    def _draws(self, epoch: int) -> Index:
-        if self._drawn is None or self._drawn[0] != epoch:
+    def _resampled(self, epoch: int) -> Index:
+        if self._epoch_index is None or self._epoch_index[0] != epoch:
             assert self.labels is not None
-            self._drawn = epoch, balanced(self.labels, seed_of("balanced", self.seed, epoch))
-        return self._drawn[1]
+            self._epoch_index = epoch, balanced(self.labels, seed_of("balanced", self.seed, epoch))
+        return self._epoch_index[1]
 
     def _other(self, epoch: int, number: int) -> Sample:
-        """What is mixed in: `number` is drawn from the seed of the sample that it is mixed into."""
+        """The sample to mix in; `number` is random, from the seed of the sample that it is mixed into."""
         return self._scaled(epoch, number % len(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_policy": None, "_drawn": None}
+        return {**self.__dict__, "_policy": None, "_epoch_index": None}
 
 
 def balanced(labels: Index, seed: int) -> Index:
-    """As many places as there are labels, of each class equally many up to one, and each of a class's equally often.
-
-    Which classes and places come once more is drawn.
-    """
-    draw = np.random.default_rng(seed)
-    classes = draw.permutation(np.unique(labels))
-    shares = np.full(len(classes), len(labels) // len(classes))
-    shares[: len(labels) % len(classes)] += 1
-    members = [draw.permutation(np.flatnonzero(labels == value)) for value in classes]
-    return np.concatenate([np.resize(places, share) for places, share in zip(members, shares, strict=True)])
+    """As many random indices as labels: equally many (±1) of each class, and of each sample of a class."""
+    generator = np.random.default_rng(seed)
+    classes = generator.permutation(np.unique(labels))
+    counts = np.full(len(classes), len(labels) // len(classes))
+    counts[: len(labels) % len(classes)] += 1
+    members = [generator.permutation(np.flatnonzero(labels == value)) for value in classes]
+    return np.concatenate([np.resize(indices, count) for indices, count in zip(members, counts, strict=True)])
 
 
 def subset(labels: Index, number: int, seed: int) -> Index:
-    """`number` places, of each class its share and first of all one; those of a smaller number are among them."""
-    draw = np.random.default_rng(seed)
-    rank, order = np.empty(len(labels)), draw.permutation(len(labels))
+    """A stratified random subset of `number` indices: at least one per class if they suffice; subsets are nested."""
+    generator = np.random.default_rng(seed)
+    rank, order = np.empty(len(labels)), generator.permutation(len(labels))
     for value in np.unique(labels):
         members = order[labels[order] == value]
         rank[members] = np.arange(len(members)) / len(members)
@@ -137,43 +134,43 @@ def subset(labels: Index, number: int, seed: int) -> Index:
 def train_samples(
     job: Job, policy: Settings, prepared: Path, augmented: Path | None, derived: dict[str, Path] | None = None
 ) -> Samples:
-    """The train split, followed by staged copies and in the staged order where there are any; of it what is asked for.
+    """The train split with its staged copies, in the staged order, or a subset (`train_images`, `fraction`).
 
-    derived: folders of the fields that are joined to the samples, by name; copies have none · Where fewer images are
-    asked for, copies of the others go too.
+    derived: folders of the fields that are joined to the samples, by name; copies have none. Copies of images outside
+    the subset are left out, too.
     """
-    known = sample.facts(prepared)
+    facts = sample.facts(prepared)
     settings: dict[str, Any] = {
         "policy": policy,
         "seed": job.seed,
-        "classes": len(known.classes),
-        "points": known.points,
+        "classes": len(facts.classes),
+        "points": facts.points,
     }
     stored, index = sample.split(prepared, "train"), None
     images = len(stored)
-    number = _asked(job, images)
-    kept = None if number == images else subset(_labels(stored), number, seed_of("subset", job.seed))
+    number = _image_count(job, images)
+    subset_index = None if number == images else subset(_labels(stored), number, seed_of("subset", job.seed))
     if augmented is not None:
         stored = sample.Shards(stored.paths + sample.split(augmented, "copies").paths)
         index = np.load(augmented / "index.npy")
-    if kept is not None:
-        every = np.arange(images) if index is None else index
-        index = every[np.isin(every % images, kept)]  # copies stand behind the images, in rounds
+    if subset_index is not None:
+        all_indices = np.arange(images) if index is None else index
+        index = all_indices[np.isin(all_indices % images, subset_index)]  # copies follow the images, round by round
     if job.sampling == "balanced":
         labels = _labels(stored)
         settings["labels"] = labels if index is None else labels[index]
     return Samples(joined(stored, "train", derived or {}), job.size, index=index, **settings)
 
 
-def _asked(job: Job, images: int) -> int:
-    """How many train images a job learns from."""
+def _image_count(job: Job, images: int) -> int:
+    """The number of train images that a job uses."""
     if job.fraction is not None:
         return max(1, round(job.fraction * images))
     return min(job.train_images or images, images)
 
 
 def _labels(stored: sample.Shards) -> Index:
-    """Each sample's class: of a mixed one the larger part's, and one for all where there are none."""
+    """Each sample's class: of a soft label the most probable class; 0 where there is no label."""
     pairs = zip(stored.column("label"), stored.column("soft"), strict=True)
     return np.array([int(np.argmax(soft)) if soft else label or 0 for label, soft in pairs], np.int64)
 
@@ -201,7 +198,7 @@ def load(samples: Samples, plan: Iterable[list[Key]], job: Job, settings: base.S
 
 
 def to_device(batch: Any, device: str) -> Any:
-    """Tensors of a nested batch, moved; all else as it is."""
+    """Move the tensors of a nested batch to a device; other values stay."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, list | tuple):

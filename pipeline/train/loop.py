@@ -1,7 +1,7 @@
-"""The train loop: any learner, any task, one process or a lane of them; it knows none by name.
+"""The train loop, for any learner and task, on one process or a group of them.
 
-Same settings, data, code and number of ranks give the same bytes, killed and resumed as often as one likes:
-random streams are seeded by epoch and rank, and the checkpoint after each epoch holds all other state.
+Equal settings, data, code and number of ranks give equal bytes, also after interruptions: random streams are seeded
+by epoch and rank, and the checkpoint after each epoch holds all other state.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 
 PROGRESS_EVERY_S = 1.0
-#: pictures of a training, about
+#: about how many pictures of the training are stored
 SNAPSHOTS = 24
 
 
 class JobFailedError(Exception):
-    """This job can't be trained as it is set; trying again would change nothing."""
+    """This job can't be trained with its settings; another attempt would fail, too."""
 
 
 def train(job_spec: JobSpec, ranks: Ranks) -> None:
-    """Train an order from where it stands to its end, and write `order.model`."""
+    """Train a job from its last checkpoint to the end, and write `job_spec.model`."""
     trainer = Trainer(job_spec, ranks)
     trainer.resume()
     while not trainer.finished:
@@ -44,7 +44,7 @@ def train(job_spec: JobSpec, ranks: Ranks) -> None:
 
 
 class Trainer:
-    """One job on one rank: the learner, its optimisers, and what has happened so far."""
+    """One job on one rank: the learner, its optimisers, and the progress."""
 
     def __init__(self, job_spec: JobSpec, ranks: Ranks) -> None:
         self.job_spec, self.job, self.ranks = job_spec, job_spec.job, ranks
@@ -66,13 +66,13 @@ class Trainer:
         self.phases = self.learner.phases
         if self.job.epochs and not self.phases:
             raise JobFailedError(
-                f"nothing in {self.job.architecture} learns by gradient. Set jobs.{job_spec.name}.epochs: 0."
+                f"{self.job.architecture} has no parameters to train by gradient. Set jobs.{job_spec.name}.epochs: 0."
             )
         scales = transfer.scales(self.learner.network, self.job)
         self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
         if "pretrained" in job_spec.sources:
-            left = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
-            self.state.note(not_taken=left)
+            unmatched = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
+            self.state.note(not_taken=unmatched)
         if "extractor" in job_spec.sources:
             self.learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], ranks.device)[0])
         self.average = optimizer.average(self.learner.network, self.job)
@@ -85,16 +85,16 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """All epochs done, or no better score for `patience` of them."""
+        """Whether all epochs are done, or the score has not improved for `patience` epochs."""
         out_of_patience = self.job.patience is not None and self.since_best >= self.job.patience
         return self.next_epoch >= self.job.epochs or out_of_patience
 
     def _plan(self, epoch: int) -> loader.Plan:
-        place = {"rank": self.ranks.rank, "world": self.ranks.world}
-        return loader.Plan(len(self.samples), self.job.batch, self.job.seed, epoch, **place)
+        rank_and_world = {"rank": self.ranks.rank, "world": self.ranks.world}
+        return loader.Plan(len(self.samples), self.job.batch, self.job.seed, epoch, **rank_and_world)
 
     def epoch(self) -> None:
-        """One pass over the train set, one over val, and a checkpoint."""
+        """Train one epoch, validate, and write a checkpoint."""
         started, epoch = time.monotonic(), self.next_epoch
         torch.manual_seed(seed_of("epoch", self.job.seed, epoch, self.ranks.rank))
         losses = self._pass(epoch, started)
@@ -104,8 +104,8 @@ class Trainer:
         row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
         self.primary = bootstrap.primary(self.task.PRIMARY, scores)
-        kept = {name for name in scores if "[" not in name} | {self.primary}  # not one curve a class
-        row |= {f"val/{name}": scores[name] for name in scores if name in kept and math.isfinite(scores[name])}
+        logged = {name for name in scores if "[" not in name} | {self.primary}  # no curves per class
+        row |= {f"val/{name}": scores[name] for name in scores if name in logged and math.isfinite(scores[name])}
         self.history.append(row)
         self.next_epoch = epoch + 1
         self._note_best(row)
@@ -115,35 +115,36 @@ class Trainer:
             rate = len(self.samples) / trained_s
             seconds = self.state.read()["seconds"] + time.monotonic() - started
             remark = self.task.remark(scores) if hasattr(self.task, "remark") else None
-            known = {"images_per_s": rate, "seconds": seconds, "remark": remark, "history": self.history}
-            self._progress(epoch + 1, row["train/loss"], **known)
+            progress = {"images_per_s": rate, "seconds": seconds, "remark": remark, "history": self.history}
+            self._progress(epoch + 1, row["train/loss"], **progress)
 
     def _pass(self, epoch: int, started: float) -> dict[str, float]:
         self.learner.train()
-        self._rest(epoch)
+        self._apply_freeze(epoch)
         plan = self._plan(epoch)
         weights = plan.weights()
         totals: dict[str, Tensor] = {}
         steps: dict[str, int] = {}
-        told, seen = started, 0
+        reported_at, image_count = started, 0
         for number, batch in enumerate(loader.load(self.samples, plan, self.job, self.settings)):
             count = len(batch[0])
             losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
             for name, loss in losses.items():
-                share = loss.detach().double() * weights[number] / self.ranks.world
-                totals[name] = totals.get(name, torch.zeros_like(share)) + share
-                steps[name] = steps.get(name, 0) + 1  # a phase of `every: 2` has half the steps
-            seen += count * self.ranks.world
-            part = (number + 1) / self.steps_per_epoch
-            if self.ranks.leads and part < 1 and time.monotonic() - told > PROGRESS_EVERY_S:
-                told = time.monotonic()
-                self._progress(epoch + part, float(totals["loss"]) / (number + 1), images_per_s=seen / (told - started))
+                summand = loss.detach().double() * weights[number] / self.ranks.world
+                totals[name] = totals.get(name, torch.zeros_like(summand)) + summand
+                steps[name] = steps.get(name, 0) + 1  # a phase with `every: 2` has half the steps
+            image_count += count * self.ranks.world
+            epoch_fraction = (number + 1) / self.steps_per_epoch
+            if self.ranks.leads and epoch_fraction < 1 and time.monotonic() - reported_at > PROGRESS_EVERY_S:
+                reported_at = time.monotonic()
+                mean_loss = float(totals["loss"]) / (number + 1)
+                self._progress(epoch + epoch_fraction, mean_loss, images_per_s=image_count / (reported_at - started))
         names = sorted(totals)
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
         return {name: float(value) / steps[name] for name, value in zip(names, sums, strict=True)}
 
-    def _rest(self, epoch: int) -> None:
-        """Let frozen modules rest; where others rest than before, the lane is told whose gradients to expect."""
+    def _apply_freeze(self, epoch: int) -> None:
+        """Apply freeze/unfreeze for this epoch; re-wrap DDP if the set of trainable parameters changed."""
         learned = [parameter for phase in self.phases for parameter in phase.parameters]
         if transfer.freeze(self.learner.network, learned, self.job, epoch):
             self.parallel = self.ranks.parallel(self.learner, len(self.phases))
@@ -153,7 +154,7 @@ class Trainer:
         if self.cuda:
             images = images.contiguous(memory_format=torch.channels_last)
         lr = optimizer.rate(self.step, self.steps_per_epoch, self.job)
-        seen: dict[str, Tensor] = {}
+        all_losses: dict[str, Tensor] = {}
         for phase in self.phases:
             if self.step % phase.every:
                 continue
@@ -169,11 +170,11 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
             optimizer.set_rate(self.optimizers[phase.name], lr)
             self.optimizers[phase.name].step()
-            seen |= losses
+            all_losses |= losses
         if self.average is not None:
             self.average.update_parameters(self.learner.network)
         self.step += 1
-        return {"loss": torch.stack(list(seen.values())).sum(), **(seen if len(seen) > 1 else {})}
+        return {"loss": torch.stack(list(all_losses.values())).sum(), **(all_losses if len(all_losses) > 1 else {})}
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.cuda and self.job.precision == "auto":
@@ -181,8 +182,8 @@ class Trainer:
         return contextlib.nullcontext()
 
     def _check_finite(self, loss: Tensor) -> None:
-        bad = self.ranks.sum((~torch.isfinite(loss)).float())
-        if float(bad):
+        not_finite = self.ranks.sum((~torch.isfinite(loss)).float())
+        if float(not_finite):
             epoch = self.step // self.steps_per_epoch + 1
             raise JobFailedError(
                 f"the loss is not finite at step {self.step} (epoch {epoch}). Lower jobs.{self.job_spec.name}.lr, "
@@ -191,7 +192,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _evaluated(self) -> Iterator[Learner]:
-        """The learner as it would be stored: averaged weights where there are any, in evaluation mode."""
+        """The learner as it is stored: in evaluation mode, with averaged weights if `ema` is set."""
         network = self.learner.network
         if self.average is not None:
             self.learner.network = self.average.module
@@ -207,7 +208,7 @@ class Trainer:
         batches = [[(0, index) for index in plan[at : at + size]] for at in range(0, len(plan), size)]
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
-            self.ranks.share_buffers(learner)
+            self.ranks.broadcast_buffers(learner)
             loaded = loader.load(self.held_out, batches, self.job, self.settings)
             for keys, batch in zip(batches, loaded, strict=True):
                 with self._autocast():
@@ -233,7 +234,7 @@ class Trainer:
             checkpoint.save(path, learner, self.description)
 
     def _snapshot(self) -> None:
-        """Store what the learner shows, before the checkpoint that counts the epoch: a resume leaves no hole."""
+        """Store the learner's picture of this epoch, before its checkpoint, so that a resumed job lacks none."""
         if self.next_epoch % max(1, self.job.epochs // SNAPSHOTS) and not self.finished:
             return
         with self._evaluated() as learner, torch.inference_mode():
@@ -253,9 +254,9 @@ class Trainer:
             torch.save(state, path / "state.pt")
 
     def resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one."""
+        """Load the last complete checkpoint, if there is one."""
         path = self.job_spec.work / "checkpoint"
-        if not self.ranks.share(store.holds(path, self.job_spec.fingerprint)):
+        if not self.ranks.broadcast(store.holds(path, self.job_spec.fingerprint)):
             return
         state = torch.load(path / "state.pt", map_location=self.ranks.device, weights_only=True)
         self.learner.load_state_dict(state["learner"])
@@ -268,7 +269,7 @@ class Trainer:
             self.state.note(resumed_at_step=self.step)
 
     def finish(self) -> None:
-        """Take the best weights, fit what is not trained by gradient, and write the model."""
+        """Load the best weights, fit the parts that are not trained by gradient, and write the model."""
         if not self.ranks.leads:
             return
         if self.best is not None:

@@ -1,6 +1,6 @@
-"""The optimiser of a phase, its learning rate as a function of the step, and the weights' moving average.
+"""The optimiser of a phase, its learning rate as a function of the step, and the moving average of the weights.
 
-The rate is computed, never remembered, so a resumed run needs no schedule state.
+The rate is computed from the step, so a resumed run needs no schedule state.
 Cosine: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983. Linear warm-up: Goyal et al. 2017,
 https://arxiv.org/abs/1706.02677. Poly: Liu et al. 2015, https://arxiv.org/abs/1506.04579.
 """
@@ -18,11 +18,11 @@ from pipeline.params import Job
 def build(
     parameters: Iterable[nn.Parameter], job: Job, scales: Mapping[nn.Parameter, float] | None = None
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW; parameters of one scale, 1 where none is given, are a group with that `scale`."""
-    found: dict[float, list[nn.Parameter]] = {}
+    """SGD with momentum, or AdamW; parameters with the same scale (default 1) are one group, with the key `scale`."""
+    by_scale: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
-        found.setdefault((scales or {}).get(parameter, 1.0), []).append(parameter)
-    groups = [{"params": found[scale], "scale": scale} for scale in sorted(found, reverse=True)]
+        by_scale.setdefault((scales or {}).get(parameter, 1.0), []).append(parameter)
+    groups = [{"params": by_scale[scale], "scale": scale} for scale in sorted(by_scale, reverse=True)]
     if job.optimizer == "sgd":
         return torch.optim.SGD(
             groups, job.lr, momentum=job.momentum, nesterov=job.nesterov, weight_decay=job.weight_decay
@@ -31,7 +31,7 @@ def build(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give each group the rate times its scale."""
+    """Set each group's rate to `lr` times its scale."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
 
@@ -52,7 +52,7 @@ def rate(step: int, steps_per_epoch: int, job: Job) -> float:
 
 
 def average(network: nn.Module, job: Job) -> AveragedModel | None:
-    """The exponential moving average of the weights, where the job asks for one; buffers are averaged too."""
+    """The exponential moving average of the weights, if `ema` is set; buffers are averaged too."""
     if job.ema is None:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(job.ema), use_buffers=True)

@@ -1,11 +1,11 @@
-"""The processes that train one job together: a lane. Alone, every operation is the identity.
+"""A worker group: the processes that train one job together. With one process, every operation is the identity.
 
-Only this module and group.py speak to torch.distributed. With one phase gradients are averaged by DDP, which overlaps
-them with the backward pass; with more phases by one all-reduce over the phase's own gradients, because two
-phases inside one DDP wrapper fail.
+Only this module and group.py use torch.distributed. With one phase gradients are averaged by DDP, which overlaps the
+average with the backward pass; with more phases by one all-reduce over the phase's own gradients, because two phases
+inside one DDP wrapper fail.
 
-A lane's processes may come to it, and leave the leader to its work at a job's end, at very different times. They
-meet in a group of its own that is patient; between meetings a process that is late is lost, and the lane ends soon.
+Barriers between jobs use their own process group with a 7-day timeout, because processes reach them at very different
+times; collectives within a job time out after 5 min.
 """
 
 import datetime
@@ -19,29 +19,29 @@ from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
 
-COLLECTIVE_TIMEOUT, MEETING_TIMEOUT = datetime.timedelta(minutes=5), datetime.timedelta(days=7)
+COLLECTIVE_TIMEOUT, BARRIER_TIMEOUT = datetime.timedelta(minutes=5), datetime.timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place in its lane: rank of world, the lane's global ranks, groups, and the device."""
+    """This process's rank in its worker group, the global ranks of the members, process groups, and the device."""
 
     rank: int = 0
     world: int = 1
     members: tuple[int, ...] = (0,)
     group: Any = None
     device: str = "cpu"
-    meeting: Any = None
+    barrier_group: Any = None
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes for the lane."""
+        """Whether this process is rank 0, which writes the group's files."""
         return self.rank == 0
 
-    def meet(self) -> None:
-        """Wait for all of the lane, as long as it takes; if one of them dies, the others get an error at once."""
+    def barrier(self) -> None:
+        """Wait for all members, up to 7 days; if one of them dies, the others get an error at once."""
         if self.world > 1:
-            dist.barrier(group=self.meeting)
+            dist.barrier(group=self.barrier_group)
 
     def parallel(self, module: nn.Module, phases: int) -> nn.Module:
         """The module to call for losses."""
@@ -55,7 +55,7 @@ class Ranks:
         return DistributedDataParallel(module, device_ids=devices, process_group=self.group)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter], phases: int) -> None:
-        """Mean of the gradients over the lane; DDP has done it already where there is one phase."""
+        """Average the gradients over the group; with one phase DDP has done it already."""
         if self.world == 1 or phases == 1:
             return
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
@@ -65,28 +65,28 @@ class Ranks:
         for parameter, gradient in zip(parameters, _unflatten_dense_tensors(flat, gradients), strict=True):
             parameter.grad = gradient
 
-    def share_buffers(self, module: nn.Module) -> None:
-        """The leader's running statistics on every rank, so that all score the model that is stored."""
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Copy rank 0's running statistics to every rank, so that all of them validate the model that is stored."""
         if self.world > 1:
             for value in module.buffers():
                 dist.broadcast(value, self.members[0], group=self.group)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Elementwise sum over the lane."""
+        """Elementwise sum over the group."""
         if self.world > 1:
             dist.all_reduce(values, group=self.group)
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """The lane's values in rank order."""
+        """The values of all ranks, in rank order."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
         dist.all_gather_object(values, value, group=self.group)
         return values
 
-    def share(self, value: Any) -> Any:
-        """The leader's value, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
         box = [value]
@@ -94,15 +94,18 @@ class Ranks:
         return box[0]
 
 
-def lane(rank: int, world: int, width: int, device: str = "cpu") -> Ranks | None:
-    """This process's lane among those of `width` processes; None if it is left over. All of the world call it alike."""
+def form_worker_group(rank: int, world: int, width: int, device: str = "cpu") -> Ranks | None:
+    """Form worker groups of `width` processes; this process's group, or None if it is left over.
+
+    Every process of the world must call this with the same `world` and `width`.
+    """
     mine = None
     for first in range(0, world - width + 1, width):
         members = tuple(range(first, first + width))
-        group = meeting = None
+        group = barrier_group = None
         if width > 1:  # the default timeout of a new group is the backend's, not the world's
             group = dist.new_group(list(members), timeout=COLLECTIVE_TIMEOUT)
-            meeting = dist.new_group(list(members), timeout=MEETING_TIMEOUT, backend="gloo")
+            barrier_group = dist.new_group(list(members), timeout=BARRIER_TIMEOUT, backend="gloo")
         if rank in members:
-            mine = Ranks(rank - first, width, members, group, device, meeting)
+            mine = Ranks(rank - first, width, members, group, device, barrier_group)
     return mine

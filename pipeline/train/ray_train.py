@@ -1,7 +1,7 @@
-"""Ray's one place: a single worker group whose processes form lanes, each training job after job.
+"""Training on Ray: its processes form worker groups, and each group trains one job after the other.
 
-Starting processes costs seconds of imports, so they are started once. A lane of one process keeps its errors
-to itself; in a wider lane an error ends the group, which Ray starts again and which resumes.
+The processes are started once per run, because their imports take seconds. An error in a group of one process fails
+the job alone; in a larger group it ends all processes, and Ray starts them again to resume.
 """
 
 import os
@@ -18,6 +18,7 @@ from pipeline.params import Train
 from pipeline.train import reads
 from pipeline.train.job_state import JobSpec, JobState, claim, held
 
+#: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
 WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
     **cluster.ENVIRONMENT,
@@ -30,7 +31,7 @@ ENVIRONMENT = {
 
 
 def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float]) -> None:
-    """Train all jobs; each one's state says how it ended. `times` gains Ray's own seconds."""
+    """Train all jobs; each job's state says how it ended. Adds `ray_start_s` and `ray_s` to `times`."""
     os.environ.update(ENVIRONMENT)
     cluster.configure()
     started = time.monotonic()
@@ -43,7 +44,7 @@ def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[s
 
 
 def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
-    """How many processes train a job together; `auto` is all GPUs, or one process where there is none."""
+    """The number of processes that train a job together; `auto` is all GPUs, or one process without a GPU."""
     wanted = job_spec.job.workers
     if wanted == "auto":
         return max(1, gpus)
@@ -57,15 +58,15 @@ def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
 
 
 def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
-    """Processes of the group: room for the widest lane, and for as many single lanes as are useful."""
+    """The number of processes to start: enough for the largest worker group, and for `train.lanes` groups of one."""
     available = gpus or cpus
-    lanes = available if settings.lanes == "auto" else settings.lanes
-    return min(available, max(max(widths), min(lanes, sum(widths))))
+    groups = available if settings.lanes == "auto" else settings.lanes
+    return min(available, max(max(widths), min(groups, sum(widths))))
 
 
 @contextmanager
 def _cluster(root: Path) -> Iterator[tuple[int, int]]:
-    """Join the cluster at RAY_ADDRESS, or start one for this run; gives CPUs and GPUs."""
+    """Join the cluster at RAY_ADDRESS, or start one for this run; yields its numbers of CPUs and GPUs."""
     preflight.check(root, (preflight.ray,))
     import ray
 
@@ -73,9 +74,9 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     address = os.environ.get("RAY_ADDRESS", "local")
     local: dict[str, Any] = {}
     variables = {**ENVIRONMENT, "PYTHONPATH": str(root)}
-    if address != "local":  # else the actor that cleans up after a killed run may look for it at another cluster
+    if address != "local":  # else the actor that cleans up after a killed run may look in another cluster
         variables["RAY_ADDRESS"] = address
-    else:  # of its own, on this machine's loopback alone
+    else:  # a local one listens on the loopback only
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     with preflight.short_temp_folder() if local else nullcontext() as folder:
         if folder is not None:
@@ -85,8 +86,8 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
             with cluster.starting():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
         except ConnectionError as error:
-            remedy = "Start a cluster there; or unset RAY_ADDRESS, and the run starts a Ray of its own."
-            raise UserError(f"RAY_ADDRESS={address}: Ray can't join it ({error}). {remedy}") from error
+            remedy = "Start a cluster there, or unset RAY_ADDRESS to run a local Ray."
+            raise UserError(f"RAY_ADDRESS={address}: Ray can't join this cluster ({error}). {remedy}") from error
         cluster.silence(ray._private.worker)
         with cluster.end_together(ray.shutdown):
             resources = ray.cluster_resources()
@@ -100,22 +101,22 @@ def _fit(
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    class OwnGroup(TorchConfig):
-        """Torch without Ray's process group, which would listen on all addresses."""
+    class NoProcessGroup(TorchConfig):
+        """Ray without its own torch process group, which listens on all addresses (see group.py)."""
 
         backend_cls = Backend
 
     storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
     storage.mkdir(parents=True, exist_ok=True)
     config = {"job_specs": list(job_specs), "widths": widths, "settings": settings}
-    with store.temporary(storage / "run") as place:
+    with store.temporary(storage / "run") as run_folder:
         trainer = TorchTrainer(
             _work,
             train_loop_config=config,
             scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-            torch_config=OwnGroup(),
+            torch_config=NoProcessGroup(),
             run_config=RunConfig(
-                name=place.name,
+                name=run_folder.name,
                 storage_path=str(storage),
                 failure_config=FailureConfig(max_failures=settings.attempts * len(job_specs)),
                 logging_config=LoggingConfig(log_level="ERROR"),
@@ -123,7 +124,7 @@ def _fit(
         )
         try:
             trainer.fit()
-        except Exception as error:  # the ledgers say which jobs are not done; this only adds the cause
+        except Exception as error:  # the job states say which jobs are not done; this adds the cause
             for job_spec in job_specs:
                 state = JobState.of(job_spec)
                 if state.read()["state"] in ("waiting", "running"):
@@ -132,7 +133,7 @@ def _fit(
 
 
 def _work(config: dict[str, Any]) -> None:
-    """In every worker: learn its place, then train."""
+    """What every worker process runs: join the process group, then train."""
     import torch
     from ray.train import get_context
     from ray.train.collective import broadcast_from_rank_zero
@@ -149,38 +150,38 @@ def _work(config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     if max(config["widths"].values()) > 1:
         backend = "gloo" if device == "cpu" else "nccl"
-        own = get_node_ip_address()
-        group.join(rank, world, own, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
+        address = get_node_ip_address()
+        group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
     try:
         _rounds(**config, rank=rank, world=world, device=device)
     except Exception as error:
         if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
             raise
-        # Not even a state can be written: a new group of processes is of no use. The stage meets that disk too.
+        # The disk is full, so no state can be written and new processes would not help; the stage reports it.
 
 
 def _rounds(
     job_specs: Sequence[JobSpec], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
 ) -> None:
-    """For each lane width, form lanes and train the jobs of that width."""
-    from pipeline.train.ranks import lane
+    """For each group size, form worker groups and train the jobs of that size."""
+    from pipeline.train.ranks import form_worker_group
 
-    different = sorted(set(widths.values()))
-    lanes = {each: lane(rank, world, each, device) for each in different}
-    for each in different * len(different):  # again for jobs that start from those of another width
-        ranks = lanes[each]
+    sizes = sorted(set(widths.values()))
+    groups = {each: form_worker_group(rank, world, each, device) for each in sizes}
+    for each in sizes * len(sizes):  # repeated for jobs that start from those of another size
+        ranks = groups[each]
         if ranks is not None:
             _train_all([job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each], ranks, settings)
 
 
 def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None:
-    """Train whatever no other lane has taken, until nothing is left to take."""
+    """Train jobs that no other worker group has taken, until none is left."""
     from pipeline.train import loop
 
     while True:
-        ranks.meet()  # before the leader takes a job: others may still wait for one that is taken
+        ranks.barrier()  # before rank 0 takes a job: other ranks may still finish the last one
         lock, job_spec = _next(job_specs, settings) if ranks.leads else (None, None)
-        job_spec = ranks.share(job_spec)
+        job_spec = ranks.broadcast(job_spec)
         if job_spec is None:
             return
         if job_spec == WAIT:
@@ -196,7 +197,7 @@ def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> Non
             if ranks.leads:
                 state.note(state="failed", final=True, reason=str(error))
         except Exception as error:
-            if ranks.leads or isinstance(error, UserError):  # which may be one rank's alone, as of its own disk
+            if ranks.leads or isinstance(error, UserError):  # which may concern this rank only, such as a full disk
                 _note_fault(state, error)
             if ranks.world > 1:
                 raise
@@ -206,26 +207,30 @@ def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> Non
 
 
 def _note_fault(state: JobState, error: Exception) -> None:
-    """Write why an attempt ended; it is the last one where a person must mend something first."""
-    told = error if isinstance(error, UserError) else disk.disk_error(error)
-    if told is not None:
-        state.note(state="failed", final=not isinstance(told, disk.DiskError | store.StoreError), reason=str(told))
+    """Write why an attempt failed; no further attempt is made if a person must fix something first."""
+    known_error = error if isinstance(error, UserError) else disk.disk_error(error)
+    if known_error is not None:
+        state.note(
+            state="failed",
+            final=not isinstance(known_error, disk.DiskError | store.StoreError),
+            reason=str(known_error),
+        )
     elif state.read()["state"] != "failed":
         reason = f"{type(error).__name__}: {error}"
         state.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
 
 
 def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
-    """Fail a job on all ranks alike, where any of them would read other data, code or weights than it was made from."""
+    """Fail a job on all ranks if any of them reads other data, code or weights than the job spec was made from."""
     from pipeline.train.loop import JobFailedError
 
-    found = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
-    if found:
-        raise JobFailedError("; ".join(dict.fromkeys(found)))
+    differences = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
+    if differences:
+        raise JobFailedError("; ".join(dict.fromkeys(differences)))
 
 
 def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec | str | None]:
-    """The first job that can be taken, with its lock; WAIT if all that is left waits for a job in training."""
+    """The first job that can be trained, with its lock; WAIT if all remaining jobs wait for one in training."""
     waiting = None
     for job_spec in job_specs:
         states = [JobState.of(other).read()["state"] for other in job_specs]
@@ -239,16 +244,16 @@ def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec |
         elif any(held(work) for work in missing):
             waiting = WAIT
         else:
-            _fall_with_source(job_spec, missing)
+            _fail_with_source(job_spec, missing)
     return None, waiting
 
 
-def _fall_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
-    """Fail a job whose source failed, as finally as that did."""
+def _fail_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
+    """Fail a job whose source failed; it is final if the source's failure is."""
     for source in (JobState(work / "state.json").read() for work in missing):
         if source["state"] == "failed" and JobState.of(job_spec).read()["state"] == "waiting":
             job_spec.work.mkdir(parents=True, exist_ok=True)
-            reason = f"{source['name']}, which it starts from, failed"
+            reason = f"{source['name']}, from which this job starts, failed"
             JobState.of(job_spec).note(
                 name=job_spec.name, state="failed", final=source.get("final", False), reason=reason
             )

@@ -1,7 +1,7 @@
-"""What the training of a job reads, by digest, so that every process can tell whether it reads the same.
+"""Digests of all that the training of a job reads, compared on every rank.
 
-On a cluster each node reads its own project folder. Where that is an old or a foreign copy, training would end well
-with a wrong model. So the order carries the digests of what it was made from, and each rank compares its own.
+On a cluster each node reads its own project folder. With an outdated copy training would succeed and give a wrong
+model. So the job spec carries the digests of its inputs, and each rank compares them with its own.
 """
 
 import functools
@@ -14,39 +14,39 @@ from pipeline.train.job_state import JobSpec
 
 
 def digests(job_spec: JobSpec) -> dict[str, str]:
-    """Digests of the code and the folders of data that training an order reads, by what a message calls them."""
+    """Digests of the code and the data folders that training a job reads, by the name that messages give them."""
     folders = {name: store.content_digest(path) for name, path in _folders(job_spec).items()}
     return {"code": store.digest(code(job_spec.modules)), **folders}
 
 
 def differences(job_spec: JobSpec) -> str | None:
-    """What this process would read other than the order's maker did, as a sentence; None if nothing."""
+    """A sentence on the inputs that differ in this process from those of the job spec; None if none does."""
     host = socket.gethostname()
     try:
-        found = digests(job_spec)
+        own = digests(job_spec)
         for name, path in _folders(job_spec).items():
-            _verify(path, found[name])
+            _verify(path, own[name])
         for role, path in job_spec.sources.items():
-            found[role] = store.manifest(path)["fingerprint"] if path.is_dir() else store.file_digest(path)
+            own[role] = store.manifest(path)["fingerprint"] if path.is_dir() else store.file_digest(path)
     except (store.StoreError, OSError) as error:
-        return f"on {host} what it reads is not whole: {error}"
-    # a published file is known by the first digits of its digest
-    wrong = sorted(name for name, digest in job_spec.reads.items() if not found[name].startswith(digest))
-    if not wrong:
+        return f"on {host} its inputs are incomplete: {error}"
+    # of a published file only the first digits of the digest are known
+    differing = sorted(name for name, digest in job_spec.reads.items() if not own[name].startswith(digest))
+    if not differing:
         return None
     return (
-        f"on {host} the {' and '.join(wrong)} that it reads differ from what the job was made from: "
-        "that node has another copy of the project. Share the folder, or bring that copy up to date."
+        f"on {host} {' and '.join(differing)} differ from those of the job: "
+        "that node has another copy of the project. Share the folder, or update that copy."
     )
 
 
 def _folders(job_spec: JobSpec) -> dict[str, Path]:
-    """Folders of data by what they are called in a message."""
+    """Data folders by the name that messages give them."""
     staged = {} if job_spec.augmented is None else {"staged copies": job_spec.augmented}
     return {"images": job_spec.prepared, **staged, **job_spec.derived}
 
 
 @functools.cache
 def _verify(path: Path, digest: str) -> None:
-    """Hold a folder's bytes against its manifest, once a process for each content."""
+    """Compare a folder's bytes with its manifest, once per process and content."""
     store.verify(path)

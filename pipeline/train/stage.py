@@ -1,8 +1,8 @@
-"""The train stage: find the stale jobs, train them all at once, and put every job's model in its place.
+"""The train stage: find the stale jobs, train them in one Ray run, and store every model in models/.
 
-A job is done when `models/<job>/` carries its fingerprint and verifies, or when `.work/jobs/<fingerprint>/`
-does (it is put back from there); an unfinished one resumes; else it starts. Jobs may also be chosen: these train
-into `.work/jobs/` alone, where a full run that has them in its roster finds them.
+A job is done if `models/<job>/` has its fingerprint and is undamaged, or if `.work/jobs/<fingerprint>/model` is (it is
+copied from there); an interrupted job resumes; else it starts. Single jobs can be chosen: they are trained into
+`.work/jobs/` only, where a later run of the roster takes them from.
 """
 
 import _thread
@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline import disk, plugins, pretrained_weights, registered, sample, store
 from pipeline.errors import UserError
-from pipeline.fingerprint import fingerprint
+from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import UNDECISIVE, Job, Params
 from pipeline.train import checks, reads
 from pipeline.train.follow import follow
@@ -28,9 +28,9 @@ Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
 
 def job_specs(params: Params, root: Path) -> dict[str, JobSpec]:
-    """Every selected job with its fingerprint; two of one fingerprint are an error that names both, except in studies.
+    """The specs of all selected jobs; UserError if two jobs have the same fingerprint, except in studies.
 
-    There a variant may be what another job is already; it is trained once.
+    A variant of a study may equal another job; it is trained once.
     """
     made: dict[str, JobSpec] = {}
     for name in params.selected():
@@ -46,10 +46,10 @@ def job_specs(params: Params, root: Path) -> dict[str, JobSpec]:
 
 
 def _resolve(name: str, params: Params, root: Path, made: dict[str, JobSpec], above: tuple[str, ...]) -> JobSpec:
-    """The order of a job, after those of the jobs that it starts from."""
+    """The spec of a job, after the specs of the jobs that it starts from."""
     if name in above:
         raise UserError(
-            f"params.yaml: jobs.{name}: starts from itself by way of {' and '.join(above)}. Break the circle."
+            f"params.yaml: jobs.{name}: starts from itself through {' and '.join(above)}. Break the circle."
         )
     job = params.jobs[name]
     sources: dict[str, JobSpec] = {}
@@ -63,7 +63,7 @@ def _resolve(name: str, params: Params, root: Path, made: dict[str, JobSpec], ab
 
 
 def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str, JobSpec] | None = None) -> JobSpec:
-    """One job, resolved; `sources` are the orders of the jobs that it starts from, by role."""
+    """The spec of a job; `sources` are the specs of the jobs that it starts from, by role."""
     sources = sources or {}
     prepared = root / "data/prepared" / job.dataset
     facts = sample.facts(prepared)
@@ -77,32 +77,32 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
     modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
     modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
-    paths, marks = {role: source.model for role, source in sources.items()}, {}
+    paths, source_digests = {role: source.model for role, source in sources.items()}, {}
     if job.pretrained is not None and job.pretrained.file is not None:
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
-        marks["pretrained"] = store.file_digest(paths["pretrained"])
-    for role, published in _fetched(job).items():
-        paths[role], marks[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
-    marks |= {role: source.fingerprint for role, source in sources.items()}
+        source_digests["pretrained"] = store.file_digest(paths["pretrained"])
+    for role, published in _published_names(job).items():
+        paths[role], source_digests[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
+    source_digests |= {role: source.fingerprint for role, source in sources.items()}
     undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
-    mark = fingerprint(
+    fingerprint = compute_fingerprint(
         modules,
         job=job.model_dump(exclude=set(undecisive | {"dataset", "augmentation", "pretrained", "extractor"})),
-        sources=marks,
+        sources=source_digests,
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
-    work = root / ".work/jobs" / mark
-    made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
-    return dataclasses.replace(made, reads=reads.digests(made) | marks)
+    work = root / ".work/jobs" / fingerprint
+    made = JobSpec(name, fingerprint, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
+    return dataclasses.replace(made, reads=reads.digests(made) | source_digests)
 
 
 def _workers_decide(job: Job, facts: sample.Facts) -> bool:
-    """Whether the job's number of processes decides its result: it is set, and each process normalises its own part.
+    """Whether the number of processes decides the result: `workers` is a number, and batch norm is not synchronised.
 
-    `auto`, and a number that nobody wrote, leave a finished job as it is on a machine with another number.
+    With `auto` or the default, a finished job stays valid on a machine with another number of GPUs.
     """
     if "workers" not in job.model_fields_set or job.workers == "auto":
         return False
@@ -111,20 +111,20 @@ def _workers_decide(job: Job, facts: sample.Facts) -> bool:
 
     from pipeline import checkpoint
 
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights
+    with torch.random.fork_rng(devices=[]):  # building initialises weights at random
         network = checkpoint.build(checkpoint.describe(job, facts)).network
     synchronised = torch.nn.SyncBatchNorm
     return any(isinstance(part, _BatchNorm) and not isinstance(part, synchronised) for part in network.modules())
 
 
-def _fetched(job: Job) -> dict[str, str]:
-    """Names of the published files that the job starts from, by role."""
+def _published_names(job: Job) -> dict[str, str]:
+    """Names of the published weights that the job starts from, by role."""
     extractor = job.extractor if job.extractor in pretrained_weights.EXTRACTORS else None
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
 def _staged_digest(augmented: Path) -> str:
-    """Digest of what training reads of a staged folder; its pictures are for people."""
+    """Digest of the files that training reads of a staged folder, which are all but its pictures."""
     files = store.manifest(augmented)["files"]
     return store.digest({name: entry for name, entry in files.items() if not name.endswith(".png")})
 
@@ -132,13 +132,13 @@ def _staged_digest(augmented: Path) -> str:
 def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str, float]:
     """Bring `models/` up to date; returns the seconds that Ray and the training took.
 
-    Succeeds if any job ended well; those that did not are in `models/failed.json`.
+    Raises a UserError if all jobs failed; failed jobs are listed in `models/failed.json`.
     """
     wanted = job_specs(params, root)
     models = root / "models"
     times: dict[str, float] = {}
-    stale = [item for name, item in wanted.items() if not _in_place(models / name, item)]
-    _lay_out_sources(wanted, models)
+    stale = [item for name, item in wanted.items() if not _restore(models / name, item)]
+    _copy_sources(wanted, models)
     _check(stale)
     for item in stale:
         reopen(item)
@@ -148,7 +148,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
     else:
         log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
-    failed = {item.name: _failure(item) for item in stale if not _in_place(models / item.name, item)}
+    failed = {item.name: _failure(item) for item in stale if not _restore(models / item.name, item)}
     for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
         log.info(f"train: {name} is no longer in models/")
     store.write_json(models / "failed.json", failed)
@@ -157,31 +157,31 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
-        raise UserError("train: no job ended well; the reasons are above and in models/failed.json.")
+        raise UserError("train: all jobs failed; the reasons are above and in models/failed.json.")
     return times
 
 
 def _champions(root: Path, wanted: set[str]) -> set[str]:
-    """Jobs out of the roster whose models are champions, after these were put into models/ where they were not."""
+    """Champions that are not in the roster, after copying their models into models/ where they were missing."""
     kept = set()
-    for mark, name in registered.champions(root).items():
-        found = None if name in wanted else registered.folder(root, name, mark)
-        if found is not None:
+    for fingerprint, name in registered.champions(root).items():
+        folder = None if name in wanted else registered.folder(root, name, fingerprint)
+        if folder is not None:
             kept.add(name)
-            if found != root / "models" / name:
-                store.copy(found, root / "models" / name)
-            log.info(f"train: {name} is not in the roster, and stays in models/ as champion")
+            if folder != root / "models" / name:
+                store.copy(folder, root / "models" / name)
+            log.info(f"train: {name} is not in the roster, but stays in models/ as champion")
     return kept
 
 
 def _check(stale: list[JobSpec]) -> None:
-    """What can be known before any of the jobs begins: that published weights are here, and learners can be built."""
+    """Check before training that published weights can be fetched and that every learner can be built."""
     from pipeline.train import trial  # brings torch
 
     faults = []
     for item in stale:
         try:
-            for published in _fetched(item.job).values():
+            for published in _published_names(item.job).values():
                 pretrained_weights.fetch(published)
             trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
@@ -191,17 +191,17 @@ def _check(stale: list[JobSpec]) -> None:
 
 
 def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher | None = None) -> dict[str, float]:
-    """Train the selected jobs into `.work/jobs/` alone, those in `anew` though it was done before.
-
-    UserError naming the jobs that did not end well.
-    """
+    """Train the selected jobs into `.work/jobs/` only, those in `anew` even if done. UserError if one fails."""
     wanted = job_specs(params, root)
     models = root / "models"
-    _lay_out_sources(wanted, models)
+    _copy_sources(wanted, models)
     for name in anew:
         shutil.rmtree(wanted[name].work, ignore_errors=True)
-    places = {name: (models / name, item.model) for name, item in wanted.items()}
-    done = {name for name, item in wanted.items() if any(store.holds(path, item.fingerprint) for path in places[name])}
+    done = {
+        name
+        for name, item in wanted.items()
+        if any(store.holds(folder, item.fingerprint) for folder in (models / name, item.model))
+    }
     stale = [item for name, item in wanted.items() if name in anew or name not in done]
     _check(stale)
     log.info(
@@ -219,8 +219,8 @@ def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher
     return times
 
 
-def _in_place(target: Path, item: JobSpec) -> bool:
-    """Whether the job's model is at `target`, after putting it there from earlier work if that has it."""
+def _restore(target: Path, item: JobSpec) -> bool:
+    """Whether the job's model is at `target`, after copying it from `.work/jobs/` if it is there."""
     if store.holds(target, item.fingerprint):
         return True
     if not store.holds(item.model, item.fingerprint):
@@ -230,8 +230,8 @@ def _in_place(target: Path, item: JobSpec) -> bool:
     return True
 
 
-def _lay_out_sources(wanted: dict[str, JobSpec], models: Path) -> None:
-    """Put finished models that other jobs start from where the orders expect them, also where they were pulled."""
+def _copy_sources(wanted: dict[str, JobSpec], models: Path) -> None:
+    """Copy finished models that other jobs start from into their work folders, also after `dvc pull`."""
     needed = {path for item in wanted.values() for path in item.sources.values()}
     for name, item in wanted.items():
         if item.model in needed and not item.model.exists() and store.holds(models / name, item.fingerprint):
@@ -245,13 +245,13 @@ def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | 
     times: dict[str, float] = {}
     ended = threading.Event()
 
-    def followed() -> None:
+    def follow_jobs() -> None:
         try:
             follow(stale, ended, watcher)
-        except BrokenPipeError:  # nobody reads what is said, so nobody wants the rest
+        except BrokenPipeError:  # nobody reads the output any more: end the run
             _thread.interrupt_main()
 
-    follower = threading.Thread(target=followed, daemon=True)
+    follower = threading.Thread(target=follow_jobs, daemon=True)
     follower.start()
     try:
         ray_train.run(stale, params.train, root, times)
@@ -259,17 +259,17 @@ def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | 
         ended.set()
         follower.join(timeout=60)
     entries = [JobState.of(item).read() for item in stale]
-    begun = [entry for entry in entries if "began" in entry]
-    if begun:
-        times["train_wall_s"] = max(entry["updated"] for entry in begun) - min(entry["began"] for entry in begun)
+    started = [entry for entry in entries if "began" in entry]
+    if started:
+        times["train_wall_s"] = max(entry["updated"] for entry in started) - min(entry["began"] for entry in started)
     return times
 
 
 def _failure(item: JobSpec) -> dict[str, Any]:
-    """Why a job has no model, and whether trying again may help."""
+    """Why a job has no model, and whether another run may succeed."""
     entry = JobState.of(item).read()
     reason = entry.get("reason")
-    if not reason and (left := disk.free(item.work)) < disk.LEAST_BYTES:  # not even the reason could be written there
-        reason = f"{item.work}: the disk is full ({left:,} bytes free). Make room, {disk.RESUMES}"
-    reason = reason or f"not trained (its state is {entry['state']}); run again to resume"
+    if not reason and (free_bytes := disk.free(item.work)) < disk.LEAST_BYTES:  # the reason could not be written there
+        reason = f"{item.work}: the disk is full ({free_bytes:,} bytes free). Make room, {disk.RESUMES}"
+    reason = reason or f"not trained (state: {entry['state']}); run again to resume"
     return {"reason": reason, "again": not entry.get("final", False)}

@@ -1,6 +1,6 @@
-"""A job's learner built before anything trains, on torch's meta device: without memory or arithmetic, so in an instant.
+"""Build a job's learner before training, on torch's meta device: in an instant, without memory or arithmetic.
 
-What can't be built, or can't take the job's images, is a user's error at a setting of the job.
+A learner that can't be built, or can't process the job's images, is a UserError that names the setting.
 """
 
 from typing import Any
@@ -16,23 +16,23 @@ from pipeline.train import transfer
 
 
 def build(job: Job, facts: Facts) -> None:
-    """Build the learner, find the modules that the job names, and pass an image through; UserError where that fails."""
-    learner = _built(job, checkpoint.describe(job, facts))
+    """Build the learner, check the modules that the job names, and pass an image through; UserError if that fails."""
+    learner = _build(job, checkpoint.describe(job, facts))
     transfer.check(job, learner)
     _pass(job, learner)
 
 
-def _built(job: Job, description: dict[str, Any]) -> Learner:
+def _build(job: Job, description: dict[str, Any]) -> Learner:
     try:
         with torch.device("meta"):
             return checkpoint.build(description)
     except UserError:
         raise
-    except Exception:  # perhaps only for want of numbers, of which the meta device has none
-        return _built_plainly(job, description)
+    except Exception:  # perhaps only because tensors on the meta device have no values
+        return _build_on_cpu(job, description)
 
 
-def _built_plainly(job: Job, description: dict[str, Any]) -> Learner:
+def _build_on_cpu(job: Job, description: dict[str, Any]) -> Learner:
     try:
         return checkpoint.build(description).to("meta")
     except UserError:
@@ -41,7 +41,7 @@ def _built_plainly(job: Job, description: dict[str, Any]) -> Learner:
         given = {"options": job.options, "loss": job.loss, "size": job.size, "channels": job.channels}
         raise UserError(
             f"options: {job.architecture} can't be built with {given} ({type(error).__name__}: {_line(error)}). "
-            "Change what is of a wrong type or out of range."
+            "Correct the value that has a wrong type or is out of range."
         ) from error
 
 
@@ -56,8 +56,8 @@ def _pass(job: Job, learner: Learner) -> None:
         raise
     except Exception as error:
         raise UserError(
-            f"size: an image of {job.size} pixels does not go through {job.architecture} ({_line(error)}). "
-            "Take another size, mostly a larger one, or change its options."
+            f"size: {job.architecture} can't process images of {job.size} pixels ({_line(error)}). "
+            "Choose another size, mostly a larger one, or other options."
         ) from error
 
 

@@ -171,9 +171,9 @@ def test_the_weights_decide_the_jobs_fingerprint_and_no_others(root: Path, capsy
 
 def test_what_is_derived_prepares_no_dataset_anew(root: Path) -> None:
     one, two = (params({}, w0=w0).datasets["tiny"] for w0 in (4.0, 5.0))
-    assert prepare_stage.fingerprint(one, root) == prepare_stage.fingerprint(two, root)
+    assert prepare_stage.compute_fingerprint(one, root) == prepare_stage.compute_fingerprint(two, root)
     other = one.model_copy(update={"seed": 1})
-    assert prepare_stage.fingerprint(one, root) != prepare_stage.fingerprint(other, root)
+    assert prepare_stage.compute_fingerprint(one, root) != prepare_stage.compute_fingerprint(other, root)
 
 
 def test_a_job_learns_from_what_is_staged(root: Path) -> None:

@@ -144,7 +144,7 @@ def test_the_sheet_shows_points_and_rings_where_they_are_hidden() -> None:
     facts = Facts("x", ("a",) * (NUMBER + 1), (), {}, (), (), {}, {})
     points = np.array([[[10, 10, 2], [30, 10, 1], [10, 30, 0]]], np.float32)
     bare = dataclasses.replace(pointed(points), boxes=None, masks=None, semantic=None)
-    drawn = (sheet.drawn(bare, facts) == sheet.color(NUMBER)).all(axis=2)
+    drawn = (sheet.render(bare, facts) == sheet.color(NUMBER)).all(axis=2)
     scale = sheet.SIDE / SIDE
     at = [tuple(round(float(value) * scale) for value in point[:2]) for point in points[0]]
     assert [bool(drawn[y, x]) for x, y in at] == [True, False, False]

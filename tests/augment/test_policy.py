@@ -60,7 +60,7 @@ def test_motions_in_a_row_are_one_warp() -> None:
     change = policy({"shift": {}}, {"rotation": {}}, {"horizontal_flip": {}}, {"noise": {}}, {"contrast": {}})
     first, second = change._steps
     assert isinstance(first, Warp)
-    assert len(first.motions) == 3
+    assert len(first.homographies) == 3
     assert isinstance(second, Library)
 
 

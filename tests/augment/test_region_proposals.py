@@ -141,7 +141,7 @@ def test_a_split_in_several_parts_is_whole(root: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(joined, "PART_IMAGES", 4)
     stored = sample.split(root / "data/prepared/tiny", "train")
     parts = joined.parts(stored, "train", "proposals", OPTIONS, tmp_path)
-    assert [len(part.places) for part in parts] == [4, 2]
+    assert [len(part.indices) for part in parts] == [4, 2]
     for part in parts:
         joined.make(part)
     found = joined.joined(stored, "train", {"proposals": tmp_path})

@@ -15,7 +15,7 @@ BARE = Sample("x", marked().pixels)
 
 
 def tile(**fields: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return sheet.drawn(dataclasses.replace(BARE, **fields), FACTS)  # type: ignore[arg-type]
+    return sheet.render(dataclasses.replace(BARE, **fields), FACTS)  # type: ignore[arg-type]
 
 
 def test_a_box_and_an_outline_lie_where_the_object_is() -> None:
@@ -62,4 +62,4 @@ def test_a_row_an_image_and_the_first_is_as_stored() -> None:
     for row, sample in enumerate(stored):
         top, gap = 4 + row * (high + 4), (high - sheet.SIDE) // 2
         shown = picture[top : top + high, 4 + gap : 4 + gap + sheet.SIDE]
-        np.testing.assert_array_equal(shown, sheet.drawn(sample, FACTS))
+        np.testing.assert_array_equal(shown, sheet.render(sample, FACTS))

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import plugins
 from pipeline.augment.policy import Policy
-from pipeline.augment.transforms.parts.affine import Motion
+from pipeline.augment.transforms.parts.affine import RandomHomography
 from pipeline.geometry import rle
 from pipeline.sample import IGNORE, Sample
 from tests.helpers.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
@@ -42,7 +42,7 @@ def test_a_transform_is_built_by_its_options_all_typed_with_a_default(name: str)
     module = plugins.load("augment.transforms", name)
     built = module.build(p=0.25)
     assert built.p == 0.25
-    assert isinstance(built, Motion | albumentations.BasicTransform) != (name in MIXING)
+    assert isinstance(built, RandomHomography | albumentations.BasicTransform) != (name in MIXING)
     options = plugins.options("augment.transforms", name, "build")
     assert options
     assert set(module.build.__annotations__) == {*options, "return"}

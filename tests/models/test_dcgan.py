@@ -298,5 +298,5 @@ def test_a_class_that_the_dataset_does_not_have_is_refused(tmp_path: Path) -> No
     scenes = {"format": "scenes", "options": {"train": 21, "val": 5, "test": 2}}
     params = support.write_params(tmp_path, {"gan": {**conditional, "dataset": "scenes"}}, datasets={"scenes": scenes})
     support.prepared(tmp_path, params)
-    with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: scenes has no label, which it needs"):
+    with pytest.raises(UserError, match=r"jobs\.gan\.options\.conditional: needs label, which scenes lacks"):
         support.job_specs(tmp_path, params)

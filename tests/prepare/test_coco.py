@@ -59,7 +59,7 @@ def test_label_maps_of_masks(tmp_path: Path) -> None:
     """A cat on a dog is void, a second dog on it is dog, and what nobody drew is background."""
     lay(tmp_path, content())
     classes, samples, _ = listing(tmp_path, semantic=True)
-    assert (classes.things, classes.semantic) == (("cat", "dog"), ("background", "cat", "dog"))
+    assert (classes.names, classes.semantic) == (("cat", "dog"), ("background", "cat", "dog"))
     first, second = (item.semantic for item in samples)
     expected = np.full((8, 9), 2)
     expected[1:4, 2:6] = IGNORE
@@ -77,7 +77,7 @@ def test_label_maps_of_masks(tmp_path: Path) -> None:
 def test_boxes_masks_and_crowds(tmp_path: Path) -> None:
     lay(tmp_path, content())
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog")
+    assert classes.names == ("cat", "dog")
     first, second = samples
     assert (first.id, first.size, first.split) == ("images/a.png", (8, 9), None)
     assert first.boxes is not None
@@ -113,7 +113,7 @@ def test_splits_of_roboflow(tmp_path: Path) -> None:
         for image in ("a.png", "b.png"):
             picture(tmp_path, f"{folder}/{image}")
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog")
+    assert classes.names == ("cat", "dog")
     assert [(sample.id, sample.split) for sample in samples[::2]] == [
         ("test/a.png", "test"),
         ("train/a.png", "train"),
@@ -270,7 +270,7 @@ def test_a_flat_polygon_and_a_name_twice_are_accepted(tmp_path: Path) -> None:
     value["categories"].append({"id": 8, "name": "cat"})
     lay(tmp_path, value)
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog")
+    assert classes.names == ("cat", "dog")
     assert samples[0].masks == [rle.encode(rle.from_polygons([SQUARE], 8, 9))]
     assert "categories 1 and 8 are both called 'cat'" in str(faults[0])
 
@@ -285,7 +285,7 @@ def test_a_category_0_that_only_heads_others_is_no_class(
     others = [{"id": 7, "name": "dog", "supercategory": "animals"}, {"id": 1, "name": "cat"}]
     lay(tmp_path, content(categories=[{"id": 0, "name": "animals"}, *others], annotations=things))
     found, samples, _ = listing(tmp_path)
-    assert found.things == classes
+    assert found.names == classes
     assert samples[0].labels is not None
     assert samples[0].labels.tolist() == ([0, 1])
 

@@ -23,7 +23,7 @@ def listing(root: Path, **options: Any) -> tuple[tuple[str, ...], dict[str, Samp
     classes, *items = read(root, **options)
     assert isinstance(classes, Classes)
     faults = {item.where: item.reason for item in items if isinstance(item, Fault) and not item.warning}
-    return classes.things, {item.id: item for item in items if isinstance(item, Sample)}, faults
+    return classes.names, {item.id: item for item in items if isinstance(item, Sample)}, faults
 
 
 def labels(root: Path, **options: Any) -> dict[str, str]:

@@ -36,7 +36,7 @@ def test_train_and_t10k(tmp_path: Path, packed: bool) -> None:
     lay(tmp_path, "train", 4, packed=packed)
     lay(tmp_path, "t10k", 2, packed=packed)
     classes, samples, faults = listing(tmp_path)
-    assert (classes.things, faults) == (tuple("0123456789"), {})
+    assert (classes.names, faults) == (tuple("0123456789"), {})
     assert [(sample.id, sample.split, sample.label) for sample in samples] == [
         ("t10k/00000", "test", 0),
         ("t10k/00001", "test", 1),
@@ -94,7 +94,7 @@ def test_a_lone_file_and_an_empty_folder(tmp_path: Path) -> None:
 
 def test_classes(tmp_path: Path) -> None:
     lay(tmp_path, count=2)
-    assert listing(tmp_path, ["shirt", "bag"])[0].things == ("shirt", "bag")
+    assert listing(tmp_path, ["shirt", "bag"])[0].names == ("shirt", "bag")
     assert "beyond the 1 classes" in listing(tmp_path, ["shirt"])[2][LABELS]
     for wrong in ("shirt", [], ["a", "a"], [1, 2]):
         with pytest.raises(UserError, match="option classes"):

@@ -31,7 +31,7 @@ def told(root: Path) -> dict[str, str]:
 def test_class_folders(tmp_path: Path) -> None:
     lay(tmp_path, "dog/2.JPG", "dog/10.png", "cat/deep/1.jpeg", "dog/1.tiff")
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog")
+    assert classes.names == ("cat", "dog")
     assert [(sample.id, sample.label) for sample in samples] == [
         ("cat/deep/1.jpeg", 0),
         ("dog/1.tiff", 1),
@@ -47,7 +47,7 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_split_folders(tmp_path: Path, val: str) -> None:
     lay(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{val}/cat/1.png", "test/eel/1.png")
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog", "eel")
+    assert classes.names == ("cat", "dog", "eel")
     assert {(sample.id, sample.split, sample.label) for sample in samples} == {
         ("train/cat/1.png", "train", 0),
         ("train/dog/1.png", "train", 1),
@@ -59,13 +59,13 @@ def test_split_folders(tmp_path: Path, val: str) -> None:
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     lay(tmp_path, "train/1.png", "bus/1.png")
-    assert listing(tmp_path)[0].things == ("bus", "train")
+    assert listing(tmp_path)[0].names == ("bus", "train")
 
 
 def test_images_right_in_split_folders_are_no_classes(tmp_path: Path) -> None:
     lay(tmp_path, "train/1.png", "test/1.png")
     classes, samples, _ = listing(tmp_path)
-    assert (classes.things, samples) == ((), [])
+    assert (classes.names, samples) == ((), [])
     assert "outside any class folder" in told(tmp_path)["train/1.png"]
 
 

@@ -43,7 +43,7 @@ def assert_equal(
         assert other.boxes is not None
         assert sample.boxes is not None
         np.testing.assert_allclose(other.boxes, sample.boxes, rtol=0, atol=precision)
-        assert names(other.labels, classes.things) == names(sample.labels, made.classes)
+        assert names(other.labels, classes.names) == names(sample.labels, made.classes)
         for field in fields:
             np.testing.assert_array_equal(getattr(other, field), getattr(sample, field))
 
@@ -55,7 +55,7 @@ def test_coco_gives_back_boxes_masks_crowds_and_keypoints(made: Made) -> None:
         writers.coco(Path(folder), made.samples, made.classes, POINTS)
         classes, read, faults = listing("coco", Path(folder))
     assert faults == []
-    assert classes.things == tuple(made.classes)
+    assert classes.names == tuple(made.classes)
     objects = any(len(sample.labels) for sample in made.samples if sample.labels is not None)
     assert classes.points == (POINTS if objects else ())
     assert_equal(made, read, classes, ["masks", "crowd", "points"] if objects else [], 1e-5)
@@ -78,7 +78,7 @@ def test_yolo_gives_back_boxes(made: Made) -> None:
         writers.yolo(Path(folder), made.samples, made.classes)
         classes, read, faults = listing("yolo", Path(folder))
     assert faults == []
-    assert classes.things == tuple(made.classes)
+    assert classes.names == tuple(made.classes)
     assert_equal(made, read, classes, [], 1e-4)
 
 
@@ -111,7 +111,7 @@ def test_csv_gives_back_labels_splits_and_groups(made: Made) -> None:
         other = read[sample.id]
         assert isinstance(sample.label, int)
         assert isinstance(other.label, int)
-        assert classes.things[other.label] == made.classes[sample.label]
+        assert classes.names[other.label] == made.classes[sample.label]
         assert (other.split, other.group) == (sample.split, sample.group)
 
 

@@ -50,8 +50,8 @@ def test_points_are_the_ends_of_the_whole_stroke() -> None:
     """A digit's own scene, without those drawn after it, would end where its points are: in centres of pixels."""
     hidden = 0
     for scene in some():
-        for thing in scene.things:
-            points, rows, columns = thing.points, *np.nonzero(thing.mask)
+        for thing in scene.digits:
+            points, rows, columns = thing.keypoints, *np.nonzero(thing.mask)
             places = np.floor(points[:, :2]).astype(int)
             np.testing.assert_array_equal(points[:, :2] - places, 0.5)
             seen = thing.mask[places[:, 1], places[:, 0]]
@@ -68,8 +68,8 @@ def test_points_are_the_ends_of_the_whole_stroke() -> None:
 
 
 def test_one_to_six_digits_most_of_them_visible() -> None:
-    assert {len(scene.things) for scene in some()} == {1, 2, 3, 4, 5, 6}
-    things = [thing for scene in some() for thing in scene.things]
+    assert {len(scene.digits) for scene in some()} == {1, 2, 3, 4, 5, 6}
+    things = [thing for scene in some() for thing in scene.digits]
     assert {thing.label for thing in things} == set(range(10))
     assert all(100 * thing.mask.sum() >= VISIBLE_PERCENT * thing.whole for thing in things)
     assert any(thing.mask.sum() < thing.whole for thing in things), "some overlap"
@@ -77,7 +77,7 @@ def test_one_to_six_digits_most_of_them_visible() -> None:
 
 def test_digits_differ_from_what_is_around_them() -> None:
     for scene in some():
-        last = scene.things[-1]
+        last = scene.digits[-1]
         inside = scene.pixels[last.mask].mean(0)
         top, left, bottom, right = (int(value) for value in last.box[[1, 0, 3, 2]])
         around = np.zeros_like(last.mask)
@@ -98,7 +98,7 @@ def test_no_digit_and_no_photo_region_is_in_two_splits() -> None:
         assert first <= left < left + length <= last
         assert 0 <= top < top + length <= 427
         assert name in PHOTOGRAPHS
-        for thing in scene.things:
+        for thing in scene.digits:
             assert thing.digit in parts[scene.split]
             assert digits.target[thing.digit] == thing.label
 
@@ -123,7 +123,7 @@ def test_the_bytes_are_the_known_ones() -> None:
 def test_points_are_stored_with_their_things() -> None:
     for sample, scene in zip(samples(**FEW), some(), strict=True):
         assert sample.points is not None
-        np.testing.assert_array_equal(sample.points, [thing.points for thing in scene.things])
+        np.testing.assert_array_equal(sample.points, [thing.keypoints for thing in scene.digits])
 
 
 def test_scenes_have_what_every_dense_task_needs() -> None:

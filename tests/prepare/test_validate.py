@@ -11,7 +11,7 @@ import pytest
 from pipeline.geometry import rle
 from pipeline.prepare.entries import Item, ingest
 from pipeline.prepare.findings import Findings
-from pipeline.prepare.splits import draw
+from pipeline.prepare.splits import hash_number
 from pipeline.prepare.validate import misfits
 from pipeline.sample import Classes, Sample, Shards
 
@@ -109,13 +109,13 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.masks is not None
     assert [rle.area(mask, (5, 10)) for mask in sample.masks] == [50, 0]
     assert "1 masks are lost at max_side 10" in findings.warnings[1].reason
-    assert (entry.things, entry.stuff, entry.group) == ((0, 1), (2,), entry.pixels)
+    assert (entry.classes, entry.semantic_ids, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason
     assert "its id '1' is taken by 1" in findings.faults[0].reason
 
 
 def test_draws_are_even_and_fixed() -> None:
-    values = np.array([draw(0, str(number)) for number in range(4000)])
+    values = np.array([hash_number(0, str(number)) for number in range(4000)])
     assert abs(values.mean() - 0.5) < 0.02
     assert abs((values < 0.2).mean() - 0.2) < 0.02
-    assert draw(0, "a") == draw(0, "a") != draw(1, "a")
+    assert hash_number(0, "a") == hash_number(0, "a") != hash_number(1, "a")

@@ -50,7 +50,7 @@ def test_boxes_count_from_one(tmp_path: Path) -> None:
     lay(tmp_path, "a", thing(more=part), thing("dog", more="<difficult>1</difficult>"))
     lay(tmp_path, "b", size="<size><width>0</width><height>0</height></size>")
     classes, (first, second), faults = listing(tmp_path)
-    assert (classes.things, faults) == (("cat", "dog"), [])
+    assert (classes.names, faults) == (("cat", "dog"), [])
     assert first.boxes is not None
     assert first.boxes.tolist() == [[0, 1, 9, 8]] * 2
     assert first.labels is not None

@@ -41,7 +41,7 @@ def test_roboflow_s_layout(tmp_path: Path) -> None:
     box = "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.25 0.2 0.5"
     lay(tmp_path, {"train/images/a": box, "train/images/b": "", "valid/images/c": None, "test/images/d": box})
     classes, samples, faults = listing(tmp_path)
-    assert classes.things == ("cat", "dog")
+    assert classes.names == ("cat", "dog")
     first = samples[0]
     assert first.boxes is not None
     np.testing.assert_allclose(first.boxes, [[8, 3, 12, 7], [0, 0, 4, 5]], atol=1e-5)

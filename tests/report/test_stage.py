@@ -132,7 +132,7 @@ def test_overlapping_intervals_are_marked(root: Path, params: Params) -> None:
 
 
 def test_a_failed_job_shows_nothing_of_its_earlier_version(root: Path, params: Params) -> None:
-    fabricate.failed(root, "lenet5", "gave up after 3 attempts")
+    fabricate.failed(root, "lenet5", "failed after 3 attempts")
     results = read(root, params)
     assert "lenet5" not in results.metrics
     assert "lenet5" in Page(_page(root, params)).text

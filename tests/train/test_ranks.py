@@ -12,7 +12,7 @@ from pipeline import store
 from pipeline.sample import Sample
 from pipeline.train import loader, loop
 from pipeline.train.job_state import JobSpec
-from pipeline.train.ranks import Ranks, lane
+from pipeline.train.ranks import Ranks, form_worker_group
 from tests.helpers import learners
 
 JOBS: dict[str, dict[str, Any]] = {
@@ -73,7 +73,7 @@ def watch(job_spec: JobSpec, ranks: Ranks) -> dict[str, Any]:
 
 def _start(rank: int, folder: str, together: dict[str, JobSpec], apart: dict[str, JobSpec]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
-    ranks = lane(rank, WORLD, WORLD)
+    ranks = form_worker_group(rank, WORLD, WORLD)
     assert ranks is not None
     notes = {name: watch(job_spec, ranks) for name, job_spec in together.items()}
     notes |= {f"{name} apart": watch(job_spec, Apart(**vars(ranks))) for name, job_spec in apart.items()}
@@ -86,20 +86,25 @@ def _phases(ranks: Ranks) -> dict[str, Any]:
     mine, other = (torch.nn.Parameter(torch.zeros(3)) for _ in range(2))
     mine.grad, other.grad = torch.full((3,), ranks.rank + 1.0), torch.full((3,), ranks.rank + 1.0)
     ranks.average_gradients([mine], phases=2)
-    return {"mine": mine.grad, "other": other.grad, "shared": ranks.share(ranks.rank), "all": ranks.gather(ranks.rank)}
+    return {
+        "mine": mine.grad,
+        "other": other.grad,
+        "shared": ranks.broadcast(ranks.rank),
+        "all": ranks.gather(ranks.rank),
+    }
 
 
-Orders = dict[str, JobSpec]
+JobSpecs = dict[str, JobSpec]
 Notes = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def job_specs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Orders:
+def job_specs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> JobSpecs:
     return learners.job_specs(tmp_path_factory.mktemp("together"), prepared, JOBS)
 
 
 @pytest.fixture(scope="module")
-def both(job_specs: Orders, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Notes]:
+def both(job_specs: JobSpecs, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Notes]:
     """What two processes noted: each job, and each as a control."""
     folder = tmp_path_factory.mktemp("both")
     apart = learners.job_specs(tmp_path_factory.mktemp("apart"), prepared, JOBS)
@@ -139,7 +144,7 @@ def differing(both: list[Notes], name: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_weights_are_equal_on_both_ranks_after_each_epoch(both: list[Notes], job_specs: Orders, name: str) -> None:
+def test_weights_are_equal_on_both_ranks_after_each_epoch(both: list[Notes], job_specs: JobSpecs, name: str) -> None:
     assert differing(both, name) == [0, 0]
     assert store.holds(job_specs[name].model, job_specs[name].fingerprint)
 
@@ -171,10 +176,10 @@ def test_gradients_are_averaged_by_phase(both: list[Notes]) -> None:
 
 def test_alone_every_operation_is_the_identity() -> None:
     ranks, module = Ranks(), torch.nn.Linear(1, 1)
-    ranks.meet()
+    ranks.barrier()
     assert ranks.parallel(module, 1) is module
     assert ranks.gather(3) == [3]
-    assert ranks.share("x") == "x"
+    assert ranks.broadcast("x") == "x"
     assert ranks.sum(torch.ones(2)).tolist() == [1.0, 1.0]
 
 

@@ -59,7 +59,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     }
     assert "not finite" in entries["diverges"]["reason"]
     assert entries["diverges"]["attempts"] == 1
-    assert "gave up after 3 attempts" in entries["other"]["reason"]
+    assert "failed after 3 attempts" in entries["other"]["reason"]
     assert "Traceback" in entries["other"]["traceback"]
     assert store.holds(orders["plain"].model, orders["plain"].fingerprint)
     assert store.holds(orders["wide"].model, orders["wide"].fingerprint)

@@ -65,9 +65,13 @@ def test_the_order_in_the_file_does_not_matter(project: Project) -> None:
         (
             {"a": {"pretrained": {"job": "b"}}, "b": {"pretrained": {"job": "a"}, "seed": 1}},
             {},
-            "starts from itself by way of",
+            "starts from itself through",
         ),
-        ({"a": {"pretrained": {"file": "weights.safetensors"}}}, {}, r"jobs\.a\.pretrained\.file: .* is not there"),
+        (
+            {"a": {"pretrained": {"file": "weights.safetensors"}}},
+            {},
+            r"jobs\.a\.pretrained\.file: there is no .*weights\.safetensors",
+        ),
     ],
 )
 def test_what_can_not_be_started_from_is_named(
@@ -128,4 +132,4 @@ def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
     entries = {name: JobState.of(order).read() for name, order in orders.items()}
     states = {name: entry["state"] for name, entry in entries.items()}
     assert states == {"late": "done", "wide": "done", "bad": "failed", "falls": "failed"}
-    assert "bad, which it starts from, failed" in entries["falls"]["reason"]
+    assert "bad, from which this job starts, failed" in entries["falls"]["reason"]

@@ -125,7 +125,7 @@ def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: 
 
 def test_where_no_job_ends_well_the_stage_fails(project: Project) -> None:
     root, params = project({"bad": {"lr": 1e38}})
-    with pytest.raises(UserError, match="no job ended well"):
+    with pytest.raises(UserError, match="all jobs failed"):
         stage.run(params, root)
 
 
@@ -181,7 +181,9 @@ def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -
 
 def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
-    with pytest.raises(UserError, match=r"jobs\.a\.dataset: digits has no boxes, labels, points, which keypoint_detec"):
+    with pytest.raises(
+        UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, points, which digits"
+    ):
         stage.job_specs(params, root)
 
 

@@ -1,10 +1,10 @@
-"""One file, one derived field: what images and annotations decide, computed once by augment and joined to samples.
+"""One file, one derived field: an array computed from image and annotations, once in augment, and joined to samples.
 
-- `FIELD`, the field of Sample that it fills, and `SPLITS`, those that it is wanted for; both literals
-- `TRANSFORMS`, where the file has it: the only ones that it can follow; `MANY`, where it is slow: images from which
-  it pays to start Ray for them
-- `build(*, options)` gives a function of a sample as stored, whose array every such transform moves with the image
+- `FIELD`, the field of Sample that it fills, and `SPLITS`, the splits that need it; both literals
+- `TRANSFORMS`, optional: the only transforms that may be combined with it; `MANY`, optional, for slow fields: the
+  number of images from which Ray is used
+- `build(*, options)` returns a function from a stored sample to the array, which transforms move with the image
 
-`datasets.<name>.derived` says with which options. A job gets the field by a loss option of the file's name, or because
-its architecture NEEDS it; then it is of the image alone, and computed where a model is asked about a new one.
+`datasets.<name>.derived` gives the options. A job gets the field by a loss option of the file's name, or because its
+architecture NEEDS it; then it depends on the image alone, and is computed for each new image when predicting.
 """

@@ -1,8 +1,8 @@
 """Border weights of U-Net: w0·exp(-(d1 + d2)² / 2σ²), which is large in the gap between two objects.
 
 d1 and d2 are a pixel's distances to the nearest and the second nearest object, 0 inside one (Ronneberger et al. 2015,
-equation 2, https://arxiv.org/abs/1505.04597). The paper's w_c, what the pixel's class counts, is added by the loss.
-Objects are the sample's masks, or else the parts of its label map that hang together, by class.
+equation 2, https://arxiv.org/abs/1505.04597). The loss adds the paper's w_c, the weight of the pixel's class.
+Objects are the sample's masks, or else the connected components of its label map, per class.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from pipeline.sample import IGNORE, Sample
 
 FIELD = "weight"
 SPLITS = ("train",)
-#: what 1, the weight of a pixel's class, has no digit for in float32: smaller weights are none
+#: weights below the float32 resolution of 1, the weight of a pixel's class, count as 0
 _LEAST = 2.0**-24
 
 
 def build(
     *, w0: float = 10.0, sigma: float = 5.0, background: int | None = 0
 ) -> Callable[[Sample], NDArray[np.float32]]:
-    """H×W float32 weights; `sigma` px at stored size; background: the label map's id that is no object, if any."""
+    """H×W float32 weights; `sigma` px at stored size; background: the id of the label map that is no object, if any."""
     within(0.001, 1000, w0=w0, sigma=sigma)
     reach = int(sigma * sqrt(2 * max(0.0, log(w0 / _LEAST)))) + 1
 
@@ -33,10 +33,10 @@ def build(
         nearest = np.full((2, *sample.pixels.shape[:2]), np.inf, np.float32)
         for shape in _objects(sample, background):
             left, top, right, bottom = fields.extent(shape)
-            near = slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach)
-            outside = (~shape[near]).astype(np.uint8, order="C")
+            window = slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach)
+            outside = (~shape[window]).astype(np.uint8, order="C")
             distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            first, second = nearest[(slice(None), *near)]
+            first, second = nearest[(slice(None), *window)]
             np.minimum(second, np.maximum(first, distance), out=second)
             np.minimum(first, distance, out=first)
         return np.asarray(w0 * np.exp(-(nearest.sum(axis=0) ** 2) / (2 * sigma**2)), np.float32)

@@ -1,7 +1,7 @@
 """Region proposals of selective search (geometry/selective_search.py), computed ahead of training and evaluation.
 
-They are of the image alone, so a model that is asked about a new image computes them then, and its latency holds that
-time. In training they move as boxes do, which is right where an upright box stays one: under the TRANSFORMS below.
+They depend on the image alone: serving runs selective search per image, and latency includes it. In training they move
+like boxes, which is right where boxes stay axis-aligned: under the TRANSFORMS below.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ MANY = 200
 def build(
     *, mode: str = "fast", least: float = 20.0, limit: int = 2000, side: int = 500
 ) -> Callable[[Sample], NDArray[np.float32]]:
-    """P×4 boxes in stored pixels, those to try first in front.
+    """P×4 boxes in stored pixels, the most promising first.
 
-    mode: `fast` or `quality` · least: pixels that a box is wide and high at least · limit: the most boxes · side: an
-    image with a longer one is searched at that size, which is what `least` counts in.
+    mode: `fast` or `quality` · least: minimum width and height of a box in pixels of the searched image · limit:
+    maximum number of boxes · side: images with a longer side are scaled to it before the search.
     """
     if mode not in MODES:
         raise ValueError(plugins.unknown("mode", mode, MODES))
@@ -35,10 +35,10 @@ def build(
 
     def proposals(sample: Sample) -> NDArray[np.float32]:
         height, width = sample.pixels.shape[:2]
-        share = min(1.0, side / max(height, width))
-        high, wide = (max(1, round(share * length)) for length in (height, width))
-        searched = sample.pixels if share == 1 else images.resize(sample.pixels, high, wide)
-        found = selective_search(searched, mode, least=least)[:limit]
-        return boxes.scale(found, height / high, width / wide)
+        scale = min(1.0, side / max(height, width))
+        high, wide = (max(1, round(scale * length)) for length in (height, width))
+        searched = sample.pixels if scale == 1 else images.resize(sample.pixels, high, wide)
+        proposed = selective_search(searched, mode, least=least)[:limit]
+        return boxes.scale(proposed, height / high, width / wide)
 
     return proposals

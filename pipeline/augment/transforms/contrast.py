@@ -1,4 +1,4 @@
-"""Contrast: distances from the mean stretched or squeezed by a random factor."""
+"""Contrast: distances from the mean multiplied by a random factor."""
 
 import albumentations as A
 

@@ -1,6 +1,6 @@
 """CutMix: a rectangle of a second image pasted in, labels by area (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
 
-For classification alone. The label counts the pixels that were really pasted: a rectangle ends at the border.
+For classification alone. The label uses the area that was really pasted: the rectangle is clipped at the border.
 """
 
 import dataclasses
@@ -30,13 +30,13 @@ class _Cutmix:
         top, bottom = (round(float(np.clip(down + half * side * height, 0, height))) for half in (-0.5, 0.5))
         pixels = sample.pixels.copy()
         pixels[top:bottom, left:right] = other.pixels[top:bottom, left:right]
-        share = 1 - (bottom - top) * (right - left) / (height * width)
-        label = mixed(sample, other, share, classes, "cutmix")
+        fraction = 1 - (bottom - top) * (right - left) / (height * width)
+        label = mixed(sample, other, fraction, classes, "cutmix")
         return dataclasses.replace(sample, image=pixels, label=label, **GONE)
 
 
 def build(*, alpha: float = 1.0, p: float = 0.5) -> Mixing:
-    """λ, the share that stays, from Beta(alpha, alpha)."""
+    """λ, the fraction of the image that stays, from Beta(alpha, alpha)."""
     within(0.001, 1000, alpha=alpha)
     within(0, 1, p=p)
     return _Cutmix(alpha, p)

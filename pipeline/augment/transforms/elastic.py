@@ -3,7 +3,7 @@
 The field is cubic between the normal displacements of a coarse grid, as U-Net was trained (Ronneberger et al.
 2015, https://arxiv.org/abs/1505.04597: grid 3, std 10 on 512×512 pixels); or, with grid 0, white noise smoothed
 by a Gaussian (Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801). albumentations' own field is
-scaled by its largest value, so that the same options would bend large images less; what moves is albumentations.
+scaled by its largest value, so that equal options would deform large images less; albumentations does the remapping.
 """
 
 from math import pi, sqrt
@@ -19,7 +19,7 @@ from pipeline.sample import IGNORE
 
 
 class _Elastic(BaseDistortion):
-    """Displacements of normal distribution, cubic between the centres of grid×grid equal tiles."""
+    """Normally distributed displacements, interpolated between the centres of grid×grid equal tiles."""
 
     def __init__(self, std: float, grid: int, sigma: float, p: float) -> None:
         super().__init__(
@@ -34,7 +34,7 @@ class _Elastic(BaseDistortion):
         self.std, self.grid, self.sigma = std, grid, sigma
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Where each pixel comes from."""
+        """The source coordinates of each pixel."""
         height, width = params["shape"][:2]
         field = self._field(height, width)
         across, down = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -43,30 +43,32 @@ class _Elastic(BaseDistortion):
     def apply_to_keypoints(
         self, keypoints: NDArray[Any], map_x: NDArray[np.float32], map_y: NDArray[np.float32], **params: Any
     ) -> NDArray[Any]:
-        """Where each lies now: at the pixel that comes from nearest to it, and -1 where nothing does.
+        """Move each keypoint to the pixel whose source is nearest to it; -1 if none is within a pixel.
 
-        albumentations' own draws discs, of which one covers another, and drops a point whose disc is lost.
+        albumentations' own method draws discs, which cover each other, and drops keypoints whose disc is lost.
         """
         moved = keypoints.astype(np.float64)
         for point in moved:
             across, down = point[0] - 0.5 - map_x, point[1] - 0.5 - map_y
             row, column = np.unravel_index(np.argmin(across**2 + down**2), across.shape)
-            left = across[row, column], down[row, column]
-            point[:2] = (column + 0.5 + left[0], row + 0.5 + left[1]) if max(np.abs(left)) <= 1 else -1
+            remainder = across[row, column], down[row, column]
+            point[:2] = (column + 0.5 + remainder[0], row + 0.5 + remainder[1]) if max(np.abs(remainder)) <= 1 else -1
         return moved
 
     def _field(self, height: int, width: int) -> NDArray[np.float32]:
         """H×W×2 displacements in pixels, in x and y."""
-        draw = self.random_generator.standard_normal
+        standard_normal = self.random_generator.standard_normal
         if self.grid:
-            drawn = self.std * draw((self.grid, self.grid, 2), np.float32)
-            return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_CUBIC))
-        smooth = cv2.GaussianBlur(draw((height, width, 2), np.float32), (0, 0), self.sigma)
-        return np.asarray(smooth * np.float32(self.std * 2 * self.sigma * sqrt(pi)))  # smoothing left 1 / (2σ√π)
+            displacements = self.std * standard_normal((self.grid, self.grid, 2), np.float32)
+            return np.asarray(cv2.resize(displacements, (width, height), interpolation=cv2.INTER_CUBIC))
+        smooth = cv2.GaussianBlur(standard_normal((height, width, 2), np.float32), (0, 0), self.sigma)
+        return np.asarray(
+            smooth * np.float32(self.std * 2 * self.sigma * sqrt(pi))
+        )  # smoothing divided the std by 2σ√π
 
 
 def build(*, std: float = 1.0, grid: int = 3, sigma: float = 4.0, p: float = 0.5) -> BaseDistortion:
-    """Displacements of `std` px; `grid` control points a side, or 0: one a pixel, smoothed by `sigma` px."""
+    """Displacements of `std` px; `grid` control points per side, or 0 for one per pixel, smoothed by `sigma` px."""
     within(0, 1000, std=std)
     within(0, 64, grid=grid)
     within(0.5, 1000, sigma=sigma)

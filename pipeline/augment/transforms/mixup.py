@@ -22,9 +22,9 @@ class _Mixup:
 
     def apply(self, sample: Sample, other: Sample, generator: np.random.Generator, classes: int) -> Sample:
         """λ·sample + (1 - λ)·other, for pixels and labels alike."""
-        share = float(generator.beta(self.alpha, self.alpha))
-        label = mixed(sample, other, share, classes, "mixup")
-        pixels = share * sample.pixels.astype(np.float32) + (1 - share) * other.pixels
+        fraction = float(generator.beta(self.alpha, self.alpha))
+        label = mixed(sample, other, fraction, classes, "mixup")
+        pixels = fraction * sample.pixels.astype(np.float32) + (1 - fraction) * other.pixels
         return dataclasses.replace(sample, image=np.rint(pixels).astype(np.uint8), label=label, **GONE)
 
 

@@ -1,11 +1,10 @@
-"""Overlay: what a second image shows, superimposed on the first.
+"""Overlay: the objects of a second image pasted onto the first, or the second image blended in.
 
-An image with a label of its own keeps it, and the second is blended in faintly (SamplePairing, Inoue 2018,
-https://arxiv.org/abs/1801.02929). Else each object of the second is pasted with its annotation by the toss of a
-coin (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is its
-box. With a label map alone, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
-https://arxiv.org/abs/2007.07936). What is covered is no longer annotated,
-but a covered point, whose place is known, which is hidden.
+An image with a label keeps its label, and the second image is blended in faintly (SamplePairing, Inoue 2018,
+https://arxiv.org/abs/1801.02929). Else each object of the second image is pasted with its annotation, with probability
+`share` (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is pasted
+as its box. With a label map only, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
+https://arxiv.org/abs/2007.07936). Covered annotations are removed; covered keypoints become hidden.
 """
 
 import dataclasses
@@ -23,28 +22,28 @@ OTHERS = 1
 
 
 class _Overlay:
-    def __init__(self, opacity: float, share: float, p: float) -> None:
-        self.opacity, self.share, self.p = opacity, share, p
+    def __init__(self, opacity: float, probability: float, p: float) -> None:
+        self.opacity, self.probability, self.p = opacity, probability, p
 
     def apply(self, sample: Sample, other: Sample, generator: np.random.Generator, classes: int) -> Sample:
-        """Blended where the image has a label, else pasted where both are annotated alike, else as it was."""
+        """Blend if the image has a label; else paste if both have the same annotations; else return the sample."""
         if sample.label is not None:
             opacity = generator.uniform(0, self.opacity)
             pixels = (1 - opacity) * sample.pixels.astype(np.float32) + opacity * other.pixels
             return dataclasses.replace(sample, image=np.rint(pixels).astype(np.uint8))
         if sample.boxes is not None and other.boxes is not None:
-            chosen = np.flatnonzero(generator.random(len(other.boxes)) < self.share)
+            chosen = np.flatnonzero(generator.random(len(other.boxes)) < self.probability)
             return _with_objects(sample, other, chosen)
         if sample.semantic is not None and other.semantic is not None:
             ids = np.setdiff1d(other.semantic, [IGNORE])
-            chosen = ids[generator.random(len(ids)) < self.share]
+            chosen = ids[generator.random(len(ids)) < self.probability]
             return dataclasses.replace(sample, **_pasted(sample, other, np.isin(other.semantic, chosen)))
         return sample
 
 
 def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> Sample:
-    below, above = fields.shapes(sample), fields.shapes(other)
-    above = [above[place] for place in chosen]
+    below, above = fields.masks_or_boxes(sample), fields.masks_or_boxes(other)
+    above = [above[index] for index in chosen]
     region = np.any(above, axis=0) if above else np.zeros(sample.pixels.shape[:2], bool)
     changes = _pasted(sample, other, region)
     if sample.points is not None:
@@ -54,13 +53,13 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
         if first is not None and second is not None:
             changes[name] = np.concatenate([first, second[chosen]])
     both = dataclasses.replace(sample, **changes)
-    visible = [shape & ~region for shape in below] + above
+    visible = [mask & ~region for mask in below] + above
     kept = fields.of_masks(both, visible)
     return dataclasses.replace(both, **(kept if sample.masks is not None else kept | {"masks": None}))
 
 
 def _covered(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """N×K×3 points, of which the visible within the region are hidden."""
+    """N×K×3 keypoints; those visible within the region become hidden."""
     height, width = region.shape
     columns, rows = (np.floor(points[..., axis]).astype(int) for axis in (0, 1))
     hidden = region[rows.clip(0, height - 1), columns.clip(0, width - 1)] & (points[..., 2] > 1)
@@ -68,7 +67,7 @@ def _covered(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[
 
 
 def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[str, Any]:
-    """Pixels, label map and weights of `other` within the region."""
+    """Pixels, label map and weights, from `other` within the region."""
     changes: dict[str, Any] = {"image": np.where(region[..., None], other.pixels, sample.pixels)}
     for name in ("semantic", "weight"):
         first, second = getattr(sample, name), getattr(other, name)
@@ -78,6 +77,6 @@ def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[st
 
 
 def build(*, opacity: float = 0.3, share: float = 0.5, p: float = 0.5) -> Mixing:
-    """Blended at an opacity uniform in 0..`opacity`; objects or ids pasted with probability `share` each."""
+    """Blend at an opacity uniform in 0..`opacity`; paste objects or ids with probability `share` each."""
     within(0, 1, opacity=opacity, share=share, p=p)
     return _Overlay(opacity, share, p)

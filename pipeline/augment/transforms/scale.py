@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from pipeline.augment.transforms.parts.affine import Matrix, Motion, about_centre, within
+from pipeline.augment.transforms.parts.affine import Matrix, RandomHomography, about_centre, within
 
 
-def build(*, limit: float = 0.1, p: float = 1.0) -> Motion:
+def build(*, limit: float = 0.1, p: float = 1.0) -> RandomHomography:
     """Factor uniform in 1 ± limit."""
     within(0, 0.9, limit=limit)
 
-    def draw(generator: np.random.Generator, height: int, width: int) -> Matrix:
+    def sample(generator: np.random.Generator, height: int, width: int) -> Matrix:
         factor = generator.uniform(1 - limit, 1 + limit)
         return about_centre((factor, 0), (0, factor), height, width)
 
-    return Motion(draw, p)
+    return RandomHomography(sample, p)

@@ -1,9 +1,9 @@
-"""coco: boxes, masks and key points from COCO's json, https://cocodataset.org/#format-data.
+"""coco: boxes, masks and keypoints from COCO's json, https://cocodataset.org/#format-data.
 
-Read as found in the wild: the splits of Roboflow (`train/_annotations.coco.json` beside the images), COCO's own
+Common layouts are supported: the splits of Roboflow (`train/_annotations.coco.json` beside the images), COCO's own
 layout (`annotations/instances_val2017.json`, images anywhere else), or one json for all. Polygons, compressed and
-uncompressed run lengths become masks; polygons are drawn as pycocotools does. Boxes are x, y, width, height from
-the image's corner. A category 0 that no annotation uses and that only heads the others (Roboflow's) is dropped.
+uncompressed run lengths become masks; polygons are rasterised as by pycocotools. Boxes are x, y, width, height from the
+image's corner. A category 0 that no annotation uses and that is only a supercategory (Roboflow's) is dropped.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.geometry.rle import decode
 from pipeline.images import SUFFIXES, ImageError
-from pipeline.prepare.formats.parts.coco_document import Document, load, thing
+from pipeline.prepare.formats.parts.coco_document import Document, load, to_object
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.prepare.formats.parts.objects import plain, sample, split_of, upright_size
 from pipeline.sample import IGNORE, Classes, Fault, Sample
@@ -38,38 +38,38 @@ def read(
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
 
-    annotations: the json files, as patterns below the path: `labels/*.json`. If left out: all `*.coco.json`, else
-    `annotations/instances_*.json`, else all of `annotations/`, else those right in the path. A file or folder name
+    annotations: the json files, as patterns below the path: `labels/*.json`. Default: all `*.coco.json`, else
+    `annotations/instances_*.json`, else all of `annotations/`, else those directly in the path. A file or folder name
     with the word train, val, valid or test gives the split.
-    images: the folder that `file_name` counts from; if left out, the json's own, else wherever the name is unique.
-    masks: false reads no masks, points: false no key points, which are read where annotations have any; all categories
-    that have them must name them alike. COCO's own are in `annotations/person_keypoints_*.json`.
-    semantic: true also makes label maps of the masks, with a class `background` first; pixels of several classes count
-    for nothing.
+    images: the folder that `file_name` is relative to; default: the json's, else any folder if the name is unique.
+    masks: false reads no masks. points: false reads no keypoints; all categories that have keypoints must name them
+    alike. COCO's own are in `annotations/person_keypoints_*.json`.
+    semantic: true also makes label maps from the masks, with a class `background` first; pixels of several classes are
+    ignored.
     """
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
     classes, faults = _classes(documents)
-    named = _points(documents) if points else ()
-    yield Classes(classes, ("background", *classes) if semantic else (), named)
+    keypoints = _keypoints(documents) if points else ()
+    yield Classes(classes, ("background", *classes) if semantic else (), keypoints)
     yield from tree.faults
     if not chosen:
-        yield Fault(".", "holds no annotation file (*.json). Add it, or name it by the option `annotations`.")
+        yield Fault(".", "has no annotation file (*.json). Add it, or name it in the option `annotations`.")
     yield from faults
-    drawn = masks and any(
+    with_masks = masks and any(
         entry.get("segmentation")
         for document in documents
         for entries in document.annotations.values()
         for entry in entries
     )
-    if semantic and (not drawn or len(classes) >= IGNORE):
-        told = f"{len(classes)} classes and {'masks' if drawn else 'no masks'}"
-        raise UserError(f"option semantic: label maps need masks of at most {IGNORE - 1} classes; found {told}.")
+    if semantic and (not with_masks or len(classes) >= IGNORE):
+        counts = f"{len(classes)} classes and {'masks' if with_masks else 'no masks'}"
+        raise UserError(f"option semantic: label maps need masks of at most {IGNORE - 1} classes; found {counts}.")
     finder = _Finder(tree, images)
     for document in documents:
         yield from document.faults
-        for item in _samples(tree, document, classes, finder, drawn, len(named)):
+        for item in _samples(tree, document, classes, finder, with_masks, len(keypoints)):
             yield replace(item, semantic=_label_map(item)) if semantic and isinstance(item, Sample) else item
     yield from finder.left()
     yield from ignored(
@@ -78,7 +78,7 @@ def read(
 
 
 def _label_map(item: Sample) -> NDArray[np.uint8]:
-    """1 + the class of the things at each pixel, 0 where there is none, and void where they are of several."""
+    """1 + the class of the object at each pixel, 0 without an object, IGNORE with objects of several classes."""
     assert item.size is not None
     assert item.labels is not None
     ids = np.zeros(item.size, np.uint8)
@@ -89,7 +89,7 @@ def _label_map(item: Sample) -> NDArray[np.uint8]:
 
 
 def recognise(tree: Tree) -> dict[str, Any] | None:
-    """No options, where a json that would be read lists images or is named as only COCO's are."""
+    """No options, if a json that would be read lists images or has a name of COCO's."""
     for name in _chosen(tree, None):
         if name.name.endswith(".coco.json") or name.name.startswith("instances_") or load(tree.root, name).pictures:
             return {}
@@ -108,24 +108,24 @@ def _chosen(tree: Tree, patterns: str | list[str] | None) -> Names:
         return next((tier for tier in tiers if tier), [])
     chosen: Names = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        found = [name for name in files if fnmatch(str(name), pattern)]
-        if not found:
+        matching = [name for name in files if fnmatch(str(name), pattern)]
+        if not matching:
             there = ", ".join(map(str, files[:5])) or "none"
             raise UserError(f"option annotations: {pattern!r} matches no json file in {tree.root}. There are: {there}.")
-        chosen += [name for name in found if name not in chosen]
+        chosen += [name for name in matching if name not in chosen]
     return chosen
 
 
 def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
-    """Names of all categories in order of their ids, each once, and what is odd about them."""
+    """Names of all categories in order of their ids, each once, and warnings."""
     used: dict[str, int] = {}
     faults = []
     for document in documents:
         ids: dict[str, object] = {}
-        taken = {entry["category_id"] for entries in document.annotations.values() for entry in entries}
-        above = {heading for id, (_, heading) in document.categories.items() if id != 0}
+        used_ids = {entry["category_id"] for entries in document.annotations.values() for entry in entries}
+        supercategories = {heading for id, (_, heading) in document.categories.items() if id != 0}
         for id, (name, _) in sorted(document.categories.items(), key=lambda item: (isinstance(item[0], str), item[0])):
-            if id == 0 and id not in taken and name in above:
+            if id == 0 and id not in used_ids and name in supercategories:
                 continue
             if name in ids:
                 reason = f"categories {ids[name]} and {id} are both called {name!r} and count as one class"
@@ -135,27 +135,27 @@ def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
     return tuple(used), faults
 
 
-def _points(documents: list[Document]) -> tuple[str, ...]:
-    """Names of the key points, where an annotation has some; UserError where categories differ."""
+def _keypoints(documents: list[Document]) -> tuple[str, ...]:
+    """Names of the keypoints, if any annotation has some; UserError if categories differ."""
     entries = (entry for document in documents for entries in document.annotations.values() for entry in entries)
     if not any(entry.get("keypoints") for entry in entries):
         return ()
-    found = {
+    by_names = {
         names: f"{document.name}: category {id} ({', '.join(names)})"
         for document in documents
-        for id, names in document.points.items()
+        for id, names in document.keypoints.items()
     }
-    if len(found) != 1:
-        told = " and ".join([*found.values()][:2]) or "no category"
+    if len(by_names) != 1:
+        categories = " and ".join([*by_names.values()][:2]) or "no category"
         raise UserError(
-            f"annotations have keypoints, which all categories that have them must name alike; found {told}. "
+            f"annotations have keypoints, and all categories with keypoints must name them alike; found {categories}. "
             "Name them alike, or set the option `points: false`."
         )
-    return next(iter(found))
+    return next(iter(by_names))
 
 
 class _Finder:
-    """Which image file an annotation file means."""
+    """Finds the image files that an annotation file names."""
 
     def __init__(self, tree: Tree, folder: str | None) -> None:
         try:
@@ -169,23 +169,23 @@ class _Finder:
             self.named[name.name].append(name)
 
     def find(self, document: PurePosixPath, file_name: PurePosixPath) -> PurePosixPath:
-        """The image's path; ValueError where there is none or no saying which."""
-        place = (document.parent if self.folder is None else self.folder) / file_name
-        if place in self.files:
-            found = [place]
+        """The image's path; ValueError if there is none or several."""
+        path = (document.parent if self.folder is None else self.folder) / file_name
+        if path in self.files:
+            matching = [path]
         elif self.folder is None:
-            found = [name for name in self.named[file_name.name] if str(name).endswith(f"/{file_name}")]
+            matching = [name for name in self.named[file_name.name] if str(name).endswith(f"/{file_name}")]
             split = split_of(document)
-            found = [name for name in found if split_of(name.parent) == split] if len(found) > 1 else found
+            matching = [name for name in matching if split_of(name.parent) == split] if len(matching) > 1 else matching
         else:
-            found = []
-        if len(found) != 1:
-            kind = "is no image file of the dataset" if not found else f"could be {found[0]} or {found[1]}"
+            matching = []
+        if len(matching) != 1:
+            kind = "is no image file of the dataset" if not matching else f"could be {matching[0]} or {matching[1]}"
             raise ValueError(
                 f"file_name {str(file_name)!r} {kind}. Add the file, correct it or set the option `images`"
             )
-        self.unused -= set(found)
-        return found[0]
+        self.unused -= set(matching)
+        return matching[0]
 
     def left(self) -> Iterator[Fault]:
         """A warning for images that no annotation file lists."""
@@ -195,11 +195,11 @@ class _Finder:
 
 
 def _samples(
-    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, drawn: bool, points: int
+    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, with_masks: bool, keypoints: int
 ) -> Iterator[Sample | Fault]:
     labels = {id: classes.index(name) for id, (name, _) in document.categories.items() if name in classes}
     split = split_of(document.name)
-    fields = ["crowd", *(["masks"] if drawn else []), *(["points"] if points else [])]
+    fields = ["crowd", *(["masks"] if with_masks else []), *(["points"] if keypoints else [])]
     for id, picture in document.pictures.items():
         try:
             name = finder.find(document.name, picture.file_name)
@@ -207,12 +207,12 @@ def _samples(
         except (ValueError, ImageError) as error:
             yield Fault(f"{document.name}: image {id}", f"{str(error).removesuffix('.')}.")
             continue
-        things, faults = [], []
+        objects, faults = [], []
         for entry in document.annotations.get(id, []):
             try:
-                things.append(thing(entry, labels[entry["category_id"]], size if drawn else None, points))
+                objects.append(to_object(entry, labels[entry["category_id"]], size if with_masks else None, keypoints))
             except ValueError as error:
                 faults.append(Fault(f"{document.name}: annotation {entry['id']} ({name})", f"{error}."))
         yield from faults
-        if not faults and id not in document.barred:
-            yield sample(tree.root, name, things, fields, split=split, size=size, points=points)
+        if not faults and id not in document.excluded:
+            yield sample(tree.root, name, objects, fields, split=split, size=size, keypoints=keypoints)

@@ -1,8 +1,8 @@
 """csv: tables that list images: `image,label`, or Roboflow's `_classes.csv` with a column of 0 and 1 a class.
 
 Every `.csv` and `.tsv` file of the folder is read, unless `table` names one. The delimiter is the one of , ; tab |
-that divides the header most. A split column gives the split; else a table called `train.csv`, or one in a folder
-`train`, `val` (or `valid`, `validation`) or `test`, does. Faults carry the table's line.
+that gives the header most columns. A split column gives the split; else the name of the table (`train.csv`) or of its
+folder (`train`, `val`, `valid`, `validation` or `test`). Faults name the table's line.
 """
 
 import csv
@@ -19,7 +19,7 @@ from pipeline.prepare.formats.image_folder import SPLITS
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
-#: names by which a column is known where no option names it
+#: names of a column, if no option names it
 USUAL = {
     "image": ("image", "file", "filename", "file_name", "path", "filepath", "image_path", "image_id", "id"),
     "label": ("label", "class", "class_name", "category", "target"),
@@ -28,21 +28,21 @@ USUAL = {
 }
 DELIMITERS = ",;\t|"
 TABLES = (".csv", ".tsv")
-#: lines that are looked at to tell what a table is
+#: lines that are read to recognise a table
 LOOKED_AT = 20
-#: what stands for a missing label
+#: cells that mean a missing label
 EMPTY = ("", "nan")
 
 
 class _LineError(Exception):
-    """Why a line, or with a header its table, can't be used, and the remedy."""
+    """Why a line, or the table if it is the header, can't be used, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What a line of a table says of an image; `place` is the table and the line's number."""
+    """A line of a table; `where` is the table and the line's number."""
 
-    place: str
+    where: str
     image: PurePosixPath
     label: str
     split: str | None
@@ -53,8 +53,9 @@ class _Line:
 class _Table:
     """What is needed to read a table's lines.
 
-    columns: where image, label, split and group are · classes: the one-hot columns, where there is no label column
-    · split: that of lines without one of their own · files: the images it may name · folders: where names start.
+    columns: index of image, label, split and group · classes: indices of the one-hot columns, if there is no label
+    column · split: the table's split, for lines without one · files: the files of the dataset · folders: to which the
+    names of images are relative.
     """
 
     header: list[str]
@@ -77,19 +78,18 @@ def read(
 ) -> Iterator[Classes | Sample | Fault]:
     """Images of a folder as its tables list them.
 
-    table: the one table to read, relative to the path · folder: where the images' names start, relative to the path
-    (by default beside the table, else at the path itself) · image, label, split, group: names of the columns, where
-    they are not the usual (image, file, filename, path; label, class; split; group). What shares a group is never
-    in two splits.
+    table: the only table to read, relative to the path · folder: to which the images' names are relative (default: the
+    table's folder, else the path itself) · image, label, split, group: names of the columns, if they are not the usual
+    ones (image, file, filename, path; label, class; split; group). Images of one group are never in two splits.
     """
     wanted = {"image": image, "label": label, "split": split, "group": group}
     for option, text in {**wanted, "table": table, "folder": folder}.items():
         if not isinstance(text, str | None):
-            raise UserError(f"option {option}: {text!r} is no text. Put it into quotes.")
+            raise UserError(f"option {option}: {text!r} is not a string. Put it into quotes.")
     tree = scan(path)
     tables = [name for name in tree.files if name.suffix.lower() in TABLES and table in {None, str(name)}]
     if table is not None and not tables:
-        raise UserError(f"option table: {tree.root / table} is no table of this folder. Correct it.")
+        raise UserError(f"option table: {tree.root / table} is not a table of this folder. Correct it.")
     lines, faults = _once(item for name in tables for item in _lines(tree, name, wanted, folder))
     classes = sorted({line.label for line in lines}, key=_order)
     used = {*tables, *(line.image for line in lines)}
@@ -97,7 +97,7 @@ def read(
     yield from tree.faults + faults
     yield from ignored(tree, [name for name in tree.files if name not in used])
     if not tables:
-        yield Fault(".", "holds no table (.csv, .tsv). Put one here that lists the images and their labels.")
+        yield Fault(".", "has no table (.csv, .tsv). Put one here that lists the images and their labels.")
     numbers = {name: number for number, name in enumerate(classes)}
     for line in lines:
         name = str(line.image)
@@ -105,7 +105,7 @@ def read(
 
 
 def recognise(tree: Tree) -> dict[str, Any] | None:
-    """The table where only one of several lists images with labels; no options where all do."""
+    """The option `table` if only one of several lists images with labels; no options if all do."""
     tables = [name for name in tree.files if name.suffix.lower() in TABLES]
     usual: dict[str, str | None] = dict.fromkeys(USUAL)
     listing = [
@@ -119,21 +119,21 @@ def recognise(tree: Tree) -> dict[str, Any] | None:
 
 
 def _order(name: str) -> tuple[bool, int, str]:
-    """Numbers by size, before words by their letters."""
+    """Sort key: numbers by value, before words."""
     number = name.isascii() and name.isdecimal()
     return not number, int(name) if number else 0, name
 
 
-def _once(found: Iterable[_Line | Fault]) -> tuple[list[_Line], list[Fault]]:
-    """The lines without those that list an image again, and all faults."""
+def _once(items: Iterable[_Line | Fault]) -> tuple[list[_Line], list[Fault]]:
+    """The lines, each image once, and all faults."""
     lines: dict[PurePosixPath, _Line] = {}
     faults = []
-    for item in found:
+    for item in items:
         if isinstance(item, Fault):
             faults.append(item)
         elif lines.setdefault(item.image, item) is not item:
-            other = lines[item.image].place
-            faults.append(Fault(item.place, f"{item.image} is listed already in {other}. Remove one of the two."))
+            other = lines[item.image].where
+            faults.append(Fault(item.where, f"{item.image} is listed in {other}, too. Remove one of the two."))
     return list(lines.values()), faults
 
 
@@ -150,12 +150,12 @@ def _lines(
     try:
         table = _table(tree, name, next(rows, []), wanted, folder)
         for row in rows:
-            place = f"{name}:{rows.line_num}"
+            where = f"{name}:{rows.line_num}"
             try:
                 if any(row):
-                    yield _line(table, place, [cell.strip() for cell in row])
+                    yield _line(table, where, [cell.strip() for cell in row])
             except _LineError as error:
-                yield Fault(place, str(error))
+                yield Fault(where, str(error))
     except (_LineError, csv.Error) as error:
         what = f"{error}. Correct its quotes." if isinstance(error, csv.Error) else str(error)
         yield Fault(f"{name}:{rows.line_num or 1}", what)
@@ -169,28 +169,28 @@ def _delimiter(text: str) -> str:
 def _table(
     tree: Tree, name: PurePosixPath, cells: list[str], wanted: dict[str, str | None], folder: str | None
 ) -> _Table:
-    """A table by its first line; _LineError where that does not name the columns that are needed."""
+    """A table, by its first line; _LineError if that lacks needed columns."""
     header = [cell.strip() for cell in cells]
     plain = [cell.casefold() for cell in header]
     columns = {}
     for role, usual in USUAL.items():
         given = wanted[role]
-        known = usual if given is None else (given.casefold(),)
-        place = next((plain.index(column) for column in known if column in plain), None)
-        if place is not None:
-            columns[role] = place
+        accepted = usual if given is None else (given.casefold(),)
+        number = next((plain.index(column) for column in accepted if column in plain), None)
+        if number is not None:
+            columns[role] = number
         elif given is not None or role == "image":
-            told = f"no column is named {' or '.join(known)}; the first line has {', '.join(header) or 'none'}"
-            raise _LineError(f"{told}. Name the {role}'s column by the option `{role}`, or the table by `table`.")
+            text = f"no column is named {' or '.join(accepted)}; the first line has {', '.join(header) or 'none'}"
+            raise _LineError(f"{text}. Name the {role}'s column by the option `{role}`, or the table by `table`.")
     classes = [] if "label" in columns else [at for at in range(len(header)) if at not in columns.values()]
     if "label" not in columns and len(classes) < 2:
-        raise _LineError(f"no column holds labels; the first line has {', '.join(header)}. Name it: option `label`.")
+        raise _LineError(f"no column has labels; the first line has {', '.join(header)}. Name it: option `label`.")
     split = next((SPLITS[part] for part in (name.stem.lower(), name.parent.name.lower()) if part in SPLITS), None)
     folders = (name.parent, PurePosixPath()) if folder is None else (PurePosixPath(folder),)
     return _Table(header, columns, classes, split, frozenset(tree.files), folders)
 
 
-def _line(table: _Table, place: str, row: list[str]) -> _Line:
+def _line(table: _Table, where: str, row: list[str]) -> _Line:
     if len(row) != len(table.header):
         raise _LineError(f"{len(row)} cells for {len(table.header)} columns. Correct the line, or quote its commas.")
     cells = {role: row[at] for role, at in table.columns.items()}
@@ -200,34 +200,36 @@ def _line(table: _Table, place: str, row: list[str]) -> _Line:
         raise _LineError(f"{image} has no label. Label it or remove the line.")
     split = SPLITS.get(cells["split"].lower()) if "split" in cells else table.split
     if "split" in cells and split is None:
-        raise _LineError(f"split {cells['split']!r} is none of {', '.join(SPLITS)}. Correct it.")
+        raise _LineError(f"split {cells['split']!r} is not one of {', '.join(SPLITS)}. Correct it.")
     if cells.get("group") == "":
-        raise _LineError(f"{image} has no group. Name what it belongs to.")
-    return _Line(place, image, label, split, cells.get("group"))
+        raise _LineError(f"{image} has no group. Name its group.")
+    return _Line(where, image, label, split, cells.get("group"))
 
 
 def _image(table: _Table, text: str) -> PurePosixPath:
-    """The file that a line names, with or without its suffix; nothing outside the dataset's folder is one."""
+    """The image file that a line names, with or without suffix, below the dataset's folder."""
     name = PurePosixPath(text.replace("\\", "/"))
     if not text:
-        raise _LineError("names no image. Name it or remove the line.")
+        raise _LineError("has no image. Name it or remove the line.")
     if name.is_absolute() or ".." in name.parts or PureWindowsPath(text).drive:
-        raise _LineError(f"{text!r} leads out of the dataset's folder. Give a path within it.")
+        raise _LineError(f"{text!r} is outside the dataset's folder. Give a path within it.")
     suffixes = ["", *([] if name.suffix.lower() in SUFFIXES else sorted(SUFFIXES))]
     for start in table.folders:
         for suffix in suffixes:
             if (file := start / f"{name}{suffix}") in table.files:
                 return file
-    raise _LineError(f"{text!r}: no such image. Add it, remove the line, or say by `folder` where names start.")
+    raise _LineError(f"{text!r}: no such image. Add it, remove the line, or set the option `folder`.")
 
 
 def _hot(table: _Table, row: list[str]) -> str:
-    """The one class of a line whose column holds 1."""
+    """The class whose one-hot column is 1."""
     for at in table.classes:
         if row[at] not in {"0", "1"}:
             column = table.header[at]
-            raise _LineError(f"column {column!r} holds {row[at]!r}, not 0 or 1. Name the labels' by option `label`.")
+            raise _LineError(
+                f"column {column!r} has {row[at]!r}, not 0 or 1. Name the labels' column by option `label`."
+            )
     hot = [table.header[at] for at in table.classes if row[at] == "1"]
     if len(hot) > 1:
-        raise _LineError(f"labelled {', '.join(hot)} at once. Choose one class an image.")
+        raise _LineError(f"has several classes: {', '.join(hot)}. Give one class per image.")
     return hot[0] if hot else ""

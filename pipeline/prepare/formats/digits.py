@@ -1,7 +1,7 @@
 """digits: scikit-learn's 1,797 handwritten digits of 8×8 pixels, embedded in the library, so no path is read.
 
 E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository (1998),
-https://doi.org/10.24432/C50P49 (its test part). Values 0..16 become 0..255, grey becomes RGB by repetition.
+https://doi.org/10.24432/C50P49 (its test part). Values 0..16 become 0..255; the grey channel is repeated as RGB.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ LEVELS = 16
 
 def read(path: Path | None) -> Iterator[Classes | Sample | Fault]:
     """All digits in scikit-learn's order; `path` is ignored."""
-    from sklearn.datasets import load_digits  # seconds to import: only where digits are made
+    from sklearn.datasets import load_digits  # takes seconds to import
 
     digits = load_digits()
     yield Classes(tuple(str(name) for name in digits.target_names))

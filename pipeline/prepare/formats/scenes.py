@@ -1,8 +1,8 @@
-"""scenes: 1 to 6 digits over a photograph in 128×128 pixels, with boxes, masks, points and label map, for dense tasks.
+"""scenes: 1 to 6 digits over a photograph of 128×128 pixels, with boxes, masks, keypoints and label map.
 
-Made from what scikit-learn carries, so no path is read; `_scenes.py` tells the sources and what no two splits share.
-A later digit covers an earlier one: masks are the visible pixels, a box is the smallest one around its mask.
-Points are where a stroke ends above, below, left and right; what a later digit covers of them is hidden.
+Generated from data in scikit-learn, so no path is read; `parts/scene.py` names the sources.
+A later digit covers an earlier one: masks are the visible pixels, a box is the smallest one around its mask. Keypoints
+are the ends of the strokes at the top, bottom, left and right; those that a later digit covers are hidden.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.geometry.rle import encode
-from pipeline.prepare.formats.parts.scene import CLASSES, POINTS, scenes
+from pipeline.prepare.formats.parts.scene import CLASSES, KEYPOINTS, scenes
 from pipeline.sample import Classes, Fault, Sample
 
 SIDE = 128
@@ -23,20 +23,20 @@ def read(
 ) -> Iterator[Classes | Sample | Fault]:
     """Images of several digits each; `path` is ignored.
 
-    train, val, test: how many images of each split · seed: whole number that decides every image.
+    train, val, test: number of images of each split · seed: integer that decides every image.
     """
-    yield Classes(CLASSES, ("background", *CLASSES), POINTS)
+    yield Classes(CLASSES, ("background", *CLASSES), KEYPOINTS)
     for scene in scenes({"train": train, "val": val, "test": test}, side=SIDE, most=MOST, seed=seed):
         semantic = np.zeros((SIDE, SIDE), np.uint8)
-        for thing in scene.things:
-            semantic[thing.mask] = thing.label + 1
+        for digit in scene.digits:
+            semantic[digit.mask] = digit.label + 1
         yield Sample(
             f"scenes/{scene.split}/{scene.number:04d}",
             scene.pixels,
             split=scene.split,
-            boxes=np.stack([thing.box for thing in scene.things]),
-            labels=np.array([thing.label for thing in scene.things]),
-            masks=[encode(thing.mask) for thing in scene.things],
-            points=np.stack([thing.points for thing in scene.things]),
+            boxes=np.stack([digit.box for digit in scene.digits]),
+            labels=np.array([digit.label for digit in scene.digits]),
+            masks=[encode(digit.mask) for digit in scene.digits],
+            points=np.stack([digit.keypoints for digit in scene.digits]),
             semantic=semantic,
         )

@@ -1,6 +1,6 @@
-"""single: one digit over a photograph in 64×64 pixels, with its label and its box, for localization.
+"""single: one digit over a photograph of 64×64 pixels, with its label and its box, for localization.
 
-Made from what scikit-learn carries, so no path is read; `_scenes.py` tells the sources and what no two splits share.
+Generated from data in scikit-learn, so no path is read; `parts/scene.py` names the sources.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ def read(
 ) -> Iterator[Classes | Sample | Fault]:
     """Images of one digit each; `path` is ignored.
 
-    train, val, test: how many images of each split · seed: whole number that decides every image.
+    train, val, test: number of images of each split · seed: integer that decides every image.
     """
     yield Classes(CLASSES)
     for scene in scenes({"train": train, "val": val, "test": test}, side=SIDE, most=1, seed=seed):
-        (thing,) = scene.things
+        (digit,) = scene.digits
         yield Sample(
             f"single/{scene.split}/{scene.number:04d}",
             scene.pixels,
             split=scene.split,
-            label=thing.label,
-            boxes=thing.box[None],
-            labels=np.array([thing.label]),
+            label=digit.label,
+            boxes=digit.box[None],
+            labels=np.array([digit.label]),
         )

@@ -1,4 +1,4 @@
-"""Soft labels: shares of an image by class."""
+"""Soft labels: probabilities of the classes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.sample import Sample
 
-#: a mixed image shows two halves of the truth about its objects: these fields would be wrong
+#: fields that a mixed image does not have, since they would be wrong
 GONE: dict[str, Any] = {
     "boxes": None,
     "labels": None,
@@ -22,15 +22,15 @@ GONE: dict[str, Any] = {
 }
 
 
-def mixed(sample: Sample, other: Sample, share: float, classes: int, name: str) -> NDArray[np.float32]:
-    """The label of an image of which `share` is `sample` and the rest `other`; it sums to 1."""
+def mixed(sample: Sample, other: Sample, fraction: float, classes: int, name: str) -> NDArray[np.float32]:
+    """The soft label of an image that is `sample` by `fraction` and `other` by the rest; it sums to 1."""
     first, second = (_vector(item, classes, name) for item in (sample, other))
-    return (share * first + (1 - share) * second).astype(np.float32)
+    return (fraction * first + (1 - fraction) * second).astype(np.float32)
 
 
 def _vector(sample: Sample, classes: int, name: str) -> NDArray[np.float64]:
     if sample.label is None:
-        raise UserError(f"{name} mixes the labels of whole images, and {sample.id} has none. Use overlay instead.")
+        raise UserError(f"{name} mixes image labels, but {sample.id} has none. Use overlay instead.")
     if isinstance(sample.label, np.ndarray):
         return sample.label.astype(np.float64)
     vector = np.zeros(classes)

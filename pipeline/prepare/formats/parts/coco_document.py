@@ -1,6 +1,6 @@
-"""The json of COCO, checked entry by entry: what can't be used is a fault with the file, the entry and the field.
+"""COCO's json, checked entry by entry: faults name the file, the entry and the field.
 
-An image that a fault concerns is left out whole: with a thing missing it would teach that there is none.
+An image with a faulty annotation is excluded, since the missing object would be trained as background.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.geometry import rle
 from pipeline.images import MAX_PIXELS
-from pipeline.prepare.formats.parts.objects import Thing, plain, text
+from pipeline.prepare.formats.parts.objects import AnnotatedObject, plain, text
 from pipeline.sample import Fault
 
 JSON_BYTES = 2_000_000_000
@@ -30,22 +30,22 @@ class Picture:
 
 @dataclass(slots=True)
 class Document:
-    """One json file: categories by id as (name, supercategory), names of their key points, annotations by image id."""
+    """One json file: categories by id as (name, supercategory), names of their keypoints, annotations by image id."""
 
     name: PurePosixPath
     categories: dict[Id, tuple[str, str]] = field(default_factory=dict)
-    points: dict[Id, tuple[str, ...]] = field(default_factory=dict)
+    keypoints: dict[Id, tuple[str, ...]] = field(default_factory=dict)
     pictures: dict[Id, Picture] = field(default_factory=dict)
     annotations: dict[Id, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     faults: list[Fault] = field(default_factory=list)
-    #: ids of images that a fault leaves out
-    barred: set[Id] = field(default_factory=set)
+    #: ids of images with faults
+    excluded: set[Id] = field(default_factory=set)
 
-    def accuse(self, what: str, reason: str, image: object = None) -> None:
-        """Add a fault, and leave out the image it concerns."""
+    def add_fault(self, what: str, reason: str, image: object = None) -> None:
+        """Add a fault, and exclude its image."""
         self.faults.append(Fault(f"{self.name}: {what}", f"{reason}."))
         if isinstance(image, Id):
-            self.barred.add(image)
+            self.excluded.add(image)
 
 
 def load(root: Path, name: PurePosixPath) -> Document:
@@ -71,40 +71,44 @@ def _unique(pairs: list[tuple[str, Any]]) -> Entry:
     entry = dict(pairs)
     if len(entry) < len(pairs):
         twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-        place = f" (in the entry with id {entry['id']})" if "id" in entry else ""
-        raise ValueError(f"the key {twice!r} is given twice in one object{place}. Remove one of the two")
+        where = f" (in the entry with id {entry['id']})" if "id" in entry else ""
+        raise ValueError(f"the key {twice!r} is given twice in one object{where}. Remove one of the two")
     return entry
 
 
 def _entries(content: Any, key: str) -> list[Entry]:
-    found = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"has no list {key!r} of objects, as COCO's instances have. Choose other files: `annotations`")
-    for number, entry in enumerate(found):
+    for number, entry in enumerate(entries):
         if type(entry.get("id")) not in {int, str}:
-            raise ValueError(f"entry {number} of {key!r}: id {entry.get('id')!r} is no number or name. Give it one")
-    return found
+            raise ValueError(
+                f"entry {number} of {key!r}: id {entry.get('id')!r} is neither an integer nor a string. Correct it"
+            )
+    return entries
 
 
 def _read_categories(document: Document, entries: list[Entry]) -> None:
     for entry in entries:
         what, name = f"category {entry['id']}", entry.get("name")
         if not isinstance(name, str) or not name.strip():
-            document.accuse(what, f"name {name!r} is no text. Name the class")
+            document.add_fault(what, f"name {name!r} is not a string. Name the class")
         elif entry["id"] in document.categories:
-            document.accuse(what, f"{document.categories[entry['id']][0]!r} and {name!r} have this id. Renumber one")
+            document.add_fault(what, f"{document.categories[entry['id']][0]!r} and {name!r} have this id. Renumber one")
         else:
             document.categories[entry["id"]] = (name.strip(), str(entry.get("supercategory")))
             if names := entry.get("keypoints"):
-                _name_points(document, entry["id"], names)
+                _name_keypoints(document, entry["id"], names)
 
 
-def _name_points(document: Document, category: Id, names: Any) -> None:
+def _name_keypoints(document: Document, category: Id, names: Any) -> None:
     texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
     if texts and len(set(names)) == len(names):
-        document.points[category] = tuple(names)
+        document.keypoints[category] = tuple(names)
     else:
-        document.accuse(f"category {category}", f"keypoints {names!r} are no different names. Name each once")
+        document.add_fault(
+            f"category {category}", f"keypoints {names!r} is not a list of different names. Name each once"
+        )
 
 
 def _read_pictures(document: Document, entries: list[Entry]) -> None:
@@ -112,12 +116,12 @@ def _read_pictures(document: Document, entries: list[Entry]) -> None:
         id, what, file_name = entry["id"], f"image {entry['id']}", entry.get("file_name")
         if id in document.pictures:
             other = document.pictures[id].file_name
-            document.accuse(what, f"{str(other)!r} and {file_name!r} have this id. Give each image its own", id)
+            document.add_fault(what, f"{str(other)!r} and {file_name!r} have this id. Give each image its own", id)
             continue
         try:
             document.pictures[id] = Picture(plain("file_name", file_name), _size(entry))
         except ValueError as error:
-            document.accuse(what, str(error), id)
+            document.add_fault(what, str(error), id)
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
@@ -125,36 +129,38 @@ def _size(entry: Entry) -> tuple[int, int] | None:
     if height is None and width is None:
         return None
     if not (isinstance(height, int) and isinstance(width, int) and 0 < height * width <= MAX_PIXELS and height > 0):
-        raise ValueError(f"width {width!r}, height {height!r}: no size of an image. Give its pixels")
+        raise ValueError(f"width {width!r}, height {height!r}: not a valid image size. Give its pixels")
     return height, width
 
 
 def _read_annotations(document: Document, entries: list[Entry]) -> None:
-    known = document.pictures.keys() | document.barred
+    image_ids = document.pictures.keys() | document.excluded
     owners: dict[Id, Any] = {}
     for entry in entries:
         what, image, category = f"annotation {entry['id']}", entry.get("image_id"), entry.get("category_id")
         if entry["id"] in owners:
-            document.accuse(what, "two annotations have this id. Give each its own", image)
+            document.add_fault(what, "two annotations have this id. Give each its own", image)
             if isinstance(owner := owners[entry["id"]], Id):
-                document.barred.add(owner)
+                document.excluded.add(owner)
             continue
         owners[entry["id"]] = image
-        if not isinstance(image, Id) or image not in known:
-            document.accuse(what, f"image_id {image!r} is no image of this file. Add the image or remove it")
+        if not isinstance(image, Id) or image not in image_ids:
+            document.add_fault(
+                what, f"image_id {image!r} is not an image of this file. Add the image or remove the annotation"
+            )
         elif not isinstance(category, Id) or category not in document.categories:
-            document.accuse(what, f"category_id {category!r} is no category of this file. Correct it", image)
+            document.add_fault(what, f"category_id {category!r} is not a category of this file. Correct it", image)
         else:
             document.annotations[image].append(entry)
-    if alone := sum(id not in document.annotations for id in document.pictures.keys() - document.barred):
-        count = f"{alone} image{'s' if alone > 1 else ''} without annotation, kept as holding nothing"
+    if empty := sum(id not in document.annotations for id in document.pictures.keys() - document.excluded):
+        count = f"{empty} image{'s' if empty > 1 else ''} without annotations, kept without objects"
         document.faults.append(Fault(str(document.name), count, warning=True))
 
 
-def thing(entry: Entry, label: int, size: tuple[int, int] | None, points: int = 0) -> Thing:
-    """The thing of an annotation, with its mask where the image's size is given; ValueError names field and remedy.
+def to_object(entry: Entry, label: int, size: tuple[int, int] | None, keypoints: int = 0) -> AnnotatedObject:
+    """The object of an annotation, with its mask if the image's size is given; ValueError names field and remedy.
 
-    points: how many key points a thing has; one that is given none has none that is labelled.
+    keypoints: their number per object; an annotation without keypoints gets unlabelled ones.
     """
     crowd: Any = entry.get("iscrowd", 0)
     box: Any = entry.get("bbox")
@@ -166,25 +172,25 @@ def thing(entry: Entry, label: int, size: tuple[int, int] | None, points: int = 
     if width <= 0 or height <= 0:
         raise ValueError(f"bbox {box} has no area: its width and height must exceed 0. Correct or remove it")
     mask = None if size is None else _mask(entry.get("segmentation"), size)
-    found = _points(entry.get("keypoints"), points) if points else ()
-    return Thing(label, (x, y, x + width, y + height), mask, crowd=bool(crowd), points=found)
+    values = _keypoints(entry.get("keypoints"), keypoints) if keypoints else ()
+    return AnnotatedObject(label, (x, y, x + width, y + height), mask, crowd=bool(crowd), keypoints=values)
 
 
-def _points(values: Any, count: int) -> tuple[float, ...]:
+def _keypoints(values: Any, count: int) -> tuple[float, ...]:
     if not values:
         return (0.0,) * 3 * count
     if not _numbers(values) or len(values) != 3 * count:
         raise ValueError(
-            f"keypoints {values!r} are not x, y and visibility of {count} points. Give {3 * count} numbers"
+            f"keypoints {values!r} are not x, y and visibility of {count} keypoints. Give {3 * count} numbers"
         )
-    if odd := set(values[2::3]) - {0, 1, 2}:
-        raise ValueError(f"keypoints: visibility {min(odd)} is none of 0, 1 and 2. Correct it")
+    if invalid := set(values[2::3]) - {0, 1, 2}:
+        raise ValueError(f"keypoints: visibility {min(invalid)} is not 0, 1 or 2. Correct it")
     return tuple(values)
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> bytes:
     if not segmentation:
-        raise ValueError("has no segmentation, though others have. Draw it, or set the dataset's option `masks: false`")
+        raise ValueError("has no segmentation, but others have. Draw it, or set the dataset's option `masks: false`")
     try:
         if isinstance(segmentation, dict):
             return _run_lengths(segmentation, size)
@@ -214,5 +220,5 @@ def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
 
 
 def _numbers(values: Any) -> bool:
-    """Whether it is a list of numbers that can be pixels: json knows NaN, true and whole numbers without end too."""
+    """Whether it is a list of numbers that can be pixels; json also allows NaN, true and huge integers."""
     return isinstance(values, list) and all(type(value) in {int, float} and abs(value) < FAR for value in values)

@@ -1,4 +1,4 @@
-"""What the pixels of a drawn mask say, whatever its size: some rows at a time, so that memory has a bound."""
+"""The values of a mask's pixels, some rows at a time, so that memory is bounded for any size."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pipeline.images import MAX_PIXELS
 
 EXACT, LOSSY = ("PNG", "BMP", "GIF", "TIFF"), ("JPEG", "WEBP")
-#: that are looked at together; as numbers of 64 bits in several channels they take 32 MB
+#: pixels processed at a time; as 64-bit integers in several channels they take 32 MB
 PIXELS_AT_ONCE = 1_000_000
 
 
@@ -21,11 +21,11 @@ class MaskError(Exception):
 
 
 def picture(root: Path, image: PurePosixPath, mask: PurePosixPath, coloured: bool) -> NDArray[Any]:
-    """A mask as it was drawn, upright as its image is; MaskError where it can't be one of that image."""
+    """The pixels of a mask, after EXIF rotation; MaskError if it does not fit its image."""
     try:
-        with Image.open(root / mask, formats=EXACT + LOSSY) as drawn:
-            _check(drawn, root / image)
-            upright = ImageOps.exif_transpose(drawn)
+        with Image.open(root / mask, formats=EXACT + LOSSY) as opened:
+            _check(opened, root / image)
+            upright = ImageOps.exif_transpose(opened)
             return np.asarray(upright.convert("RGB") if coloured else upright)
     except MaskError:
         raise
@@ -34,27 +34,27 @@ def picture(root: Path, image: PurePosixPath, mask: PurePosixPath, coloured: boo
         raise MaskError(f"{kind}. Export it again as PNG.") from error
 
 
-def _check(drawn: Image.Image, image: Path) -> None:
-    """Refuse by the headers what would be read wrongly, or not at all."""
-    if drawn.format not in EXACT:
-        raise MaskError(f"{drawn.format} changes values at edges. Export the mask again as PNG.")
-    if drawn.width * drawn.height > MAX_PIXELS:
-        raise MaskError(f"{drawn.width}×{drawn.height} is more than {MAX_PIXELS} pixels. Scale it down.")
-    if getattr(drawn, "is_animated", False):
+def _check(mask: Image.Image, image: Path) -> None:
+    """Raise a MaskError, by the headers alone, for files that would be read wrongly or not at all."""
+    if mask.format not in EXACT:
+        raise MaskError(f"{mask.format} changes values at edges. Export the mask again as PNG.")
+    if mask.width * mask.height > MAX_PIXELS:
+        raise MaskError(f"{mask.width}×{mask.height} is more than {MAX_PIXELS} pixels. Scale it down.")
+    if getattr(mask, "is_animated", False):
         raise MaskError("holds several frames or pages. Save the one that counts as its own file.")
-    size = drawn.size
-    with contextlib.suppress(Exception), Image.open(image) as beside:  # what is wrong with it is told in its turn
+    size = mask.size
+    with contextlib.suppress(Exception), Image.open(image) as beside:  # its faults are reported when it is decoded
         size = beside.size
-    if sorted(size) != sorted(drawn.size):  # either may be turned
-        told = f"{drawn.width}×{drawn.height} for an image of {size[0]}×{size[1]}"
-        raise MaskError(f"label map of {told}. Export it again in the image's size.")
+    if sorted(size) != sorted(mask.size):  # either may be rotated by EXIF
+        sizes = f"{mask.width}×{mask.height} for an image of {size[0]}×{size[1]}"
+        raise MaskError(f"label map of {sizes}. Export it again in the image's size.")
 
 
-def levels_of(drawn: NDArray[Any], coloured: bool) -> Iterator[NDArray[np.int64]]:
-    """What each pixel of some rows says: its level or palette index, or its colour as 0xRRGGBB."""
-    at_once = max(1, PIXELS_AT_ONCE // max(1, drawn.shape[1]))
-    for top in range(0, len(drawn), at_once):
-        rows = drawn[top : top + at_once].astype(np.int64)
+def levels_of(pixels: NDArray[Any], coloured: bool) -> Iterator[NDArray[np.int64]]:
+    """The level or palette index of each pixel, or its colour as 0xRRGGBB, some rows at a time."""
+    at_once = max(1, PIXELS_AT_ONCE // max(1, pixels.shape[1]))
+    for top in range(0, len(pixels), at_once):
+        rows = pixels[top : top + at_once].astype(np.int64)
         if coloured:
             yield rows @ np.array([1 << 16, 1 << 8, 1])
             continue
@@ -64,7 +64,7 @@ def levels_of(drawn: NDArray[Any], coloured: bool) -> Iterator[NDArray[np.int64]
 
 
 def values_of(levels: NDArray[np.int64]) -> list[int]:
-    """The values that occur, found where they begin: a mask has long runs, so these are few to sort."""
+    """The values that occur; only the first pixel of each run is sorted, because masks have long runs."""
     flat = levels.ravel()
-    begins = np.concatenate([[True], flat[1:] != flat[:-1]])
-    return list(np.unique(flat[begins]).tolist())
+    run_starts = np.concatenate([[True], flat[1:] != flat[:-1]])
+    return list(np.unique(flat[run_starts]).tolist())

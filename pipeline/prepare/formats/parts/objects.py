@@ -1,4 +1,4 @@
-"""Shared by the formats whose images hold things with boxes: one sample from its things, and the facts they need."""
+"""Shared by formats with boxes: annotated objects, the sample of an image with its objects, and helpers."""
 
 import re
 from collections.abc import Sequence
@@ -19,31 +19,31 @@ TURNED = {5, 6, 7, 8}
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """One annotated thing: class index, x_min, y_min, x_max, y_max in pixels, and what else is known."""
+class AnnotatedObject:
+    """One annotated object: class index, box as x_min, y_min, x_max, y_max in pixels, and optional annotations."""
 
     label: int
     box: tuple[float, float, float, float]
     mask: bytes | None = None
     crowd: bool = False
     difficult: bool = False
-    #: x, y and visibility of each point, one after the other
-    points: tuple[float, ...] = ()
+    #: x, y and visibility of each keypoint, one after the other
+    keypoints: tuple[float, ...] = ()
 
 
 def sample(
     root: Path,
     name: PurePosixPath,
-    things: Sequence[Thing],
+    objects: Sequence[AnnotatedObject],
     fields: Sequence[str],
     *,
     split: str | None,
     size: tuple[int, int] | None,
-    points: int = 0,
+    keypoints: int = 0,
 ) -> Sample:
     """The sample of an image file; `fields` are those beside boxes and labels that every image of the dataset has.
 
-    points: how many each thing has, where they are among the fields.
+    keypoints: their number per object, if they are among the fields.
     """
     return Sample(
         id=str(name),
@@ -51,33 +51,33 @@ def sample(
         split=split,
         source=str(name),
         size=size,
-        boxes=np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
-        labels=np.array([thing.label for thing in things], np.int64),
-        masks=[thing.mask for thing in things if thing.mask is not None] if "masks" in fields else None,
-        crowd=np.array([thing.crowd for thing in things], np.bool_) if "crowd" in fields else None,
-        difficult=np.array([thing.difficult for thing in things], np.bool_) if "difficult" in fields else None,
-        points=_points(things, points) if "points" in fields else None,
+        boxes=np.array([item.box for item in objects], np.float32).reshape(-1, 4),
+        labels=np.array([item.label for item in objects], np.int64),
+        masks=[item.mask for item in objects if item.mask is not None] if "masks" in fields else None,
+        crowd=np.array([item.crowd for item in objects], np.bool_) if "crowd" in fields else None,
+        difficult=np.array([item.difficult for item in objects], np.bool_) if "difficult" in fields else None,
+        points=_keypoints(objects, keypoints) if "points" in fields else None,
     )
 
 
-def _points(things: Sequence[Thing], count: int) -> NDArray[np.float32]:
-    return np.array([thing.points for thing in things], np.float32).reshape(-1, count, 3)
+def _keypoints(objects: Sequence[AnnotatedObject], count: int) -> NDArray[np.float32]:
+    return np.array([item.keypoints for item in objects], np.float32).reshape(-1, count, 3)
 
 
 def split_of(name: PurePosixPath) -> str | None:
-    """The split that the words of a path name, the last one first: `annotations/instances_val2017.json` is val."""
+    """The split in the words of a path; the last word counts: `annotations/instances_val2017.json` is val."""
     words = re.findall(r"[a-z]+", str(name.with_suffix("")).lower())
     return next((SPLITS[word] for word in reversed(words) if word in SPLITS), None)
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as prepare will see it, from its header; ImageError if it can't be read."""
+    """Height and width of an image after EXIF rotation, from its header; ImageError if it can't be read."""
     try:
         with Image.open(path, formats=images.FORMATS) as image:
             images.check(image)  # some formats are read whole for their EXIF
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
-    except Exception:  # what is damaged or unusual is for the one reader to judge, and to name
+    except Exception:  # images.decode decides on damaged and unusual files, and names the fault
         height, width = images.decode(path).shape[:2]
         return height, width
     return (width, height) if turned else (height, width)
@@ -92,16 +92,16 @@ def text(path: Path, limit: int = TEXT_BYTES) -> str:
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror}). Check its permissions") from error
     except UnicodeDecodeError as error:
-        raise ValueError("is no UTF-8 text. Export it again") from error
+        raise ValueError("is not UTF-8 text. Export it again") from error
 
 
 def plain(field: str, name: object) -> PurePosixPath:
-    """The relative path that a field holds; ValueError for what leaves the folder or is no such path."""
+    """A field's value as a relative path; ValueError if it is no path or leaves the folder."""
     if not isinstance(name, str) or not PurePosixPath(name).name:
-        raise ValueError(f"{field} {name!r} is no path. Name the file")
+        raise ValueError(f"{field} {name!r} is not a path. Name the file")
     if "\\" in name:
         raise ValueError(f"{field} {name!r} has backslashes. Write / instead")
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or "\0" in name:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"{field} {name!r} leaves the dataset's folder. Give a path below the images' folder")
-    return place
+    return path
