@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from benchmarks import _data, _pairs
+from benchmarks.parts import ratios, sample_data
 from pipeline.augment.policy import Policy
 from pipeline.sample import Sample
 
@@ -19,11 +19,11 @@ NEEDS = ()
 IMAGES, SIDE = 64, 224
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """64 images on both sides."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    pixels = _data.photographs(IMAGES, SIDE, SIDE)
+    pixels = sample_data.photographs(IMAGES, SIDE, SIDE)
     samples = [Sample(str(number), image, label=0) for number, image in enumerate(pixels)]
     tensors = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in pixels]
     moves: list[dict[str, dict[str, Any]]] = [{"horizontal_flip": {}}, {"shift": {"limit": 0.1}}]
@@ -40,4 +40,4 @@ def measure() -> _pairs.Ratio:
         for tensor in tensors:
             assert theirs(tensor).dtype == torch.uint8
 
-    return _pairs.ratio(ours, peer)
+    return ratios.ratio(ours, peer)

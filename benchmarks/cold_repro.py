@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks import _clone, _data, _pairs
+from benchmarks.parts import clone, ratios, sample_data
 from pipeline import sample
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.train.job_state import JobSpec
@@ -22,21 +22,21 @@ NEEDS = ("dvc",)
 JOBS = ("linear", "lenet5")
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """Three runs from nothing; emptying the clone, a part of a second, is timed with ours."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        job_specs = [_data.digits(Path(folder), name) for name in JOBS]
+        job_specs = [sample_data.digits(Path(folder), name) for name in JOBS]
 
         def bare() -> None:
             for job_spec in job_specs:
                 _train(job_spec)
 
         def cold() -> None:
-            _clone.clean()
-            _clone.ran()
+            clone.clean()
+            clone.ran()
 
-        return _pairs.ratio(cold, bare, pairs=3, warm=False)
+        return ratios.ratio(cold, bare, pairs=3, warm=False)
 
 
 def _train(job_spec: JobSpec) -> None:

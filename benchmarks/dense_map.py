@@ -5,7 +5,7 @@ Long et al. 2015, section 3.2, https://arxiv.org/abs/1411.4038: both give the sa
 
 import torch
 
-from benchmarks import _pairs
+from benchmarks.parts import ratios
 from pipeline.models import shift_and_stitch
 from pipeline.models.parts.spec import Spec
 
@@ -15,7 +15,7 @@ IMAGES, SIDE, CLASSES = 8, 64, 11
 
 
 @torch.inference_mode()
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same maps on both sides."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -26,4 +26,4 @@ def measure() -> _pairs.Ratio:
     dilated.load_state_dict(stitched.state_dict())
     images = torch.randn(IMAGES, 3, SIDE, SIDE)
     torch.testing.assert_close(dilated(images), stitched(images))
-    return _pairs.ratio(lambda: dilated(images), lambda: stitched(images))
+    return ratios.ratio(lambda: dilated(images), lambda: stitched(images))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks import _pairs
+from benchmarks.parts import ratios
 from pipeline.learners.base import Settings
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
@@ -23,7 +23,7 @@ NEEDS = ("pycocotools",)
 IMAGES, OBJECTS, DETECTIONS, CLASSES, SIDE = 500, 8, 50, 20, 512
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same mAP, AP50 and AR100 on both sides."""
     generator = np.random.default_rng(0)
     samples, detections = zip(*(_image(generator, number) for number in range(IMAGES)), strict=True)
@@ -49,7 +49,7 @@ def measure() -> _pairs.Ratio:
 
     scores, stats = ours(), peer()
     assert np.allclose([scores["mAP"], scores["AP50"], scores["AR100"]], stats[[0, 1, 8]], atol=1e-9)
-    return _pairs.ratio(ours, peer, pairs=5)
+    return ratios.ratio(ours, peer, pairs=5)
 
 
 def _image(generator: np.random.Generator, number: int) -> tuple[Sample, Detections]:

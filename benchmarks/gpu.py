@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks import _data, _pairs
+from benchmarks.parts import ratios, sample_data
 from pipeline import bootstrap, checkpoint, params, plugins, sample
 from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import predict
@@ -45,7 +45,7 @@ CLASSES, STEPS = 8, 20
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The loop's steps beside a bare loop's, on a batch that lies on the device."""
     sizes = LARGE if DEVICE == "cuda" else SMALL
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def measure() -> _pairs.Ratio:
                 bare()
             _wait()
 
-        return _pairs.ratio(ours, theirs, 5)
+        return ratios.ratio(ours, theirs, 5)
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
 
 def tasks(folder: Path, *, small: bool) -> None:
     """Train a job of each task and what it starts from; ask the weights on this device and on the CPU."""
-    selected = params.read(_data.ROOT / params.FILE).choose(JOBS)
+    selected = params.read(sample_data.ROOT / params.FILE).choose(JOBS)
     if small:
         scenes = selected.datasets["scenes"].model_copy(update={"options": FEW})
         jobs = {name: job.model_copy(update={"epochs": 1}) for name, job in selected.jobs.items()}
@@ -161,7 +161,7 @@ def _photographs(folder: Path, sizes: tuple[int, ...], asked: tuple[int, ...]) -
         Image.fromarray(dimmed).save(raw / f"class{at % CLASSES}" / f"{at}.jpg", quality=90)
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(write, range(number), _data.photographs(number, height, width)))
+        list(pool.map(write, range(number), sample_data.photographs(number, height, width)))
     job: dict[str, Any] = {
         "task": "classification",
         "architecture": "resnet",

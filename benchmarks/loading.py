@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks import _data, _pairs
+from benchmarks.parts import ratios, sample_data
 from pipeline import sample
 from pipeline.learners.base import Settings
 from pipeline.params import Job
@@ -23,10 +23,10 @@ NEEDS = ()
 IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """An epoch of 64 images on both sides."""
     torch.set_num_threads(1)
-    photographs = _data.photographs(IMAGES, HEIGHT, WIDTH)
+    photographs = sample_data.photographs(IMAGES, HEIGHT, WIDTH)
     files = []
     for pixels in photographs:
         buffer = io.BytesIO()
@@ -48,4 +48,4 @@ def measure() -> _pairs.Ratio:
             seen = sum(len(images) for images, _ in loader.load(stored, loader.Plan(IMAGES, 16, 0), job, settings))
             assert seen == IMAGES
 
-        return _pairs.ratio(ours, decode)
+        return ratios.ratio(ours, decode)

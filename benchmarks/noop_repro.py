@@ -1,12 +1,12 @@
 """What `make repro` costs where nothing is stale, beside `dvc status`, which looks and does nothing."""
 
-from benchmarks import _clone, _pairs
+from benchmarks.parts import clone, ratios
 
 TITLE = "`dvc status`; ours `make repro` where nothing is stale"
 NEEDS = ("dvc",)
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same project, up to date, on both sides."""
-    _clone.ran()
-    return _pairs.ratio(_clone.ran, lambda: _clone.shell("dvc status"), pairs=5)
+    clone.ran()
+    return ratios.ratio(clone.ran, lambda: clone.shell("dvc status"), pairs=5)

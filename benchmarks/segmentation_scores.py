@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from benchmarks import _pairs
+from benchmarks.parts import ratios
 from pipeline.learners.base import Settings
 from pipeline.metrics import miou
 from pipeline.sample import IGNORE
@@ -19,7 +19,7 @@ NEEDS = ("torchmetrics",)
 MAPS, HEIGHT, WIDTH, CLASSES = 8, 375, 500, 21
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same mIoU on both sides, from label maps in each side's own type."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
@@ -42,4 +42,4 @@ def measure() -> _pairs.Ratio:
         return float(metric.compute())
 
     assert abs(ours() - peer()) < 1e-5
-    return _pairs.ratio(ours, peer)
+    return ratios.ratio(ours, peer)

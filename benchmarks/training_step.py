@@ -8,7 +8,7 @@ from unittest import mock
 import torch
 from torch.nn import functional as F
 
-from benchmarks import _data, _pairs
+from benchmarks.parts import ratios, sample_data
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.train import loader, loop
 from pipeline.train.ranks import Ranks
@@ -18,11 +18,11 @@ NEEDS = ()
 STEPS, BATCH = 40, 256
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same steps on both sides."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        job_spec = _data.digits(Path(folder), "lenet5", batch=BATCH, augmentation=None)
+        job_spec = sample_data.digits(Path(folder), "lenet5", batch=BATCH, augmentation=None)
         trainer = loop.Trainer(dataclasses.replace(job_spec, work=Path(folder)), Ranks())
         images = torch.randint(0, 255, (BATCH, 1, 32, 32), dtype=torch.uint8)
         batch = (images, torch.randint(0, 10, (BATCH,)))
@@ -44,4 +44,4 @@ def measure() -> _pairs.Ratio:
                 with mock.patch.object(trainer, "_plan", return_value=plan):
                     trainer._pass(0, 0.0)
 
-        return _pairs.ratio(ours, bare)
+        return ratios.ratio(ours, bare)

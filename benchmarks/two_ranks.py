@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from benchmarks import _data, _pairs
+from benchmarks.parts import ratios, sample_data
 from pipeline import store
 from pipeline.train import loop
 from pipeline.train.job_state import JobSpec
@@ -23,15 +23,15 @@ NEEDS = ()
 PAIRS = 5
 
 
-def measure() -> _pairs.Ratio:
+def measure() -> ratios.Ratio:
     """The same epochs on both sides; RuntimeError where there is one core alone."""
     if (os.cpu_count() or 1) < 2:
         raise RuntimeError("two processes need two cores")
     with tempfile.TemporaryDirectory() as folder:
         changes: dict[str, Any] = {"size": 32, "batch": 64, "augmentation": None, "options": {"depth": 20, "width": 16}}
-        job_spec = _data.digits(Path(folder), "resnet", **changes)
+        job_spec = sample_data.digits(Path(folder), "resnet", **changes)
         torch.multiprocessing.spawn(_start, args=(job_spec, folder), nprocs=2)  # type: ignore[attr-defined]
-        return _pairs.summary([tuple(pair) for pair in store.read_json(Path(folder) / "timed.json")])
+        return ratios.summary([tuple(pair) for pair in store.read_json(Path(folder) / "timed.json")])
 
 
 def _start(rank: int, job_spec: JobSpec, folder: str) -> None:
@@ -47,7 +47,7 @@ def _start(rank: int, job_spec: JobSpec, folder: str) -> None:
         for side in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
             dist.barrier()
             if side in sides:
-                seconds[side] = _pairs.seconds_of(lambda trainer=sides[side]: trainer._pass(0, 0.0))  # type: ignore[misc]
+                seconds[side] = ratios.seconds_of(lambda trainer=sides[side]: trainer._pass(0, 0.0))  # type: ignore[misc]
             dist.barrier()
         timed.append([seconds.get(side) for side in ("ours", "theirs")])
     if ranks.leads:

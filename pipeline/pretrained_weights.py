@@ -105,7 +105,7 @@ def published() -> dict[str, str]:
 
     modules = (models, models.detection, models.segmentation)
     names = [name for module in modules for name in models.list_models(module)]
-    urls = {}
+    urls: dict[str, str] = {}
     for weights in {models.get_model_weights(name) for name in names}:
         urls |= {f"{weights.__name__}.{member}": item.url for member, item in weights.__members__.items()}
     return dict(sorted(urls.items()))

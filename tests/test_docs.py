@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from benchmarks._clone import copy_tree
+from benchmarks.parts.clone import copy_tree
 from convline import __main__ as command
 from docs import generate
 from pipeline import params

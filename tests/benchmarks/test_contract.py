@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import _pairs
+from benchmarks.parts import ratios
 
 FOLDER = Path(command.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
 def test_the_median_of_pairs_and_its_quartiles() -> None:
-    found = _pairs.summary([(1.0, 2.0), (3.0, 4.0), (6.0, 6.0), (5.0, 4.0), (6.0, 4.0)])
+    found = ratios.summary([(1.0, 2.0), (3.0, 4.0), (6.0, 6.0), (5.0, 4.0), (6.0, 4.0)])
     assert {name: found[name] for name in ("low", "ratio", "high")} == {"low": 0.75, "ratio": 1.0, "high": 1.25}
     assert (found["ours_s"], found["theirs_s"], found["pairs"]) == (5.0, 4.0, 5)
 
@@ -30,7 +30,7 @@ def test_the_sides_alternate() -> None:
         nonlocal calls
         calls += "t"
 
-    _pairs.ratio(ours, theirs, pairs=3)
+    ratios.ratio(ours, theirs, pairs=3)
     assert calls == "ot" + "to" + "ot" + "to"
 
 

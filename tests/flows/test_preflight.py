@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _clone
+from benchmarks.parts.clone import copy_tree
 
 REPO = Path(__file__).parents[2]
 BIN = REPO / ".venv/bin"
@@ -20,7 +20,7 @@ pytestmark = [
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This tree's files in a repository of their own, of one small job."""
     folder = tmp_path_factory.mktemp("clone")
-    _clone.copy_tree(folder)
+    copy_tree(folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(
         text.replace("roster: core", "roster: [linear]").replace("epochs: 20", "epochs: 2")

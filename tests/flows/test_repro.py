@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import _clone
+from benchmarks.parts.clone import copy_tree
 from pipeline import store
 
 #: asks the champion as a program elsewhere would: by its name alone
@@ -46,7 +46,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This tree's files in a repository of their own, with few epochs, run once."""
     folder = tmp_path_factory.mktemp("clone")
-    _clone.copy_tree(folder)
+    copy_tree(folder)
     edit(folder / "params.yaml", "roster: core", "roster: [linear, lenet5]")
     edit(folder / "params.yaml", "epochs: 20", "epochs: 2")
     edit(folder / "params.yaml", "epochs: 24", "epochs: 2")

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import _clone
+from benchmarks.parts import clone
 from flows import _secrets, services
 from pipeline import store
 
@@ -116,7 +116,7 @@ def strays(processes: Iterable[psutil.Process]) -> list[str]:
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Copy the tree, with the short roster and few epochs, and start its services."""
-    _clone.copy_tree(folder)
+    clone.copy_tree(folder)
     text = (folder / "params.yaml").read_text()
     for old, new in (("roster: core", "roster: [linear, lenet5]"), ("epochs: 20", "epochs: 2")):
         assert old in text

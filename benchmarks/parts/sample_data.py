@@ -14,7 +14,7 @@ from pipeline.prepare import stage as prepare_stage
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobSpec
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def digits(folder: Path, job: str, **changes: Any) -> JobSpec:
