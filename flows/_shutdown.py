@@ -80,7 +80,7 @@ class ShutdownWatch(threading.Thread):
     def unwind(self, number: int, _: Any) -> None:
         """Raise SystemExit in the main thread, once: a second Ctrl-C would interrupt the clean-up."""
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, _ignore)  # not SIG_IGN: Python prints a traceback if the other signal is pending
         self.started.wait(2 * POLL_S)  # the message of `on_shutdown` comes before anything that unwinding may print
         sys.exit(128 + number)
 
@@ -88,6 +88,10 @@ class ShutdownWatch(threading.Thread):
         """The number of a signal that asks for the end, if one came."""
         ready, _, _ = select.select([self.wakeup], [], [], POLL_S)
         return next((number for number in os.read(self.wakeup, 64) if number in SIGNALS), None) if ready else None
+
+
+def _ignore(_number: int, _frame: Any) -> None:
+    """Do nothing: the shutdown has begun."""
 
 
 @contextlib.contextmanager

@@ -39,6 +39,17 @@ with _shutdown.graceful_shutdown():
     threading.Thread(target=lambda: subprocess.Popen([sys.executable, "-c", {LEAF!r}])).start()
     time.sleep(99)
 """
+#: one that finds two signals pending at once, as after Ctrl-C to a group whose members tell each other
+BOTH = """
+import os, signal, time
+from flows import _shutdown
+with _shutdown.graceful_shutdown():
+    signal.pthread_sigmask(signal.SIG_BLOCK, _shutdown.SIGNALS)
+    for number in _shutdown.SIGNALS:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _shutdown.SIGNALS)
+    time.sleep(99)
+"""
 STAGE = """
 import signal, sys, time
 from pathlib import Path
@@ -211,3 +222,9 @@ def test_what_a_killed_repro_left_is_waited_for_and_ended(
     repro.end_previous_run(tmp_path, "3@3.00")
     assert capsys.readouterr().out == ""
     assert _processes.with_tag("1@1.00") == []
+
+
+def test_two_signals_at_once_print_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", BOTH], cwd=REPO, capture_output=True, text=True, timeout=LONG_S)
+    assert done.stderr == ""
+    assert done.returncode in {128 + number for number in _shutdown.SIGNALS}
