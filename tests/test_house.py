@@ -231,6 +231,21 @@ def makes_a_value(call: ast.Call) -> bool:
     return name in VALUES or name.startswith(tuple(f"{maker}." for maker in MAKERS)) or classes_of_the_house
 
 
+def test_locals_say_what_they_hold() -> None:
+    """`found`, `place` and `known` could be anything: a name says its type (house rules in CONTRIBUTING.md)."""
+    vague = {"found", "place", "places", "known"}
+    strays = []
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                stored = {
+                    item.id for item in ast.walk(node) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)
+                }
+                arguments = {item.arg for item in ast.walk(node.args) if isinstance(item, ast.arg)}
+                strays += [f"{place(path)}:{node.lineno} {name}" for name in sorted((stored | arguments) & vague)]
+    assert not strays
+
+
 def test_nothing_happens_on_import() -> None:
     """A module's top level makes constants, functions and classes; it opens, starts, prints and sets nothing."""
     strays = []
