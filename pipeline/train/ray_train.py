@@ -94,6 +94,11 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
             yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
 
 
+def storage_folder(settings: Train, root: Path) -> Path:
+    """Where Ray Train keeps a folder per run: the shared path of a cluster, else below `.work/`."""
+    return Path(settings.storage) if settings.storage else root / ".work/ray"
+
+
 def _fit(
     job_specs: Sequence[JobSpec], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
 ) -> None:
@@ -106,7 +111,7 @@ def _fit(
 
         backend_cls = Backend
 
-    storage = Path(settings.storage) if settings.storage else root / ".work" / "ray"
+    storage = storage_folder(settings, root)
     storage.mkdir(parents=True, exist_ok=True)
     config = {"job_specs": list(job_specs), "widths": widths, "settings": settings}
     with store.temporary(storage / "run") as run_folder:

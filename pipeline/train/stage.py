@@ -18,7 +18,7 @@ from pipeline import disk, plugins, pretrained_weights, registered, sample, stor
 from pipeline.errors import UserError
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import UNDECISIVE, Job, Params
-from pipeline.train import checks, reads
+from pipeline.train import checks, ray_train, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
 
@@ -136,6 +136,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     """
     wanted = job_specs(params, root)
     models = root / "models"
+    store.sweep(ray_train.storage_folder(params.train, root))  # of a run that was killed when all jobs were done
     times: dict[str, float] = {}
     stale = [item for name, item in wanted.items() if not _restore(models / name, item)]
     _copy_sources(wanted, models)
@@ -240,8 +241,6 @@ def _copy_sources(wanted: dict[str, JobSpec], models: Path) -> None:
 
 
 def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
-    from pipeline.train import ray_train
-
     times: dict[str, float] = {}
     ended = threading.Event()
 

@@ -203,3 +203,11 @@ def test_a_set_number_of_processes_decides_where_batches_are_normalised(
     assert marks["auto"] == left_out, "a number that nobody set makes nothing stale"
     assert (len({left_out, marks[1], marks[2]}) == 3) is decides
     assert (len({left_out, marks[1], marks[2]}) == 1) is not decides
+
+
+def test_a_run_that_was_killed_leaves_nothing_even_where_all_is_trained(project: Project) -> None:
+    root, params = project({"a": {}})
+    stage.run(params, root)
+    (root / ".work/ray/.run.abc").mkdir(parents=True)
+    stage.run(params, root)
+    assert not list((root / ".work/ray").iterdir())
