@@ -84,7 +84,7 @@ def test_one_hot_faults(tmp_path: Path) -> None:
     faults = listing(tmp_path)[2]
     assert "several classes: a, b" in faults["mine.csv:2"]
     assert "no label" in faults["mine.csv:3"]
-    assert "column 'a' holds '640'" in faults["mine.csv:4"]
+    assert "column 'a' has '640'" in faults["mine.csv:4"]
 
 
 FAULTS = {
@@ -133,7 +133,7 @@ def test_headers_and_tables(tmp_path: Path) -> None:
     faults = listing(tmp_path)[2]
     assert "no column is named image or" in faults["one.csv:1"]
     assert "the first line has a.png, cat" in faults["one.csv:1"]
-    assert "no column holds labels" in faults["two.csv:1"]
+    assert "no column has labels" in faults["two.csv:1"]
     assert "has none" in faults["three.csv:1"]
     assert "UTF-8" in faults["four.csv"]
     assert labels(tmp_path, table="five.csv", image="bild", label="Art") == {"a.png": "cat"}
