@@ -118,9 +118,9 @@ def test_each_fault_is_told_once_with_its_place(number: int, tmp_path: Path) -> 
 
 
 def test_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"studies\.small: roster would not tell it from a job"):
+    with pytest.raises(UserError, match=r"studies\.small: the name is taken by a job"):
         support.write_params(tmp_path, {"small": {}}, studies={"small": STUDY})
-    with pytest.raises(UserError, match=r"studies\.core: roster would not tell it"):
+    with pytest.raises(UserError, match=r"studies\.core: the name is taken"):
         support.write_params(tmp_path, {"small": {}}, studies={"core": STUDY})
     with pytest.raises(UserError, match=r"studies\.a\.b: names become folders"):
         support.write_params(tmp_path, {"small": {}}, studies={"a.b": STUDY})

@@ -56,7 +56,7 @@ def _notify(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watch
 
 
 def not_taken(name: str, left: Sequence[str]) -> str:
-    """`train: late  pretrained weights lack fc.bias, fc.weight`: mostly the head."""
+    """`train: late  starts without fc.bias, fc.weight of the weights it was given`: mostly the head."""
     more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
     return f"train: {name:<16}  starts without {', '.join(left[:SHOWN])}{more} of the weights it was given"
 

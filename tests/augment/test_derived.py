@@ -202,5 +202,5 @@ def test_a_wrong_option_and_a_row_of_another_sample_are_told(root: Path) -> None
     joined.write(root / "train-00000.arrow", stored, border_weights.build())
     other = [dataclasses.replace(item, id=f"other-{item.id}") for item in stored]
     found = joined.Joined(other, sample.split(root, "train"), "weight")
-    with pytest.raises(UserError, match=r"row 2 is of train2, not of other-train2\. Run `make repro`"):
+    with pytest.raises(UserError, match=r"row 2 has id train2, but the sample has other-train2\. Run `make repro`"):
         found[2]

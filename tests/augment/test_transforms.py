@@ -155,10 +155,10 @@ def test_motions_fill_their_range(name: str, low: float, high: float) -> None:
 
 
 def test_a_rotation_turns_by_its_angle_about_the_centre() -> None:
-    draw = plugins.load("augment.transforms", "rotation").build(degrees=30.0).draw
+    sample_matrix = plugins.load("augment.transforms", "rotation").build(degrees=30.0).sample
     angles = []
     for seed in range(50):
-        matrix = draw(np.random.default_rng(seed), 40, 60)
+        matrix = sample_matrix(np.random.default_rng(seed), 40, 60)
         np.testing.assert_allclose(matrix @ [30, 20, 1], [30, 20, 1])
         np.testing.assert_allclose(matrix[:2, :2] @ matrix[:2, :2].T, np.eye(2), atol=1e-12)
         angles.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
@@ -167,10 +167,10 @@ def test_a_rotation_turns_by_its_angle_about_the_centre() -> None:
 
 
 def test_a_crop_is_a_part_of_the_image_at_full_size() -> None:
-    draw = plugins.load("augment.transforms", "crop").build(area=0.25, ratio=2.0).draw
+    sample_matrix = plugins.load("augment.transforms", "crop").build(area=0.25, ratio=2.0).sample
     areas = []
     for seed in range(100):
-        matrix = draw(np.random.default_rng(seed), 40, 60)
+        matrix = sample_matrix(np.random.default_rng(seed), 40, 60)
         part = np.linalg.inv(matrix) @ [[0, 60], [0, 40], [1, 1]]
         assert part[:2].min() >= -1e-9
         assert part[0, 1] <= 60 + 1e-9

@@ -130,7 +130,7 @@ def test_a_wrong_formula_names_module_and_both_numbers() -> None:
         def parameter_formula(self) -> int:
             return 1_234
 
-    with pytest.raises(UserError, match=r"^1: 1,234 parameters by formula, 1 found"):
+    with pytest.raises(UserError, match=r"^1: 1,234 parameters by formula, 1 counted"):
         count(on_meta(nn.Conv2d(1, 1, 3), Wrong()), 1, 8)
 
 
@@ -139,7 +139,7 @@ def test_a_function_without_formula_is_named() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return torch.einsum("bchw,bdhw->bcd", images, images)
 
-    with pytest.raises(UserError, match=r"^0, einsum: 0 multiply-adds by formula, 576 found"):
+    with pytest.raises(UserError, match=r"^0, einsum: 0 multiply-adds by formula, 576 counted"):
         count(on_meta(Product()), 3, 8)
 
 
@@ -152,7 +152,7 @@ def test_a_layer_without_formula_is_named() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images * self.factor
 
-    with pytest.raises(UserError, match=r"0: Scale has parameters and no formula"):
+    with pytest.raises(UserError, match=r"0: Scale has parameters but no formula"):
         count(on_meta(Scale()), 1, 8)
 
 
@@ -160,7 +160,7 @@ def test_tied_weights_are_seen() -> None:
     with torch.device("meta"):
         first, second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
     second.weight = first.weight
-    with pytest.raises(UserError, match="the network: 20 parameters by formula, 11 found"):
+    with pytest.raises(UserError, match="the network: 20 parameters by formula, 11 counted"):
         count(nn.Sequential(first, second), 1, 8)
 
 

@@ -91,7 +91,7 @@ def test_boxes_masks_and_crowds(tmp_path: Path) -> None:
     assert second.boxes is not None
     assert (second.boxes.shape, second.masks) == ((0, 4), [])
     assert [str(fault) for fault in faults] == [
-        "annotations/all.json: 1 image without annotation, kept as holding nothing"
+        "annotations/all.json: 1 image without annotations, kept without objects"
     ]
 
 
@@ -178,7 +178,10 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), "leaves the dataset's folder"),
     "windows": (content(images=[{"id": 1, "file_name": "images\\a.png"}]), "backslashes"),
     "missing file": (content(images=[{"id": 1, "file_name": "c.png"}]), "image 1: file_name 'c.png' is no image file"),
-    "size": (content(images=[{"id": 1, "file_name": "a.png", "width": 10**6, "height": 10**6}]), "no size of an image"),
+    "size": (
+        content(images=[{"id": 1, "file_name": "a.png", "width": 10**6, "height": 10**6}]),
+        "not a valid image size",
+    ),
     "nan": (thing(bbox=[0, 0, float("nan"), 3]), r"annotation 1 \(images/a.png\): bbox .*nan.* finite"),
     "short box": (thing(bbox=[0, 0, 3]), "not four finite numbers"),
     "inverted box": (thing(bbox=[6, 4, -4, -3]), r"bbox \[6, 4, -4, -3\] has no area"),
@@ -186,11 +189,11 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "crowd": (thing(iscrowd="yes"), "iscrowd 'yes'"),
     "polygon": (thing(segmentation=[[1, 2, 3, 4]]), "segmentation: polygon 0 has 4 numbers"),
     "polygon's nan": (thing(segmentation=[[1, 2, 3, 4, 5, float("inf")]]), "finite numbers"),
-    "run of less than nothing": (thing(segmentation={"counts": [8, -1, 65], "size": [8, 9]}), "no whole number from 0"),
+    "run of less than nothing": (thing(segmentation={"counts": [8, -1, 65], "size": [8, 9]}), "not an integer from 0"),
     "run lengths": (thing(segmentation={"counts": "04", "size": [8, 9]}), "cover 4 pixels, not 9×8"),
-    "names of points": (content(categories=[{"id": 1, "name": "cat", "keypoints": ["a", "a"]}]), "no different names"),
-    "few points": (pose([1, 1, 2]), r"annotation 1 \(images/a.png\): keypoints .* 2 points. Give 6 numbers"),
-    "visibility": (pose([1, 1, 2, 3, 3, 4]), "visibility 4 is none of 0, 1 and 2"),
+    "names of points": (content(categories=[{"id": 1, "name": "cat", "keypoints": ["a", "a"]}]), "different names"),
+    "few points": (pose([1, 1, 2]), r"annotation 1 \(images/a.png\): keypoints .* 2 keypoints. Give 6 numbers"),
+    "visibility": (pose([1, 1, 2, 3, 3, 4]), "visibility 4 is not 0, 1 or 2"),
     "points' nan": (pose([1, 1, 2, 3, float("nan"), 2]), "keypoints .*nan.* are not x, y and visibility"),
     "their size": (thing(segmentation={"counts": "0X2", "size": [9, 8]}), r"size \[9, 8\]"),
 }

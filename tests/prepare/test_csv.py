@@ -82,21 +82,21 @@ def test_roboflow_one_hot(tmp_path: Path) -> None:
 def test_one_hot_faults(tmp_path: Path) -> None:
     lay(tmp_path, "1.png", "2.png", "3.png", mine="image,a,b\n1.png,1,1\n2.png,0,0\n3.png,640,1\n")
     faults = listing(tmp_path)[2]
-    assert "labelled a, b at once" in faults["mine.csv:2"]
+    assert "several classes: a, b" in faults["mine.csv:2"]
     assert "no label" in faults["mine.csv:3"]
-    assert "column 'a' holds '640'" in faults["mine.csv:4"]
+    assert "column 'a' has '640'" in faults["mine.csv:4"]
 
 
 FAULTS = {
     "c.png,cat": "no such image",
     "a.png,": "no label",
     "a.png,NaN": "no label",
-    ",cat": "names no image",
-    "../x.png,cat": "out of the dataset's folder",
-    "/etc/passwd,cat": "out of the dataset's folder",
-    "C:\\x.png,cat": "out of the dataset's folder",
+    ",cat": "has no image",
+    "../x.png,cat": "outside the dataset's folder",
+    "/etc/passwd,cat": "outside the dataset's folder",
+    "C:\\x.png,cat": "outside the dataset's folder",
     "a.png,cat,2": "3 cells for 2 columns",
-    "b.png,dog": "b.png is listed already in mine.csv:2",
+    "b.png,dog": "b.png is listed in mine.csv:2, too",
     '"a.png"x,cat': "Correct its quotes",
     '"a.png,cat': "Correct its quotes",
 }
@@ -114,7 +114,7 @@ def test_faults_carry_the_line(tmp_path: Path, line: str) -> None:
 def test_empty_and_wrong_cells_of_split_and_group(tmp_path: Path) -> None:
     lay(tmp_path, "a.png", "b.png", mine="image,label,split,group\na.png,1,dev,x\nb.png,1,train,\n")
     faults = listing(tmp_path)[2]
-    assert "split 'dev' is none of train, val" in faults["mine.csv:2"]
+    assert "split 'dev' is not one of train, val" in faults["mine.csv:2"]
     assert "no group" in faults["mine.csv:3"]
 
 
@@ -127,13 +127,13 @@ def test_links_out_of_the_folder_are_no_images(tmp_path: Path) -> None:
 
 
 def test_headers_and_tables(tmp_path: Path) -> None:
-    assert "holds no table" in listing(tmp_path)[2]["."]
+    assert "has no table" in listing(tmp_path)[2]["."]
     lay(tmp_path, "a.png", one="a.png,cat\n", two="image\na.png\n", three="", four=b"image,label\n\xff,x")
     lay(tmp_path, five="Bild,Art\na.png,cat\n")
     faults = listing(tmp_path)[2]
     assert "no column is named image or" in faults["one.csv:1"]
     assert "the first line has a.png, cat" in faults["one.csv:1"]
-    assert "no column holds labels" in faults["two.csv:1"]
+    assert "no column has labels" in faults["two.csv:1"]
     assert "has none" in faults["three.csv:1"]
     assert "UTF-8" in faults["four.csv"]
     assert labels(tmp_path, table="five.csv", image="bild", label="Art") == {"a.png": "cat"}

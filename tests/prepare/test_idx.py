@@ -58,11 +58,11 @@ def test_an_unpacked_file_wins_over_its_packed_twin(tmp_path: Path) -> None:
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 BROKEN = {
-    "cut": (f"{LABELS}.gz", lambda data: gzip.compress(data)[:-6], "is cut off"),
+    "cut": (f"{LABELS}.gz", lambda data: gzip.compress(data)[:-6], "is truncated"),
     "no gzip": (f"{LABELS}.gz", lambda data: b"<html>" + data, "can't be unpacked"),
     "checksum": (f"{LABELS}.gz", lambda data: gzip.compress(data)[:-8] + bytes(8), "can't be unpacked"),
-    "short": (LABELS, lambda data: data[:-1], "tells 4 bytes, but 3 follow"),
-    "long": (LABELS, lambda data: data + b"x", "tells 4 bytes, but more follow"),
+    "short": (LABELS, lambda data: data[:-1], "says 4 bytes, but 3 follow"),
+    "long": (LABELS, lambda data: data + b"x", "says 4 bytes, but more follow"),
     "magic": (LABELS, lambda _: idx(np.arange(4), 0x803), "starts with 0x00000803, not 0x00000801"),
     "header": (LABELS, lambda data: data[:5], "within its header"),
     "vast": (IMAGES, lambda _: struct.pack(">4I", 0x803, 2**31, 2**20, 28), "more than 4,000,000,000 bytes"),
@@ -86,7 +86,7 @@ def test_a_broken_file_is_named_and_not_used(tmp_path: Path, case: str) -> None:
 
 
 def test_a_lone_file_and_an_empty_folder(tmp_path: Path) -> None:
-    assert "holds no train-images" in listing(tmp_path)[2]["."]
+    assert "train-images-idx3-ubyte" in listing(tmp_path)[2]["."]
     lay(tmp_path)
     (tmp_path / LABELS).unlink()
     assert "its labels are missing" in listing(tmp_path)[2][IMAGES]

@@ -203,10 +203,10 @@ def test_a_list_that_names_no_mask_and_one_that_is_not_there(tmp_path: Path) -> 
     (tmp_path / "ImageSets" / "Segmentation" / "test.txt").write_text("2007_2\n2007_4\n")
     assert listing(tmp_path, **VOC)[2] == {
         "ImageSets/Segmentation/test.txt: line 2": "'2007_4' has no mask. Add 2007_4.png or remove the line.",
-        "ImageSets/Segmentation/val.txt: line 1": "'2007_2' is in ImageSets/Segmentation/test.txt too. "
+        "ImageSets/Segmentation/val.txt: line 1": "'2007_2' is in ImageSets/Segmentation/test.txt, too. "
         "Remove it from one of the two.",
     }
-    with pytest.raises(UserError, match=r"option lists: no folder Segmentations holds a train\.txt"):
+    with pytest.raises(UserError, match=r"option lists: no folder Segmentations has a train\.txt"):
         listing(tmp_path, **{**VOC, "lists": "Segmentations"})
 
 
@@ -238,7 +238,7 @@ def test_jpeg_and_broken_masks_are_refused(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_told(tmp_path: Path) -> None:
-    assert "holds no image" in listing(tmp_path)[2]["."]
+    assert "has no image" in listing(tmp_path)[2]["."]
     pair(tmp_path, [[0, 1, 1]])
     with pytest.raises(UserError, match="nothing names the classes"):
         list(read(tmp_path))

@@ -174,7 +174,7 @@ def test_all_faults_are_told_at_once_and_nothing_changes(tmp_path: Path) -> None
         "data/raw/mine/val/a/p90_0.jpg: this looks like HTML",
         "data/raw/mine/train/a/p70_thin.png: 9×1 pixels",
         "data/raw/mine/train/a/p1_copy.png (train): same pixels as data/raw/mine/val/a/p1_1.png (val)",
-        "data/raw/mine/train/a/p2_other.png (train): of one group with data/raw/mine/test/a/p2_2.png (test)",
+        "data/raw/mine/train/a/p2_other.png (train): in one group with data/raw/mine/test/a/p2_2.png (test)",
         "class 'b': 1 image in test, such as data/raw/mine/test/b/p60_0.png, but none in train",
         "`on_bad: skip`",
         "dataset gone:",
@@ -199,7 +199,7 @@ def test_on_bad_skip_leaves_out_and_records(tmp_path: Path) -> None:
 
 def test_an_empty_split_can_not_be_skipped(tmp_path: Path) -> None:
     photographs(tmp_path, range(2))
-    with pytest.raises(UserError, match=r"split \w+: holds no image"):
+    with pytest.raises(UserError, match=r"split \w+: has no image"):
         prepare(tmp_path, mine=mine(on_bad="skip"))
 
 

@@ -38,12 +38,12 @@ def point(*values: float) -> dict[str, Any]:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "nan": (boxes(0, float("nan"), 3, 4), "no number"),
-    "infinite": (boxes(0, 0, float("inf"), 4), "no number"),
+    "nan": (boxes(0, float("nan"), 3, 4), "not finite"),
+    "infinite": (boxes(0, 0, float("inf"), 4), "not finite"),
     "inverted": (boxes(5, 2, 3, 4), "corners swapped"),
     "no area": (boxes(3, 2, 3, 4), r"box 0 \[3, 2, 3, 4\] has no area"),
     "outside": (boxes(41, 2, 50, 4), "outside the 40×20 image"),
-    "shares": ({"boxes": np.array([[0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)}, "Multiply"),
+    "shares": ({"boxes": np.array([[0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)}, "fractions of the image"),
     "shape": ({"boxes": np.zeros((2, 3), np.float32)}, "not N×4"),
     "count": ({"labels": np.array([0])}, "2 boxes, 1 labels"),
     "unlabelled": ({"labels": None}, "without class labels"),
@@ -57,15 +57,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "map size": ({"semantic": np.zeros((10, 40), np.uint8)}, "label map of 40×10 uint8"),
     "map colours": ({"semantic": np.zeros((20, 40, 3), np.uint8)}, "40×20×3"),
     "map id": ({"semantic": np.full((20, 40), 9, np.uint8)}, "800 pixels of id 9"),
-    "size": ({"size": (40, 20)}, "annotated for 20×40 pixels, but the upright image has 40×20: the camera turned it"),
-    "damaged mask": ({"masks": [b"13P", FULL]}, "mask 0: the RLE breaks off"),
+    "size": ({"size": (40, 20)}, "annotated for 20×40 pixels, but the upright image has 40×20: the camera rotated it"),
+    "damaged mask": ({"masks": [b"13P", FULL]}, "mask 0: the RLE ends within"),
     "mask size": ({"masks": [FULL, b"132"]}, "mask 1: the runs cover 6 pixels, not 40×20"),
     "empty mask": ({"masks": [FULL, rle.encode(np.zeros((20, 40), np.uint8))]}, "mask 1 covers no pixel"),
     "mask count": ({"masks": [FULL]}, "2 labels, 1 masks"),
-    "point outside": (point(41, 2, 1), r"box 1: point tail \[41, 2, 1\] lies outside the 40×20 image"),
-    "point nan": (point(float("nan"), 2, 0), "no number"),
-    "visibility": (point(1, 2, 3), "none of the visibilities"),
-    "visibility nan": (point(1, 2, float("nan")), "none of the visibilities"),
+    "point outside": (point(41, 2, 1), r"box 1: keypoint tail \[41, 2, 1\] lies outside the 40×20 image"),
+    "point nan": (point(float("nan"), 2, 0), "not finite"),
+    "visibility": (point(1, 2, 3), "visibility other than 0, 1 and 2"),
+    "visibility nan": (point(1, 2, float("nan")), "visibility other than 0, 1 and 2"),
     "point shape": ({"points": np.zeros((2, 3, 3), np.float32)}, r"\(2, 3, 3\), not N×2×3"),
     "point count": ({"points": np.zeros((1, 2, 3), np.float32)}, "2 labels, 2 masks, 1 points"),
     "void": ({"semantic": np.full((20, 40), 255, np.uint8)}, "ignore"),
@@ -108,7 +108,7 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
     assert sample.masks is not None
     assert [rle.area(mask, (5, 10)) for mask in sample.masks] == [50, 0]
-    assert "1 masks are lost at max_side 10" in findings.warnings[1].reason
+    assert "1 masks are empty at max_side 10" in findings.warnings[1].reason
     assert (entry.classes, entry.semantic_ids, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason
     assert "its id '1' is taken by 1" in findings.faults[0].reason

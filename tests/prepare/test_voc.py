@@ -87,7 +87,7 @@ def test_lists_that_disagree(tmp_path: Path) -> None:
     lay(tmp_path, "a", thing())
     lists(tmp_path, train="a\nghost\n", test="a\n")
     assert listing(tmp_path)[2] == [
-        "ImageSets/Main/train.txt: line 1: 'a' is in ImageSets/Main/test.txt too. Remove it from one of the two.",
+        "ImageSets/Main/train.txt: line 1: 'a' is in ImageSets/Main/test.txt, too. Remove it from one of the two.",
         "ImageSets/Main/train.txt: line 2: 'ghost' has no annotation. Add ghost.xml or remove the line.",
     ]
 
@@ -112,7 +112,7 @@ def test_pairs_that_fail(tmp_path: Path) -> None:
     (tmp_path / "Annotations/b.xml").unlink()
     Image.new("RGB", (9, 8)).save(tmp_path / "JPEGImages/c.jpg")
     assert listing(tmp_path)[2] == [
-        "Annotations/a.xml: has no image of its name. Add or remove it.",
+        "Annotations/a.xml: has no image of this name. Add the image or remove it.",
         "Annotations/c.xml: could belong to JPEGImages/c.jpg and JPEGImages/c.png. Rename one.",
         ".: 1 images ignored that have no xml, such as JPEGImages/b.png",
     ]
@@ -122,7 +122,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb">]>'
 REFUSED = {
     "doctype": (f"{BOMB}<annotation>&b;</annotation>", "DOCTYPE"),
     "outside entity": ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "DOCTYPE"),
-    "cut": ("<annotation><obj", "no valid XML"),
+    "cut": ("<annotation><obj", "not valid XML"),
     "foreign": ("<html/>", "the root is <html>"),
     "no name": (f"<annotation>{thing(' ')}</annotation>", "object 0: has no name"),
     "no area": (
@@ -146,7 +146,7 @@ def test_refused(name: str, encoding: str, tmp_path: Path) -> None:
     (tmp_path / "Annotations/a.xml").write_text(text, encoding=encoding)
     _, samples, faults = listing(tmp_path)
     assert samples == []
-    with pytest.raises(AssertionError, match=reason if encoding == "utf-8-sig" else "no UTF-8"):
+    with pytest.raises(AssertionError, match=reason if encoding == "utf-8-sig" else "not UTF-8"):
         raise AssertionError("\n".join(faults))
 
 

@@ -89,7 +89,7 @@ def test_outlines_become_boxes_and_masks(tmp_path: Path) -> None:
     (tmp_path / "train/labels/a.txt").write_text(f"{outline}\n0 0.5 0.5 0.2 0.2")
     _, samples, faults = listing(tmp_path)
     assert samples == []
-    assert "train/labels/a.txt: line 2: a box among outlines" in faults[-1]
+    assert "train/labels/a.txt: line 2: a box, where other lines are polygons" in faults[-1]
 
 
 def test_shares_count_upright(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_shares_count_upright(tmp_path: Path) -> None:
 
 
 LINES = {
-    "pixels": ("0 100 50 20 30", "line 1: 100 is no share of the image .*Pixels"),
-    "negative": ("0 0.5 -0.5 0.2 0.2", "-0.5 is no share"),
+    "pixels": ("0 100 50 20 30", "line 1: 100 is not a fraction of the image .*pixels"),
+    "negative": ("0 0.5 -0.5 0.2 0.2", "-0.5 is not a fraction"),
     "class": ("2 0.5 0.5 0.2 0.2", r"class 2 is not in 0\.\.1"),
     "half a class": ("0.5 0.5 0.5 0.2 0.2", "class 0.5"),
     "confidence": ("0 0.5 0.5 0.2 0.2 0.9", "predictions with a confidence"),
@@ -113,7 +113,7 @@ LINES = {
     "nan": ("0 nan 0.5 0.2 0.2", "finite"),
     "words": ("cat 0.5 0.5 0.2 0.2", "not all numbers"),
     "no area": ("0 0.5 0.5 0 0.2", "no area"),
-    "inverted": ("0 0.5 0.5 -0.2 0.2", "-0.2 is no share"),
+    "inverted": ("0 0.5 0.5 -0.2 0.2", "-0.2 is not a fraction"),
     "a little inverted": ("0 0.5 0.5 0.2 -0.001", "no area"),
 }
 
@@ -129,7 +129,7 @@ def test_lines_refused(name: str, tmp_path: Path) -> None:
 
 
 SETTINGS = {
-    "no names": ("train: train/images", "`names` is no list"),
+    "no names": ("train: train/images", "`names` is not a list"),
     "count": (DATA.replace("2", "3"), "`nc` is 3, but `names` has 2"),
     "keys": ("names: {1: cat, 2: dog}", "keys are not 0, 1, 2"),
     "twice": ("names: [cat, cat]", "a name twice"),
@@ -137,7 +137,7 @@ SETTINGS = {
     "key twice": ("nc: 1\nnc: 1", "not valid YAML"),
     "text": ("names", "no settings"),
     "key points": (f"{DATA}kpt_shape: [17, 3]", "kpt_shape"),
-    "list": (DATA.replace("../train/images", "train.txt"), "`train`: 'train.txt' is no folder"),
+    "list": (DATA.replace("../train/images", "train.txt"), "`train`: 'train.txt' is not a folder"),
     "another machine's file": (DATA.replace("../train/images", "C:\\\\data\\\\gone"), "`train`: no folder ends with"),
     "nowhere": (DATA.replace("train/images", "elsewhere"), "`train`: no folder ends with '../elsewhere'"),
     "nowhere at all": (

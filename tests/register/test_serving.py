@@ -129,7 +129,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "truncated": (row_of([encoded(PIXELS), encoded(PIXELS)[:900]]), "image: row 1: damaged image"),
     "bomb": (row_of([bomb()]), "image: row 0: 8000×7000 is more than 50000000 pixels."),
     "empty image": (row_of([b""]), "image: row 0: the file is empty."),
-    "no rows": (row_of([]), "image: nothing was sent."),
+    "no rows": (row_of([]), "image: the request is empty."),
     "null": ({"dataframe_split": {"columns": ["image"], "data": [[None]]}}, "image"),
     "number": ({"dataframe_split": {"columns": ["image"], "data": [[3]]}}, "image"),
     "wrong column": ({"dataframe_split": {"columns": ["picture"], "data": [["aGk="]]}}, "missing inputs ['image']"),
