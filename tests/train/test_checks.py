@@ -25,7 +25,7 @@ RESNET = {"architecture": "resnet", "options": {"depth": 18, "width": 8}, "size"
         ({"loss": {"class_weights": {"eleven": 2}}}, r"jobs\.a\.loss\.class_weights: no class is named 'eleven'"),
         ({"loss": {"class_weights": {"1": "much"}}}, r"jobs\.a\.options: linear can't be built .*much"),
         ({"architecture": "lenet5", "size": 4}, r"jobs\.a\.size: 4 is too small for lenet5"),
-        ({**RESNET, "options": {"depth": 19}}, r"jobs\.a\.options\.depth: 19 is not among"),
+        ({**RESNET, "options": {"depth": 19}}, r"jobs\.a\.options\.depth: 19 is not one of"),
         ({**RESNET, "options": {"depth": "deep"}}, r"jobs\.a\.options"),
         ({**RESNET, "options": {"width": "wide"}}, r"jobs\.a\.options: resnet can't be built .*wide"),
         ({"pretrained": {"file": "none.safetensors"}}, r"jobs\.a\.pretrained\.file: .*none\.safetensors"),

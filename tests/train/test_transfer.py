@@ -192,7 +192,7 @@ def test_what_a_network_can_not_follow_is_told_before_any_job_begins(
     ("settings", "message"),
     [
         ({"freeze": ["fc"], "unfreeze": {"fc": 1}}, r"jobs\.a\.unfreeze: fc is in freeze too"),
-        ({"unfreeze": {"fc": 3}}, r"jobs\.a\.unfreeze\.fc: 3 epochs are all that there are"),
+        ({"unfreeze": {"fc": 3}}, r"jobs\.a\.unfreeze\.fc: unfreeze starts after epoch 3, but th"),
         ({"fraction": 0.5}, r"jobs\.a\.fraction: give either `train_images` or `fraction`"),
         ({"freez": ["fc"]}, r"jobs\.a\.freez: no setting is named 'freez'; did you mean 'freeze'"),
         ({"sampling": "even"}, r"jobs\.a\.sampling: Input should be 'shuffled' or 'balanced'"),
