@@ -176,7 +176,7 @@ def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_p
         add.run(parsed(tmp_path / "loose"), root)
     for name in FOLDERS:
         assert f"\n  {name}: " in str(refused.value)
-    assert "here: .: holds no annotation (*.xml). Give the folder that holds Annotations" in str(refused.value)
+    assert "here: .: has no annotation (*.xml). Give the folder that contains Annotations" in str(refused.value)
     assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
     folders.image_folder(tmp_path / "outer/inner")
     with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
@@ -253,7 +253,7 @@ def test_classes_whose_names_are_no_text_are_refused(root: Path, tmp_path: Path)
         with pytest.raises(UserError) as refused:
             add.run(parsed(source, on_bad="skip"), root)
         assert f"class cat{shown}: its name holds" in str(refused.value)
-        assert "Rename it where it is given." in str(refused.value)
+        assert "Rename the class in the raw data." in str(refused.value)
     odd = tmp_path / "a\x1b[2J"
     folders.image_folder(odd)
     with pytest.raises(UserError, match=r"a\\x1b\[2J: its name holds control characters"):
