@@ -26,7 +26,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @functools.cache
-def _urls() -> dict[str, str]:
+def read_table() -> dict[str, str]:
     """The table: every name and the address of its file; DEFAULT is another name for one of them."""
     urls: dict[str, str] = json.loads(TABLE.read_text(encoding="utf-8"))
     return urls
@@ -36,11 +36,11 @@ def url(name: str) -> str:
     """The address of the weights; UserError with similar names if there are none."""
     if name in EXTRACTORS:
         return EXTRACTORS[name]
-    if name not in _urls():
-        same_network = [other for other in _urls() if other.startswith(f"{name.split('.')[0]}.")]
-        near = same_network or difflib.get_close_matches(name, _urls(), n=5, cutoff=0.5)
+    if name not in read_table():
+        same_network = [other for other in read_table() if other.startswith(f"{name.split('.')[0]}.")]
+        near = same_network or difflib.get_close_matches(name, read_table(), n=5, cutoff=0.5)
         raise UserError(f"torchvision publishes no weights named {name!r}. Similar names: {', '.join(near) or 'none'}.")
-    return _urls()[name]
+    return read_table()[name]
 
 
 def digest(name: str) -> str:

@@ -43,7 +43,7 @@ def publish(network: nn.Module, cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     torch.save(network.state_dict(), cache / "new.pth")
     digest = hashlib.sha256((cache / "new.pth").read_bytes()).hexdigest()
     address = f"https://models.invalid/new-{digest[:8]}.pth"
-    monkeypatch.setattr(pretrained_weights, "_urls", lambda: {NAME: address})
+    monkeypatch.setattr(pretrained_weights, "read_table", lambda: {NAME: address})
     return (cache / "new.pth").rename(cache / address.rsplit("/", 1)[1])
 
 
@@ -59,7 +59,7 @@ def test_names_and_addresses_are_those_of_torchvision() -> None:
 
 def test_the_table_is_the_one_that_its_generator_writes() -> None:
     """If torchvision was updated: `python -m pipeline.pretrained_weights`."""
-    assert pretrained_weights._urls() == pretrained_weights.published()
+    assert pretrained_weights.read_table() == pretrained_weights.published()
 
 
 def test_a_name_is_checked_without_torch() -> None:

@@ -117,7 +117,10 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "masks": (masks, "masks/train/train0.png: label map of 7000×7000 for an image of 32×32. Export it again"),
     "runs": (runs, "train/train0.png: annotated for 7000×7000 pixels, but the upright image has 32×32"),
     "zigzag": (zigzag, "annotation 0 (train/train0.png): segmentation: a contour is longer than 800,000 pixels. Draw"),
-    "canvas": (canvas, "_annotations.coco.json: image 0: width 100000, height 100000: not a valid image size. Give its"),
+    "canvas": (
+        canvas,
+        "_annotations.coco.json: image 0: width 100000, height 100000: not a valid image size. Give its",
+    ),
     "deep": (deep_folders, "train: folders lie more than 50 deep in it. Move them up or remove them."),
 }
 
