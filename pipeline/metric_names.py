@@ -1,7 +1,7 @@
 """Metrics whose names changed: results and MLflow runs of earlier versions still hold the old names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 #: old → new; where a name ends with `[`, brackets follow it, as in `sure[lenet5]`
@@ -30,19 +30,17 @@ def renamed_text(text: str) -> str:
     return re.sub(rf"(?<!\w)(?:{names})", lambda match: OLD_METRIC_NAMES[match[0]], text)
 
 
+def rename_fields(values: Mapping[str, Any], **renames: Callable[[str], str]) -> dict[str, Any]:
+    """A copy of `values` in which each named field, if it is a text, is renamed by its function."""
+    texts = {name: rename(values[name]) for name, rename in renames.items() if isinstance(values.get(name), str)}
+    return {**values, **texts}
+
+
 def renamed_decision(decision: Mapping[str, Any]) -> dict[str, Any]:
     """A decision about the champion, as registered.json and MLflow's tags hold it, with today's names."""
-    values = dict(decision)
-    if isinstance(values.get("metric"), str):
-        values["metric"] = renamed(values["metric"])
-    if isinstance(values.get("text"), str):
-        values["text"] = renamed_text(values["text"])
-    return values
+    return rename_fields(decision, metric=renamed, text=renamed_text)
 
 
 def renamed_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
     """The content of `metrics/<job>.json` or `scores.json` with today's names, that of the primary metric included."""
-    values = {renamed(name): value for name, value in scores.items()}
-    if isinstance(values.get("primary"), str):
-        values["primary"] = renamed(values["primary"])
-    return values
+    return rename_fields({renamed(name): value for name, value in scores.items()}, primary=renamed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store, tracking
-from pipeline.metric_names import renamed_decision, renamed_text
+from pipeline.metric_names import rename_fields, renamed_decision, renamed_text
 
 FILE = "reports/registered.json"
 ROLES = ("champion", "challenger", "previous")
@@ -22,9 +22,7 @@ def entries(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
-    values = dict(entry)
-    if isinstance(values.get("score"), str):
-        values["score"] = renamed_text(values["score"])
+    values = rename_fields(entry, score=renamed_text)
     if isinstance(values.get("decision"), dict):
         values["decision"] = renamed_decision(values["decision"])
     return values

@@ -7,7 +7,7 @@ SCRATCH/<commit>.txt what it printed, and SCRATCH/<commit>.json the sha256 of it
 last is not run again, and a run that was cut short goes on. Where BASE is HEAD, it is trained twice, which shows that
 one commit gives the same weights each time. The exit code is 1 if any weights differ.
 
-Nothing of the project is imported: of a commit only `dvc repro train`, params.yaml and models/ are relied on.
+The compared code is not imported: of a commit only `dvc repro train`, params.yaml and models/ are relied on.
 """
 
 import argparse
