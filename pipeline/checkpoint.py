@@ -23,6 +23,8 @@ from pipeline.store import file_digest, read_json, write_json
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 #: the folder of pictures that a learner rendered during training, by epoch
 SNAPSHOTS = "snapshots"
+#: former names of settings in model.json
+FORMER_SETTINGS = {"points": "keypoints"}
 #: former names of layers in torchvision's published weights: patterns, and today's names
 OLDER = (
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
@@ -48,7 +50,7 @@ def settings(job: Job, facts: Facts) -> Settings:
         size=job.size,
         mean=mean,
         std=std,
-        points=facts.points,
+        keypoints=facts.keypoints,
         max_side=facts.max_side,
     )
 
@@ -74,7 +76,8 @@ def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -
 def stored_settings(description: dict[str, Any]) -> Settings:
     """The settings in a model.json."""
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()
+        FORMER_SETTINGS.get(key, key): tuple(value) if isinstance(value, list) else value
+        for key, value in description["settings"].items()
     }
     return Settings(**values)
 
@@ -84,7 +87,7 @@ def build(description: dict[str, Any]) -> Learner:
     stored = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
     classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
-    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.points))
+    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.keypoints))
     network = build_network(architecture, spec, description["options"])
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)

@@ -77,7 +77,7 @@ def build(
     if spec.task == "keypoint_detection":
         heads.keypoint_roi_pool = pool
         heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
-        heads.keypoint_predictor = _KeypointPredictor(keypoint_width, spec.points)
+        heads.keypoint_predictor = _KeypointPredictor(keypoint_width, spec.keypoints)
         return network
     heads.mask_roi_pool = pool
     heads.mask_head = MaskRCNNHeads(network.backbone.out_channels, (mask_width,) * mask_layers, 1)

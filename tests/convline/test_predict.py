@@ -31,7 +31,7 @@ FACTS = Facts(
     (),
     {"1": [0.5], "3": [0.5] * 3},
     {"1": [0.25], "3": [0.25] * 3},
-    points=("nose", "tail"),
+    keypoints=("nose", "tail"),
 )
 SMALL = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
 DETECTOR = {**SMALL, "stages": ["layer2", "layer3"], "width": 8, "head_width": 8, "proposals": 8, "samples": 8}

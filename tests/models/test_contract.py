@@ -37,7 +37,7 @@ def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
     chosen = small or {"size": size, "options": paper(name)["options"]}
     torch.manual_seed(seed)
     with torch.device("meta" if large else "cpu"):
-        network = build_network(name, Spec(task, CLASSES, channels, chosen["size"], points=3), chosen["options"])
+        network = build_network(name, Spec(task, CLASSES, channels, chosen["size"], keypoints=3), chosen["options"])
         return network, torch.rand(2, channels, chosen["size"], chosen["size"])
 
 

@@ -17,7 +17,7 @@ class Spec:
     classes: int
     channels: int
     size: int
-    points: int = 0
+    keypoints: int = 0
 
 
 @dataclass(frozen=True, slots=True)
