@@ -5,8 +5,8 @@ Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.2, https:
 No score is published; the second paper chose upsampling instead.
 
 `mode: stitch` shifts the image by each of the f×f offsets below the stride f and interlaces the coarse maps.
-`mode: dilate` (à trous) gives the same map in one pass: strides become dilations of the layers that follow. Both classify
-the window around every pixel.
+`mode: dilate` (à trous) gives the same map in one pass: strides become dilations of the layers that follow. Both
+classify the window around every pixel.
 
 Promise: weights have the names of a heatmap's: with `epochs: 0` and `pretrained: {job: <heatmap>}` a trained heatmap
 becomes dense. Both modes agree exactly if no layer pads, else except near the border, as far as padding reaches. How
