@@ -1,6 +1,5 @@
 """The tables on a run's page in Prefect: jobs and decisions, as lists of rows."""
 
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +46,6 @@ def score(root: Path, name: str, fingerprint: str) -> str:
 
 def _job_state(root: Path, fingerprint: str) -> dict[str, Any]:
     return JobState(root / ".work/jobs" / fingerprint / "state.json").read()
-
-
-def next_run_message(names: Sequence[str], roster: Collection[str]) -> str:
-    """Which of the chosen jobs the next full run will use: those of the roster."""
-    inside, outside = ([name for name in names if (name in roster) is selected] for selected in (True, False))
-    parts = [f"the next full run uses {', '.join(inside)}"] if inside else []
-    if outside:
-        parts.append(f"not in the roster, so no full run uses them: {', '.join(outside)}")
-    return "; ".join(parts)
 
 
 def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:
