@@ -1,4 +1,4 @@
-"""Names that a person may give to commands: a shell completes them. Nothing outside a project, or where it is faulty."""
+"""Names that a person may give to commands, as a shell completes them; none outside a project or in a faulty one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

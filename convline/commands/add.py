@@ -1,4 +1,4 @@
-"""Recognise a folder of images, and put it and first jobs into params.yaml.
+"""Recognise a folder of images, and add it and first jobs to params.yaml.
 
 The folder is read as `prepare` reads it, copied to data/raw/ unless it lies there, and added to DVC. First jobs are
 suggested for the tasks that its labels allow. A failure leaves the project unchanged.
