@@ -26,6 +26,7 @@ ABOUT = "Add images, train, compare and ask models, find what is wrong."
 EPILOG = "`convline COMMAND --help` explains a command. Exit codes: 0 done, 1 found or failed, 2 your error, 130 Ctrl-C"
 #: columns of help at most, and at least
 WIDE, NARROW = 80, 30
+HELP = ["-h", "--help"]
 FOLDER = Path(__file__).parent / "commands"
 
 #: the option of a command that has a result
@@ -57,7 +58,8 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            raise UserError(f"{PROGRAM}: {plugins.unknown('command', args[0], self.commands)}")
+            what = plugins.unknown("command", args[0], self.commands)
+            raise UserError(f"{PROGRAM}: {what}\nTry `{PROGRAM} --help`.")
         return super().resolve_command(ctx, args)
 
 
@@ -70,14 +72,15 @@ def parse(words: Sequence[str]) -> Call:
     try:
         call = group().main(list(words), prog_name=PROGRAM, standalone_mode=False)
     except TyperException as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(_sentence(error, words)) from error
     return call if callable(call) else functools.partial(int, call or 0)
 
 
 def group() -> Group:
     """The whole command line."""
     width = min(WIDE, max(NARROW, shutil.get_terminal_size().columns))
-    app = typer.Typer(cls=Group, rich_markup_mode=None, context_settings={"terminal_width": width})
+    settings = {"terminal_width": width, "help_option_names": HELP}
+    app = typer.Typer(cls=Group, rich_markup_mode=None, context_settings=settings)
     app.callback(help=ABOUT, epilog=EPILOG, invoke_without_command=True)(_begin)
     made = typer.main.get_command(app)
     assert isinstance(made, Group)
@@ -86,10 +89,10 @@ def group() -> Group:
     return made
 
 
-def _sentence(error: TyperException) -> str:
+def _sentence(error: TyperException, words: Sequence[str]) -> str:
     """What is wrong with a command line: with near names, and where the help is."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else PROGRAM
+    path = context.command_path if context else " ".join([PROGRAM, *(word for word in words[:1] if word in names())])
     return f"{path}: {_fault(error, context)}\nTry `{path} --help`."
 
 
@@ -138,7 +141,8 @@ def read(name: str) -> TyperCommand:
 def help_text(name: str) -> str:
     """The help of a command, as a wide terminal shows it."""
     made = read(name)
-    return typer.Context(made, info_name=f"{PROGRAM} {name}", terminal_width=WIDE).get_help()
+    context = typer.Context(made, info_name=f"{PROGRAM} {name}", terminal_width=WIDE, help_option_names=HELP)
+    return context.get_help()
 
 
 def project(start: Path) -> Path:
@@ -146,7 +150,8 @@ def project(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
             return folder
-    raise UserError(f"{start}: no params.yaml here or in a folder above. Go to a folder of the project.")
+    what = "neither this folder nor one above has params.yaml and dvc.yaml"
+    raise UserError(f"{start}: {what}. Go to a folder of the project.")
 
 
 def _run(name: str, command: Callable[..., int], values: dict[str, Any]) -> int:

@@ -70,7 +70,7 @@ def test_every_command_keeps_the_contract(name: str) -> None:
 def test_the_project_is_found_from_within(tmp_path: Path) -> None:
     inner = tmp_path / "data/raw"
     inner.mkdir(parents=True)
-    with pytest.raises(UserError, match=r"data/raw: no params\.yaml here or in a folder above"):
+    with pytest.raises(UserError, match=r"data/raw: .* params\.yaml and dvc\.yaml"):
         frame.project(inner)
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).touch()
@@ -79,10 +79,10 @@ def test_the_project_is_found_from_within(tmp_path: Path) -> None:
 
 def test_outside_a_project_there_is_one_line_and_no_traceback(tmp_path: Path) -> None:
     done = convline("doctor", cwd=tmp_path)
+    (line,) = done.stderr.strip().splitlines()
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr.strip() == f"{tmp_path}: no params.yaml here or in a folder above. Go to a folder of the project."
-    )
+    assert line.startswith(f"{tmp_path}: ")
+    assert "params.yaml" in line
 
 
 def test_paths_count_from_where_the_user_is(
@@ -118,7 +118,7 @@ def test_a_path_that_is_no_text_arrives(root: Path, monkeypatch: pytest.MonkeyPa
         (["add", "x", "--nmae", "y"], ["convline add", "'--nmae'", "did you mean '--name'", "convline add --help"]),
         (["add"], ["PATH", "convline add --help"]),
         (["add", "a", "b"], ["(b)"]),
-        (["add", "a", "--name"], ["--name"]),
+        (["add", "a", "--name"], ["--name", "convline add --help"]),
         (["add", "a", "--on-bad", "ignore"], ["--on-bad", "'ignore'", "error|skip"]),
         (["predict", "linear", "--number", "few"], ["--number", "'few'", "int"]),
     ],
