@@ -2,14 +2,19 @@
 
 import sys
 
-from convline import frame
 from pipeline import command
 
 
 def main() -> int:
     """Run a command; the exit code is 2 after a user's error."""
     command.set_up()
-    return command.run(lambda: frame.parse(sys.argv[1:])())
+    return command.run(_act)
+
+
+def _act() -> int:
+    from convline import frame  # here, where Ctrl-C during the import ends without a traceback
+
+    return frame.parse(sys.argv[1:])()
 
 
 if __name__ == "__main__":
