@@ -37,7 +37,7 @@ from pipeline.train.ranks import Ranks
 TITLE = "a bare loop's training steps on the same device, ResNet-50, in bfloat16 where that is CUDA"
 NEEDS = ()
 #: a job of params.yaml for each task
-JOBS = ("linear", "cam", "unet", "faster_rcnn", "mask_rcnn", "mask_rcnn-points", "dcgan")
+JOBS = ("linear", "cam", "unet", "faster_rcnn", "mask_rcnn", "mask_rcnn-keypoints", "dcgan")
 #: of the JPEG files: number, height and width; the network's side, images a batch
 LARGE, SMALL = (4096, 375, 500, 224, 256), (48, 48, 64, 32, 8)
 FEW = {"train": 12, "val": 4, "test": 4}

@@ -22,7 +22,7 @@ QUANTILES = (0.125, 0.375, 0.625, 0.875)
 DETECTOR = {
     "backbone": "resnet",
     "backbone_options": {"width": 32},
-    "stages": ["layer1", "layer2", "layer3"],
+    "levels": ["layer1", "layer2", "layer3"],
     "width": 64,
     "head_width": 256,
 }
@@ -106,7 +106,7 @@ def _instance_segmentation(dataset: str, statistics: TrainStatistics) -> Jobs:
 
 def _keypoint_detection(dataset: str, statistics: TrainStatistics) -> Jobs:
     head = _more(dataset, statistics, keypoint_width=64, keypoint_layers=3)
-    return {"mask_rcnn-points": {"architecture": "mask_rcnn", **head}}
+    return {"mask_rcnn-keypoints": {"architecture": "mask_rcnn", **head}}
 
 
 def _more(dataset: str, statistics: TrainStatistics, **head: int) -> dict[str, Any]:

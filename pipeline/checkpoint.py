@@ -23,6 +23,9 @@ from pipeline.store import file_digest, read_json, write_json
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 #: the folder of pictures that a learner rendered during training, by epoch
 SNAPSHOTS = "snapshots"
+#: names of version 0.1 in model.json, and today's: of settings, and of an architecture's options
+FORMER_SETTINGS = {"points": "keypoints"}
+FORMER_OPTIONS = {"stages": "levels", "stage": "level", "way": "mode", "share": "positive_fraction"}
 #: former names of layers in torchvision's published weights: patterns, and today's names
 OLDER = (
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
@@ -48,7 +51,7 @@ def settings(job: Job, facts: Facts) -> Settings:
         size=job.size,
         mean=mean,
         std=std,
-        points=facts.points,
+        keypoints=facts.keypoints,
         max_side=facts.max_side,
     )
 
@@ -74,7 +77,8 @@ def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -
 def stored_settings(description: dict[str, Any]) -> Settings:
     """The settings in a model.json."""
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()
+        FORMER_SETTINGS.get(key, key): tuple(value) if isinstance(value, list) else value
+        for key, value in description["settings"].items()
     }
     return Settings(**values)
 
@@ -84,8 +88,9 @@ def build(description: dict[str, Any]) -> Learner:
     stored = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
     classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
-    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.points))
-    network = build_network(architecture, spec, description["options"])
+    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.keypoints))
+    options = {FORMER_OPTIONS.get(key, key): value for key, value in description["options"].items()}
+    network = build_network(architecture, spec, options)
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
     learner: Learner = make(network, stored, **description["loss"])

@@ -31,7 +31,7 @@ class Sample:
 
     image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
-    (compressed RLE at rest), crowd N, difficult N, points N×K×3 float32 (x and y in the pixels of boxes; 0 not
+    (compressed RLE at rest), crowd N, difficult N, keypoints N×K×3 float32 (x and y in the pixels of boxes; 0 not
     labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, the weight of a pixel
     besides its class's · proposals: P×4 float32 · size: original height and width;
     from a format, of the image that its annotations are for, and prepare compares · split: where the format
@@ -50,7 +50,7 @@ class Sample:
     masks: Sequence[bytes] | None = None
     crowd: NDArray[np.bool_] | None = None
     difficult: NDArray[np.bool_] | None = None
-    points: NDArray[np.float32] | None = None
+    keypoints: NDArray[np.float32] | None = None
     semantic: NDArray[np.uint8] | None = None
     weight: NDArray[np.float32] | None = None
     proposals: NDArray[np.float32] | None = None
@@ -69,7 +69,7 @@ class Classes:
 
     names: tuple[str, ...] = ()
     semantic: tuple[str, ...] = ()
-    points: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class Facts:
     """dataset.json: facts of a dataset that later stages need without opening its shards.
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
-    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · points: names of the
-    keypoints · max_side: maximum longer side of stored images, in pixels.
+    has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · keypoints: their
+    names · max_side: maximum longer side of stored images, in pixels.
     """
 
     format: str
@@ -103,7 +103,7 @@ class Facts:
     std: dict[str, list[float]]
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    points: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = ()
     max_side: int = 1024
 
 
@@ -133,7 +133,7 @@ SCHEMA = pa.schema(
         ("masks", pa.list_(pa.binary())),
         ("crowd", pa.list_(pa.bool_())),
         ("difficult", pa.list_(pa.bool_())),
-        ("points", pa.list_(pa.list_(pa.float32()))),
+        ("keypoints", pa.list_(pa.list_(pa.float32()))),
         ("semantic", pa.binary()),
     ]
 )
@@ -161,7 +161,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "masks": None if sample.masks is None else list(sample.masks),
         "crowd": _listed(sample.crowd),
         "difficult": _listed(sample.difficult),
-        "points": None if sample.points is None else _by_point(sample.points),
+        "keypoints": None if sample.keypoints is None else _by_point(sample.keypoints),
         "semantic": None if sample.semantic is None else images.encode_png(sample.semantic),
     }
 
@@ -170,9 +170,9 @@ def _listed(values: NDArray[Any] | None) -> list[Any] | None:
     return None if values is None else values.tolist()
 
 
-def _by_point(points: NDArray[np.float32]) -> list[list[float]]:
+def _by_point(keypoints: NDArray[np.float32]) -> list[list[float]]:
     """K lists of 3N numbers, so that K is known without objects, too."""
-    return [values.ravel().tolist() for values in np.moveaxis(points, 1, 0)]
+    return [values.ravel().tolist() for values in np.moveaxis(keypoints, 1, 0)]
 
 
 def _array(row: dict[str, Any], name: str, dtype: Any) -> NDArray[Any] | None:
@@ -187,7 +187,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         pixels = images.decode_stored(buffer)
     else:
         pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
-    corners, points = _array(row, "boxes", np.float32), _array(row, "points", np.float32)
+    corners, keypoints = _array(row, "boxes", np.float32), _array(row, "keypoints", np.float32)
     return Sample(
         id=row["id"],
         image=pixels,
@@ -200,7 +200,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         masks=row["masks"],
         crowd=_array(row, "crowd", np.bool_),
         difficult=_array(row, "difficult", np.bool_),
-        points=None if points is None else np.moveaxis(points.reshape(len(points), -1, 3), 0, 1),
+        keypoints=None if keypoints is None else np.moveaxis(keypoints.reshape(len(keypoints), -1, 3), 0, 1),
         semantic=None if row["semantic"] is None else images.decode_stored(row["semantic"], gray=True),
     )
 
@@ -268,9 +268,9 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
         values = getattr(sample, name)
         if values is not None:
             changes[name] = boxes.scale(values, height / old[0], width / old[1])
-    if sample.points is not None:
+    if sample.keypoints is not None:
         factors = np.array([width / old[1], height / old[0], 1], np.float32)
-        changes["points"] = sample.points * factors
+        changes["keypoints"] = sample.keypoints * factors
     if sample.masks is not None:
         changes["masks"] = [rle.resize(mask, old, (height, width)) for mask in sample.masks]
     if sample.semantic is not None:

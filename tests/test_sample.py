@@ -31,7 +31,7 @@ FULL = Sample(
     masks=[b"rle", b"\x00\xff"],
     crowd=np.array([True, False]),
     difficult=np.array([False, True]),
-    points=np.array([[[0, 1, 2], [2, 3, 1], [0, 0, 0]], [[1.5, 1, 2], [4, 5, 2], [3, 2, 1]]], np.float32),
+    keypoints=np.array([[[0, 1, 2], [2, 3, 1], [0, 0, 0]], [[1.5, 1, 2], [4, 5, 2], [3, 2, 1]]], np.float32),
     semantic=np.array([[0, 255], [7, 1]], np.uint8),
 )
 NEGATIVE = Sample(
@@ -40,7 +40,7 @@ NEGATIVE = Sample(
     boxes=np.zeros((0, 4), np.float32),
     labels=np.zeros(0, np.int64),
     masks=[],
-    points=np.zeros((0, 3, 3), np.float32),
+    keypoints=np.zeros((0, 3, 3), np.float32),
 )
 SOFT = Sample("soft", picture(), label=np.array([0.25, 0.75], np.float32))
 BARE = Sample("bare", picture(3, 2))

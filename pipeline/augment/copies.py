@@ -30,7 +30,7 @@ class Part:
     stored: Shards
     settings: Settings
     classes: int
-    points: Sequence[str]
+    keypoints: Sequence[str]
     keys: Sequence[tuple[int, int]]
     path: Path
 
@@ -42,7 +42,14 @@ def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: P
     numbers = np.cumsum(np.tile(pixels, count)) // PART_PIXELS
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(keys)]
     parts = [
-        Part(stored, settings, len(facts.classes), facts.points, keys[start:end], folder / f"copies-{number:05d}.arrow")
+        Part(
+            stored,
+            settings,
+            len(facts.classes),
+            facts.keypoints,
+            keys[start:end],
+            folder / f"copies-{number:05d}.arrow",
+        )
         for number, (start, end) in enumerate(itertools.pairwise(cuts))
     ]
     if len(parts) > 1 and count * int(pixels.sum()) >= MANY_PIXELS and (os.cpu_count() or 1) > 1:
@@ -60,7 +67,7 @@ def write(part: Part) -> None:
 
 
 def _augment(part: Part) -> Iterator[Sample]:
-    policy, stored = Policy(part.settings, part.classes, part.points), part.stored
+    policy, stored = Policy(part.settings, part.classes, part.keypoints), part.stored
 
     def other(number: int) -> Sample:
         return stored[number % len(stored)]

@@ -44,14 +44,14 @@ def of_boxes(sample: Sample, changed: NDArray[Any], index: NDArray[Any]) -> dict
 
 
 def _select(sample: Sample, index: NDArray[np.int64]) -> dict[str, Any]:
-    values = {name: getattr(sample, name) for name in ("labels", "crowd", "difficult", "points")}
+    values = {name: getattr(sample, name) for name in ("labels", "crowd", "difficult", "keypoints")}
     return {name: value[index] for name, value in values.items() if value is not None}
 
 
 def moved(sample: Sample, positions: NDArray[Any]) -> NDArray[np.float32]:
     """The sample's keypoints at N×K×2 new positions; those outside the image become unlabelled and 0."""
-    assert sample.points is not None
-    keypoints = np.concatenate([positions, sample.points[..., 2:]], axis=2).astype(np.float32)
+    assert sample.keypoints is not None
+    keypoints = np.concatenate([positions, sample.keypoints[..., 2:]], axis=2).astype(np.float32)
     height, width = sample.pixels.shape[:2]
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] <= (width, height))).all(axis=2)
     return np.where((inside & (keypoints[..., 2] > 0))[..., None], keypoints, np.float32(0))

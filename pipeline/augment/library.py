@@ -49,14 +49,14 @@ class Library:
         both = np.concatenate([boxes, none if sample.proposals is None else sample.proposals])
         inputs: dict[str, Any] = {"image": sample.pixels, "bboxes": both, "indices": np.arange(len(both))}
         inputs |= {"mask": sample.semantic, "weight": sample.weight}
-        inputs["keypoints"] = none[:, :2] if sample.points is None else sample.points[..., :2].reshape(-1, 2)
+        inputs["keypoints"] = none[:, :2] if sample.keypoints is None else sample.keypoints[..., :2].reshape(-1, 2)
         if sample.masks:
             inputs["masks"] = [mask.astype(np.uint8, order="C") for mask in fields.masks(sample)]
         result = self._compose(**{name: value for name, value in inputs.items() if value is not None})
         changes: dict[str, Any] = {"image": result["image"]}
-        if sample.points is not None:
-            keypoints = np.asarray(result["keypoints"], np.float32).reshape(*sample.points.shape[:2], 2)
-            sample = dataclasses.replace(sample, points=fields.moved(sample, keypoints))
+        if sample.keypoints is not None:
+            keypoints = np.asarray(result["keypoints"], np.float32).reshape(*sample.keypoints.shape[:2], 2)
+            sample = dataclasses.replace(sample, keypoints=fields.moved(sample, keypoints))
         changes |= {field: result[name] for name, field in _MAPS.items() if name in result}
         moved = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
         indices = np.asarray(result["indices"], np.int64)

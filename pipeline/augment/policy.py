@@ -26,11 +26,11 @@ Other = Callable[[int], Sample]
 class Policy:
     """Transforms built from params.yaml's list; `policy(sample, seed, other)` returns the augmented sample.
 
-    classes: the length of soft labels · points: names of the keypoints. `other` is needed only if a transform mixes two
+    classes: the length of soft labels · keypoints: their names. `other` is needed only if a transform mixes two
     samples.
     """
 
-    def __init__(self, settings: Settings, classes: int = 0, points: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, classes: int = 0, keypoints: Sequence[str] = ()) -> None:
         self._classes = classes
         self._steps: list[Warp | Library | Mixing] = []
         for kind, group in itertools.groupby(map(_build, settings), _kind):
@@ -38,7 +38,7 @@ class Policy:
             if kind == "mixing":
                 self._steps += built
             else:
-                self._steps.append(Warp(built, points) if kind == "homography" else Library(built))
+                self._steps.append(Warp(built, keypoints) if kind == "homography" else Library(built))
 
     def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
         """The sample after all transforms; every random number comes from `seed`."""

@@ -27,7 +27,7 @@ DOT = 3
 
 def sheet(stored: Sequence[Sample], settings: Settings, facts: Facts) -> NDArray[np.uint8]:
     """Evenly spaced images, one row each."""
-    policy, tiles = Policy(settings, len(facts.classes), facts.points), []
+    policy, tiles = Policy(settings, len(facts.classes), facts.keypoints), []
     for index in images.spread(len(stored), ROWS):
         original = _to_square(stored[int(index)])
         side = original.pixels.shape[0]
@@ -64,8 +64,8 @@ def render(item: Sample, facts: Facts) -> NDArray[np.uint8]:
         left, top, right, bottom = (float(value) for value in box)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color(label))
         _write(draw, (left, top), _name(facts.classes, label), color(label))
-    for label, points in zip(labels, () if item.points is None else item.points.tolist(), strict=False):
-        for x, y, visibility in (point for point in points if point[2]):
+    for label, keypoints in zip(labels, () if item.keypoints is None else item.keypoints.tolist(), strict=False):
+        for x, y, visibility in (point for point in keypoints if point[2]):
             at, fill = (x * scale, y * scale), color(label) if visibility > 1 else None
             draw.circle(at, DOT, fill=fill, outline="black" if visibility > 1 else color(label))
     draw.rectangle((0, SIDE, SIDE, SIDE + BAR), fill=(38, 50, 56))

@@ -21,10 +21,10 @@ _INWARDS, _OUTWARDS = (np.array([[1, 0, half], [0, 1, half], [0, 0, 1]]) for hal
 
 
 class Warp:
-    """Consecutive random homographies of a policy; points: names of the keypoints."""
+    """Consecutive random homographies of a policy; keypoints: names of the keypoints."""
 
-    def __init__(self, homographies: Sequence[RandomHomography], points: Sequence[str] = ()) -> None:
-        self.homographies, self.points = tuple(homographies), tuple(points)
+    def __init__(self, homographies: Sequence[RandomHomography], keypoints: Sequence[str] = ()) -> None:
+        self.homographies, self.keypoints = tuple(homographies), tuple(keypoints)
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """The sample moved by the product of the sampled matrices."""
@@ -34,14 +34,14 @@ class Warp:
             if generator.random() < homography.p:
                 sampled = homography.sample(generator, height, width)
                 matrix = sampled if matrix is None else sampled @ matrix
-        return sample if matrix is None else warped(sample, matrix, mirrored(self.points))
+        return sample if matrix is None else warped(sample, matrix, mirrored(self.keypoints))
 
 
-def mirrored(points: Sequence[str]) -> list[int]:
+def mirrored(keypoints: Sequence[str]) -> list[int]:
     """For each keypoint, the index of its mirror image: `left` and `right` are swapped, where both names exist."""
     swap = {"left": "right", "right": "left"}
-    swapped = [re.sub("left|right", lambda word: swap[word[0]], name) for name in points]
-    return [points.index(name) if name in points else index for index, name in enumerate(swapped)]
+    swapped = [re.sub("left|right", lambda word: swap[word[0]], name) for name in keypoints]
+    return [keypoints.index(name) if name in keypoints else index for index, name in enumerate(swapped)]
 
 
 def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample:
@@ -58,10 +58,10 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
         changes["weight"] = _pixels(sample.weight, centres, cv2.INTER_LINEAR, 0)
     if sample.proposals is not None:
         changes["proposals"], _ = _boxes(sample.proposals, matrix, sample.pixels)
-    if sample.points is not None:
-        keypoints = fields.moved(sample, _moved(sample.points[..., :2], matrix))
+    if sample.keypoints is not None:
+        keypoints = fields.moved(sample, _moved(sample.keypoints[..., :2], matrix))
         keypoints = keypoints[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else keypoints
-        sample = dataclasses.replace(sample, points=keypoints)
+        sample = dataclasses.replace(sample, keypoints=keypoints)
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]
@@ -82,9 +82,9 @@ def _pixels(values: NDArray[Any], matrix: Matrix, interpolation: int, outside: i
 def _boxes(boxes: NDArray[np.float32], matrix: Matrix, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The boxes around the moved boxes, clipped to the image, and the indices of those that remain."""
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    points = _moved(corners, matrix)
+    moved = _moved(corners, matrix)
     height, width = pixels.shape[:2]
-    around = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).clip(0, (width, height, width, height))
+    around = np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).clip(0, (width, height, width, height))
     sides = around[:, 2:] - around[:, :2]
     indices = np.flatnonzero(sides.prod(axis=1) >= fields.SMALLEST)
     return around[indices].astype(np.float32), indices

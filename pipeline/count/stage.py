@@ -52,7 +52,7 @@ def published(architecture: str) -> dict[str, Any]:
 def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
     dataset = facts(root / "data" / "prepared" / job.dataset)
     classes = getattr(dataset, plugins.constant("tasks", job.task, "CLASSES"))
-    spec = Spec(job.task, len(classes), job.channels, job.size, len(dataset.points))
+    spec = Spec(job.task, len(classes), job.channels, job.size, len(dataset.keypoints))
     total = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
     return _entry(total, spec, job.options) | {"modules": [asdict(row) for row in total.modules]}
 

@@ -13,7 +13,7 @@ class Changed(Sequence[Sample]):
     """Stored samples, each changed by the transforms with a fixed seed, so that every model gets the same images."""
 
     def __init__(self, stored: Sequence[Sample], transforms: Settings, settings: LearnerSettings) -> None:
-        self._stored, self._policy = stored, Policy(transforms, len(settings.classes), settings.points)
+        self._stored, self._policy = stored, Policy(transforms, len(settings.classes), settings.keypoints)
 
     def __len__(self) -> int:
         return len(self._stored)

@@ -33,7 +33,7 @@ class Settings:
     """What a learner needs besides its network: the classes, and how images are scaled.
 
     class_counts: train samples by class · size: side of the network's input in pixels · mean, std: by channel, of
-    pixels in 0..1 · points: names of an object's keypoints · max_side: larger images are first scaled to this longer
+    pixels in 0..1 · keypoints: names of an object's · max_side: larger images are first scaled to this longer
     side, as the stored ones were, and then to `size`.
     """
 
@@ -44,7 +44,7 @@ class Settings:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    points: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = ()
     max_side: int = 1024
 
 

@@ -152,7 +152,7 @@ class GroundTruth:
         masks = sample.masks or ()
         areas = np.array([rle.area(mask) for mask in masks], np.float64) if masks else geometry.area(boxes)
         labels = np.zeros(0, np.int64) if sample.labels is None else sample.labels
-        keypoints = None if sample.points is None else sample.points.astype(np.float64)
+        keypoints = None if sample.keypoints is None else sample.keypoints.astype(np.float64)
         return cls(boxes, labels, areas * area_scale(sample), crowd, crowd | difficult, masks, keypoints)
 
 

@@ -30,7 +30,7 @@ PAPER = {
     "options": {"backbone": "resnet", "backbone_options": {"depth": 50}, "frozen_norm": True},
     "parameters": 44_401_393,
 }
-STAGES = ()
+LEVELS = ()
 
 
 def build(
@@ -38,7 +38,7 @@ def build(
     *,
     backbone: str = "resnet",
     backbone_options: dict[str, Any] | None = None,
-    stages: Sequence[str] | None = None,
+    levels: Sequence[str] | None = None,
     pyramid: bool = True,
     frozen_norm: bool = False,
     width: int = 256,
@@ -62,7 +62,7 @@ def build(
         spec,
         backbone=backbone,
         backbone_options=backbone_options,
-        stages=stages,
+        levels=levels,
         pyramid=pyramid,
         frozen_norm=frozen_norm,
         width=width,
@@ -77,7 +77,7 @@ def build(
     if spec.task == "keypoint_detection":
         heads.keypoint_roi_pool = pool
         heads.keypoint_head = KeypointRCNNHeads(network.backbone.out_channels, (keypoint_width,) * keypoint_layers)
-        heads.keypoint_predictor = _KeypointPredictor(keypoint_width, spec.points)
+        heads.keypoint_predictor = _KeypointPredictor(keypoint_width, spec.keypoints)
         return network
     heads.mask_roi_pool = pool
     heads.mask_head = MaskRCNNHeads(network.backbone.out_channels, (mask_width,) * mask_layers, 1)

@@ -26,7 +26,7 @@ from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
 THREADS = min(4, os.cpu_count() or 1)
 #: items in memory at a time: the largest image takes 150 MB, its label map 50 MB
 AT_ONCE = 2 * THREADS
-ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "points", "semantic")
+ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "keypoints", "semantic")
 
 Item = Classes | Sample | Fault
 

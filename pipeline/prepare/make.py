@@ -91,6 +91,6 @@ def _facts(dataset: Dataset, classes: Classes, entries: list[Entry], findings: F
         std=std,
         warnings=tuple(str(fault) for fault in findings.warnings),
         skipped=tuple(str(fault) for fault in findings.faults),
-        points=classes.points,
+        keypoints=classes.keypoints,
         max_side=dataset.max_side,
     )

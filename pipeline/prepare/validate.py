@@ -15,7 +15,7 @@ MIN_SIDE = 2
 
 def misnamed(classes: Classes) -> Iterator[Fault]:
     """A fault for each class name that can't be displayed; it concerns the whole dataset."""
-    for name in (*classes.names, *classes.semantic, *classes.points):
+    for name in (*classes.names, *classes.semantic, *classes.keypoints):
         if why := name_fault(name):
             yield Fault(f"class {name}", f"{why}. Rename the class in the raw data.")
 
@@ -42,8 +42,8 @@ def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
         yield from _boxes(sample.boxes, height, width)
     if sample.masks is not None:
         yield from _masks(sample.masks, height, width)
-    if sample.points is not None:
-        yield from _points(sample.points, height, width, classes.points)
+    if sample.keypoints is not None:
+        yield from _keypoint_faults(sample.keypoints, height, width, classes.keypoints)
     yield from _lengths(sample)
     if sample.labels is not None:
         for number, value in enumerate(sample.labels.tolist()):
@@ -78,7 +78,7 @@ def _label(label: object, names: tuple[str, ...]) -> Iterator[str]:
 
 def _lengths(sample: Sample) -> Iterator[str]:
     """Fields with one entry per box must have equal lengths."""
-    given = {name: getattr(sample, name) for name in ("boxes", "labels", "masks", "crowd", "difficult", "points")}
+    given = {name: getattr(sample, name) for name in ("boxes", "labels", "masks", "crowd", "difficult", "keypoints")}
     counts = {name: len(value) for name, value in given.items() if value is not None}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -117,12 +117,12 @@ def _masks(rles: Sequence[bytes], height: int, width: int) -> Iterator[str]:
             yield f"mask {number} covers no pixel. Draw it larger or remove the object."
 
 
-def _points(points: NDArray[np.float32], height: int, width: int, names: tuple[str, ...]) -> Iterator[str]:
-    if points.ndim != 3 or points.shape[1:] != (len(names), 3) or not names:
-        yield f"keypoints of shape {points.shape}, not N×{len(names)}×3. Give x, y and visibility of each keypoint."
+def _keypoint_faults(keypoints: NDArray[np.float32], height: int, width: int, names: tuple[str, ...]) -> Iterator[str]:
+    if keypoints.ndim != 3 or keypoints.shape[1:] != (len(names), 3) or not names:
+        yield f"keypoints of shape {keypoints.shape}, not N×{len(names)}×3. Give x, y and visibility of each keypoint."
         return
-    for number, keypoints in enumerate(points.tolist()):
-        for name, (x, y, visibility) in zip(names, keypoints, strict=True):
+    for number, values in enumerate(keypoints.tolist()):
+        for name, (x, y, visibility) in zip(names, values, strict=True):
             point = f"box {number}: keypoint {name} [{x:g}, {y:g}, {visibility:g}]"
             if visibility not in {0, 1, 2}:
                 yield f"{point} has a visibility other than 0, 1 and 2. Correct it."

@@ -28,13 +28,13 @@ from pipeline.tasks.parts import detection_rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NEEDS = ("boxes", "labels", "points")
+NEEDS = ("boxes", "labels", "keypoints")
 CLASSES = "classes"
 PRIMARY = "keypoint_mAP"
 HIGHER_IS_BETTER = True
-#: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels · points: three numbers per keypoint
-#: of each object, x, y and a score, which is not a probability
-OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "points": "double[]"}
+#: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels · keypoints: three numbers
+#: each, x, y and a score, which is not a probability
+OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "keypoints": "double[]"}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
@@ -103,11 +103,12 @@ def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[
 def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:
     """The served answer for one image, with the fields of OUTPUT."""
     keypoints = prediction.keypoints_in_pixels(*sample.pixels.shape[:2])
-    return detection_rows.answer(sample, prediction, settings) | {"points": keypoints.ravel().tolist()}
+    return detection_rows.answer(sample, prediction, settings) | {"keypoints": keypoints.ravel().tolist()}
 
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Detections:
     """The prediction of a served answer, to score a served model by the current code."""
     height, width = sample.pixels.shape[:2]
-    keypoints = np.asarray(answered["points"], np.float64).reshape(-1, len(settings.points), 3) / [width, height, 1]
+    numbers = answered.get("keypoints", answered.get("points"))  # points: of models registered by version 0.1
+    keypoints = np.asarray(numbers, np.float64).reshape(-1, len(settings.keypoints), 3) / [width, height, 1]
     return replace(detection_rows.prediction(sample, answered, settings), keypoints=keypoints)

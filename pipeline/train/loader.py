@@ -75,10 +75,10 @@ class Samples(Dataset[Sample]):
         policy: Settings = (),
         seed: int = 0,
         classes: int = 0,
-        points: Sequence[str] = (),
+        keypoints: Sequence[str] = (),
     ) -> None:
         self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
-        self.classes, self.points, self.labels = classes, points, labels
+        self.classes, self.keypoints, self.labels = classes, keypoints, labels
         self._policy: Policy | None = None
         self._epoch_index: tuple[int, Index] | None = None
 
@@ -88,7 +88,7 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
         if self._policy is None:
-            self._policy = Policy(self.settings, self.classes, self.points)
+            self._policy = Policy(self.settings, self.classes, self.keypoints)
         other = functools.partial(self._other, epoch)
         return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
 
@@ -144,7 +144,7 @@ def train_samples(
         "policy": policy,
         "seed": job.seed,
         "classes": len(facts.classes),
-        "points": facts.points,
+        "keypoints": facts.keypoints,
     }
     stored, index = sample.split(prepared, "train"), None
     images = len(stored)

@@ -81,7 +81,7 @@ def test_more_images_take_fewer_epochs() -> None:
 
 def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
     jobs = suggest.jobs("cells", ["detection", "instance_segmentation", "keypoint_detection"], statistics())
-    heads = ["cells-mask_rcnn", "cells-mask_rcnn-points"]
+    heads = ["cells-mask_rcnn", "cells-mask_rcnn-keypoints"]
     assert [jobs[name]["pretrained"] for name in heads] == [{"job": "cells-faster_rcnn"}] * 2
     known = params.Params.model_validate({"datasets": {"cells": {"format": "coco"}}, "jobs": jobs})
     assert list(known.selected()) == ["cells-faster_rcnn", *heads]
@@ -90,12 +90,12 @@ def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
 
 def test_a_job_for_points_learns_a_step() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    points = np.array([[[12, 14, 2], [30, 40, 1]]], np.float32)
+    keypoints = np.array([[[12, 14, 2], [30, 40, 1]]], np.float32)
     one = sample.Sample(
-        "a", pixels, boxes=np.array([[8.0, 8, 40, 48]], np.float32), labels=np.zeros(1, np.int64), points=points
+        "a", pixels, boxes=np.array([[8.0, 8, 40, 48]], np.float32), labels=np.zeros(1, np.int64), keypoints=keypoints
     )
     level = {"3": [0.5] * 3}
-    facts = Facts("coco", ("a",), (), {}, (1,), (), level, level, points=("top", "end"))
+    facts = Facts("coco", ("a",), (), {}, (1,), (), level, level, keypoints=("top", "end"))
     (settings,) = suggest.jobs("mine", ["keypoint_detection"], statistics()).values()
     job = Job.model_validate(settings)
     learner = checkpoint.build(checkpoint.describe(job, facts))

@@ -88,7 +88,7 @@ def samples(draw: st.DrawFn, *, whole: bool = False) -> Made:
                 masks=[rle.encode(mask) for mask in inside],
                 crowd=np.array(draw(flags), np.bool_),
                 difficult=np.array(draw(flags), np.bool_),
-                points=np.array(keypoints, np.float32).reshape(-1, 2, 3),
+                keypoints=np.array(keypoints, np.float32).reshape(-1, 2, 3),
                 semantic=semantic,
             )
         )

@@ -38,7 +38,7 @@ def names_of(sample: Sample, classes: Sequence[str]) -> list[str]:
     return [classes[label] for label in sample.labels.tolist()]
 
 
-def coco(root: Path, samples: Sequence[Sample], classes: Sequence[str], points: Sequence[str] = ()) -> None:
+def coco(root: Path, samples: Sequence[Sample], classes: Sequence[str], keypoints: Sequence[str] = ()) -> None:
     """Boxes, masks as compressed run lengths, crowds and keypoints; a json a split."""
     (root / "annotations").mkdir(parents=True)
     for split in {sample.split for sample in samples}:
@@ -59,13 +59,13 @@ def coco(root: Path, samples: Sequence[Sample], classes: Sequence[str], points: 
                     entry["iscrowd"] = int(sample.crowd[place])
                 if sample.masks is not None:
                     entry["segmentation"] = {"size": [height, width], "counts": sample.masks[place].decode()}
-                if sample.points is not None:
-                    entry["keypoints"] = sample.points[place].ravel().tolist()
+                if sample.keypoints is not None:
+                    entry["keypoints"] = sample.keypoints[place].ravel().tolist()
                 annotations.append(entry)
         categories: list[dict[str, Any]] = [{"id": id, "name": name} for id, name in enumerate(classes, start=1)]
         content = {"images": pictures, "annotations": annotations, "categories": categories}
-        if points:
-            categories[0]["keypoints"] = list(points)
+        if keypoints:
+            categories[0]["keypoints"] = list(keypoints)
         (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
 
 

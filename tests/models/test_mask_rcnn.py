@@ -79,7 +79,7 @@ def test_the_mask_head_is_as_wide_and_deep_as_asked(width: int, layers: int) -> 
     assert network.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 5
 
 
-POINTS = Spec("keypoint_detection", 4, 3, SIDE, points=3)
+POINTS = Spec("keypoint_detection", 4, 3, SIDE, keypoints=3)
 FEW: dict[str, Any] = {**SMALL, "keypoint_width": 8, "keypoint_layers": 2}
 
 
@@ -96,7 +96,7 @@ def with_keypoints(visibility: float = 2) -> list[dict[str, Tensor]]:
 
 def test_with_keypoints_weights_have_torchvisions_names_shapes_and_number() -> None:
     with torch.device("meta"):
-        spec = Spec("keypoint_detection", 1, 3, 800, points=17)
+        spec = Spec("keypoint_detection", 1, 3, 800, keypoints=17)
         ours = mask_rcnn.build(spec, backbone_options={"depth": 50})
         same_state(ours, theirs.keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None))
         frozen = mask_rcnn.build(spec, backbone_options={"depth": 50}, frozen_norm=True)

@@ -216,16 +216,16 @@ def test_key_points(tmp_path: Path) -> None:
     value["annotations"] += [{**ANNOTATION, "id": 2}, {**ANNOTATION, "id": 3, "category_id": 7, "keypoints": [0] * 6}]
     lay(tmp_path, value)
     classes, (first, second), _ = listing(tmp_path)
-    assert classes.points == ("left_ear", "right_ear")
-    assert first.points is not None
-    assert first.points.tolist() == [[[2, 1, 2], [5.5, 3, 1]], [[0] * 3] * 2, [[0] * 3] * 2]
-    assert second.points is not None
-    assert second.points.shape == (0, 2, 3)
-    classes, (first, _), _ = listing(tmp_path, points=False)
-    assert (classes.points, first.points) == ((), None)
+    assert classes.keypoints == ("left_ear", "right_ear")
+    assert first.keypoints is not None
+    assert first.keypoints.tolist() == [[[2, 1, 2], [5.5, 3, 1]], [[0] * 3] * 2, [[0] * 3] * 2]
+    assert second.keypoints is not None
+    assert second.keypoints.shape == (0, 2, 3)
+    classes, (first, _), _ = listing(tmp_path, keypoints=False)
+    assert (classes.keypoints, first.keypoints) == ((), None)
     value["annotations"] = value["annotations"][1:2]
     lay(tmp_path, value)
-    assert listing(tmp_path)[0].points == ()  # names alone are no annotation
+    assert listing(tmp_path)[0].keypoints == ()  # names alone are no annotation
 
 
 @pytest.mark.parametrize(
@@ -237,9 +237,9 @@ def test_key_points(tmp_path: Path) -> None:
 )
 def test_categories_must_name_points_alike(names: Any, told: str, tmp_path: Path) -> None:
     lay(tmp_path, pose([2, 1, 2, 5, 3, 1], *names))
-    with pytest.raises(UserError, match=f"{told}.*points: false"):
+    with pytest.raises(UserError, match=f"{told}.*keypoints: false"):
         listing(tmp_path)
-    assert listing(tmp_path, points=False)[1]
+    assert listing(tmp_path, keypoints=False)[1]
 
 
 def test_prepared_points_have_their_names_and_the_size_of_the_image(tmp_path: Path) -> None:
@@ -252,12 +252,12 @@ def test_prepared_points_have_their_names_and_the_size_of_the_image(tmp_path: Pa
     run(Params(datasets={"mine": settings}, jobs={}), tmp_path)
     path = tmp_path / "data/prepared/mine"
     known, item = facts(path), split(path, "train")[0]
-    assert (known.points, "points" in known.fields) == (("left_ear", "right_ear"), True)
-    assert item.points is not None
+    assert (known.keypoints, "keypoints" in known.fields) == (("left_ear", "right_ear"), True)
+    assert item.keypoints is not None
     assert item.size is not None
     height, width = item.pixels.shape[:2]
     expected = np.array([[4, 2, 2], [8, 6, 1]]) * [width / item.size[1], height / item.size[0], 1]
-    np.testing.assert_allclose(item.points[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(item.keypoints[0], expected, rtol=1e-6)
     assert max(height, width) == 40
 
 

@@ -57,8 +57,8 @@ def test_coco_gives_back_boxes_masks_crowds_and_keypoints(made: Made) -> None:
     assert faults == []
     assert classes.names == tuple(made.classes)
     objects = any(len(sample.labels) for sample in made.samples if sample.labels is not None)
-    assert classes.points == (POINTS if objects else ())
-    assert_equal(made, read, classes, ["masks", "crowd", "points"] if objects else [], 1e-5)
+    assert classes.keypoints == (POINTS if objects else ())
+    assert_equal(made, read, classes, ["masks", "crowd", "keypoints"] if objects else [], 1e-5)
 
 
 @few

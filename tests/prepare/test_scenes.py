@@ -51,11 +51,11 @@ def test_points_are_the_ends_of_the_whole_stroke() -> None:
     hidden = 0
     for scene in some():
         for thing in scene.digits:
-            points, rows, columns = thing.keypoints, *np.nonzero(thing.mask)
-            places = np.floor(points[:, :2]).astype(int)
-            np.testing.assert_array_equal(points[:, :2] - places, 0.5)
+            keypoints, rows, columns = thing.keypoints, *np.nonzero(thing.mask)
+            places = np.floor(keypoints[:, :2]).astype(int)
+            np.testing.assert_array_equal(keypoints[:, :2] - places, 0.5)
             seen = thing.mask[places[:, 1], places[:, 0]]
-            np.testing.assert_array_equal(points[:, 2], np.where(seen, 2, 1))
+            np.testing.assert_array_equal(keypoints[:, 2], np.where(seen, 2, 1))
             ends = np.array([places[0, 1], places[1, 1], places[2, 0], places[3, 0]])
             visible = np.array([rows.min(), rows.max(), columns.min(), columns.max()])
             assert (ends[[0, 2]] <= visible[[0, 2]]).all()
@@ -122,8 +122,8 @@ def test_the_bytes_are_the_known_ones() -> None:
 
 def test_points_are_stored_with_their_things() -> None:
     for sample, scene in zip(samples(**FEW), some(), strict=True):
-        assert sample.points is not None
-        np.testing.assert_array_equal(sample.points, [thing.keypoints for thing in scene.digits])
+        assert sample.keypoints is not None
+        np.testing.assert_array_equal(sample.keypoints, [thing.keypoints for thing in scene.digits])
 
 
 def test_scenes_have_what_every_dense_task_needs() -> None:

@@ -16,7 +16,7 @@ COUNTS = {split: sum(view.split == split for view in VIEWS) for split in ("train
 #: set → names of classes, names of a label map's classes, fields
 FACTS: dict[str, tuple[Any, ...]] = {
     "classes": (tuple(PHOTOGRAPHS), (), ("label",)),
-    "coco": (NAMES, (), ("boxes", "labels", "masks", "crowd", "points")),
+    "coco": (NAMES, (), ("boxes", "labels", "masks", "crowd", "keypoints")),
     "csv": (tuple(PHOTOGRAPHS), (), ("label",)),
     "masks": ((), ("background", *NAMES), ("semantic",)),
     "voc": (tuple(sorted(NAMES)), (), ("boxes", "labels", "difficult")),
@@ -35,7 +35,7 @@ def test_facts(name: str, prepared: dict[str, Path]) -> None:
     of_set = facts(prepared[name])
     assert (of_set.classes, of_set.semantic_classes, of_set.fields) == FACTS[name]
     assert (of_set.counts, of_set.skipped) == (COUNTS, ())
-    assert of_set.points == (KEYPOINTS if name == "coco" else ())
+    assert of_set.keypoints == (KEYPOINTS if name == "coco" else ())
 
 
 def test_idx_holds_tiles_of_all_photographs(prepared: dict[str, Path]) -> None:
@@ -98,9 +98,9 @@ def test_masks_agree_to_a_few_pixels_of_the_outline(prepared: dict[str, Path]) -
 def test_keypoints_lie_on_the_face(prepared: dict[str, Path]) -> None:
     read = samples(prepared["coco"])
     for view in VIEWS:
-        points = read[view.name].points
-        assert points is not None
-        for item, given in zip(view.objects(), points, strict=True):
+        keypoints = read[view.name].keypoints
+        assert keypoints is not None
+        for item, given in zip(view.objects(), keypoints, strict=True):
             wanted = [[x, y, 2] for x, y in item.keypoints] or [[0, 0, 0]] * len(KEYPOINTS)
             np.testing.assert_allclose(given, wanted, atol=0.01)
 

@@ -25,7 +25,7 @@ GOOD = Sample(
     labels=np.array([0, 1]),
     masks=[FULL, FULL],
     semantic=np.full((20, 40), 2, np.uint8),
-    points=np.array([[[40, 20, 2], [99, 99, 0]], [[1, 2, 1], [0, 0, 2]]], np.float32),
+    keypoints=np.array([[[40, 20, 2], [99, 99, 0]], [[1, 2, 1], [0, 0, 2]]], np.float32),
 )
 
 
@@ -34,7 +34,7 @@ def boxes(*row: float) -> dict[str, Any]:
 
 
 def point(*values: float) -> dict[str, Any]:
-    return {"points": np.array([[(1, 2, 1), (0, 0, 0)], [(4, 4, 2), values]], np.float32)}
+    return {"keypoints": np.array([[(1, 2, 1), (0, 0, 0)], [(4, 4, 2), values]], np.float32)}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -66,8 +66,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "point nan": (point(float("nan"), 2, 0), "not finite"),
     "visibility": (point(1, 2, 3), "visibility other than 0, 1 and 2"),
     "visibility nan": (point(1, 2, float("nan")), "visibility other than 0, 1 and 2"),
-    "point shape": ({"points": np.zeros((2, 3, 3), np.float32)}, r"\(2, 3, 3\), not N×2×3"),
-    "point count": ({"points": np.zeros((1, 2, 3), np.float32)}, "2 labels, 2 masks, 1 points"),
+    "point shape": ({"keypoints": np.zeros((2, 3, 3), np.float32)}, r"\(2, 3, 3\), not N×2×3"),
+    "point count": ({"keypoints": np.zeros((1, 2, 3), np.float32)}, "2 labels, 2 masks, 1 keypoints"),
     "void": ({"semantic": np.full((20, 40), 255, np.uint8)}, "ignore"),
 }
 
@@ -82,7 +82,7 @@ def test_misfits_are_told(name: str) -> None:
 def test_the_good_pass() -> None:
     assert list(misfits(GOOD, CLASSES)) == []
     nothing = replace(GOOD, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), masks=[])
-    nothing = replace(nothing, points=np.zeros((0, 2, 3), np.float32))
+    nothing = replace(nothing, keypoints=np.zeros((0, 2, 3), np.float32))
     assert list(misfits(nothing, CLASSES)) == []
 
 
@@ -103,8 +103,8 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert sample.boxes is not None
     assert sample.semantic is not None
     assert sample.boxes.tolist() == [[0, 0, 5, 2.5], [2, 1, 4, 3]]
-    assert sample.points is not None
-    assert sample.points.tolist() == [[[10, 5, 2], [24.75, 24.75, 0]], [[0.25, 0.5, 1], [0, 0, 2]]]
+    assert sample.keypoints is not None
+    assert sample.keypoints.tolist() == [[[10, 5, 2], [24.75, 24.75, 0]], [[0.25, 0.5, 1], [0, 0, 2]]]
     assert (sample.pixels.shape, sample.semantic.shape, sample.size) == ((5, 10, 3), (5, 10), (20, 40))
     assert sample.masks is not None
     assert [rle.area(mask, (5, 10)) for mask in sample.masks] == [50, 0]

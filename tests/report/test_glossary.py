@@ -28,7 +28,7 @@ SAMPLE = Sample(
     boxes=BOXES,
     labels=np.zeros(3, np.int64),
     crowd=np.zeros(3, np.bool_),
-    points=np.ones((3, 1, 3), np.float32),
+    keypoints=np.ones((3, 1, 3), np.float32),
     masks=[rle.encode(np.pad(np.ones((side, side), np.bool_), (0, 128 - side))) for side in (8, 64, 128)],
     semantic=PIXELS[..., 0],
 )

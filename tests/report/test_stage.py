@@ -190,7 +190,7 @@ def test_the_pareto_front_has_the_points_that_nothing_cheaper_beats() -> None:
 
 def test_keypoints_are_named(root: Path, params: Params) -> None:
     path = root / "data/prepared/digits/dataset.json"
-    write_json(path, read_json(path) | {"points": ["left eye", "<nose>"]})
+    write_json(path, read_json(path) | {"keypoints": ["left eye", "<nose>"]})
     assert "left eye, &lt;nose&gt;" in _page(root, params)
 
 

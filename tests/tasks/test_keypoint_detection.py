@@ -1,4 +1,4 @@
-"""Key points are scored as pycocotools scores them, and what has none neither helps nor harms.
+"""Keypoints are scored as pycocotools scores them, and what has none neither helps nor harms.
 
 `data/coco_keypoints.json` holds images, detections and what pycocotools 2.0.11 made of them: things of two classes
 with COCO's 17 points, a third of these not labelled and a fifth of the things without any, 12 % crowds, scores in
@@ -35,13 +35,13 @@ BOX = [20, 40, 60, 80]
 POINTS = np.array([[[40, 41, 2], [22, 60, 2], [58, 70, 2]]], np.float32)
 
 
-def true(points: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
-    return dataclasses.replace(sample([{"box": BOX, **marks}]), points=points)
+def true(keypoints: NDArray[np.float32] = POINTS, **marks: Any) -> Sample:
+    return dataclasses.replace(sample([{"box": BOX, **marks}]), keypoints=keypoints)
 
 
-def answered(points: NDArray[Any], score: float = 1.0) -> Detections:
+def answered(keypoints: NDArray[Any], score: float = 1.0) -> Detections:
     """One detection with keypoints N×K×3 in pixels."""
-    keypoints = np.concatenate([points[..., :2] / SIZE[0], np.full((*points.shape[:2], 1), 0.25)], axis=2)
+    keypoints = np.concatenate([keypoints[..., :2] / SIZE[0], np.full((*keypoints.shape[:2], 1), 0.25)], axis=2)
     return detections_of([{"box": BOX, "score": score}], keypoints=keypoints)
 
 
@@ -58,7 +58,7 @@ def test_scores_are_those_of_pycocotools() -> None:
         true_points = np.array([item["points"] for item in image["true"]], np.float32).reshape(-1, 17, 3)
         detected = np.array([item["points"] for item in image["found"]], np.float64).reshape(-1, 17, 2)
         keypoints = np.concatenate([detected / [width, height], np.ones((len(detected), 17, 1))], axis=2)
-        given = dataclasses.replace(sample(image["true"], (height, width)), points=true_points)
+        given = dataclasses.replace(sample(image["true"], (height, width)), keypoints=true_points)
         rows.append(keypoint_detection.rows(given, detections_of(image["found"], (height, width), keypoints=keypoints)))
     table = pa.Table.from_pylist(rows)
     scores = keypoint_detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))
@@ -71,16 +71,16 @@ def test_scores_are_those_of_pycocotools() -> None:
 
 def test_a_worked_case() -> None:
     """Of three keypoints one is 4 pixels off and one is not labelled: (e^(-16 / (2 · 1600 · 0.01)) + 1) / 2."""
-    points = POINTS.copy()
-    points[0, 2, 2] = 0
-    moved = points.copy()
+    keypoints = POINTS.copy()
+    keypoints[0, 2, 2] = 0
+    moved = keypoints.copy()
     moved[0, 0, 0] += 4
     moved[0, 2, :2] = 99
     overlap = oks.similarity(
-        moved[..., :2].astype(float), points.astype(float), np.array([BOX], float), np.array([1600.0])
+        moved[..., :2].astype(float), keypoints.astype(float), np.array([BOX], float), np.array([1600.0])
     )
     assert overlap[0, 0] == pytest.approx((np.exp(-0.5) + 1) / 2, abs=1e-12)
-    matches = match(true(points), answered(moved))[0]
+    matches = match(true(keypoints), answered(moved))[0]
     assert matches == [TRUE_POSITIVE] * 7 + [0] * 3  # from 0.50 to 0.80, of 0.803
 
 
@@ -114,8 +114,8 @@ def test_distances_are_scaled_by_the_area_of_the_stored_object() -> None:
 def test_collate_gives_the_keypoints_of_objects_that_are_trained_on() -> None:
     crowded = sample([{"box": [0, 0, 9, 9], "crowd": True}, {"box": BOX, "label": 1}])
     both = np.concatenate([np.zeros_like(POINTS), POINTS])
-    empty = dataclasses.replace(sample([]), points=np.zeros((0, 3, 3), np.float32))
-    _, (target, nothing) = keypoint_detection.collate([dataclasses.replace(crowded, points=both), empty], SETTINGS)
+    empty = dataclasses.replace(sample([]), keypoints=np.zeros((0, 3, 3), np.float32))
+    _, (target, nothing) = keypoint_detection.collate([dataclasses.replace(crowded, keypoints=both), empty], SETTINGS)
     assert target["keypoints"].dtype == torch.float32
     np.testing.assert_array_equal(target["keypoints"], POINTS)
     assert nothing["keypoints"].shape == (0, 3, 3)
@@ -127,13 +127,13 @@ def test_collate_gives_the_keypoints_of_objects_that_are_trained_on() -> None:
 def test_keypoints_are_fractions_of_the_networks_input() -> None:
     class Network(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-            points = torch.tensor([[[8.0, 16, 1], [0, 32, 1], [4, 4, 1]]])
+            keypoints = torch.tensor([[[8.0, 16, 1], [0, 32, 1], [4, 4, 1]]])
             box = {
                 "boxes": torch.tensor([[0.0, 0, 16, 32]]),
                 "labels": torch.tensor([1]),
                 "scores": torch.tensor([0.5]),
             }
-            return [box | {"keypoints": points, "keypoints_scores": torch.tensor([[3.0, -1, 2]])}]
+            return [box | {"keypoints": keypoints, "keypoints_scores": torch.tensor([[3.0, -1, 2]])}]
 
     (detections,) = Detector(Network(), SETTINGS)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     np.testing.assert_array_equal(
@@ -147,12 +147,15 @@ def test_answer_and_back() -> None:
     given = answered(POINTS)
     said = json.loads(json.dumps(keypoint_detection.answer(asked, given, SETTINGS)))
     assert list(said) == list(keypoint_detection.OUTPUT)
-    assert said["points"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
+    assert said["keypoints"] == pytest.approx([40, 41, 0.25, 22, 60, 0.25, 58, 70, 0.25])
     back = keypoint_detection.prediction(asked, said, SETTINGS)
+    np.testing.assert_allclose(back.keypoints_in_pixels(1, 1), given.keypoints_in_pixels(1, 1))
+    of_version_0_1 = said | {"points": said.pop("keypoints")}
+    back = keypoint_detection.prediction(asked, of_version_0_1, SETTINGS)
     np.testing.assert_allclose(back.keypoints_in_pixels(1, 1), given.keypoints_in_pixels(1, 1))
     none = detections_of([], keypoints=np.zeros((0, 3, 3)))
     empty = keypoint_detection.answer(asked, none, SETTINGS)
-    assert empty["points"] == []
+    assert empty["keypoints"] == []
     assert keypoint_detection.prediction(asked, empty, SETTINGS).keypoints_in_pixels(1, 1).shape == (0, 3, 3)
 
 

@@ -2,7 +2,7 @@
 
 An image with a label keeps its label, and the second image is blended in faintly (SamplePairing, Inoue 2018,
 https://arxiv.org/abs/1801.02929). Else each object of the second image is pasted with its annotation, with probability
-`share` (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is pasted
+`fraction` (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is pasted
 as its box. With a label map only, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
 https://arxiv.org/abs/2007.07936). Covered annotations are removed; covered keypoints become hidden.
 """
@@ -46,9 +46,9 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
     above = [above[index] for index in chosen]
     region = np.any(above, axis=0) if above else np.zeros(sample.pixels.shape[:2], bool)
     changes = _pasted(sample, other, region)
-    if sample.points is not None:
-        sample = dataclasses.replace(sample, points=_covered(sample.points, region))
-    for name in ("labels", "crowd", "difficult", "points"):
+    if sample.keypoints is not None:
+        sample = dataclasses.replace(sample, keypoints=_covered(sample.keypoints, region))
+    for name in ("labels", "crowd", "difficult", "keypoints"):
         first, second = getattr(sample, name), getattr(other, name)
         if first is not None and second is not None:
             changes[name] = np.concatenate([first, second[chosen]])
@@ -58,12 +58,12 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
     return dataclasses.replace(both, **(kept if sample.masks is not None else kept | {"masks": None}))
 
 
-def _covered(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _covered(keypoints: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np.float32]:
     """N×K×3 keypoints; those visible within the region become hidden."""
     height, width = region.shape
-    columns, rows = (np.floor(points[..., axis]).astype(int) for axis in (0, 1))
-    hidden = region[rows.clip(0, height - 1), columns.clip(0, width - 1)] & (points[..., 2] > 1)
-    return np.concatenate([points[..., :2], np.where(hidden, np.float32(1), points[..., 2])[..., None]], axis=2)
+    columns, rows = (np.floor(keypoints[..., axis]).astype(int) for axis in (0, 1))
+    hidden = region[rows.clip(0, height - 1), columns.clip(0, width - 1)] & (keypoints[..., 2] > 1)
+    return np.concatenate([keypoints[..., :2], np.where(hidden, np.float32(1), keypoints[..., 2])[..., None]], axis=2)
 
 
 def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[st
     return changes
 
 
-def build(*, opacity: float = 0.3, share: float = 0.5, p: float = 0.5) -> Mixing:
-    """Blend at an opacity uniform in 0..`opacity`; paste objects or ids with probability `share` each."""
-    within(0, 1, opacity=opacity, share=share, p=p)
-    return _Overlay(opacity, share, p)
+def build(*, opacity: float = 0.3, fraction: float = 0.5, p: float = 0.5) -> Mixing:
+    """Blend at an opacity uniform in 0..`opacity`; paste objects or ids with probability `fraction` each."""
+    within(0, 1, opacity=opacity, fraction=fraction, p=p)
+    return _Overlay(opacity, fraction, p)

@@ -33,7 +33,7 @@ def read(
     annotations: str | list[str] | None = None,
     images: str | None = None,
     masks: bool = True,
-    points: bool = True,
+    keypoints: bool = True,
     semantic: bool = False,
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
@@ -42,7 +42,7 @@ def read(
     `annotations/instances_*.json`, else all of `annotations/`, else those directly in the path. A file or folder name
     with the word train, val, valid or test gives the split.
     images: the folder that `file_name` is relative to; default: the json's, else any folder if the name is unique.
-    masks: false reads no masks. points: false reads no keypoints; all categories that have keypoints must name them
+    masks: false reads no masks. keypoints: false reads no keypoints; all categories that have keypoints must name them
     alike. COCO's own are in `annotations/person_keypoints_*.json`.
     semantic: true also makes label maps from the masks, with a class `background` first; pixels of several classes are
     ignored.
@@ -51,8 +51,8 @@ def read(
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
     classes, faults = _classes(documents)
-    keypoints = _keypoints(documents) if points else ()
-    yield Classes(classes, ("background", *classes) if semantic else (), keypoints)
+    keypoint_names = _keypoints(documents) if keypoints else ()
+    yield Classes(classes, ("background", *classes) if semantic else (), keypoint_names)
     yield from tree.faults
     if not chosen:
         yield Fault(".", "has no annotation file (*.json). Add it, or name it in the option `annotations`.")
@@ -69,7 +69,7 @@ def read(
     finder = _Finder(tree, images)
     for document in documents:
         yield from document.faults
-        for item in _samples(tree, document, classes, finder, with_masks, len(keypoints)):
+        for item in _samples(tree, document, classes, finder, with_masks, len(keypoint_names)):
             yield replace(item, semantic=_label_map(item)) if semantic and isinstance(item, Sample) else item
     yield from finder.left()
     yield from ignored(
@@ -149,7 +149,7 @@ def _keypoints(documents: list[Document]) -> tuple[str, ...]:
         categories = " and ".join([*by_names.values()][:2]) or "no category"
         raise UserError(
             f"annotations have keypoints, and all categories with keypoints must name them alike; found {categories}. "
-            "Name them alike, or set the option `points: false`."
+            "Name them alike, or set the option `keypoints: false`."
         )
     return next(iter(by_names))
 
@@ -199,7 +199,7 @@ def _samples(
 ) -> Iterator[Sample | Fault]:
     labels = {id: classes.index(name) for id, (name, _) in document.categories.items() if name in classes}
     split = split_of(document.name)
-    fields = ["crowd", *(["masks"] if with_masks else []), *(["points"] if keypoints else [])]
+    fields = ["crowd", *(["masks"] if with_masks else []), *(["keypoints"] if keypoints else [])]
     for id, picture in document.pictures.items():
         try:
             name = finder.find(document.name, picture.file_name)

@@ -37,6 +37,6 @@ def read(
             boxes=np.stack([digit.box for digit in scene.digits]),
             labels=np.array([digit.label for digit in scene.digits]),
             masks=[encode(digit.mask) for digit in scene.digits],
-            points=np.stack([digit.keypoints for digit in scene.digits]),
+            keypoints=np.stack([digit.keypoints for digit in scene.digits]),
             semantic=semantic,
         )

@@ -33,7 +33,7 @@ def _dataset(name: str, facts: Facts) -> str:
     semantic = ""
     if facts.semantic_classes:
         semantic = f"<p>Semantic classes: {escape(', '.join(facts.semantic_classes))}.</p>"
-    keypoints = f"<p>Keypoints of an object: {escape(', '.join(facts.points))}.</p>" if facts.points else ""
+    keypoints = f"<p>Keypoints of an object: {escape(', '.join(facts.keypoints))}.</p>" if facts.keypoints else ""
     return (
         f"<h3>{escape(name)} <small>format {escape(facts.format)}</small></h3>"
         f'<p>{total:,} images: {counts}.</p><div class="splits">{bar}</div>'

@@ -15,7 +15,7 @@ GONE: dict[str, Any] = {
     "masks": None,
     "crowd": None,
     "difficult": None,
-    "points": None,
+    "keypoints": None,
     "semantic": None,
     "weight": None,
     "proposals": None,

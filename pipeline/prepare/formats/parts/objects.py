@@ -56,7 +56,7 @@ def sample(
         masks=[item.mask for item in objects if item.mask is not None] if "masks" in fields else None,
         crowd=np.array([item.crowd for item in objects], np.bool_) if "crowd" in fields else None,
         difficult=np.array([item.difficult for item in objects], np.bool_) if "difficult" in fields else None,
-        points=_keypoints(objects, keypoints) if "points" in fields else None,
+        keypoints=_keypoints(objects, keypoints) if "keypoints" in fields else None,
     )
 
 
