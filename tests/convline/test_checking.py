@@ -70,6 +70,19 @@ def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: p
     assert "make repro, which resumes it at its last epoch" in out
 
 
+def test_findings_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_job_state(root, "lenet", state="running")
+    assert doctor.command(json=True) == 1
+    result = json.loads(capsys.readouterr().out)
+    by_check = {check["check"]: check for check in result["checks"]}
+    assert by_check.keys() == checking.CHECKS.keys()
+    assert result["found"] == 1
+    (finding,) = by_check["jobs"]["findings"]
+    assert "lenet" in finding["what"]
+    assert ".work/jobs/lenet" in finding["remedy"]
+    assert "1 of 1 jobs" in by_check["settings"]["notes"][0]
+
+
 def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
     support.write_params(root, {"in": {}, "out": {"seed": 1}}, roster=["in"])
     for name in ("gone", "in", "out"):

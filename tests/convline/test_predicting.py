@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from convline.commands import predict as command
 from convline.predicting import predict
 from pipeline import checkpoint, images, params, plugins, sample, store, terminal
 from pipeline.errors import UserError
@@ -160,6 +161,17 @@ def test_a_bad_image_is_named_and_the_others_answered(
     assert "error" in bad
     assert "probabilities" in fine
     assert err.startswith("bad.png: damaged image")
+
+
+def test_the_exit_code_says_whether_all_were_answered(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    folders.picture(tmp_path / "good.png", 1)
+    assert command.command("classification", [tmp_path]) == 0
+    (tmp_path / "bad.png").write_bytes(b"torn")
+    assert command.command("classification", [tmp_path]) == 1
+    assert len(answers(capsys.readouterr().out)) == 3
 
 
 def test_long_and_odd_names_are_answered_and_shown(
