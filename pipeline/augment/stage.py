@@ -9,17 +9,16 @@ images before and after the policy. `data/augmented/<dataset>-<name>/` holds a d
 import functools
 import logging
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, sample, store
+from pipeline import images, plugins, roots, sample, store
 from pipeline.augment import copies, joined, sheet
 from pipeline.errors import UserError
-from pipeline.fingerprint import code
+from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
@@ -58,26 +57,12 @@ def run(params: Params, root: Path) -> None:
 
 
 def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
-    used = {next(iter(entry)) for entry in [*policy.online, *policy.staged.transforms]}
-    modules = ["pipeline.augment.stage", *(f"pipeline.augment.transforms.{name}" for name in used)]
-    return store.digest(
-        {
-            "policy": policy.model_dump(),
-            "dataset": store.content_digest(prepared),
-            "code": code(modules),
-            "albumentations": version("albumentations"),
-        }
-    )
+    dataset = store.content_digest(prepared)
+    return compute_fingerprint(roots.staging(policy), policy=policy.model_dump(), dataset=dataset)
 
 
 def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
-    return store.digest(
-        {
-            "options": options,
-            "dataset": store.content_digest(prepared),
-            "code": code(["pipeline.augment.joined", f"pipeline.augment.derived.{name}"]),
-        }
-    )
+    return compute_fingerprint(roots.derivation(name), options=options, dataset=store.content_digest(prepared))
 
 
 def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
