@@ -75,11 +75,11 @@ def architectures(architecture: str, options: dict[str, Any]) -> list[str]:
     Nested options are searched, too. An architecture is always named by an option of `build`
     (tests/test_fingerprint.py), so no other is loaded.
     """
-    names = list[str]()
+    names, all_names = list[str](), plugins.names("models")
     waiting = [architecture, *_texts(options)]
     while waiting:
         name = waiting.pop(0)
-        if name in plugins.names("models") and name not in names:
+        if name in all_names and name not in names:
             names.append(name)
             defaults = _defaults(plugins.source("models", name))
             waiting += [value for key, value in defaults.items() if name != architecture or key not in options]

@@ -18,6 +18,7 @@ import pytest
 from pipeline import definitions, fingerprint, params, plugins, roots, sample
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
+from pipeline.reachable import is_part
 from pipeline.train import loop, trial
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
@@ -92,7 +93,7 @@ def missed(codes: Iterable[CodeType], code_roots: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in set(names(codes))
-        if name not in counted and (name in asked_for or not fingerprint.outside(name))
+        if name not in counted and (name in asked_for or not is_part(name, fingerprint.OUTSIDE))
     )
 
 

@@ -38,7 +38,7 @@ def run(params: Params, root: Path) -> None:
     pairs = {(job.dataset, job.augmentation) for job in jobs if job.augmentation is not None}
     for dataset, name in sorted(pairs):
         policy, prepared = params.policy(name), root / "data/prepared" / dataset
-        fingerprint = fingerprints[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = policy_fingerprint(policy, prepared)
         make = functools.partial(_stage, policy=policy, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
@@ -46,7 +46,7 @@ def run(params: Params, root: Path) -> None:
     derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
-        fingerprint = fingerprints[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = derived_fingerprint(name, options, prepared)
         make = functools.partial(derive, name=name, options=options, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         log.info(f"augment: {dataset}-{name}: {outcome}")
@@ -56,12 +56,14 @@ def run(params: Params, root: Path) -> None:
     store.bound(work, KEEP_BYTES, set(fingerprints.values()))
 
 
-def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
+def policy_fingerprint(policy: PolicySettings, prepared: Path) -> str:
+    """The fingerprint of what a policy stages of a prepared data set."""
     dataset = store.content_digest(prepared)
     return compute_fingerprint(roots.staging(policy), policy=policy.model_dump(), dataset=dataset)
 
 
-def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
+def derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
+    """The fingerprint of a derived field of a prepared data set."""
     return compute_fingerprint(roots.derivation(name), options=options, dataset=store.content_digest(prepared))
 
 
