@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, plugins, pretrained_weights, sample, store
+from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
-from pipeline.fingerprint import code, compute_fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def run(params: Params, root: Path) -> None:
         target = root / "evaluations" / name
 
         def make(path: Path, name: str = name, job: Job = job) -> None:
-            _evaluate(path, root, models[name], job, plans[name])
+            evaluate(path, root, models[name], job, plans[name])
 
         how = store.update(target, marks[name], root / KEPT, make)
         if params.study(name) is None:
@@ -91,11 +90,6 @@ class Plan:
     gradients: bool = False
     asked: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def transforms(self) -> set[str]:
-        """Names of the transforms that change test images."""
-        return {name for policy in self.under.values() for entry in policy.online for name in entry}
-
 
 def _plan(params: Params, name: str) -> Plan:
     study, asked = params.study(name), scoring.arguments(params.evaluate, params.jobs[name].task)
@@ -106,22 +100,26 @@ def _plan(params: Params, name: str) -> Plan:
 
 
 def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
-    modules = ["evaluate.stage", f"tasks.{job.task}", f"models.{job.architecture}"]
-    modules += [f"augment.transforms.{transform}" for transform in plan.transforms]
     derived = _derived(root, job)
-    modules += [f"augment.derived.{field}" for field in derived]
-    return store.digest(
-        {
-            "model": store.content_digest(model.folder),
-            "dataset": store.content_digest(root / "data/prepared" / job.dataset),
-            "settings": plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
-            "derived": {field: store.content_digest(folder) for field, folder in derived.items()},
-            "under": {name: policy.online for name, policy in plan.under.items()},
-            "gradients": plan.gradients and job.seed,
-            "extractor": model.extractor and model.extractor[1],
-            "code": code([f"pipeline.{name}" for name in modules]),
-        }
+    return fingerprint.compute_fingerprint(
+        code_roots(model, job, plan),
+        model=store.content_digest(model.folder),
+        dataset=store.content_digest(root / "data/prepared" / job.dataset),
+        settings=plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
+        derived={field: store.content_digest(folder) for field, folder in derived.items()},
+        under={name: policy.online for name, policy in plan.under.items()},
+        gradients=plan.gradients and job.seed,
+        extractor=model.extractor and model.extractor[1],
     )
+
+
+def code_roots(model: Model, job: Job, plan: Plan) -> tuple[str, ...]:
+    """Where the code that decides an evaluation begins."""
+    own = roots.evaluation(job, [policy.online for policy in plan.under.values()])
+    if model.extractor is None:
+        return own
+    folder, _ = model.extractor
+    return own + roots.extraction(store.read_json(folder / "model.json") if folder.is_dir() else {})
 
 
 def _derived(root: Path, job: Job) -> dict[str, Path]:
@@ -129,7 +127,8 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
     return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in plugins.needed_fields(job.architecture)}
 
 
-def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+    """Write a model's rows, scores and pictures into the folder `path`."""
     from pipeline import checkpoint
     from pipeline.evaluate import gradients, inspection, pictures, predict
 
@@ -139,10 +138,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
     if model.extractor is not None:
         source, digest = model.extractor
         extractor, description = checkpoint.load(source)
-        modules = [f"pipeline.tasks.{job.task}"]
-        if description:  # none of a published file
-            modules.append(f"pipeline.models.{description['architecture']}")
-        mark = compute_fingerprint(modules, extractor=digest)
+        mark = fingerprint.compute_fingerprint(roots.extraction(description), extractor=digest)
         learner.use_extractor(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)

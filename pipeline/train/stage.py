@@ -15,15 +15,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, pretrained_weights, registered, sample, store
+from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
 from pipeline.errors import UserError
-from pipeline.fingerprint import compute_fingerprint
+from pipeline.fingerprint import inputs
 from pipeline.params import KEPT, UNDECISIVE, Job, Params
 from pipeline.train import checks, ray_train, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
 
 log = logging.getLogger(__name__)
+
+#: settings that count by the digest of what they name
+NOT_BY_VALUE = frozenset({"dataset", "augmentation", "pretrained", "extractor"})
+#: settings that count only where a person set them
+OF_THE_MACHINE = frozenset({"precision", "device", "workers"})
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
@@ -73,9 +78,6 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
         for field in plugins.derived_fields(job.architecture, job.loss)
     }
     policy = params.policy(job.policy)
-    modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
-    modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
-    modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
     paths, source_digests = {role: source.model for role, source in sources.items()}, {}
     if job.pretrained is not None and job.pretrained.file is not None:
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
@@ -83,28 +85,37 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     for role, published in _published_names(job).items():
         paths[role], source_digests[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
     source_digests |= {role: source.fingerprint for role, source in sources.items()}
-    undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
-    fingerprint = compute_fingerprint(
-        modules,
-        job=job.model_dump(exclude=set(undecisive | {"dataset", "augmentation", "pretrained", "extractor"})),
+    code_roots = roots.training(job, policy.online)
+    decided = inputs(
+        code_roots,
+        job=job.model_dump(exclude=set(UNDECISIVE | NOT_BY_VALUE | OF_THE_MACHINE)) | _set_for_the_machine(job, facts),
         sources=source_digests,
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
-    work = root / ".work/jobs" / fingerprint
-    made = JobSpec(name, fingerprint, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
+    mark = store.digest(decided)
+    work = root / ".work/jobs" / mark
+    made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, code_roots, decided)
     return dataclasses.replace(made, reads=reads.digests(made) | source_digests)
 
 
-def _workers_decide(job: Job, facts: sample.Facts) -> bool:
-    """Whether the number of processes decides the result: `workers` is a number, and batch norm is not synchronised.
+def _set_for_the_machine(job: Job, facts: sample.Facts) -> dict[str, Any]:
+    """The settings of the machine that decide the result: those that a person set to more than `auto`.
 
-    With `auto` or the default, a finished job stays valid on a machine with another number of GPUs.
+    With `auto` or the default, a finished job stays valid on a machine of other devices. The number of processes
+    decides only where batch statistics are not synchronised.
     """
-    if "workers" not in job.model_fields_set or job.workers == "auto":
-        return False
+    values = {name: getattr(job, name) for name in OF_THE_MACHINE & job.model_fields_set}
+    set_values = {name: value for name, value in sorted(values.items()) if value not in (None, "auto")}
+    if "workers" in set_values and not _has_batch_statistics(job, facts):
+        del set_values["workers"]
+    return set_values
+
+
+def _has_batch_statistics(job: Job, facts: sample.Facts) -> bool:
+    """Whether the network has batch normalisation that is not synchronised over processes."""
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 

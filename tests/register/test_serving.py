@@ -31,10 +31,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import checkpoint, images, params, plugins, sample, store, tracking
+from pipeline import checkpoint, definitions, fingerprint, images, params, plugins, sample, store, tracking
 from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.fingerprint import code
 from pipeline.params import Job, Params
 from pipeline.register import stage as register_stage
 from pipeline.register import versions
@@ -184,24 +183,22 @@ def test_any_image_file_is_read_upright_and_as_rgb(linear: Path, asked_here: Pos
 
 def test_what_the_served_code_imports_is_required() -> None:
     """Every package that its modules import, of all tasks and architectures, is in the model's requirements."""
-    import ast
     from importlib.metadata import packages_distributions
 
-    architectures, prefix = plugins.names("models"), len("pipeline.")
-    names = [
-        "register.predictor",
-        "params",
-        *(f"tasks.{task}" for task in TASKS),
-        *(f"models.{n}" for n in architectures),
-    ]
-    imported = set()
-    for module in code([f"pipeline.{name}" for name in names]):
-        path = REPO / "pipeline" / f"{module[prefix:].replace('.', '/')}.py"
-        for node in ast.parse(path.read_text()).body if path.exists() else []:
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(str(node.module).split(".")[0])
+    waiting = ["pipeline.register.predictor", "pipeline.params", *(f"pipeline.tasks.{task}" for task in TASKS)]
+    waiting += [f"pipeline.models.{name}" for name in plugins.names("models")]
+    imported, read_modules = set[str](), set[str]()
+    while waiting:
+        name = waiting.pop()
+        module = definitions.read(fingerprint.folders(), name)
+        if module is None and "." in name:
+            waiting.append(name.rpartition(".")[0])  # a member of a module
+        if module is None or name in read_modules:
+            continue
+        read_modules.add(name)
+        imported |= {target.split(".")[0] for target in module.imports.values()}
+        inner = (item.imports for item in module.definitions.values())
+        waiting += [target for imports in (module.imports, *inner) for target in imports.values()]
     packages = packages_distributions()
     known = {"ruamel": {"ruamel.yaml"}} | {name: set(found) for name, found in packages.items() if name != "ruamel"}
     third = imported - set(sys.stdlib_module_names) - {"pipeline"}
