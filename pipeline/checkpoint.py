@@ -87,7 +87,7 @@ def build(description: dict[str, Any]) -> Learner:
     stored = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
     classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
-    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.keypoints))
+    spec = Spec(plugins.network_task(task), len(classes), stored.channels, stored.size, len(stored.keypoints))
     network = build_network(architecture, spec, description["options"])
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
