@@ -34,9 +34,7 @@ def jobs(root: Path, fingerprints: dict[str, str], mlflow: str | None) -> Rows:
 def score(root: Path, name: str, fingerprint: str) -> str:
     """`test top1 0.9883 [0.9738, 0.9971]` if exactly this model was evaluated, else its score on val from training."""
     metrics = store.read_json(root / "metrics" / f"{name}.json")
-    if metrics is None or not store.holds(root / "models" / name, fingerprint):
-        metrics = store.read_json(root / ".work/jobs" / fingerprint / "scores.json")
-    if metrics is not None:
+    if metrics is not None and store.holds(root / "models" / name, fingerprint):
         return words(renamed_scores(metrics))
     entry = _job_state(root, fingerprint)
     if entry["state"] == "done" and entry.get("value") is not None:

@@ -238,9 +238,15 @@ class Params(Strict):
         return self.augmentation.get(name) or Policy()
 
 
-def read(path: Path = FILE, *, empty: bool = False) -> Params:
-    """Read and check params.yaml and params/; one UserError lists every fault. `empty`: without a job is no fault."""
-    files = params_files.read(path)
+def read(path: Path = FILE, *, empty: bool = False, folder: Path | None = None) -> Params:
+    """Read and check params.yaml and params/; one UserError lists every fault.
+
+    Args:
+        path: params.yaml.
+        empty: a file without a job is no fault.
+        folder: params/, if it is not beside the file.
+    """
+    files = params_files.read(path, folder or path.parent / params_files.FOLDER)
     value = studies.expanded(files.value)
     if isinstance(value.get("sets", {}), dict):
         value = {**value, "sets": {**files.sets, **value.get("sets", {})}}

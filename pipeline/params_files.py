@@ -42,13 +42,13 @@ class Files:
         return f"{path}: {'.'.join(part for part in (section, name, setting) if part)}"
 
 
-def read(path: Path) -> Files:
+def read(path: Path, folder: Path) -> Files:
     """Read params.yaml and the files of params/; UserError for a file that can't be read as sections."""
     value = {key: {} if part is None and key != "roster" else part for key, part in load(path).items()}
     sets: dict[str, list[str]] = {}
     origins = {(section, name): path for section in SECTIONS for name in _names(value.get(section))}
     faults: list[str] = []
-    for file in sorted((path.parent / FOLDER).glob("*.yaml")):
+    for file in sorted(folder.glob("*.yaml")):
         sections = load(file)
         sets[file.stem] = [name for section in ("jobs", "studies") for name in _names(sections.get(section))]
         for section, entries in sections.items():
