@@ -86,6 +86,11 @@ def architectures(architecture: str, options: dict[str, Any]) -> list[str]:
     return names
 
 
+def backbone(architecture: str) -> str | None:
+    """The backbone that an architecture takes where no option names one."""
+    return _defaults(plugins.source("models", architecture)).get("backbone")
+
+
 @functools.cache
 def _defaults(path: Path) -> dict[str, Any]:
     """The options of an architecture's `build` whose default is a literal, and these."""
