@@ -116,7 +116,12 @@ def test_what_changes_no_result_makes_nothing_stale(
             "residual = 2 * self.bn3(",
             lambda job: uses(job, "resnet") or uses(job, "resnext"),
         ),
-        ("models/vgg.py", "kernel, padding=kernel // 2", "kernel, padding=0", lambda job: uses(job, "vgg")),
+        (
+            "models/vgg.py",
+            "kernel, padding=kernel // 2",
+            "kernel, padding=0",
+            lambda job: uses(job, "vgg") or uses(job, "segnet"),
+        ),
         # reached by dispatch: `network.fit`, which a detector calls where it exists
         ("models/parts/svm.py", "def finish(self", "def finish(self, _=0", lambda job: job.architecture == "rcnn"),
         # the score by which the best epoch is chosen
