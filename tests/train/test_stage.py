@@ -183,7 +183,7 @@ def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -
 def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
     with pytest.raises(
-        UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, points, which digits"
+        UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, keypoints, which digits"
     ):
         stage.job_specs(params, root)
 
