@@ -88,7 +88,7 @@ def build(description: dict[str, Any]) -> Learner:
     stored = stored_settings(description)
     architecture, task = description["architecture"], description["task"]
     classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
-    spec = Spec(task, len(classes), stored.channels, stored.size, len(stored.keypoints))
+    spec = Spec(plugins.network_task(task), len(classes), stored.channels, stored.size, len(stored.keypoints))
     options = {FORMER_OPTIONS.get(key, key): value for key, value in description["options"].items()}
     network = build_network(architecture, spec, options)
     task_module = plugins.load("tasks", task)

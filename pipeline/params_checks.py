@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import plugins, pretrained_weights, studies
+from pipeline.contracts import check as contracts
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,23 +20,45 @@ Faults = Iterator[tuple[str, str]]
 
 def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Faults:
     """Faults of content in a file without faults of form; `empty`: that no job is selected is none."""
+    contracts.check(("report.sections", name) for name in plugins.own_names("report.sections"))  # no setting names them
     yield from faults(params, value)
     if not params.jobs and not empty:
         yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."
     elif not params.selected() and not empty:
-        hint = "Give a job `core: true`, or set roster to all or a list of jobs."
+        hint = f"Write `all`, or names among: {', '.join(params.words())}."
         yield "roster", f"{params.roster} selects no job. {hint}"
 
 
 def faults(params: "Params", value: dict[str, Any]) -> Faults:
     """Faults of content, as path and text; names include those of entries with faults of form."""
+    broken = list(_check_contracts(params))
+    yield from broken or _content_faults(params, value)  # what a broken plug-in allows can't be told
+
+
+def _check_contracts(params: "Params") -> Faults:
+    """Check the plug-ins that the file names, each once; those that don't exist are faults elsewhere."""
+    used: dict[tuple[str, str], str] = {}
+    for name, dataset in params.datasets.items():
+        used.setdefault(("prepare.formats", dataset.format), f"datasets.{name}.format")
+        for field in dataset.derived:
+            used.setdefault(("augment.derived", field), f"datasets.{name}.derived.{field}")
+    for name, policy in params.augmentation.items():
+        for transform in (key for entry in [*policy.online, *policy.staged.transforms] for key in entry):
+            used.setdefault(("augment.transforms", transform), f"augmentation.{name}")
+    for name, job in params.jobs.items():
+        used.setdefault(("models", job.architecture), f"jobs.{name}.architecture")
+        used.setdefault(("tasks", job.task), f"jobs.{name}.task")
+    for (kind, name), where in used.items():
+        if name in plugins.names(kind):
+            yield from ((where, text) for text in contracts.faults(kind, name))
+
+
+def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
-    if isinstance(params.roster, list):
-        own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
-        for name in params.roster:
-            if name not in (roster_names := [*own, *named.get("studies", []), *studies.WORDS]):
-                yield "roster", plugins.unknown("job", name, roster_names)
-    for section in ("datasets", "augmentation", "jobs", "studies"):
+    yield from _check_words("roster", [params.roster] if isinstance(params.roster, str) else params.roster, named)
+    for name, words in params.sets.items():
+        yield from _check_words(f"sets.{name}", words, named)
+    for section in ("datasets", "augmentation", "sets", "jobs", "studies"):
         for name in named.get(section, []):
             if section != "jobs" or not _written_out(name, named):
                 yield from _check_name(section, name)
@@ -53,8 +76,7 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
         yield from _check_derived(name, job, params)
     for name, study in params.studies.items():
         yield from _check_study(f"studies.{name}", study, named)
-        if name in [*named.get("jobs", []), *studies.WORDS]:
-            yield f"studies.{name}", "the name is taken by a job or a roster keyword. Rename it."
+    yield from _check_words_differ(named)
     yield from _check_folders(params)
     yield from _check_extractors(params)
 
@@ -62,6 +84,29 @@ def faults(params: "Params", value: dict[str, Any]) -> Faults:
 def _written_out(job: str, named: dict[str, list[str]]) -> bool:
     """Whether a job is a study's, so that the file does not hold its name."""
     return studies.study_of(job) in named.get("studies", [])
+
+
+def _check_words(where: str, words: list[str], named: dict[str, list[str]]) -> Faults:
+    """Check that each word of a roster or a set is a name."""
+    own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
+    names = [
+        *own,
+        *(name for section in ("datasets", "sets", "studies") for name in named.get(section, [])),
+        studies.ALL,
+    ]
+    for word in words:
+        if word not in names and word not in named.get("jobs", []):
+            yield where, plugins.unknown("job, data set, study or set of jobs", word, names)
+
+
+def _check_words_differ(named: dict[str, list[str]]) -> Faults:
+    """Check that no word of a roster means two things; a data set and a job may have one name, which is both."""
+    taken = {studies.ALL: "all jobs", **dict.fromkeys(named.get("jobs", []), "a job")}
+    for section, what in (("sets", "a set of jobs"), ("studies", "a study"), ("datasets", "a data set")):
+        for name in named.get(section, []):
+            other = taken.setdefault(name, what)
+            if other not in (what, "a job") or (other == "a job" and section != "datasets"):
+                yield f"{section}.{name}", f"the name is {other}'s in a roster. Rename one of the two."
 
 
 def _check_name(section: str, name: str) -> Faults:
@@ -108,8 +153,9 @@ def _check_plugin(where: str, kind: str, name: str, function: str, options: tupl
     except UserError as error:
         yield where, str(error)
         return
+    takes_any = name in plugins.names(kind) and plugins.takes_any_option(kind, name, function)
     for option in options[1]:
-        if option not in known_options:
+        if option not in known_options and not takes_any:
             yield options[0], plugins.unknown("option", option, known_options)
 
 
@@ -244,7 +290,7 @@ def _check_job(where: str, job: "Job", named: dict[str, list[str]]) -> Faults:
     yield from _check_plugin(f"{where}.architecture", "models", job.architecture, "build", options)
     if job.architecture in plugins.names("models") and job.task in plugins.names("tasks"):
         tasks = plugins.constant("models", job.architecture, "TASKS") or ()
-        if job.task not in tasks:
+        if plugins.network_task(job.task) not in tasks:
             yield f"{where}.task", f"{job.architecture} does {', '.join(tasks)}, not {job.task}. Change one of the two."
     if job.schedule == "step" and not job.milestones:
         yield f"{where}.milestones", "schedule step needs epochs at which lr falls, as in `milestones: [6, 9]`."

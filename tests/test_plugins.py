@@ -1,11 +1,16 @@
 """The folder listing is the registry, read from source text alone."""
 
+import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline import plugins
 from pipeline.errors import UserError
+from tests.helpers import own_plugins
 
 ROOT = Path(plugins.__file__).parent
 SOURCE = '''"""A plug-in."""
@@ -80,3 +85,52 @@ def test_every_plugin_loads_by_its_name(kind: str) -> None:
         module = plugins.load(kind, name)
         assert module.__file__ == str(plugins.source(kind, name))
         assert module.__doc__
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return own_plugins.use(tmp_path, monkeypatch)
+
+
+def test_own_plug_ins_are_found_beside_those_of_the_pipeline(own: Path) -> None:
+    path = own_plugins.write(own, "prepare.formats", "mine", '"""Mine."""\n\ndef read(path, *, table="a"): ...\n')
+    assert path == own / "formats/mine.py"
+    assert {"mine", "coco"} <= set(plugins.names("prepare.formats"))
+    assert plugins.own_names("prepare.formats") == ["mine"]
+    assert plugins.source("prepare.formats", "mine") == path
+    assert plugins.options("prepare.formats", "mine", "read") == ["table"]
+    module = plugins.load("prepare.formats", "mine")
+    assert (module.__name__, module.__file__) == ("plugins.formats.mine", str(path))
+    assert plugins.displayed(path) == "plugins/formats/mine.py"
+
+
+def test_a_name_that_exists_twice_names_both_files(own: Path) -> None:
+    own_plugins.write(own, "models", "unet", "")
+    with pytest.raises(UserError, match=r"plugins/models/unet\.py and pipeline/models/unet\.py.*Rename"):
+        plugins.names("models")
+
+
+def test_options_follow_a_function_into_the_file_that_it_is_taken_from(own: Path) -> None:
+    text = (
+        "from pipeline.tasks import classification as base\nfrom pipeline.tasks.segmentation import learner as other\n"
+    )
+    own_plugins.write(own, "tasks", "mine", f"{text}import numpy as np\nlearner = base.learner\nrows = np.sum\n")
+    assert plugins.options("tasks", "mine", "learner") == plugins.options("tasks", "classification", "learner")
+    assert plugins.options("tasks", "mine", "other") == plugins.options("tasks", "segmentation", "learner")
+    assert plugins.options("tasks", "mine", "rows") is None
+
+
+def test_a_new_process_finds_own_plug_ins_as_ray_workers_do(own: Path, tmp_path: Path) -> None:
+    own_plugins.write(own, "models", "mine", "NAME = __name__\n")
+    program = "import plugins.models.mine as mine; print(mine.NAME)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "plugins.models.mine"
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_a_plug_in_folder_has_its_readme_and_points_to_its_contract(kind: str) -> None:
+    package = importlib.import_module(f"pipeline.{kind}")
+    assert "pipeline/contracts/" in (package.__doc__ or "")
+    assert f"`{kind.rpartition('.')[2]}/" in (plugins.OWN / "README.md").read_text(encoding="utf-8")

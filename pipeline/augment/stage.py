@@ -30,7 +30,7 @@ KEEP_BYTES = 10_000_000_000
 
 
 def run(params: Params, root: Path) -> None:
-    """Update `data/augmented/`; folders that no job uses any more are removed."""
+    """Update `data/augmented/` for the selected jobs; folders of others stay while they are up to date."""
     target, work = root / "data/augmented", root / ".work/augment"
     target.mkdir(parents=True, exist_ok=True)
     fingerprints = {}
@@ -52,8 +52,27 @@ def run(params: Params, root: Path) -> None:
         log.info(f"augment: {dataset}-{name}: {outcome}")
     if not fingerprints:
         log.info("augment: nothing to do, no job uses an augmentation")
-    store.keep_only(target, set(fingerprints))
+    store.keep_only(target, {*fingerprints, *_up_to_date(params, root)})
     store.bound(work, KEEP_BYTES, set(fingerprints.values()))
+
+
+def _up_to_date(params: Params, root: Path) -> set[str]:
+    """The folders of `data/augmented/` that any job of params.yaml uses and that are up to date."""
+    names = set()
+    for job in params.jobs.values():
+        prepared = root / "data/prepared" / job.dataset
+        policies = [] if job.augmentation is None else [job.augmentation]
+        for name in [*policies, *plugins.derived_fields(job.architecture, job.loss)]:
+            folder = root / "data/augmented" / f"{job.dataset}-{name}"
+            if folder.name in names or not (folder.is_dir() and prepared.is_dir()):
+                continue
+            if name in policies:
+                fingerprint = policy_fingerprint(params.policy(name), prepared)
+            else:
+                fingerprint = derived_fingerprint(name, params.datasets[job.dataset].derived[name], prepared)
+            if store.holds(folder, fingerprint):
+                names.add(folder.name)
+    return names
 
 
 def policy_fingerprint(policy: PolicySettings, prepared: Path) -> str:

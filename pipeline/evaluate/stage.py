@@ -6,7 +6,6 @@ and compared once with the champion. A study's jobs are also measured on changed
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots,
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.params import Evaluate, Job, Params, Policy
-from pipeline.train.job_state import JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ FEATURES = ".work/features"
 
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
-    wanted = {name: job for name, job in params.selected().items() if (root / "models" / name).is_dir()}
+    wanted = {name: job for name, job in params.with_results().items() if (root / "models" / name).is_dir()}
     plans = {name: _plan(params, name) for name in wanted}
     models = {name: Model(root / "models" / name, _extractor(root, job)) for name, job in wanted.items()}
     marks = {name: _fingerprint(root, models[name], job, plans[name]) for name, job in wanted.items()}
@@ -59,25 +57,6 @@ def run(params: Params, root: Path) -> None:
     store.bound(root / FEATURES, KEEP_BYTES, set())
 
 
-def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None:
-    """Measure the chosen jobs into `.work/` alone, where a later full run reuses the rows.
-
-    The scores go to each job's `scores.json` in `.work/jobs/`.
-    """
-    for job_spec in job_specs:
-        there = job_spec.model if job_spec.model.is_dir() else root / "models" / job_spec.name
-        model, plan = Model(there, _extractor(root, job_spec.job, job_spec.sources)), _plan(params, job_spec.name)
-        mark = _fingerprint(root, model, job_spec.job, plan)
-        kept, how = root / KEPT / mark, "kept"
-        if not store.holds(kept, mark):
-            how = "made"
-            with store.folder(kept, mark) as path:
-                evaluate(path, root, model, job_spec.job, plan)
-        scores = store.read_json(kept / "scores.json")
-        store.write_json(job_spec.work / "scores.json", scores)
-        _tell(job_spec.name, how, scores)
-
-
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
     log.info(f"evaluate: {name:<16} {how:<9} {words(scores)}")
 
@@ -97,14 +76,9 @@ class Model:
     extractor: tuple[Path, str] | None
 
 
-def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) -> tuple[Path, str] | None:
-    """Folder and digest of the extractor that measures a job's model; `sources` names its folder outside models/."""
-    if job.extractor is None:
-        return None
-    own = (sources or {}).get("extractor")
-    if own is not None and own.is_dir():
-        return own, store.content_digest(own)
-    return pretrained_weights.extractor(root, job.extractor)
+def _extractor(root: Path, job: Job) -> tuple[Path, str] | None:
+    """Folder and digest of the extractor that measures a job's model."""
+    return None if job.extractor is None else pretrained_weights.extractor(root, job.extractor)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ SHOWN = 5
 
 
 def run(params: Params, root: Path) -> None:
-    """Update every dataset of params.yaml; one UserError lists the faults of all."""
+    """Update every dataset of the selected jobs; one UserError lists the faults of all. Those of others stay."""
     work, prepared = root / ".work" / "prepare", root / "data" / "prepared"
     wanted, failures = set(), []
     with store.locked(root / ".work" / "prepare.lock", "prepare"):
-        for name, dataset in params.datasets.items():
+        for name in sorted({job.dataset for job in params.selected().values()}, key=list(params.datasets).index):
             try:
-                wanted.add(_update(name, dataset, root, work, prepared))
+                wanted.add(_update(name, params.datasets[name], root, work, prepared))
             except UserError as error:
                 failures.append(f"dataset {name}: {error}")
         if failures:

@@ -1,1 +1,1 @@
-"""One file per task: what a network learns, predicts and is scored on."""
+"""One file per task: what a network learns, predicts and is scored on; pipeline/contracts/task.py is the contract."""

@@ -1,23 +1,24 @@
 """The train stage: find the stale jobs, train them in one Ray run, and store every model in models/.
 
 A job is done if `models/<job>/` has its fingerprint and is undamaged, or if `.work/jobs/<fingerprint>/model` is (it is
-copied from there); an interrupted job resumes; else it starts. Single jobs can be chosen: they are trained into
-`.work/jobs/` only, where a later run of the roster takes them from.
+copied from there); an interrupted job resumes; else it starts. Models of other jobs of params.yaml stay in models/ as
+long as they are up to date, and later stages show them too.
 """
 
 import _thread
+import contextlib
 import dataclasses
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
-from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.params import KEPT, UNDECISIVE, Job, Params
 from pipeline.train import checks, ray_train, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
@@ -59,8 +60,6 @@ def _resolve(name: str, params: Params, root: Path, made: dict[str, JobSpec], ab
     job = params.jobs[name]
     sources: dict[str, JobSpec] = {}
     for role, other in job.sources.items():
-        if other not in params.selected():
-            raise UserError(f"params.yaml: jobs.{name}.{role}: job {other} is not in the roster. Add it to the roster.")
         sources[role] = _resolve(other, params, root, made, (*above, name))
     if name not in made:
         made[name] = job_spec(name, job, params, root, sources)
@@ -161,10 +160,13 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     else:
         log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _restore(models / item.name, item)}
-    for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
-        log.info(f"train: {name} is no longer in models/")
+    others = _up_to_date(params, root, set(wanted))
+    champions = _champions(root, {*wanted, *others})
+    for name in store.keep_only(models, set(wanted) - set(failed) | set(others) | champions):
+        log.info(f"train: {name} is no longer in models/: its settings or data changed, or params.yaml has it no more")
     store.write_json(models / "failed.json", failed)
-    kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
+    store.write_json(root / KEPT, sorted(others))
+    kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
@@ -173,8 +175,20 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     return times
 
 
+def _up_to_date(params: Params, root: Path, wanted: set[str]) -> dict[str, JobSpec]:
+    """The specs of other jobs of params.yaml whose models in models/ are up to date."""
+    specs: dict[str, JobSpec] = {}
+    for name in sorted(path.name for path in (root / "models").glob("*/")):
+        if name not in wanted and name in params.jobs:
+            with contextlib.suppress(UserError, store.StoreError, OSError):  # its data or a file of weights is missing
+                job_spec = _resolve(name, params, root, {}, ())
+                if store.holds(root / "models" / name, job_spec.fingerprint):
+                    specs[name] = job_spec
+    return specs
+
+
 def _champions(root: Path, wanted: set[str]) -> set[str]:
-    """Champions that are not in the roster, after copying their models into models/ where they were missing."""
+    """Champions that are not up to date or not chosen, after copying their models into models/ where missing."""
     kept = set()
     for fingerprint, name in registered.champions(root).items():
         folder = None if name in wanted else registered.folder(root, name, fingerprint)
@@ -182,7 +196,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
             kept.add(name)
             if folder != root / "models" / name:
                 store.copy(folder, root / "models" / name)
-            log.info(f"train: {name} is not in the roster, but stays in models/ as champion")
+            log.info(f"train: {name} stays in models/ as champion, though it is not chosen or not up to date")
     return kept
 
 
@@ -202,33 +216,12 @@ def _check(stale: list[JobSpec]) -> None:
         raise UserError("\n".join(faults))
 
 
-def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher | None = None) -> dict[str, float]:
-    """Train the selected jobs into `.work/jobs/` only, those in `anew` even if done. UserError if one fails."""
-    wanted = job_specs(params, root)
-    models = root / "models"
-    _copy_sources(wanted, models)
-    for name in anew:
-        shutil.rmtree(wanted[name].work, ignore_errors=True)
-    done = {
-        name
-        for name, item in wanted.items()
-        if any(store.holds(folder, item.fingerprint) for folder in (models / name, item.model))
-    }
-    stale = [item for name, item in wanted.items() if name in anew or name not in done]
-    _check(stale)
-    log.info(
-        f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}"
-    )
-    for item in stale:
-        reopen(item)
-    times = _train(stale, params, root, watcher) if stale else {}
-    failed = [item for item in stale if not store.holds(item.model, item.fingerprint)]
-    if failed:
-        raise UserError("\n".join(f"train: {item.name} failed: {_failure(item)['reason']}" for item in failed))
-    for name in anew:
-        if store.holds(models / name, wanted[name].fingerprint):
-            store.copy(wanted[name].model, models / name)
-    return times
+def forget(params: Params, root: Path, names: Iterable[str]) -> None:
+    """Remove the results of these jobs, so that the next run trains them again."""
+    for name in names:
+        with contextlib.suppress(UserError, store.StoreError, OSError):  # without its data a job has no results
+            shutil.rmtree(_resolve(name, params, root, {}, ()).work, ignore_errors=True)
+        shutil.rmtree(root / "models" / name, ignore_errors=True)
 
 
 def _restore(target: Path, item: JobSpec) -> bool:

@@ -12,6 +12,7 @@ from pipeline import checkpoint, params, plugins, sample
 from pipeline.params import Dataset, Job
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
+from pipeline.recipes.parts import detectors
 from pipeline.sample import Facts
 from tests.helpers.folders import FOLDERS
 
@@ -61,8 +62,8 @@ def test_tasks_are_those_whose_needs_are_met() -> None:
 
 def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:
     tiny, large = (suggest.jobs("d", ["detection"], statistics(boxes=np.full(8, share))) for share in (0.03, 0.5))
-    assert tiny["d-faster_rcnn"]["size"] == suggest.SIDES[-1]
-    assert large["d-faster_rcnn"]["size"] == suggest.SIDES[0]
+    assert tiny["d-faster_rcnn"]["size"] == detectors.SIDES[-1]
+    assert large["d-faster_rcnn"]["size"] == detectors.SIDES[0]
     assert large["d-faster_rcnn"]["options"]["anchors"] == [64] * 4
 
 

@@ -78,17 +78,19 @@ def linear(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def every_task(tmp_path_factory: pytest.TempPathFactory) -> Every:
     """A project with a champion of every task."""
-    known = params.read(REPO / "params.yaml").jobs
+    settings_of_repo = params.read(REPO / "params.yaml")
+    known = settings_of_repo.jobs
     jobs: dict[str, dict[str, Any]] = {}
 
     def need(name: str) -> None:
-        jobs[name] = known[name].model_dump(exclude={"augmentation", "core"}, exclude_none=True) | {"epochs": EPOCHS}
+        jobs[name] = known[name].model_dump(exclude={"augmentation"}, exclude_none=True) | {"epochs": EPOCHS}
         if known[name].dataset == "scenes":
             jobs[name]["batch"] = 2  # few scenes: more steps, so that detectors find something
         for source in known[name].sources.values():
             need(source)
 
-    order = sorted(known, key=lambda name: not known[name].core)
+    core = settings_of_repo.choose(["core"]).selected()
+    order = sorted(known, key=lambda name: name not in core)
     first = {task: next(name for name in order if known[name].task == task) for task in TASKS}
     for name in first.values():
         need(name)

@@ -1,12 +1,8 @@
-"""One file, one transform: `build(*, options)` gives one of three things, each applied with its probability `p`.
+"""One file, one transform; parts/ holds shared code. pipeline/contracts/transform.py is the contract.
 
-- a `RandomHomography` (`parts/affine.py`). Consecutive ones are multiplied and cost one warp.
-- a transform of albumentations. A DualTransform moves pixels: it must keep the image's size and fill a label map
-  with 255 (ignore) where pixels come from outside; any other changes the image alone.
-- with `OTHERS = 1` in the file, a `Mixing`: it mixes in a second sample, after the policy's previous transforms.
-  `TASKS`, optional, names the tasks that can be trained with the result.
-
-All random numbers come from the generator that is passed, which also seeds albumentations.
+`build(*, p, options)` gives a `RandomHomography` (consecutive ones are multiplied and cost one warp), a transform of
+albumentations, or, with `OTHERS = 1` in the file, a `Mixing`, which mixes in a second sample after the policy's
+previous transforms. All random numbers come from the generator that is passed, which also seeds albumentations.
 """
 
 from typing import Protocol

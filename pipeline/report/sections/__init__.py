@@ -1,1 +1,1 @@
-"""One file per section of the report: `TITLE`, `ORDER`, and `render(results)`, which returns HTML or ""."""
+"""One file per section of the report; pipeline/contracts/section.py is the contract."""

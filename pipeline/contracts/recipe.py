@@ -1,0 +1,22 @@
+"""The contract of a recipe: a file of pipeline/recipes/ or plugins/recipes/, named as its task.
+
+A task needs none.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pipeline.recipes.parts.statistics import TrainStatistics
+
+
+class Recipe(Protocol):
+    """First jobs of a task, which `convline add` puts into params.yaml."""
+
+    def jobs(self, dataset: str, statistics: "TrainStatistics") -> dict[str, dict[str, Any]]:
+        """Settings by what follows `<dataset>-` in the job's name: its architecture, unless `architecture` is set.
+
+        Args:
+            dataset: its name.
+            statistics: of its train split.
+        """
+        ...

@@ -1,0 +1,11 @@
+"""A first Mask R-CNN, which starts from the first detector."""
+
+from typing import Any
+
+from pipeline.recipes.parts import detectors
+from pipeline.recipes.parts.statistics import TrainStatistics
+
+
+def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]:
+    """One job."""
+    return {"mask_rcnn": detectors.with_head(dataset, statistics, mask_width=64, mask_layers=2)}

@@ -1,0 +1,12 @@
+"""A first Mask R-CNN with keypoints, which starts from the first detector."""
+
+from typing import Any
+
+from pipeline.recipes.parts import detectors
+from pipeline.recipes.parts.statistics import TrainStatistics
+
+
+def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]:
+    """One job."""
+    head = detectors.with_head(dataset, statistics, keypoint_width=64, keypoint_layers=3)
+    return {"mask_rcnn-keypoints": {"architecture": "mask_rcnn", **head}}
