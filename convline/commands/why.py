@@ -1,6 +1,6 @@
 """Say what made jobs stale: which setting, data, definition or library.
 
-Without a job, all jobs of the roster are told. Nothing is changed, and nothing trained.
+WHAT is a job, a data set, a study, a set of jobs, or all; the roster, if it is left out. Nothing is changed or trained.
 """
 
 import dataclasses
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convline import names
+from convline.frame import Json
 from pipeline.terminal import json_line, output
 
 if TYPE_CHECKING:
@@ -27,14 +29,18 @@ DIGESTS = ("definition", "dataset", "derived field", "staged copies", "source")
 
 
 def command(
-    jobs: Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Jobs of params.yaml.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="WHAT...", help="What to explain.", autocompletion=names.words)
+    ] = None,
+    json: Json = False,
 ) -> int:
     """Print how each job stands, and why."""
     from pipeline import params, why
 
-    read = params.read(Path.cwd() / params.FILE)
-    explanations = why.explain(read, Path.cwd(), jobs or [*read.selected()])
+    root = Path.cwd()
+    settings = params.read(root / params.FILE)
+    jobs = dict.fromkeys(settings.choose(what).resolve(what)) if what else settings.selected()
+    explanations = why.explain(settings, root, [*jobs])
     if json:
         output(json_line({name: dataclasses.asdict(item) for name, item in explanations.items()}))
         return 0
