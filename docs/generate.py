@@ -34,11 +34,12 @@ def architectures() -> Iterator[str]:
     """A section an architecture: what it is, its paper, its tasks, parameters, and the options of its `build`."""
     for name in plugins.names("models"):
         paragraphs = _paragraphs("models", name)
-        paper = plugins.constant("models", name, "PAPER") or {}
+        paper = plugins.constant("models", name, "PAPER")
         tasks = ", ".join(plugins.constant("models", name, "TASKS"))
         yield f"## {name}\n"
         yield from (f"{_linked(paragraph)}\n" for paragraph in paragraphs)
-        yield f"Tasks: {tasks}. Parameters at its PAPER settings: {paper['parameters']:,}.\n"
+        parameters = f" Parameters at its PAPER settings: {paper['parameters']:,}." if paper else ""
+        yield f"Tasks: {tasks}.{parameters}\n"
         yield from _options("models", name, "build")
 
 
