@@ -21,7 +21,7 @@ def measure() -> ratios.Ratio:
     torch.manual_seed(0)
     spec = Spec("segmentation", CLASSES, 3, SIDE)
     stitched, dilated = (
-        shift_and_stitch.build(spec, backbone="lenet5", window=32, way=way).eval() for way in shift_and_stitch.WAYS
+        shift_and_stitch.build(spec, backbone="lenet5", window=32, mode=mode).eval() for mode in shift_and_stitch.MODES
     )
     dilated.load_state_dict(stitched.state_dict())
     images = torch.randn(IMAGES, 3, SIDE, SIDE)

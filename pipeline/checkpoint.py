@@ -23,8 +23,9 @@ from pipeline.store import file_digest, read_json, write_json
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 #: the folder of pictures that a learner rendered during training, by epoch
 SNAPSHOTS = "snapshots"
-#: former names of settings in model.json
+#: names of version 0.1 in model.json, and today's: of settings, and of an architecture's options
 FORMER_SETTINGS = {"points": "keypoints"}
+FORMER_OPTIONS = {"stages": "levels", "stage": "level", "way": "mode", "share": "positive_fraction"}
 #: former names of layers in torchvision's published weights: patterns, and today's names
 OLDER = (
     (r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2"),
@@ -88,7 +89,8 @@ def build(description: dict[str, Any]) -> Learner:
     architecture, task = description["architecture"], description["task"]
     classes = getattr(stored, plugins.constant("tasks", task, "CLASSES"))
     spec = Spec(plugins.network_task(task), len(classes), stored.channels, stored.size, len(stored.keypoints))
-    network = build_network(architecture, spec, description["options"])
+    options = {FORMER_OPTIONS.get(key, key): value for key, value in description["options"].items()}
+    network = build_network(architecture, spec, options)
     task_module = plugins.load("tasks", task)
     make = getattr(plugins.load("models", architecture), "learner", task_module.learner)
     learner: Learner = make(network, stored, **description["loss"])

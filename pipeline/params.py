@@ -130,11 +130,11 @@ UNDECISIVE = frozenset({"core", "workers", "loader_workers"})
 
 
 class Train(Strict):
-    """How jobs are run; lanes: worker groups of one process · storage: a path that all nodes share."""
+    """How jobs are run; worker_groups: how many train side by side · storage: a path that all nodes share."""
 
     on_failed_job: Literal["continue", "stop"] = "continue"
     attempts: int = Field(3, ge=1)
-    lanes: PositiveInt | Literal["auto"] = "auto"
+    worker_groups: PositiveInt | Literal["auto"] = "auto"
     storage: str | None = None
     keep_gb: float = Field(20.0, gt=0)
 

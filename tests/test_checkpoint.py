@@ -18,3 +18,12 @@ def test_the_names_of_keypoints_are_read_under_both_names() -> None:
     for name in ("points", "keypoints"):
         read = checkpoint.stored_settings({"settings": SETTINGS | {name: ["nose", "tail"]}})
         assert read.keypoints == ("nose", "tail")
+
+
+def test_former_names_of_options_build_the_same_network() -> None:
+    options = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "width": 8}
+    description = {"task": "localization", "architecture": "cam", "loss": {}, "settings": SETTINGS}
+    former, current = (
+        checkpoint.build(description | {"options": options | {name: "layer2"}}) for name in ("stage", "level")
+    )
+    assert former.state_dict().keys() == current.state_dict().keys()

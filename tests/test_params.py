@@ -96,7 +96,11 @@ FAULTS = {
     "fraction": ("lr: 1}", "epochs: 1.5}", "jobs.second.epochs: Input should be a valid integer (found 1.5)."),
     "no is text": ("lr: 1}", "nesterov: no}", "jobs.second.nesterov: Input should be a valid boolean (found 'no')."),
     "workers": ("lr: 1}", "workers: 0}", "jobs.second.workers: Input should be greater than 0 (found 0)."),
-    "lanes": ("attempts: 2", "lanes: 0", "train.lanes: Input should be greater than 0 (found 0)."),
+    "worker_groups": (
+        "attempts: 2",
+        "worker_groups: 0",
+        "train.worker_groups: Input should be greater than 0 (found 0).",
+    ),
     "choice": ("lr: 1}", "schedule: linear}", "jobs.second.schedule: Input should be 'constant', 'cosine'*"),
     "not JSON": ("lr: 1}", "options: {variant: 2026-01-01}}", "jobs.second.options.variant: input was not a valid JS"),
     "missing": ("dataset: mine, ", "", "jobs.second.dataset: missing. Add it."),

@@ -52,7 +52,7 @@ def test_constants_and_options_come_from_the_text(folder: Path) -> None:
     assert plugins.constant("models", "unet", "TASKS") == ("classification",)
     assert plugins.constant("models", "unet", "LIMIT") == 3
     assert plugins.constant("models", "unet", "BARE") is None
-    assert plugins.constant("models", "unet", "STAGES") is None
+    assert plugins.constant("models", "unet", "LEVELS") is None
     assert plugins.options("models", "unet", "build") == ["width", "variant"]
     assert plugins.options("models", "unet", "other") == []
     assert plugins.options("models", "unet", "learner") is None

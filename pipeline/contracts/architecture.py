@@ -48,7 +48,7 @@ class Architecture(Protocol):
     SMALL: Small | dict[TaskName, Small] | None = None
     """Settings for the tests, by task if tasks differ; by default those of PAPER, else images of 32 px."""
 
-    STAGES: tuple[str, ...] | None = None
+    LEVELS: tuple[str, ...] | None = None
     """Names of the submodules that output each level's feature map B×C×H×W, fine to coarse.
 
     A classifier with levels can be the backbone of other networks. Where they depend on options, `build` sets

@@ -23,7 +23,7 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"variant": "paper"}, "parameters": 60_965_224}
 SMALL = {"size": 32, "options": {"width": 12, "head_width": 32, "stem": "cifar", "dropout": 0}}
-STAGES = ("features.pool1", "features.pool2", "features.conv5", "features.pool5")
+LEVELS = ("features.pool1", "features.pool2", "features.conv5", "features.pool5")
 HEAD = "classifier.6"
 
 #: output channels of the five convolutions

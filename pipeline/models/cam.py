@@ -39,16 +39,16 @@ def build(
     *,
     backbone: str = "resnet",
     backbone_options: dict[str, Any] | None = None,
-    stage: str | None = None,
+    level: str | None = None,
     width: int = 1024,
     group: int = 1,
 ) -> nn.Module:
     """Images B×C×S×S → {"logits": B×K, "maps": B×K×h×w}; the means of the maps are the logits.
 
-    backbone_options: of the backbone's `build` · stage: one of the backbone's levels, by default its last; an earlier
+    backbone_options: of the backbone's `build` · level: one of the backbone's, by default its last; an earlier
     one gives finer maps · width: channels of the 3×3 convolution · group: its groups.
     """
-    level = stage or levels_of(backbone, backbone_options)[-1]
+    level = level or levels_of(backbone, backbone_options)[-1]
     body = make_backbone(backbone, spec, backbone_options or {}, [level])
     channels, _ = level_shapes(body, [level], spec.channels, spec.size)[level]
     if channels % group or width % group:

@@ -19,7 +19,7 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
 PAPER = {"input": [3, 64, 64], "classes": 11, "options": {}, "parameters": 47_691}
-STAGES = ()
+LEVELS = ()
 
 
 def build(

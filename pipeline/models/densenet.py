@@ -23,7 +23,7 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"depth": 121}, "parameters": 7_978_856}
 SMALL = {"size": 32, "options": {"depth": 22, "growth": 6}}
-STAGES = ("features.transition1.relu", "features.transition2.relu", "features.transition3.relu", "features.relu5")
+LEVELS = ("features.transition1.relu", "features.transition2.relu", "features.transition3.relu", "features.relu5")
 HEAD = "classifier"
 
 #: layers of each block by depth: table 1; other depths are CIFAR nets of three equal blocks

@@ -44,13 +44,13 @@ PAPER = {
     "options": {
         "backbone": "vgg",
         "backbone_options": {"config": "D"},
-        "stage": "features.conv5",
+        "level": "features.conv5",
         "head": "backbone",
     },
     "parameters": 134_690_729,
 }
 SMALL = {"size": 64, "options": {"backbone": "resnet", "backbone_options": {"width": 8}, "head_width": 32}}
-STAGES = ()
+LEVELS = ()
 #: derived fields that the network reads beside the image
 NEEDS = ("proposals",)
 
@@ -60,12 +60,12 @@ def build(
     *,
     backbone: str = "vgg",
     backbone_options: dict[str, Any] | None = None,
-    stage: str | None = None,
+    level: str | None = None,
     frozen_norm: bool = False,
     head: str = "new",
     head_width: int = 1024,
     samples: int = 64,
-    share: float = 0.25,
+    positive_fraction: float = 0.25,
     background: float = 0.1,
     score: float = 0.05,
     overlap: float = 0.3,
@@ -73,21 +73,24 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S and proposals → per image a dict of boxes, labels and scores; with targets: losses by name.
 
-    backbone: a classifier in pipeline/models, backbone_options: of its `build` · stage: the level that is read; by
+    backbone: a classifier in pipeline/models, backbone_options: of its `build` · level: the one that is read; by
     default the last · frozen_norm: keep the loaded batch normalisation fixed · head: `new`, two layers of
-    `head_width`, or `backbone`, its own fully connected layers · samples: proposals per image in training, at most a
-    fraction `share` of them positive · background: smallest IoU with an object of a negative; the largest is 0.5 ·
+    `head_width`, or `backbone`, its own fully connected layers · samples: proposals per image in training, at most
+    `positive_fraction` of them positive · background: smallest IoU with an object of a negative; the largest is 0.5 ·
     score: smallest score of a detection · overlap: IoU above which two boxes of a class are duplicates · detections:
     maximum per image.
     """
     if head not in HEADS:
         raise UserError(f"options.head: {plugins.unknown('head', head, HEADS)}")
-    levels, dense = None if stage is None else [stage], head == "backbone"
+    levels, dense = None if level is None else [level], head == "backbone"
     body, levels_used = build_trunk(spec, backbone, backbone_options or {}, levels, last_only=True, dense=dense)
     shapes = level_shapes(body, levels_used, spec.channels, spec.size)
     if frozen_norm:
         freeze_norm(body)
-    sampler, detection_filter = RoiSampler(samples, share, 0.5, background), DetectionFilter(score, overlap, detections)
+    sampler, detection_filter = (
+        RoiSampler(samples, positive_fraction, 0.5, background),
+        DetectionFilter(score, overlap, detections),
+    )
     extractor = Backbone(body, shapes, None)
     dense_layers = Hidden(body, extractor.out_channels) if dense else None
     stride = shapes[levels_used[0]][1]

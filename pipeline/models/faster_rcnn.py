@@ -39,14 +39,14 @@ PAPER = {
     "options": {
         "backbone": "vgg",
         "backbone_options": {"config": "D"},
-        "stages": ["features.conv5"],
+        "levels": ["features.conv5"],
         "pyramid": False,
         "head": "backbone",
         "objectness": "softmax",
     },
     "parameters": 137_078_239,
 }
-STAGES = ()
+LEVELS = ()
 
 HEADS, OBJECTNESS = ("new", "backbone"), ("sigmoid", "softmax")
 ASPECTS = (0.5, 1.0, 2.0)
@@ -59,7 +59,7 @@ def build(
     *,
     backbone: str = "resnet",
     backbone_options: dict[str, Any] | None = None,
-    stages: Sequence[str] | None = None,
+    levels: Sequence[str] | None = None,
     pyramid: bool = True,
     frozen_norm: bool = False,
     width: int = 256,
@@ -73,7 +73,7 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → per image a dict of boxes N×4 in pixels, labels N and scores N; with targets: losses by name.
 
-    backbone: a classifier in pipeline/models, backbone_options: of its `build` · stages: levels that are used; all,
+    backbone: a classifier in pipeline/models, backbone_options: of its `build` · levels: those that are used; all,
     without a pyramid the last · pyramid: merge the levels from coarse to fine into `width` channels each, and add a
     coarser level · frozen_norm: keep the backbone's loaded batch normalisation fixed, for a pretrained backbone and
     small batches · head: `new`, two layers of `head_width`, or `backbone`, its own fully connected layers · anchors:
@@ -86,12 +86,12 @@ def build(
         if value not in choices:
             raise UserError(f"options.{option}: {plugins.unknown(option, value, choices)}")
     dense = head == "backbone"
-    body, levels = build_trunk(spec, backbone, backbone_options or {}, stages, last_only=not pyramid, dense=dense)
-    shapes = level_shapes(body, levels, spec.channels, spec.size)
+    body, levels_used = build_trunk(spec, backbone, backbone_options or {}, levels, last_only=not pyramid, dense=dense)
+    shapes = level_shapes(body, levels_used, spec.channels, spec.size)
     extractor = Backbone(body, shapes, width if pyramid else None)
     if frozen_norm:
         freeze_norm(extractor)
-    roi_names = [str(number) for number in range(len(levels))]
+    roi_names = [str(number) for number in range(len(levels_used))]
     generator = _anchors([stride for _, stride in shapes.values()], pyramid, anchors)
     dense_layers = Hidden(body, extractor.out_channels) if dense else None
     cells, hidden_width = (CELLS, head_width) if dense_layers is None else (dense_layers.cells, dense_layers.width)
@@ -182,7 +182,7 @@ def build_trunk(
     spec: Spec,
     backbone: str,
     options: dict[str, Any],
-    stages: Sequence[str] | None,
+    levels: Sequence[str] | None,
     *,
     last_only: bool,
     dense: bool = False,
@@ -191,10 +191,10 @@ def build_trunk(
 
     dense: keep the fully connected layers before the output as well; see `hidden_part_name`.
     """
-    levels = levels_of(backbone, options)
-    used = tuple(stages or levels)[-1 if last_only else 0 :]
-    if set(used) - set(levels):
-        raise UserError(f"options.stages: {list(used)} are not levels of {backbone}; use any of {list(levels)}")
+    choices = levels_of(backbone, options)
+    used = tuple(levels or choices)[-1 if last_only else 0 :]
+    if set(used) - set(choices):
+        raise UserError(f"options.levels: {list(used)} are not levels of {backbone}; use any of {list(choices)}")
     body = build_network(backbone, Spec("classification", spec.classes, spec.channels, spec.size), options)
     kept = list(body.get_submodule(hidden_part_name(body)).named_children())[:-1] if dense else []
     if dense and not (hidden_part_name(body) and any(isinstance(layer, nn.Linear) for _, layer in kept)):

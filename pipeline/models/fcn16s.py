@@ -21,7 +21,7 @@ PAPER = {
     "options": {"backbone": "vgg", "window": 224},
     "parameters": 134_357_354,
 }
-STAGES = ()
+LEVELS = ()
 SMALL = {
     "size": 64,
     "options": {

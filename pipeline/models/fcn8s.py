@@ -22,7 +22,7 @@ PAPER = {
     "options": {"backbone": "vgg", "window": 224},
     "parameters": 134_362_751,
 }
-STAGES = ()
+LEVELS = ()
 SMALL = {
     "size": 64,
     "options": {

@@ -26,7 +26,7 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"variant": "paper"}, "parameters": 13_378_280}
 SMALL = {"size": 32, "options": {"width": 8, "stem": "cifar", "dropout": 0, "auxiliary_dropout": 0}}
-STAGES = ("conv3", "inception3b", "inception4e", "inception5b")
+LEVELS = ("conv3", "inception3b", "inception4e", "inception5b")
 HEAD = "fc"
 
 #: table 1: channels of a module's 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5 and pool projection

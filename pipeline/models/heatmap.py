@@ -26,7 +26,7 @@ PAPER = {
     "options": {"backbone": "vgg", "window": 224},
     "parameters": 138_357_544,
 }
-STAGES = ()
+LEVELS = ()
 SMALL = {"size": 48, "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "window": 32}}
 PAINTS = ("bilinear", "receptive_field")
 

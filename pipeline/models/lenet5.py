@@ -26,7 +26,7 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [1, 28, 28], "classes": 10, "options": {"variant": "paper"}, "parameters": 60_000}
-STAGES = ("c1", "c3", "c5")
+LEVELS = ("c1", "c3", "c5")
 HEAD = "output"
 
 SMALLEST = 28

@@ -13,7 +13,7 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("classification",)
 PAPER = {"input": [1, 28, 28], "classes": 10, "options": {}, "parameters": 7_850}
-STAGES = ()
+LEVELS = ()
 HEAD = "output"
 
 

@@ -30,7 +30,7 @@ PAPER = {
     "options": {"backbone": "resnet", "backbone_options": {"depth": 50}, "frozen_norm": True},
     "parameters": 44_401_393,
 }
-STAGES = ()
+LEVELS = ()
 
 
 def build(
@@ -38,7 +38,7 @@ def build(
     *,
     backbone: str = "resnet",
     backbone_options: dict[str, Any] | None = None,
-    stages: Sequence[str] | None = None,
+    levels: Sequence[str] | None = None,
     pyramid: bool = True,
     frozen_norm: bool = False,
     width: int = 256,
@@ -62,7 +62,7 @@ def build(
         spec,
         backbone=backbone,
         backbone_options=backbone_options,
-        stages=stages,
+        levels=levels,
         pyramid=pyramid,
         frozen_norm=frozen_norm,
         width=width,

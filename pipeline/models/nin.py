@@ -22,7 +22,7 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("classification",)
 PAPER = {"input": [3, 32, 32], "classes": 10, "options": {"variant": "cifar"}, "parameters": 966_986}
 SMALL = {"size": 32, "options": {"width": 24, "dropout": 0}}
-STAGES = ("mlpconv1", "mlpconv2", "mlpconv3", "mlpconv4")
+LEVELS = ("mlpconv1", "mlpconv2", "mlpconv3", "mlpconv4")
 HEAD = "output"
 
 #: by variant each mlpconv's kernel, stride, padding, and channels of its three layers; the last gives the classes
@@ -66,7 +66,7 @@ def build(
         widths = [max(1, round(count * (width or published) / published)) for count in channels]
         layers[f"mlpconv{number}"] = _mlpconv(inputs, widths, kernel, stride, padding)
         inputs, side = widths[-1], (side + 2 * padding - kernel) // stride + 1
-    layers |= {level: nn.Identity() for level in STAGES if level not in layers}
+    layers |= {level: nn.Identity() for level in LEVELS if level not in layers}
     layers |= {"output": nn.Conv2d(inputs, spec.classes, 1), "relu": nn.ReLU(inplace=True)}
     if head == "averaged":
         layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}

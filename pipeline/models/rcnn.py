@@ -45,7 +45,7 @@ PAPER = {
     "parameters": 56_954_261,
 }
 SMALL = {"size": 64, "options": {"backbone": "lenet5", "window": 32}}
-STAGES = ()
+LEVELS = ()
 #: derived fields that the network reads beside the image
 NEEDS = ("proposals",)
 
@@ -64,7 +64,7 @@ def build(
     backbone_options: dict[str, Any] | None = None,
     window: int = 227,
     samples: int = 32,
-    share: float = 0.25,
+    positive_fraction: float = 0.25,
     svm: bool = True,
     box_regression: bool = True,
     score: float = 0.05,
@@ -74,7 +74,7 @@ def build(
     """Images B×C×S×S and proposals → per image a dict of boxes, labels and scores; with targets: losses by name.
 
     backbone: a classifier in pipeline/models for images of `window` pixels per side, backbone_options: of its `build` ·
-    samples: proposals per image in training, at most a fraction `share` of them positive · svm: scores come from the
+    samples: proposals per image in training, at most `positive_fraction` of them positive · svm: scores come from the
     SVMs, as 1 / (1 + exp(−margin)), else from the classifier · box_regression: correct boxes · score: smallest score
     of a detection · overlap: IoU above which two boxes of a class are duplicates · detections: maximum per image.
     """
@@ -84,7 +84,10 @@ def build(
     body = build_network(backbone, Spec("classification", spec.classes + 1, spec.channels, window), options)
     if anatomy(body).head is None:
         raise UserError(f"options.backbone: {backbone} has no HEAD; choose a classifier that has one")
-    sampler, detection_filter = RoiSampler(samples, share, 0.5, 0.0), DetectionFilter(score, overlap, detections)
+    sampler, detection_filter = (
+        RoiSampler(samples, positive_fraction, 0.5, 0.0),
+        DetectionFilter(score, overlap, detections),
+    )
     network = RCNN(body, level, Spec(spec.task, spec.classes, spec.channels, window), sampler, detection_filter)
     network.svm, network.box_regression = svm, box_regression
     return network

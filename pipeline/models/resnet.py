@@ -30,7 +30,7 @@ PAPER = {
     "parameters": 25_557_032,
 }
 SMALL = {"size": 32, "options": {"depth": 20, "width": 4}}
-STAGES = ("layer1", "layer2", "layer3", "layer4")
+LEVELS = ("layer1", "layer2", "layer3", "layer4")
 HEAD = "fc"
 
 #: blocks per level by depth: table 1, and the 6n + 2 layers of section 4.2
@@ -100,14 +100,14 @@ def build_residual(
     """
     channels = inputs = width
     layers = _stem(spec.channels, width, stem)
-    for level, blocks in zip(STAGES, counts, strict=False):
+    for level, blocks in zip(LEVELS, counts, strict=False):
         residuals = []
-        for stride in (1 if level == STAGES[0] else 2, *[1] * (blocks - 1)):
+        for stride in (1 if level == LEVELS[0] else 2, *[1] * (blocks - 1)):
             residuals.append(block(inputs, channels, stride))
             inputs = channels * expansion
         layers[level] = nn.Sequential(*residuals)
         channels *= 2
-    layers |= {level: nn.Identity() for level in STAGES if level not in layers}  # the CIFAR nets have three levels
+    layers |= {level: nn.Identity() for level in LEVELS if level not in layers}  # the CIFAR nets have three levels
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, spec.classes)}
     return he_fan_out(nn.Sequential(layers))
 

@@ -19,7 +19,7 @@ from pipeline.models.resnet import STEMS, Bottleneck, build_residual, projection
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"depth": 50}, "parameters": 25_028_904}
 SMALL = {"size": 32, "options": {"depth": 29, "width": 8, "cardinality": 4, "group_width": 2}}
-STAGES = ("layer1", "layer2", "layer3", "layer4")
+LEVELS = ("layer1", "layer2", "layer3", "layer4")
 HEAD = "fc"
 
 #: blocks per level by depth: table 1, and section 5.3

@@ -27,7 +27,7 @@ from pipeline.models.vgg import FACTORS, convolutions
 TASKS = ("segmentation",)
 PAPER = {"input": [3, 480, 480], "classes": 11, "options": {}, "parameters": 29_449_355}
 SMALL = {"size": 32, "options": {"width": 8, "groups": [1, 1, 2]}}
-STAGES = ()
+LEVELS = ()
 #: convolutions of each group of VGG-16
 GROUPS = (2, 2, 3, 3, 3)
 MODES = ("max_unpool", "bed_of_nails", "nearest", "bilinear", "transposed")

@@ -4,9 +4,9 @@ Sermanet et al.: OverFeat, ICLR 2014, https://arxiv.org/abs/1312.6229, and Long,
 Convolutional Networks for Semantic Segmentation, CVPR 2015, section 3.2, https://arxiv.org/abs/1411.4038.
 No score is published; the second paper chose upsampling instead.
 
-`way: stitch` shifts the image by each of the f×f offsets below the stride f and interlaces the coarse maps. `way:
-dilate` (à trous) gives the same map in one pass: strides become dilations of the layers that follow. Both classify the
-window around every pixel.
+`mode: stitch` shifts the image by each of the f×f offsets below the stride f and interlaces the coarse maps.
+`mode: dilate` (à trous) gives the same map in one pass: strides become dilations of the layers that follow. Both
+classify the window around every pixel.
 
 Promise: weights have the names of a heatmap's: with `epochs: 0` and `pretrained: {job: <heatmap>}` a trained heatmap
 becomes dense. Both modes agree exactly if no layer pads, else except near the border, as far as padding reaches. How
@@ -28,12 +28,12 @@ TASKS = ("segmentation",)
 PAPER = {
     "input": [3, 384, 384],
     "classes": 1000,
-    "options": {"backbone": "vgg", "window": 224, "way": "dilate"},
+    "options": {"backbone": "vgg", "window": 224, "mode": "dilate"},
     "parameters": 138_357_544,
 }
-STAGES = ()
+LEVELS = ()
 SMALL = {"size": 40, "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "window": 32}}
-WAYS = ("stitch", "dilate")
+MODES = ("stitch", "dilate")
 #: shifted images per forward pass
 IMAGES_PER_PASS = 64
 
@@ -44,16 +44,16 @@ def build(
     backbone: str = "vgg",
     backbone_options: dict[str, Any] | None = None,
     window: int | None = None,
-    way: str = "stitch",
+    mode: str = "stitch",
 ) -> nn.Module:
     """Images B×C×S×S → logits B×classes×S×S.
 
-    backbone, backbone_options, window: as in heatmap · way: the mode, `stitch` or `dilate`.
+    backbone, backbone_options, window: as in heatmap · mode: `stitch` or `dilate`.
     """
-    if way not in WAYS:
-        raise UserError(f"options.way: {plugins.unknown('way', way, WAYS)}")
+    if mode not in MODES:
+        raise UserError(f"options.mode: {plugins.unknown('mode', mode, MODES)}")
     body = build_sliding(spec, backbone, backbone_options, window)
-    if way == "dilate":
+    if mode == "dilate":
         dilate(body)
     return Dense(body)
 

@@ -4,8 +4,8 @@ Vaillant, Monrocq, LeCun: Original Approach for the Localisation of Objects in I
 and Sermanet et al.: OverFeat, ICLR 2014, https://arxiv.org/abs/1312.6229, whose network runs over whole images at
 several sizes. Neither publishes our network; PAPER has our settings.
 
-`way: dense` runs the classifier as convolutions over each copy of the image, so that overlapping windows share
-computation; `way: crops` crops every window and classifies it alone, for comparison.
+`mode: dense` runs the classifier as convolutions over each copy of the image, so that overlapping windows share
+computation; `mode: crops` crops every window and classifies it alone, for comparison.
 
 Promise: both modes have the same weights, which are the classifier's own: `pretrained: {job: <classifier>}` loads all
 but the head, which has one class more. Results are the same if the classifier does not pad (lenet5), else similar. A
@@ -36,8 +36,8 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 128, 128], "classes": 10, "options": {"backbone": "lenet5", "window": 32}, "parameters": 62_091}
-STAGES = ()
-WAYS = ("dense", "crops")
+LEVELS = ()
+MODES = ("dense", "crops")
 
 #: a window is positive from the first IoU with an object's square on, and background up to the second
 POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.3
@@ -52,7 +52,7 @@ def build(
     backbone_options: dict[str, Any] | None = None,
     window: int = 32,
     sides: Sequence[float] | None = None,
-    way: str = "dense",
+    mode: str = "dense",
     score: float = 0.05,
     overlap: float = 0.3,
     detections: int = 100,
@@ -61,14 +61,14 @@ def build(
 
     backbone: a classifier in pipeline/models for images of `window` pixels per side, backbone_options: of its `build` ·
     sides: of the windows in pixels of the image, which is scaled so that they become `window`; by default five from an
-    eighth to a half of the image · way: the mode, `dense` or `crops` · score: smallest score of a detection · overlap:
+    eighth to a half of the image · mode: `dense` or `crops` · score: smallest score of a detection · overlap:
     IoU above which two windows are duplicates · detections: maximum per image.
     """
-    if way not in WAYS:
-        raise UserError(f"options.way: {plugins.unknown('way', way, WAYS)}")
+    if mode not in MODES:
+        raise UserError(f"options.mode: {plugins.unknown('mode', mode, MODES)}")
     body = build_sliding(replace(spec, classes=spec.classes + 1), backbone, backbone_options, window)
     window_filter = WindowFilter(score, overlap, detections)
-    return SlidingWindow(body, spec.classes, window_sides(spec.size, sides), way, window_filter)
+    return SlidingWindow(body, spec.classes, window_sides(spec.size, sides), mode, window_filter)
 
 
 class SlidingWindow(nn.Module):

@@ -31,7 +31,7 @@ from pipeline.models.parts.spec import Spec
 
 TASKS = ("detection",)
 PAPER = {"input": [3, 128, 128], "classes": 10, "options": {}, "parameters": 0}
-STAGES = ()
+LEVELS = ()
 
 #: windows of less variance score 0
 MIN_VARIANCE = 1e-4

@@ -4,7 +4,7 @@ https://docs.pytorch.org/vision/stable/models.html; each network's page names it
 Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s, CVPR 2022, https://arxiv.org/abs/2201.03545.
 
 Promise: names and shapes of weights are torchvision's, so that `pretrained: {weights: …}` loads all but a head of
-other classes. A classifier's levels and head are determined by running it, so this file has no STAGES. Detectors and
+other classes. A classifier's levels and head are determined by running it, so this file has no LEVELS. Detectors and
 segmenters are in `parts/torchvision_detection` and `parts/torchvision_segmentation`.
 """
 

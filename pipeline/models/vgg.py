@@ -23,7 +23,7 @@ from pipeline.models.parts.spec import Spec
 TASKS = ("classification",)
 PAPER = {"input": [3, 224, 224], "classes": 1000, "options": {"config": "D"}, "parameters": 138_357_544}
 SMALL = {"size": 32, "options": {"config": "A", "width": 8, "head_width": 32, "dropout": 0}}
-STAGES = (
+LEVELS = (
     "features.pool1",
     "features.pool2",
     "features.pool3",

@@ -42,7 +42,7 @@ SMALL = {
         "dropout": 0,
     },
 }
-STAGES = ()
+LEVELS = ()
 
 #: figure 3: (kernel, channels) of the convolutions pretrained as a classifier, with a pooling between groups
 CONVOLUTION_GROUPS = (
@@ -67,7 +67,7 @@ def build(
     *,
     backbone: str | None = None,
     backbone_options: dict[str, Any] | None = None,
-    stage: str | None = None,
+    level: str | None = None,
     width: int = WIDTH,
     head: str = "connected",
     head_width: int = 4096,
@@ -83,7 +83,7 @@ def build(
 ) -> nn.Module:
     """Images B×C×S×S → per image a dict of boxes N×4 in pixels, labels N and scores N; with targets: losses by name.
 
-    backbone: a classifier in pipeline/models up to level `stage`, by default its last, instead of the paper's first 20
+    backbone: a classifier in pipeline/models up to `level`, by default its last, instead of the paper's first 20
     convolutions · width: channels of the four convolutions that follow · head: `connected`, so that a cell learns from
     its own objects alone, or `convolutional`, the same two layers for every cell (as from YOLOv2 on), better for small
     datasets · head_width: units of the hidden layer · cells: S · boxes: B · norm: batch normalisation of the paper's
@@ -96,11 +96,11 @@ def build(
     if min(cells, boxes) < 1:
         raise UserError(f"options: cells {cells} and boxes {boxes} must be at least 1 for yolo")
     if backbone is None:
-        if backbone_options or stage:
-            raise UserError("options.backbone_options, options.stage: need options.backbone; set it or leave them out")
+        if backbone_options or level:
+            raise UserError("options.backbone_options, options.level: need options.backbone; set it or leave them out")
         body, level = _convolutions(spec, norm), LAST_CONVOLUTION
     else:
-        level = stage or levels_of(backbone, backbone_options)[-1]
+        level = level or levels_of(backbone, backbone_options)[-1]
         body = make_backbone(backbone, spec, backbone_options or {}, [level])
     probe = torch.empty(2, spec.channels, spec.size, spec.size, device="meta")
     with torch.no_grad():

@@ -58,9 +58,9 @@ def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
 
 
 def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
-    """The number of processes to start: enough for the largest worker group, and for `train.lanes` groups of one."""
+    """The number of processes to start: for the largest worker group, and for `train.worker_groups` groups of one."""
     available = gpus or cpus
-    groups = available if settings.lanes == "auto" else settings.lanes
+    groups = available if settings.worker_groups == "auto" else settings.worker_groups
     return min(available, max(max(widths), min(groups, sum(widths))))
 
 

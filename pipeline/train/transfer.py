@@ -63,9 +63,9 @@ def scales(network: nn.Module, job: Job) -> dict[nn.Parameter, float]:
 def _levels(network: nn.Module) -> tuple[str, Sequence[str]]:
     """The levels of the network or of its backbone, and the prefix of their names."""
     for name, module in network.named_modules():
-        if stages := anatomy(module).stages:
-            return f"{name}." if name else "", stages
-    raise UserError("layer_decay: neither the architecture nor its backbone declares STAGES. Remove it.")
+        if levels := anatomy(module).levels:
+            return f"{name}." if name else "", levels
+    raise UserError("layer_decay: neither the architecture nor its backbone declares LEVELS. Remove it.")
 
 
 def check(job: Job, learner: Learner) -> None:

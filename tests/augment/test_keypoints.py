@@ -122,7 +122,7 @@ def test_pasted_things_bring_their_points_and_hide_those_that_they_cover(with_ma
     below = np.array([[[5, 5, 2], [15, 5, 2], [16, 6, 1], [0, 0, 0]]], np.float32)
     above = np.array([[[15, 5, 2], [29, 19, 2], [0, 0, 0], [15, 6, 1]]], np.float32)
     first, second = dataclasses.replace(first, keypoints=below), dataclasses.replace(second, keypoints=above)
-    result = changed("overlay", 0, first, second, share=1.0, p=1.0)
+    result = changed("overlay", 0, first, second, fraction=1.0, p=1.0)
     assert result.keypoints[0].tolist() == [[5, 5, 2], [15, 5, 1], [16, 6, 1], [0, 0, 0]]
     np.testing.assert_array_equal(result.keypoints[1], above[0])
 

@@ -120,7 +120,7 @@ def test_overlay_pastes_objects_with_their_annotations(with_masks: bool) -> None
     first = marked((4, 4, 20, 20), with_masks=with_masks)
     second = dataclasses.replace(marked((14, 4, 30, 20), with_masks=with_masks), labels=np.array([2]))
     second = dataclasses.replace(second, image=second.pixels // 2 + 120, crowd=np.array([False]))
-    result = policy({"overlay": {"share": 1.0, "p": 1.0}})(first, 0, lambda _: second)
+    result = policy({"overlay": {"fraction": 1.0, "p": 1.0}})(first, 0, lambda _: second)
     assert result.boxes is not None
     assert result.boxes.tolist() == [[4, 4, 14, 20], [14, 4, 30, 20]]
     assert result.labels is not None
@@ -141,7 +141,7 @@ def test_overlay_pastes_objects_with_their_annotations(with_masks: bool) -> None
 
 def test_what_an_overlay_covers_is_no_longer_annotated() -> None:
     hidden, large = marked((10, 10, 16, 16), with_masks=True), marked((4, 4, 30, 30), with_masks=True)
-    result = policy({"overlay": {"share": 1.0, "p": 1.0}})(hidden, 0, lambda _: large)
+    result = policy({"overlay": {"fraction": 1.0, "p": 1.0}})(hidden, 0, lambda _: large)
     assert result.boxes is not None
     assert result.boxes.tolist() == [[4, 4, 30, 30]]
     assert result.crowd is not None

@@ -79,7 +79,7 @@ def test_a_right_plug_in_has_no_faults(own: Path, kind: str) -> None:
         ("models", "HEADS = 8", "Head = 'fc'", ["Head", "HEAD"]),
         ("models", "HEADS = 8", "HEAD = 8", ["HEAD", "string", "8"]),
         ("models", "HEADS = 8", "PAPER = {'input': [3, 32, 32], 'classes': 2}", ["PAPER", "options", "required"]),
-        ("models", "HEADS = 8", "STAGE = ('a', 'b')", ["STAGE ", "STAGES"]),
+        ("models", "HEADS = 8", "LEVEL = ('a', 'b')", ["LEVEL ", "LEVELS"]),
         ("tasks", "rows = classification.rows\n", "", ["rows is missing"]),
         ("tasks", "OUTPUT = {'label': 'string'}".replace("'", '"'), "OUTPUT = {'label': 'text'}", ["OUTPUT", "text"]),
         ("tasks", "= True", "= 1", ["HIGHER_IS_BETTER", "bool"]),

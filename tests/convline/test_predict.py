@@ -34,10 +34,10 @@ FACTS = Facts(
     keypoints=("nose", "tail"),
 )
 SMALL = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
-DETECTOR = {**SMALL, "stages": ["layer2", "layer3"], "width": 8, "head_width": 8, "proposals": 8, "samples": 8}
+DETECTOR = {**SMALL, "levels": ["layer2", "layer3"], "width": 8, "head_width": 8, "proposals": 8, "samples": 8}
 JOBS: dict[str, dict[str, Any]] = {
     "classification": {"architecture": "linear", "size": 8, "channels": 1},
-    "localization": {"architecture": "cam", "size": 32, "options": {**SMALL, "stage": "layer2", "width": 8}},
+    "localization": {"architecture": "cam", "size": 32, "options": {**SMALL, "level": "layer2", "width": 8}},
     "segmentation": {"architecture": "unet", "size": 32, "options": {"width": 4, "depth": 2}},
     "detection": {"architecture": "faster_rcnn", "size": 64, "options": DETECTOR},
     "instance_segmentation": {"architecture": "mask_rcnn", "size": 64, "options": {**DETECTOR, "mask_width": 8}},

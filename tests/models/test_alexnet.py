@@ -40,8 +40,8 @@ def test_published_multiply_adds_and_maps() -> None:
         network = build(1000, size=224, variant="torchvision")
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(0.714, abs=5e-4)
         network = build(1000, size=224)
-    assert list(level_shapes(network, alexnet.STAGES, 3, 224).values()) == [(96, 8), (256, 16), (256, 16), (256, 32)]
-    assert list(level_shapes(small(), alexnet.STAGES, 3, 32).values()) == [(24, 2), (64, 4), (64, 4), (64, 8)]
+    assert list(level_shapes(network, alexnet.LEVELS, 3, 224).values()) == [(96, 8), (256, 16), (256, 16), (256, 32)]
+    assert list(level_shapes(small(), alexnet.LEVELS, 3, 32).values()) == [(24, 2), (64, 4), (64, 4), (64, 8)]
 
 
 def test_five_convolutions_and_three_dense_layers_in_two_towers() -> None:

@@ -18,7 +18,7 @@ SMALL = {"backbone_options": {"depth": 20, "width": 4}, "width": 8}
 CLASSIFIERS = [
     name
     for name in plugins.names("models")
-    if plugins.constant("models", name, "STAGES") and "classification" in plugins.constant("models", name, "TASKS")
+    if plugins.constant("models", name, "LEVELS") and "classification" in plugins.constant("models", name, "TASKS")
 ]
 
 
@@ -56,9 +56,9 @@ def test_the_means_of_class_activation_maps_are_the_logits() -> None:
     torch.testing.assert_close(output["maps"], torch.einsum("kc,bchw->bkhw", weight, maps))
 
 
-@pytest.mark.parametrize(("stage", "side"), [("layer1", 32), ("layer2", 16), ("layer3", 8), (None, 8)])
-def test_an_earlier_level_gives_finer_maps(stage: str | None, side: int) -> None:
-    network = build(stage=stage)
+@pytest.mark.parametrize(("level", "side"), [("layer1", 32), ("layer2", 16), ("layer3", 8), (None, 8)])
+def test_an_earlier_level_gives_finer_maps(level: str | None, side: int) -> None:
+    network = build(level=level)
     output = network(torch.zeros(2, 3, 32, 32))
     assert output["maps"].shape == (2, 10, side, side)
     assert output["logits"].shape == (2, 10)
@@ -89,13 +89,13 @@ def test_a_backbone_keeps_its_names_and_weights() -> None:
 
 
 def test_wrong_settings_name_the_remedy() -> None:
-    with pytest.raises(UserError, match=r"options\.stage: no stage is named 'layer9'; did you mean"):
-        build(stage="layer9")
+    with pytest.raises(UserError, match=r"options\.level: no level is named 'layer9'; did you mean"):
+        build(level="layer9")
     with pytest.raises(UserError, match=r"options\.backbone_options: no option is named 'dept'; did you mean 'depth'"):
         build(backbone_options={"dept": 20})
     with pytest.raises(UserError, match=r"no architecture is named 'resnt'; did you mean 'resnet'"):
         build(backbone="resnt")
-    with pytest.raises(UserError, match=r"options\.backbone: linear has no STAGES"):
+    with pytest.raises(UserError, match=r"options\.backbone: linear has no LEVELS"):
         build(backbone="linear")
     with pytest.raises(UserError, match=r"options\.group: 3 must divide the 16 channels of layer4 and width 8"):
         build(group=3)

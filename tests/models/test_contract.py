@@ -186,10 +186,10 @@ def test_exports_with_any_batch(name: str) -> None:
         torch.testing.assert_close(program.module()(more), network(more))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if plugins.constant("models", name, "STAGES")])
+@pytest.mark.parametrize("name", [name for name in NAMES if plugins.constant("models", name, "LEVELS")])
 def test_levels_run_from_fine_to_coarse(name: str) -> None:
     network, images = made(name, plugins.constant("models", name, "TASKS")[0])
-    levels = plugins.constant("models", name, "STAGES")
+    levels = plugins.constant("models", name, "LEVELS")
     network.get_submodule(plugins.constant("models", name, "HEAD"))
     assert [value.ndim for value in features(network.eval(), images, levels).values()] == [4] * len(levels)
     strides = [stride for _, stride in level_shapes(network, levels, images.shape[1], images.shape[2]).values()]

@@ -50,9 +50,9 @@ def test_multiply_adds_and_shapes() -> None:
     with torch.device("meta"):
         network, cifar = build(1000, size=224), build(depth=40)
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(2.834, abs=5e-4)
-    shapes = list(level_shapes(network, densenet.STAGES, 3, 64).values())
+    shapes = list(level_shapes(network, densenet.LEVELS, 3, 64).values())
     assert shapes == [(256, 4), (512, 8), (1024, 16), (1024, 32)]
-    assert [stride for _, stride in level_shapes(cifar, densenet.STAGES, 3, 32).values()] == [1, 2, 4, 4]
+    assert [stride for _, stride in level_shapes(cifar, densenet.LEVELS, 3, 32).values()] == [1, 2, 4, 4]
 
 
 def test_a_layer_normalises_rectifies_and_then_convolves() -> None:

@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {"backbone": "lenet5", "head_width": 32}
 OWN: dict[str, Any] = {
     "backbone": "vgg",
     "backbone_options": {"config": "A", "width": 4, "head_width": 24},
-    "stage": "features.conv5",
+    "level": "features.conv5",
     "head": "backbone",
 }
 BOXES = torch.tensor([[8.0, 8, 40, 40], [30, 20, 60, 60]])
@@ -67,7 +67,7 @@ def test_both_losses_are_of_the_sampled_regions() -> None:
 
 def test_a_regions_features_are_pooled_where_it_lies() -> None:
     """A bright square changes the logits of the proposals on it, and of no other."""
-    network = made(backbone="resnet", backbone_options={"width": 8}, stage="layer1").eval()
+    network = made(backbone="resnet", backbone_options={"width": 8}, level="layer1").eval()
     assert network.stride == 4
     dark, bright = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     bright[..., :12, :12] = 1

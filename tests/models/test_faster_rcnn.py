@@ -38,7 +38,7 @@ def small_paper() -> Any:
         "backbone": "vgg",
         "backbone_options": {"config": "A", "width": 8, "head_width": 24, "dropout": 0},
     }
-    own: dict[str, Any] = {"stages": ["features.conv5"], "pyramid": False, "head": "backbone", "objectness": "softmax"}
+    own: dict[str, Any] = {"levels": ["features.conv5"], "pyramid": False, "head": "backbone", "objectness": "softmax"}
     torch.manual_seed(0)
     return faster_rcnn.build(SPEC, **narrow, **own, anchors=[24, 48], proposals=20, samples=16)
 
@@ -120,8 +120,8 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
     ("options", "sizes", "feature_maps"),
     [
         ({}, ((32,), (64,), (128,), (256,), (512,)), 5),
-        ({"stages": ["layer2", "layer3"]}, ((64,), (128,), (256,)), 3),
-        ({"pyramid": False, "stages": ["layer3"]}, ((128, 256, 512),), 1),
+        ({"levels": ["layer2", "layer3"]}, ((64,), (128,), (256,)), 3),
+        ({"pyramid": False, "levels": ["layer3"]}, ((128, 256, 512),), 1),
         ({"pyramid": False, "anchors": [10, 20]}, ((10, 20),), 1),
     ],
 )
@@ -130,13 +130,13 @@ def test_levels_and_anchors(options: dict[str, Any], sizes: Any, feature_maps: i
     assert network.rpn.anchor_generator.sizes == sizes
     assert len(network.backbone(images())) == feature_maps
     assert not any(name.startswith("backbone.body.layer4") for name, _ in network.named_parameters()) or "4" in str(
-        options.get("stages", "4")
+        options.get("levels", "4")
     )
 
 
 @pytest.mark.parametrize("options", [{}, {"pyramid": False, "anchors": [8, 16]}])
 def test_another_classifier_as_backbone(options: dict[str, Any]) -> None:
-    small = SMALL | {"backbone": "lenet5", "backbone_options": {}, "stages": ["c3", "c5"], "anchors": None}
+    small = SMALL | {"backbone": "lenet5", "backbone_options": {}, "levels": ["c3", "c5"], "anchors": None}
     network = faster_rcnn.build(Spec("detection", 4, 1, SIDE), **small | options)
     assert not [name for name, _ in network.named_parameters() if "f6" in name or "output" in name]
     losses = network.train()(images(channels=1), TARGETS)
@@ -167,9 +167,9 @@ def test_images_without_objects_have_finite_losses() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": ["layer9"]}, r"options\.stages: \['layer9'\] are not levels of resnet"),
+        ({"levels": ["layer9"]}, r"options\.levels: \['layer9'\] are not levels of resnet"),
         ({"backbone": "lenet6"}, "no architecture is named 'lenet6'; did you mean 'lenet5'"),
-        ({"backbone": "linear", "backbone_options": {}}, "linear has no STAGES"),
+        ({"backbone": "linear", "backbone_options": {}}, "linear has no LEVELS"),
         ({"anchors": [8, 16]}, r"options\.anchors: 2 sides for 5 levels"),
     ],
 )

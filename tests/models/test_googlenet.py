@@ -61,8 +61,8 @@ def test_multiply_adds_of_torchvisions_network() -> None:
 def test_shapes_of_the_levels() -> None:
     with torch.device("meta"):
         network = build(1000, size=224)
-    assert list(level_shapes(network, googlenet.STAGES, 3, 224).values()) == [(192, 4), (480, 8), (832, 16), (1024, 32)]
-    assert [stride for _, stride in level_shapes(small(), googlenet.STAGES, 3, 32).values()] == [1, 2, 4, 8]
+    assert list(level_shapes(network, googlenet.LEVELS, 3, 224).values()) == [(192, 4), (480, 8), (832, 16), (1024, 32)]
+    assert [stride for _, stride in level_shapes(small(), googlenet.LEVELS, 3, 32).values()] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize(("variant", "kernel"), [("paper", 5), ("torchvision", 3)])

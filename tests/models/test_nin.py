@@ -31,8 +31,8 @@ def test_published_parameters(classes: int, size: int, variant: str, parameters:
 def test_shapes_of_the_levels() -> None:
     with torch.device("meta"):
         cifar, imagenet = build(), build(1000, size=224, variant="imagenet")
-    assert list(level_shapes(cifar, nin.STAGES, 3, 32).values()) == [(96, 1), (192, 2), (192, 4), (192, 4)]
-    assert list(level_shapes(imagenet, nin.STAGES, 3, 224).values()) == [(96, 4), (256, 8), (384, 16), (1024, 32)]
+    assert list(level_shapes(cifar, nin.LEVELS, 3, 32).values()) == [(96, 1), (192, 2), (192, 4), (192, 4)]
+    assert list(level_shapes(imagenet, nin.LEVELS, 3, 224).values()) == [(96, 4), (256, 8), (384, 16), (1024, 32)]
 
 
 def test_a_mlpconv_is_a_perceptron_at_every_position() -> None:

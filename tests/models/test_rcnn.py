@@ -163,5 +163,5 @@ def test_background_is_a_class_more() -> None:
 
 
 def test_a_backbone_without_maps_is_refused() -> None:
-    with pytest.raises(UserError, match="linear has no STAGES"):
+    with pytest.raises(UserError, match="linear has no LEVELS"):
         made(backbone="linear")

@@ -53,7 +53,7 @@ def test_published_multiply_adds(depth: int, variant: str, billions: float) -> N
 def test_levels_halve_the_side_and_double_the_channels() -> None:
     with torch.device("meta"):
         networks = [build(size=224, depth=50), build(size=32, depth=20), build(depth=18, stem="cifar", width=8)]
-    shapes = [list(level_shapes(network, resnet.STAGES, 3, 64).values()) for network in networks]
+    shapes = [list(level_shapes(network, resnet.LEVELS, 3, 64).values()) for network in networks]
     assert shapes[0] == [(256, 4), (512, 8), (1024, 16), (2048, 32)]
     assert shapes[1] == [(16, 1), (32, 2), (64, 4), (64, 4)]  # three levels; the fourth equals the third
     assert shapes[2] == [(8, 1), (16, 2), (32, 4), (64, 8)]

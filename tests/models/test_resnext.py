@@ -42,15 +42,15 @@ def test_multiply_adds_and_shapes() -> None:
         network = build(1000, size=224)
         assert count(network, 3, 224).multiply_adds / 1e9 == pytest.approx(4.230, abs=5e-4)
         cifar = build(depth=29, width=8, cardinality=4, group_width=2)
-    shapes = list(level_shapes(network, resnext.STAGES, 3, 64).values())
+    shapes = list(level_shapes(network, resnext.LEVELS, 3, 64).values())
     assert shapes == [(256, 4), (512, 8), (1024, 16), (2048, 32)]
-    assert list(level_shapes(cifar, resnext.STAGES, 3, 64).values()) == [(32, 1), (64, 2), (128, 4), (128, 4)]
+    assert list(level_shapes(cifar, resnext.LEVELS, 3, 64).values()) == [(32, 1), (64, 2), (128, 4), (128, 4)]
 
 
 def test_cardinality_and_width_of_every_block() -> None:
     with torch.device("meta"):
         network = build(1000, cardinality=32, group_width=4)
-    for index, level in enumerate(resnext.STAGES):
+    for index, level in enumerate(resnext.LEVELS):
         for block in network.get_submodule(level).children():
             grouped = block.get_submodule("conv2")
             assert isinstance(grouped, nn.Conv2d)

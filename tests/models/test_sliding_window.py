@@ -30,7 +30,7 @@ def images(number: int = 1) -> Tensor:
 
 def both_modes(**options: Any) -> tuple[Any, Any]:
     """The dense and the naive detector, of the same weights."""
-    dense, crops = (network(way=way, **options).double().eval() for way in ("dense", "crops"))
+    dense, crops = (network(mode=mode, **options).double().eval() for mode in ("dense", "crops"))
     return dense, crops
 
 
@@ -134,7 +134,7 @@ def test_a_classifiers_weights_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"way": "crop"}, "no way is named 'crop'; did you mean 'crops'"),
+        ({"mode": "crop"}, "no mode is named 'crop'; did you mean 'crops'"),
         ({"window": 80}, "options.window: 80"),
         ({"sides": [8, 90]}, r"options\.sides: \[8, 90\] must lie between 1 and 64"),
     ],

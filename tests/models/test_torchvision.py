@@ -58,10 +58,10 @@ def on_meta(name: str, classes: int = 1000, channels: int = 3, size: int = 224) 
 def test_parameters_levels_and_head(name: str) -> None:
     network, (stages, head) = on_meta(name), FAMILIES[name]
     assert count(network, 3, 224).parameters == models.get_model_weights(name).DEFAULT.meta["num_params"]
-    assert level_shapes(network, anatomy(network).stages, 3, 224) == stages
+    assert level_shapes(network, anatomy(network).levels, 3, 224) == stages
     assert anatomy(network).head == (f"classifier.{head}" if isinstance(head, int) else head or "classifier")
     images = torch.empty(2, 3, 224, 224, device="meta")
-    sides = [value.shape[-1] for value in features(network.eval(), images, anatomy(network).stages).values()]
+    sides = [value.shape[-1] for value in features(network.eval(), images, anatomy(network).levels).values()]
     assert all(fine > coarse for fine, coarse in pairwise(sides))
 
 

@@ -60,7 +60,7 @@ def test_the_convolutions_of_d_at_the_published_input() -> None:
         counted = count(network, 3, 224)
     assert counted.multiply_adds / 1e9 == pytest.approx(15.47, abs=5e-3)
     assert parameters(network.get_submodule("features")) == 14_714_688
-    shapes = list(level_shapes(network, vgg.STAGES, 3, 224).values())
+    shapes = list(level_shapes(network, vgg.LEVELS, 3, 224).values())
     assert shapes == [(64, 2), (128, 4), (256, 8), (512, 16), (512, 16), (512, 32)]
 
 

@@ -199,7 +199,7 @@ def test_learns_two_objects(head: str, cells: int) -> None:
 def test_a_convolutional_head_judges_every_cell_alike() -> None:
     """An image shifted by a cell gives outputs shifted by a cell, away from the border."""
     torch.manual_seed(0)
-    options = {"backbone": "lenet5", "backbone_options": {}, "stage": "c1", "head": "convolutional", "cells": 30}
+    options = {"backbone": "lenet5", "backbone_options": {}, "level": "c1", "head": "convolutional", "cells": 30}
     net: Any = yolo.build(SPEC, **SMALL | options).eval()
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_a_convolutional_head_judges_every_cell_alike() -> None:
 def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
     classifier = resnet.build(Spec("classification", 10, 3, 32), width=8)
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
-    net: Any = yolo.build(SPEC, **SMALL | {"backbone_options": {"width": 8}, "stage": "layer3"})
+    net: Any = yolo.build(SPEC, **SMALL | {"backbone_options": {"width": 8}, "level": "layer3"})
     left = checkpoint.start(net, tmp_path)
     assert not [name for name in net.body.state_dict() if "layer4" in name or "fc" in name]
     assert {name.split(".")[0] for name in left} == {"layer4", "fc"}
@@ -221,9 +221,9 @@ def test_a_trained_classifier_fills_the_backbone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stage": "layer9"}, r"options\.stage: no stage is named 'layer9'"),
+        ({"level": "layer9"}, r"options\.level: no level is named 'layer9'"),
         ({"backbone": "resnett"}, "no architecture is named 'resnett'; did you mean 'resnet'"),
-        ({"backbone": None}, r"options\.backbone_options, options\.stage: need options\.backbone"),
+        ({"backbone": None}, r"options\.backbone_options, options\.level: need options\.backbone"),
         ({"head": "convolution"}, "no head is named 'convolution'; did you mean 'convolutional'"),
         ({"head": "convolutional"}, r"options\.cells: 7, but the feature map after layer4 has 8 cells per side"),
         ({"cells": 0}, "cells 0 and boxes 2 must be at least 1"),

@@ -49,7 +49,7 @@ REGION_OPTIONS: dict[str, Any] = {
     "backbone_options": {"width": 8},
     "width": 16,
     "head_width": 32,
-    "stages": ["layer2", "layer3"],
+    "levels": ["layer2", "layer3"],
     "anchors": [16, 24, 32],
     "proposals": 100,
     "samples": 256,
@@ -72,7 +72,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "localization": {
         **ADAMW,
         "architecture": "cam",
-        "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "stage": "layer2", "width": 8},
+        "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "level": "layer2", "width": 8},
         "dataset": "single",
         "channels": 3,
         "batch": 8,

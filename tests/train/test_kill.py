@@ -24,13 +24,13 @@ JOBS: dict[str, dict[str, Any]] = {
     "detector": {**learners.DETECTOR, "epochs": EPOCHS, "workers": 2},
     "gan": {**learners.GAN, "epochs": EPOCHS, "workers": 2},
 }
-#: the process that leads the lane and writes its checkpoints, or the other one
+#: the process that leads the group and writes its checkpoints, or the other one
 KILLED = {"classifier": "leader", "detector": "follower", "gan": "leader"}
 pytestmark = pytest.mark.slow
 
 
-def lane(leader: int) -> dict[str, int]:
-    """The process numbers of a lane of two."""
+def group(leader: int) -> dict[str, int]:
+    """The process numbers of a group of two."""
     siblings = psutil.Process(leader).parent().children()
     others = [p.pid for p in siblings if p.pid != leader and "".join(p.cmdline()).startswith("ray::RayTrainWorker")]
     assert len(others) == 1
@@ -38,7 +38,7 @@ def lane(leader: int) -> dict[str, int]:
 
 
 def kill_mid_epoch(job_specs: Iterable[JobSpec], killed: dict[str, int]) -> None:
-    """Kill one process of each job's lane halfway between the ends of two epochs; note how many had ended."""
+    """Kill one process of each job's group halfway between the ends of two epochs; note how many had ended."""
     for job_spec in job_specs:
         state = JobState.of(job_spec)
         deadline = time.monotonic() + 300
@@ -48,7 +48,7 @@ def kill_mid_epoch(job_specs: Iterable[JobSpec], killed: dict[str, int]) -> None
             if ended:
                 time.sleep(entry["seconds"] / ended / 2)
                 if int(state.read()["epoch"]) == ended < EPOCHS:
-                    os.kill(lane(entry["pid"])[KILLED[job_spec.name]], signal.SIGKILL)
+                    os.kill(group(entry["pid"])[KILLED[job_spec.name]], signal.SIGKILL)
                     killed[job_spec.name] = ended
             time.sleep(0.02)
 

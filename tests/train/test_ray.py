@@ -1,4 +1,4 @@
-"""Ray for real, once: lanes, a job that fails alone, one whose code breaks, and a lane of two processes."""
+"""Ray for real, once: worker groups, a job that fails alone, one whose code breaks, and a group of two processes."""
 
 import dataclasses
 import json
@@ -82,8 +82,8 @@ def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> Non
 
 
 @pytest.mark.parametrize(
-    ("widths", "lanes", "cpus", "gpus", "world"),
+    ("widths", "worker_groups", "cpus", "gpus", "world"),
     [([1], "auto", 2, 0, 1), ([1, 1, 1], "auto", 2, 0, 2), ([1, 1, 1], 1, 4, 0, 1), ([1, 4], "auto", 4, 4, 4)],
 )
-def test_world(widths: list[int], lanes: int | str, cpus: int, gpus: int, world: int) -> None:
-    assert ray_train._world(widths, Train.model_validate({"lanes": lanes}), cpus, gpus) == world
+def test_world(widths: list[int], worker_groups: int | str, cpus: int, gpus: int, world: int) -> None:
+    assert ray_train._world(widths, Train.model_validate({"worker_groups": worker_groups}), cpus, gpus) == world

@@ -172,7 +172,7 @@ def test_the_first_rate_is_the_one_that_is_told(project: Project) -> None:
         ),
         ({"unfreeze": {"head": 1}}, r"jobs\.a\.unfreeze: no module with parameters is named 'head'"),
         ({"freeze": ["conv1", "bn1", "layer1", "layer2", "layer3", "fc"]}, "no parameter is left to train"),
-        ({"architecture": "linear", "options": {}, "layer_decay": 0.5}, r"jobs\.a\.layer_decay: .* STAGES"),
+        ({"architecture": "linear", "options": {}, "layer_decay": 0.5}, r"jobs\.a\.layer_decay: .* LEVELS"),
         (
             {"architecture": "dcgan", "task": "generation", "options": {}, "size": 32, "freeze": ["generator"]},
             r"jobs\.a\.freeze: dcgan trains two networks in turn",

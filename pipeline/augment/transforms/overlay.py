@@ -2,7 +2,7 @@
 
 An image with a label keeps its label, and the second image is blended in faintly (SamplePairing, Inoue 2018,
 https://arxiv.org/abs/1801.02929). Else each object of the second image is pasted with its annotation, with probability
-`share` (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is pasted
+`fraction` (Simple Copy-Paste, Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177); an object without a mask is pasted
 as its box. With a label map only, each of its ids is pasted so (ClassMix, Olsson et al. 2021,
 https://arxiv.org/abs/2007.07936). Covered annotations are removed; covered keypoints become hidden.
 """
@@ -76,7 +76,7 @@ def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[st
     return changes
 
 
-def build(*, opacity: float = 0.3, share: float = 0.5, p: float = 0.5) -> Mixing:
-    """Blend at an opacity uniform in 0..`opacity`; paste objects or ids with probability `share` each."""
-    within(0, 1, opacity=opacity, share=share, p=p)
-    return _Overlay(opacity, share, p)
+def build(*, opacity: float = 0.3, fraction: float = 0.5, p: float = 0.5) -> Mixing:
+    """Blend at an opacity uniform in 0..`opacity`; paste objects or ids with probability `fraction` each."""
+    within(0, 1, opacity=opacity, fraction=fraction, p=p)
+    return _Overlay(opacity, fraction, p)

@@ -193,7 +193,9 @@ def dilate(body: Sliding) -> None:
             _dilate_layer(body.network, name, WIDER_PX // growth)
     one, more = (_meta_outputs(body.network, body.channels, side).shape[2] for side in sides)
     if more - one != WIDER_PX:
-        raise UserError("options.way: dilate is impossible, as a stride of this backbone cannot be dilated; use stitch")
+        raise UserError(
+            "options.mode: dilate is impossible, as a stride of this backbone cannot be dilated; use stitch"
+        )
     body.stride = 1
 
 

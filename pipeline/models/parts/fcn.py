@@ -37,10 +37,10 @@ def build(
         raise UserError(f"options.backbone: {backbone} has no HEAD; choose a classifier that has one")
     for parameter in body.network.get_submodule(parts.head).parameters():
         nn.init.zeros_(parameter)
-    shapes = level_shapes(body.network, parts.stages, spec.channels, body.window)
+    shapes = level_shapes(body.network, parts.levels, spec.channels, body.window)
     skips = []
     for stride in (stride for stride in (16, 8) if stride >= finest):
-        levels = [level for level in parts.stages if shapes[level][1] == stride]
+        levels = [level for level in parts.levels if shapes[level][1] == stride]
         if not levels:
             raise UserError(f"options.backbone: {backbone} has no level with a stride of {stride}; choose another")
         skips.append((levels[0], shapes[levels[0]][0]))

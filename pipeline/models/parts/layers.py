@@ -89,15 +89,15 @@ def centre(tensor: Tensor, like: Tensor) -> Tensor:
 def levels_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Names of the levels of a classifier in pipeline/models, fine to coarse; UserError if it has none.
 
-    options: of its `build`; they matter only if the file has no STAGES because the levels depend on them.
+    options: of its `build`; they matter only if the file has no LEVELS because the levels depend on them.
     """
-    levels: tuple[str, ...] | None = plugins.constant("models", name, "STAGES")
+    levels: tuple[str, ...] | None = plugins.constant("models", name, "LEVELS")
     if levels is None and "classification" in plugins.constant("models", name, "TASKS"):
         check_options(name, options or ())
         with torch.device("meta"):
-            levels = anatomy(build_network(name, ANY, dict(options or {}))).stages
+            levels = anatomy(build_network(name, ANY, dict(options or {}))).levels
     if not levels:
-        raise UserError(f"options.backbone: {name} has no STAGES; choose a classifier that has")
+        raise UserError(f"options.backbone: {name} has no LEVELS; choose a classifier that has")
     return levels
 
 
@@ -118,7 +118,7 @@ def backbone(name: str, spec: Spec, options: Mapping[str, Any], levels: Sequence
     choices = levels_of(name, options) if levels else ()
     for level in levels:
         if level not in choices:
-            raise UserError(f"options.stage: {plugins.unknown('stage', level, choices)}")
+            raise UserError(f"options.level: {plugins.unknown('level', level, choices)}")
     network = build_network(name, Spec("classification", spec.classes, spec.channels, spec.size), dict(options))
     drop_unused(network, levels, spec.channels, spec.size)
     return network

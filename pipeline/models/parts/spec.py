@@ -24,18 +24,18 @@ class Spec:
 class Anatomy:
     """Names of the submodules that output each level's feature map, fine to coarse, and of the last layer, if any."""
 
-    stages: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
     head: str | None = None
 
 
 def build_network(architecture: str, spec: Spec, options: dict[str, Any]) -> "nn.Module":
     """A freshly initialised network: images B×C×H×W float → logits, feature maps or samples.
 
-    Its anatomy is the file's STAGES and HEAD, unless `build` has already set it.
+    Its anatomy is the file's LEVELS and HEAD, unless `build` has already set it.
     """
     network: nn.Module = plugins.load("models", architecture).build(spec, **options)
-    stages, head = (plugins.constant("models", architecture, name) for name in ("STAGES", "HEAD"))
-    network.__dict__.setdefault("anatomy", Anatomy(tuple(stages or ()), head))
+    levels, head = (plugins.constant("models", architecture, name) for name in ("LEVELS", "HEAD"))
+    network.__dict__.setdefault("anatomy", Anatomy(tuple(levels or ()), head))
     return network
 
 

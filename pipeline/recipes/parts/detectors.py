@@ -13,7 +13,7 @@ QUANTILES = (0.125, 0.375, 0.625, 0.875)
 NETWORK = {
     "backbone": "resnet",
     "backbone_options": {"width": 32},
-    "stages": ["layer1", "layer2", "layer3"],
+    "levels": ["layer1", "layer2", "layer3"],
     "width": 64,
     "head_width": 256,
 }

@@ -93,7 +93,7 @@ def test_a_dilated_network_equals_the_strided_one_at_its_positions(name: str) ->
 def both_modes(name: str, size: int) -> tuple[nn.Module, nn.Module]:
     spec = Spec("segmentation", 5, CHANNELS, size)
     options = {"backbone": name, "backbone_options": BACKBONES[name], "window": WINDOW}
-    stitched, dilated = (shift_and_stitch.build(spec, **options, way=way) for way in ("stitch", "dilate"))  # type: ignore[arg-type]
+    stitched, dilated = (shift_and_stitch.build(spec, **options, mode=mode) for mode in ("stitch", "dilate"))  # type: ignore[arg-type]
     dilated.load_state_dict(stitched.state_dict())
     return stitched.double().eval(), dilated.double().eval()
 

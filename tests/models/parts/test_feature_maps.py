@@ -52,7 +52,7 @@ def test_shapes_without_computing() -> None:
 
 def test_shapes_of_lenet5() -> None:
     net = lenet5.build(Spec("classification", 10, 1, 28), variant="paper")
-    assert level_shapes(net, lenet5.STAGES, 1, 28) == {"c1": (6, 1), "c3": (16, 2), "c5": (120, 4)}
+    assert level_shapes(net, lenet5.LEVELS, 1, 28) == {"c1": (6, 1), "c3": (16, 2), "c5": (120, 4)}
 
 
 def test_a_heads_inputs_are_recorded_and_no_hook_stays() -> None:

@@ -1,4 +1,4 @@
-"""Lanes of several widths: processes that come to a lane at different times meet, whatever they waited for."""
+"""Worker groups of several widths: processes that come to a group at different times meet, whatever they waited for."""
 
 import datetime
 import time
@@ -25,10 +25,10 @@ def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
     train_all = ray_train._train_all
 
-    def busy_first(mine: list[JobSpec], lane: ranks.Ranks, settings: Train) -> None:
-        if rank == LATE and lane.world == 1:
+    def busy_first(mine: list[JobSpec], group: ranks.Ranks, settings: Train) -> None:
+        if rank == LATE and group.world == 1:
             time.sleep(BUSY_S)
-        train_all(mine, lane, settings)
+        train_all(mine, group, settings)
 
     ray_train._train_all = busy_first  # type: ignore[assignment]
     widths = {job_spec.fingerprint: int(job_spec.job.workers) for job_spec in job_specs}
@@ -36,7 +36,7 @@ def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
     dist.destroy_process_group()
 
 
-def test_a_lane_waits_for_its_members_longer_than_a_collective(project: Project, tmp_path: Path) -> None:
+def test_a_group_waits_for_its_members_longer_than_a_collective(project: Project, tmp_path: Path) -> None:
     """One comes late, and finds a job whose source it must itself help to train."""
     jobs = {"wide": {"workers": 2, "seed": 1}, "after": {"pretrained": {"job": "wide"}, "seed": 2}}
     root, params = project(jobs)
