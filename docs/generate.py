@@ -80,7 +80,7 @@ def measures() -> Iterator[str]:
     """A row a measure, in the sentences that the report shows."""
     yield "| measure | meaning |"
     yield "|---|---|"
-    for name, meaning in _glossary.MEANINGS.items():
+    for name, meaning in _glossary.meanings().items():
         yield f"| `{name}` | {meaning} |"
 
 

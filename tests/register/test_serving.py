@@ -40,10 +40,10 @@ from pipeline.register import stage as register_stage
 from pipeline.register import versions
 from pipeline.sample import Facts, Sample
 from pipeline.train import stage as train_stage
-from tests.helpers import support
+from tests.helpers import own_plugins, support
 
 REPO = Path(__file__).parents[2]
-TASKS = plugins.names("tasks")
+TASKS = own_plugins.shipped("tasks")
 DATASETS = {
     "digits": {"format": "digits"},
     "single": {"format": "single", "options": {"train": 64, "val": 8, "test": 8}},
@@ -187,7 +187,7 @@ def test_what_the_served_code_imports_is_required() -> None:
     import ast
     from importlib.metadata import packages_distributions
 
-    architectures, prefix = plugins.names("models"), len("pipeline.")
+    architectures, prefix = own_plugins.shipped("models"), len("pipeline.")
     names = [
         "register.predictor",
         "params",
