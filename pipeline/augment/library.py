@@ -11,10 +11,59 @@ import albumentations as A
 import numpy as np
 
 from pipeline.augment import fields
+from pipeline.augment.warp import mirrored
+from pipeline.errors import UserError
+from pipeline.geometry.rle import encode
 from pipeline.sample import Sample
 
 #: albumentations' name of a map → the sample's field
 _MAPS = {"mask": "semantic", "weight": "weight"}
+
+
+#: transforms that mirror images, and keep the names of keypoints
+MIRRORING = frozenset({"D4", "HorizontalFlip", "SquareSymmetry", "Transpose", "VerticalFlip"})
+#: side in pixels of the image that a transform is tried on, and how often
+TRIED_PX, TRIED = 64, 4
+
+
+def check(transform: A.BasicTransform, keypoints: Sequence[str] = ()) -> None:
+    """Apply a transform to an image with all annotations; ValueError if it fails or gives no image of that size."""
+    name = type(transform).__name__
+    if name in MIRRORING and mirrored(keypoints) != list(range(len(keypoints))):
+        raise ValueError(f"{name} does not swap left and right keypoints. Use horizontal_flip or vertical_flip.")
+    probability, transform.p = transform.p, 1.0
+    try:
+        for seed in range(TRIED):
+            _try(transform, seed)
+    finally:
+        transform.p = probability
+
+
+def _try(transform: A.BasicTransform, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    inside = np.pad(np.ones((TRIED_PX // 2, TRIED_PX // 2), np.uint8), TRIED_PX // 4)
+    box = np.array([fields.extent(inside.astype(bool))], np.float32)
+    tried = Sample(
+        "tried",
+        generator.integers(0, 256, (TRIED_PX, TRIED_PX, 3), np.uint8),
+        boxes=box,
+        labels=np.zeros(1, np.int64),
+        masks=[encode(inside.astype(bool))],
+        keypoints=np.full((1, 1, 3), TRIED_PX / 2, np.float32),
+        semantic=inside,
+        weight=inside.astype(np.float32),
+        proposals=box,
+    )
+    try:
+        pixels = Library([transform])(tried, generator).image
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"can't be used here ({type(error).__name__}: {reason}). Choose another.") from error
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        kind = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise ValueError(f"gives {kind} and not 8-bit pixels; convline normalizes images itself. Leave it out.")
 
 
 class Library:
@@ -40,7 +89,12 @@ class Library:
         self._compose.set_random_seed(int(generator.integers(2**32)))
         if not self._moves:
             return dataclasses.replace(sample, image=self._compose(image=sample.pixels)["image"])
-        return self._move(sample)
+        moved = self._move(sample)
+        if sorted(moved.pixels.shape) != sorted(sample.pixels.shape):  # sides may be swapped
+            (height, width), (old_height, old_width) = moved.pixels.shape[:2], sample.pixels.shape[:2]
+            change = f"from {old_width}×{old_height} to {width}×{height}"
+            raise UserError(f"changes the size of the image, {change} pixels. Use crop or scale, or the job's `size`.")
+        return moved
 
     def _move(self, sample: Sample) -> Sample:
         """Boxes of objects with masks are computed from the masks; other boxes, and proposals, are moved as boxes."""
