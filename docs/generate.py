@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from convline import frame
 from pipeline import plugins
 from pipeline.report import _glossary
 
@@ -119,12 +120,19 @@ def _linked(text: str) -> str:
     return re.sub(r"(?<!`)\bhttps?://[^\s),;]*[^\s),;.:]", lambda match: f"[{match[0]}]({match[0]})", text)
 
 
+def commands() -> Iterator[str]:
+    """A section a command: its help as a terminal of 80 columns shows it."""
+    for name in frame.names():
+        yield f"## convline {name}\n\n```text\n{frame.help_text(name)}\n```\n"
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "architectures": architectures,
     "formats": formats,
     "transforms": transforms,
     "tasks": tasks,
     "measures": measures,
+    "commands": commands,
 }
 
 if __name__ == "__main__":

@@ -24,9 +24,14 @@ FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_BYTES = 5_000_000
 
 
-def configure(command: str | None = None, root: Path | None = None) -> None:
-    """Send messages to the console; with a command's name and the project's root also to the command's log file."""
-    handlers: list[logging.Handler] = [ConsoleHandler(logging.WARNING if os.environ.get(QUIET) else logging.INFO)]
+def configure(command: str | None = None, root: Path | None = None, *, all_to_stderr: bool = False) -> None:
+    """Send messages to the console; with a command's name and the project's root also to the command's log file.
+
+    `all_to_stderr` leaves standard output to the command's result.
+    """
+    console = ConsoleHandler(logging.WARNING if os.environ.get(QUIET) else logging.INFO)
+    console.stderr_level = logging.NOTSET if all_to_stderr else logging.WARNING
+    handlers: list[logging.Handler] = [console]
     if command is not None and root is not None:
         handlers.append(LogFileHandler(root.resolve() / FOLDER / f"{command}.log"))
     for package in PACKAGES:
@@ -43,9 +48,12 @@ def configure(command: str | None = None, root: Path | None = None) -> None:
 class ConsoleHandler(logging.Handler):
     """Prints plain messages, warnings and errors on standard error; a closed pipe ends the command that prints."""
 
+    #: messages of this level and above go to standard error
+    stderr_level = logging.WARNING
+
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message."""
-        terminal.output(self.format(record), error=record.levelno >= logging.WARNING)
+        terminal.output(self.format(record), error=record.levelno >= self.stderr_level)
 
 
 class LogFileHandler(RotatingFileHandler):

@@ -57,10 +57,18 @@ VALUES = {
     "set",
     "sorted",
     "tuple",
+    "typer.Argument",
+    "typer.Option",
 }
 MAKERS = ("pa", "np", "dataclasses", "datetime", "functools")
 #: who prints: what a command was asked for, what a process below says, and messages themselves
-PRINTING = {"convline/add.py", "convline/doctor.py", "flows/_jobs.py", "flows/_processes.py", "pipeline/logs.py"}
+PRINTING = {
+    *(path.relative_to(ROOT).as_posix() for path in (ROOT / "convline/commands").glob("*.py")),
+    "convline/frame.py",
+    "flows/_jobs.py",
+    "flows/_processes.py",
+    "pipeline/logs.py",
+}
 #: files that another program runs as they are
 SCRIPTS = {"pipeline/register/answers.py", "pipeline/register/predictor.py"}
 

@@ -27,17 +27,16 @@ SIDE = 7000
 FAR = 100_000
 #: runs in a process of its own, so that its memory is its own: adds each folder, and tells what was said
 CHILD = """
-import argparse, contextlib, io, json, sys
+import contextlib, io, json, sys
 from pathlib import Path
-from convline import add
+from convline.adding import Wishes, add
 from pipeline.errors import UserError
 told = {}
 for path in map(Path, sys.argv[2:]):
     said = io.StringIO()
-    asked = {"paths": [path], "name": None, "format": None, "option": [], "on_bad": "error", "dry_run": True}
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            add.run(argparse.Namespace(**asked), Path(sys.argv[1]))
+            add(path, Path(sys.argv[1]), Wishes(dry_run=True))
         except UserError as error:
             said.write(str(error))
     told[path.name] = said.getvalue()

@@ -1,6 +1,5 @@
 """A model's code runs only if its files are signed with a key of the project."""
 
-import argparse
 import shutil
 import stat
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from convline import doctor, predict
-from convline import trust as command
-from convline._findings import Finding
+from convline import checking, predicting
+from convline.commands import trust as command
+from convline.findings import Finding
 from flows import _results
 from pipeline import store, tracking
 from pipeline.errors import UserError
@@ -62,7 +61,10 @@ def stranger(client: Any, folder: Path, ran: Path) -> str:
 
 
 def test_a_strangers_champion_is_not_run_until_it_is_trusted(
-    trained: tuple[Path, Params], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: tuple[Path, Params],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "project").mkdir()
     root = linked(trained[0], tmp_path / "project")
@@ -82,8 +84,8 @@ def test_a_strangers_champion_is_not_run_until_it_is_trusted(
     assert len(client.search_model_versions(f"name = '{MODEL}'")) == 3
     readers_take_it(root, params, number)
 
-    asked = argparse.Namespace(model=MODEL, version=number)
-    assert command.run(asked, root) == 0
+    monkeypatch.chdir(root)
+    assert command.command(MODEL, number) == 0
     assert "is signed" in capsys.readouterr().out
     with pytest.raises(UserError, match="exited with code"):  # it is no model of digits
         register_stage.run(params, root)
@@ -97,14 +99,14 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     (row,) = _results.decisions({}, registered)
     assert "is not signed" in row["decision"]
     assert "is not signed" in section.render(read(root, params))
-    found = [item for item in doctor.check_mlflow(root) if isinstance(item, Finding)]
+    found = [item for item in checking.check_mlflow(root) if isinstance(item, Finding)]
     assert [item.what for item in found] == [
         f"champion of {MODEL}: version {number} is not signed with a key of this project, so its code is not run"
     ]
     with pytest.raises(
         UserError, match=f"champion of {MODEL}, version {number}, is no model of this project: .* not signed"
     ):
-        predict.model_folder(root, MODEL)
+        predicting.model_folder(root, MODEL)
 
 
 def test_a_strangers_version_of_our_fingerprint_is_not_taken_for_ours(own: tuple[Path, Any, Any]) -> None:
@@ -225,13 +227,16 @@ def test_the_key_is_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.Monk
         trust.keys(tmp_path)
 
 
-def test_what_is_not_there_can_not_be_trusted(own: tuple[Path, Any, Any], tmp_path: Path) -> None:
+def test_what_is_not_there_can_not_be_trusted(
+    own: tuple[Path, Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, client, _ = own
     for model, number in ((MODEL, "99"), ("nothing", "1"), (MODEL, "champion")):
         with pytest.raises(UserError, match=f"no such version. Registered models are: {MODEL}"):
             trust.trust(client, root, model, number)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no MLflow database yet"):
-        command.run(argparse.Namespace(model=MODEL, version="1"), tmp_path)
+        command.command(MODEL, "1")
 
 
 def test_the_first_champion_is_told_once(held: Path, capsys: pytest.CaptureFixture[str]) -> None:

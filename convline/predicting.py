@@ -1,15 +1,14 @@
-"""`convline predict MODEL PATH…`: predictions of a trained model on images, which are prepared as in `evaluate`.
+"""Predictions of a trained model on image files, which are prepared as in `evaluate`: what `convline predict` does.
 
 An image is read upright and as RGB, and scaled to the dataset's `max_side` and then to the network's size, as prepare
 and evaluate do. Answers are those of the task's served models; boxes and masks are in pixels of the image.
 """
 
-import argparse
 import hashlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,18 +31,20 @@ MAX_NAME = 240
 NamedImages = Iterator[tuple[str, Sample | images.ImageError]]
 
 
-def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Answer every image; the exit code is 1 if one could not be read."""
-    folder = model_folder(root, arguments.model)
-    inputs = read_images(arguments.paths) if arguments.paths else None
+def predict(
+    root: Path, model: str, paths: Sequence[Path] = (), *, out: Path | None = None, number: int = 16, seed: int = 0
+) -> bool:
+    """Answer every image by a JSON line on standard output, or into the folder `out`; whether all could be read."""
+    folder = model_folder(root, model)
+    inputs = read_images(paths) if paths else None
     store.verify(folder)
     learner, description = checkpoint.load(folder)
     task = plugins.load("tasks", description["task"])
     if inputs is None and task.NEEDS:
-        raise UserError(f"{arguments.model}: a model for {description['task']} needs images. Name some.")
-    inputs = inputs or noise_images(arguments.number, arguments.seed, learner.settings)
+        raise UserError(f"{model}: a model for {description['task']} needs images. Name some.")
+    inputs = inputs or noise_images(number, seed, learner.settings)
     ask = predictor(learner, description["task"])
-    out, lines = _open_answers(arguments.out)
+    lines = _open_answers(out)
     total = failed = 0
     for name, item in inputs:
         total += 1
@@ -61,10 +62,8 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
         _write(lines, answer)
     if out is not None:
         lines.close()
-        log.info(
-            f"{total - failed} of {total} images answered by {arguments.model}: {out / ANSWERS} and a picture each"
-        )
-    return 1 if failed else 0
+        log.info(f"{total - failed} of {total} images answered by {model}: {out / ANSWERS} and a picture each")
+    return not failed
 
 
 def model_folder(root: Path, name: str) -> Path:
@@ -90,7 +89,7 @@ def model_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def read_images(paths: list[Path]) -> NamedImages:
+def read_images(paths: Sequence[Path]) -> NamedImages:
     """Images of files and folders, named by their path below the common folder; UserError if there are none."""
     files = []
     for path in paths:
@@ -123,13 +122,13 @@ def noise_images(number: int, seed: int, settings: Settings) -> NamedImages:
     )
 
 
-def _open_answers(out: Path | None) -> tuple[Path | None, TextIO]:
+def _open_answers(out: Path | None) -> TextIO:
     if out is None:
-        return None, sys.stdout
+        return sys.stdout
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is not an empty folder, and its files would be overwritten. Name another.")
     out.mkdir(parents=True, exist_ok=True)
-    return out, (out / ANSWERS).open("w", encoding="utf-8")
+    return (out / ANSWERS).open("w", encoding="utf-8")
 
 
 def _write_picture(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""`convline add PATH`: recognises a folder of images, reads it as `prepare` does, and adds it to DVC and params.yaml.
+"""What `convline add` does: recognises a folder, reads it as `prepare` does, and adds it to DVC and params.yaml.
 
 All checks come before any change, params.yaml is written last, and a failure leaves the project unchanged. The
 prepared images are kept, so that the first `make repro` does not read them again.
 """
 
-import argparse
 import contextlib
 import difflib
 import logging
@@ -14,10 +13,12 @@ import re
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from convline import edit, raw, suggest
+from convline import edit, names, raw, suggest
 from pipeline import params, plugins, preflight, safe_yaml, sample, store
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
@@ -26,7 +27,7 @@ from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
 from pipeline.prepare.formats.parts.files import Tree, scan
 from pipeline.prepare.make import make
-from pipeline.terminal import escape, name_fault, output
+from pipeline.terminal import escape, name_fault
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +37,29 @@ RAW = "data/raw"
 SHOWN_CLASSES = 20
 
 
-def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Add a folder to the project; returns the exit code."""
-    (source,) = arguments.paths
+@dataclass(frozen=True)
+class Wishes:
+    """What a person decides instead of `add`: see convline/commands/add.py."""
+
+    name: str | None = None
+    format: str | None = None
+    options: Sequence[str] = ()
+    on_bad: Literal["error", "skip"] = "error"
+    dry_run: bool = False
+
+
+def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
+    """Add a folder to the project; returns what was added, or would be, with the change of params.yaml as `diff`."""
     preflight.check(root, preflight.BEFORE_ADD)
     before = params.read(root / params.FILE, empty=True)
-    name, path = name_and_path(source, arguments.name, root, before)
-    entry = _entry(source, path, arguments)
+    name, path = name_and_path(source, wishes.name, root, before)
+    entry = _entry(source, path, wishes)
     (root / ".work").mkdir(exist_ok=True)
     lock = store.locked(root / ".work/add.lock", "convline add")
     with lock, tempfile.TemporaryDirectory(dir=root / ".work", prefix="add-") as made:
         facts = read_folder(source, entry, Path(made))
         _describe(facts, Path(made))
-        if facts.skipped and arguments.on_bad == "error":
+        if facts.skipped and wishes.on_bad == "error":
             raise UserError(_refusal(facts, source))
         if facts.skipped:
             entry["on_bad"] = "skip"
@@ -59,20 +70,22 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
             raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
         new = with_entries(old, name, entry, jobs, root)
-        if arguments.dry_run:
-            output(_diff(old, new))
-            log.info("dry run: nothing was written or copied")
-            return 0
-        log.info(_diff(old, new))
-        complete = raw.add_to_dvc(source, root / path, root)
-        store.write_bytes(root / params.FILE, new.encode())
-        if complete:
-            _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
+        if not wishes.dry_run:
+            log.info(_diff(old, new))
+            complete = raw.add_to_dvc(source, root / path, root)
+            store.write_bytes(root / params.FILE, new.encode())
+            if complete:
+                _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
+            _say_what_is_next(path, jobs, before)
+    counts = {"images": sum(facts.counts.values()), "faults": len(facts.skipped)}
+    return {"name": name, "dataset": entry, "tasks": tasks, "jobs": jobs, **counts, "diff": _diff(old, new)}
+
+
+def _say_what_is_next(path: str, jobs: suggest.Jobs, before: params.Params) -> None:
     log.info(f"{path} is in DVC, and {params.FILE} names it")
     if isinstance(before.roster, list):
         log.info(f"the roster is a list: add {', '.join(jobs)} to it to run them")
     log.info(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
-    return 0
 
 
 def name_and_path(source: Path, wanted: str | None, root: Path, before: params.Params) -> tuple[str, str]:
@@ -101,10 +114,10 @@ def name_and_path(source: Path, wanted: str | None, root: Path, before: params.P
     return name, str(path)
 
 
-def _entry(source: Path, path: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def _entry(source: Path, path: str, wishes: Wishes) -> dict[str, Any]:
     """The dataset's entry in params.yaml: the format and its options, as recognised and as given."""
-    format, options = recognise(source, scan(source), arguments.format)
-    options |= dict(map(_option, arguments.option))
+    format, options = recognise(source, scan(source), wishes.format)
+    options |= dict(map(_option, wishes.options))
     allowed = plugins.options(KIND, format, "read") or []
     for option in options:
         if option not in allowed:
@@ -119,8 +132,8 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[s
     """The format that recognises the folder, and its options; UserError unless exactly one does."""
     candidates = _recognised(tree)
     if wanted is not None:
-        if wanted not in _formats():
-            raise UserError(f"--format: {plugins.unknown('format', wanted, _formats())}")
+        if wanted not in names.folder_formats():
+            raise UserError(f"--format: {plugins.unknown('format', wanted, names.folder_formats())}")
         return wanted, candidates.get(wanted, {})
     if len(candidates) == 1:
         return next(iter(candidates.items()))
@@ -132,7 +145,7 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[s
     for folder in (folder for folder in tree.folders if len(folder.parts) == 1):
         if inner := _recognised(scan(source / folder)):
             lines.append(f"Its folder {folder} looks like {' or '.join(inner)}: convline add {source / folder}")
-    lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in _formats()]
+    lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
     raise UserError("\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."]))
 
 
@@ -177,13 +190,8 @@ def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs,
     return new
 
 
-def _formats() -> list[str]:
-    """Formats of folders."""
-    return [name for name in plugins.names(KIND) if plugins.options(KIND, name, "recognise") is not None]
-
-
 def _recognised(tree: Tree) -> dict[str, dict[str, Any]]:
-    recognised = {name: plugins.load(KIND, name).recognise(tree) for name in _formats()}
+    recognised = {name: plugins.load(KIND, name).recognise(tree) for name in names.folder_formats()}
     return {name: options for name, options in recognised.items() if options is not None}
 
 
@@ -209,9 +217,9 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     sizes = sorted({tuple(size) for shard in shards for size in shard.column("size")}, key=math.prod)
     ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     log.info(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
-    names = facts.classes or facts.semantic_classes
-    more = ", …" if len(names) > SHOWN_CLASSES else ""
-    log.info(f"  {len(names)} class{'es' if len(names) > 1 else ''}: {', '.join(names[:SHOWN_CLASSES])}{more}")
+    classes = facts.classes or facts.semantic_classes
+    more = ", …" if len(classes) > SHOWN_CLASSES else ""
+    log.info(f"  {len(classes)} class{'es' if len(classes) > 1 else ''}: {', '.join(classes[:SHOWN_CLASSES])}{more}")
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
         log.info(f"  train images per class: {few:,}" + ("" if few == many else f" to {many:,}"))

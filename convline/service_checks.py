@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from convline._findings import Finding, Findings
+from convline.findings import Finding, Findings
 from flows import services
 from flows._prefect_checks import idle_schedules, orphaned_runs
 from flows._run import alive, entries, live_services

@@ -1,26 +1,24 @@
-"""`convline doctor`: lists the problems of a project, each with its remedy; changes nothing.
+"""The checks of `convline doctor`: the problems of a project, each with its remedy; nothing is changed.
 
-A check yields findings, which make the exit code 1, and notes on the state. A check that fails is a finding itself.
+A check yields findings, and notes on the state. A check that fails is a finding itself.
 """
 
-import argparse
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 from packaging.requirements import Requirement
 
-from convline import _preflight
-from convline._findings import Finding, Findings
-from convline._services import check_prefect, check_services
+from convline import preflight_checks
+from convline.findings import Finding, Findings
+from convline.service_checks import check_prefect, check_services
 from flows._commands import NO_TELEMETRY
 from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions
-from pipeline.terminal import output
 from pipeline.train import job_state
 
 FREE_BYTES = 5_000_000_000
@@ -28,25 +26,18 @@ SHOWN = 5
 LOCK, RWLOCK = "requirements.lock", ".dvc/tmp/rwlock"
 
 
-def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Make every check and print the findings; returns 1 if there are any."""
+def check(root: Path) -> Iterator[tuple[str, list[Finding], list[str]]]:
+    """Make every check: its name, findings and notes."""
     os.environ.update(NO_TELEMETRY)
-    count = 0
-    for name, check in CHECKS.items():
-        results = list(_safely(check, root))
+    for name, make in CHECKS.items():
+        results = list(_safely(make, root))
         findings = [item for item in results if isinstance(item, Finding)]
-        notes = "; ".join(item for item in results if isinstance(item, str))
-        output(f"{name:<9} {f'{len(findings)} found' if findings else 'fine'}{f' ({notes})' if notes else ''}")
-        for item in findings:
-            output(f"  - {item.what}\n    {item.remedy}")
-        count += len(findings)
-    output(f"\n{count} found" if count else "\nnothing found")
-    return 1 if count else 0
+        yield name, findings, [item for item in results if isinstance(item, str)]
 
 
-def _safely(check: Callable[[Path], Findings], root: Path) -> Findings:
+def _safely(make: Callable[[Path], Findings], root: Path) -> Findings:
     try:
-        yield from check(root)
+        yield from make(root)
     except UserError as error:
         yield Finding(str(error), "Do so, then run convline doctor again.")
     except Exception as error:  # one failing check must not stop the others
@@ -67,8 +58,8 @@ def check_settings(root: Path) -> Findings:
 
 def check_around(root: Path) -> Findings:
     """What the project needs of its machine: disks, git, images, Ray."""
-    yield from (Finding(what, remedy) for what, remedy in _preflight.problems(root))
-    yield from _preflight.notes()
+    yield from (Finding(what, remedy) for what, remedy in preflight_checks.problems(root))
+    yield from preflight_checks.notes()
 
 
 def check_versions(root: Path) -> Findings:

@@ -1,6 +1,5 @@
 """Every task answers about files as evaluate sees them: upright, RGB, at stored size first."""
 
-import argparse
 import dataclasses
 import json
 import os
@@ -13,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from convline import predict
+from convline.commands import predict as command
+from convline.predicting import predict
 from pipeline import checkpoint, images, params, plugins, sample, store, terminal
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor, rows
@@ -68,8 +68,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def parsed(model: str, *paths: Path, **given: Any) -> argparse.Namespace:
-    return argparse.Namespace(model=model, paths=list(paths), **{"out": None, "number": 3, "seed": 0, **given})
+def ask(root: Path, model: str, *paths: Path, **given: Any) -> bool:
+    return predict(root, model, paths, **{"number": 3, **given})
 
 
 def answers(text: str) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def test_every_task_answers_and_draws(task: str, root: Path, tmp_path: Path) -> 
     pictures = tmp_path / "pictures"
     folders.picture(pictures / "a/1.png", 1, 48)
     folders.picture(pictures / "b/1.png", 2, 20)
-    assert predict.run(parsed(task, pictures, out=tmp_path / "out"), root) == 0
+    assert ask(root, task, pictures, out=tmp_path / "out")
     found = answers((tmp_path / "out/predictions.jsonl").read_text())
     assert [record.pop("image") for record in found] == ["a/1.png", "b/1.png"]
     assert all(set(record) == set(plugins.constant("tasks", task, "OUTPUT")) for record in found)
@@ -112,7 +112,7 @@ def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
     stored = sample.split(tmp_path / "data/prepared/mine", "test")
     _, expected = rows(predictor(learner, "classification"), stored, "classification")
     capsys.readouterr()
-    assert predict.run(parsed("mine", source / "test"), tmp_path) == 0
+    assert ask(tmp_path, "mine", source / "test")
     found = answers(capsys.readouterr().out)
     assert [record["image"] for record in found] == [item.id.removeprefix("test/") for item in stored]
     np.testing.assert_allclose([record["probabilities"] for record in found], expected, rtol=1e-5)
@@ -125,8 +125,8 @@ def test_boxes_are_in_pixels_of_the_file(root: Path, tmp_path: Path, capsys: pyt
     small = folders.picture(tmp_path / "small.png", 1, 64)
     with Image.open(small) as image:
         image.resize((192, 192), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    predict.run(parsed("detection", small), root)
-    predict.run(parsed("detection", tmp_path / "large.png"), root)
+    ask(root, "detection", small)
+    ask(root, "detection", tmp_path / "large.png")
     first, second = answers(capsys.readouterr().out)
     assert len(first["boxes"]) == 4 * len(first["labels"]) > 0
     assert max(second["boxes"]) > 2 * max(first["boxes"])
@@ -136,17 +136,17 @@ def test_a_model_that_generates_is_asked_for_a_number(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def made(**given: Any) -> list[str]:
-        predict.run(parsed("generation", **given), root)
+        ask(root, "generation", **given)
         return [record["image"] for record in answers(capsys.readouterr().out)]
 
     assert made() == made()
     assert made() != made(seed=1)
     assert made(number=5)[:3] == made()
-    assert predict.run(parsed("generation", out=tmp_path / "out"), root) == 0
+    assert ask(root, "generation", out=tmp_path / "out")
     pictures = [path.read_bytes() for path in (tmp_path / "out").glob("*.png")]
     assert len(set(pictures)) == 3
     with pytest.raises(UserError, match="--number: 0"):
-        predict.run(parsed("generation", number=0), root)
+        ask(root, "generation", number=0)
 
 
 def test_a_bad_image_is_named_and_the_others_answered(
@@ -154,13 +154,24 @@ def test_a_bad_image_is_named_and_the_others_answered(
 ) -> None:
     good = folders.picture(tmp_path / "good.png", 1)
     (tmp_path / "bad.png").write_bytes(good.read_bytes()[:100])
-    assert predict.run(parsed("classification", tmp_path), root) == 1
+    assert not ask(root, "classification", tmp_path)
     out, err = capsys.readouterr()
     bad, fine = answers(out)
     assert (bad["image"], fine["image"]) == ("bad.png", "good.png")
     assert "error" in bad
     assert "probabilities" in fine
     assert err.startswith("bad.png: damaged image")
+
+
+def test_the_exit_code_says_whether_all_were_answered(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    folders.picture(tmp_path / "good.png", 1)
+    assert command.command("classification", [tmp_path]) == 0
+    (tmp_path / "bad.png").write_bytes(b"torn")
+    assert command.command("classification", [tmp_path]) == 1
+    assert len(answers(capsys.readouterr().out)) == 3
 
 
 def test_long_and_odd_names_are_answered_and_shown(
@@ -171,7 +182,7 @@ def test_long_and_odd_names_are_answered_and_shown(
     for seed, name in enumerate(names):
         folders.picture(given / "plain.png", seed).rename(given / name)
     (given / "torn\n\x1b.png").write_bytes(b"torn")
-    assert predict.run(parsed("classification", given, out=tmp_path / "out"), root) == 1
+    assert not ask(root, "classification", given, out=tmp_path / "out")
     assert "torn\\x0a\\x1b.png: not an image" in capsys.readouterr().err
     text = (tmp_path / "out/predictions.jsonl").read_text(encoding="utf-8")
     assert terminal.ANY.search(text.replace("\n", "")) is None
@@ -185,15 +196,15 @@ def test_long_and_odd_names_are_answered_and_shown(
 def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:
     picture = folders.picture(tmp_path / "one.png", 1)
     (tmp_path / "empty").mkdir()
-    for arguments, reason in (
-        (parsed("clasification", picture), r"no model is named 'clasification'; did you mean 'classification'\?"),
-        (parsed("classification"), "needs images. Name some"),
-        (parsed("classification", tmp_path / "empty"), "holds no image"),
-        (parsed("classification", tmp_path / "none"), "no such file or folder"),
-        (parsed("classification", picture, out=tmp_path), "is not an empty folder"),
+    for model, paths, out, reason in (
+        ("clasification", [picture], None, r"no model is named 'clasification'; did you mean 'classification'\?"),
+        ("classification", [], None, "needs images. Name some"),
+        ("classification", [tmp_path / "empty"], None, "holds no image"),
+        ("classification", [tmp_path / "none"], None, "no such file or folder"),
+        ("classification", [picture], tmp_path, "is not an empty folder"),
     ):
         with pytest.raises(UserError, match=reason):
-            predict.run(arguments, root)
+            ask(root, model, *paths, out=out)
 
 
 def test_a_registered_model_answers_by_its_champion(
@@ -206,20 +217,20 @@ def test_a_registered_model_answers_by_its_champion(
         store.write_json(root / "reports/registered.json", {"digits-classification": entry})
 
     champion("mark-classification")
-    assert predict.run(parsed("digits-classification", picture), root) == 0
-    assert predict.run(parsed("classification", picture), root) == 0
+    assert ask(root, "digits-classification", picture)
+    assert ask(root, "classification", picture)
     one, two = answers(capsys.readouterr().out)
     assert one == two
     champion("earlier")  # its job was trained anew: the champion's own model lies among earlier work
     with pytest.raises(UserError, match="champion of digits-classification, classification, is neither"):
-        predict.run(parsed("digits-classification", picture), root)
+        ask(root, "digits-classification", picture)
     kept = root / ".work/jobs/earlier/model"
     job = params.Job.model_validate({"task": "classification", "dataset": "digits", **JOBS["classification"]})
     torch.manual_seed(7)
     description = checkpoint.describe(job, dataclasses.replace(FACTS))
     with store.folder(kept, "earlier") as path:
         checkpoint.save(path, checkpoint.build(description), description)
-    assert predict.run(parsed("digits-classification", picture), root) == 0
+    assert ask(root, "digits-classification", picture)
     assert answers(capsys.readouterr().out)[0] != two
 
 
@@ -238,7 +249,7 @@ def test_registered_models_out_of_the_roster_answer_by_both_names(
         value = store.manifest(place)
         store.write_json(place / store.MANIFEST, {**value, "fingerprint": mark})
     for name in ("digits-classification", "gone", "second"):
-        assert predict.run(parsed(name, picture), tmp_path) == 0
+        assert ask(tmp_path, name, picture)
     assert len({json.dumps(answer) for answer in answers(capsys.readouterr().out)}) == 1
     with pytest.raises(UserError, match="gone"):
-        predict.run(parsed("gon", picture), tmp_path)
+        ask(tmp_path, "gon", picture)

@@ -1,17 +1,16 @@
 """A folder of each format becomes a dataset and jobs that `prepare` accepts; what fails leaves all as it was."""
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from convline import add, raw
+from convline import raw
+from convline.adding import Wishes, add
 from pipeline import params
 from pipeline.errors import UserError
 from pipeline.prepare import stage as prepare
@@ -52,11 +51,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def parsed(path: Path, **given: Any) -> argparse.Namespace:
-    plain: dict[str, Any] = {"name": None, "format": None, "option": [], "on_bad": "error", "dry_run": False}
-    return argparse.Namespace(paths=[path], **{**plain, **given})
-
-
 def state(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and ".work" not in path.parts)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
@@ -69,7 +63,7 @@ def test_each_format_becomes_a_dataset_that_prepare_accepts(
     source = tmp_path / f"my {name}"
     FOLDERS[name](source)
     before = state(source)
-    assert add.run(parsed(source), root) == 0
+    add(source, root)
     known = params.read(root / "params.yaml")
     dataset = known.datasets[f"my-{name}"]
     assert (dataset.format, dataset.path) == (name, f"data/raw/my-{name}")
@@ -86,7 +80,7 @@ def test_each_format_becomes_a_dataset_that_prepare_accepts(
 def test_what_was_read_is_what_prepare_reads(root: Path, tmp_path: Path) -> None:
     """The control of the test above: made anew it has the same bytes."""
     folders.voc(tmp_path / "cells")
-    add.run(parsed(tmp_path / "cells"), root)
+    add(tmp_path / "cells", root)
     known = params.read(root / "params.yaml")
     prepare.run(known, root)
     kept = state(root / "data/prepared/cells")
@@ -98,7 +92,7 @@ def test_what_was_read_is_what_prepare_reads(root: Path, tmp_path: Path) -> None
 
 def test_only_lines_are_added_to_params(root: Path, tmp_path: Path) -> None:
     folders.image_folder(tmp_path / "pets")
-    add.run(parsed(tmp_path / "pets"), root)
+    add(tmp_path / "pets", root)
     text = (root / "params.yaml").read_text()
     assert (
         "  digits: {format: digits}  # embedded\n  pets: {format: image_folder, path: data/raw/pets}\n\njobs:" in text
@@ -112,9 +106,11 @@ def test_a_dry_run_shows_the_lines_and_does_nothing(
 ) -> None:
     folders.image_folder(tmp_path / "pets")
     before = state(root)
-    assert add.run(parsed(tmp_path / "pets", dry_run=True), root) == 0
+    added = add(tmp_path / "pets", root, Wishes(dry_run=True))
+    assert "+  pets: {format: image_folder, path: data/raw/pets}" in added["diff"]
+    assert (added["name"], added["images"], added["tasks"]) == ("pets", 10, ["classification"])
+    assert {"pets-lenet5", "pets-resnet"} == set(added["jobs"])
     shown = capsys.readouterr().out
-    assert "+  pets: {format: image_folder, path: data/raw/pets}" in shown
     assert "10 images (train 6, val 2, test 2), 32×32 pixels" in shown
     assert "2 classes: cat, dog" in shown
     assert state(root) == before
@@ -123,14 +119,14 @@ def test_a_dry_run_shows_the_lines_and_does_nothing(
 
 def test_a_folder_of_data_raw_stays_where_it_is(root: Path) -> None:
     folders.image_folder(root / "data/raw/all/pets")
-    add.run(parsed(root / "data/raw/all/pets"), root)
+    add(root / "data/raw/all/pets", root)
     assert params.read(root / "params.yaml").datasets["pets"].path == "data/raw/all/pets"
     assert [path.name for path in (root / "data/raw").iterdir()] == ["all"]
 
 
 def test_a_second_time_and_a_taken_name_are_refused(root: Path, tmp_path: Path) -> None:
     folders.image_folder(tmp_path / "pets")
-    add.run(parsed(tmp_path / "pets"), root)
+    add(tmp_path / "pets", root)
     before = state(root)
     for path, name, reason in (
         (tmp_path / "pets", None, "data/raw/pets is there already, as datasets.pets"),
@@ -139,13 +135,13 @@ def test_a_second_time_and_a_taken_name_are_refused(root: Path, tmp_path: Path) 
         (tmp_path / "pets", "../up", "letters, digits"),
     ):
         with pytest.raises(UserError, match=reason):
-            add.run(parsed(path, name=name), root)
+            add(path, root, Wishes(name=name))
     (root / "data/raw/left").mkdir()
     with pytest.raises(UserError, match="data/raw/left: is there already"):
-        add.run(parsed(tmp_path / "pets", name="left"), root)
+        add(tmp_path / "pets", root, Wishes(name="left"))
     (root / "data/raw/left").rmdir()
     assert state(root) == before
-    assert add.run(parsed(tmp_path / "pets", name="others"), root) == 0
+    add(tmp_path / "pets", root, Wishes(name="others"))
 
 
 def test_faulty_images_are_counted_and_left_out_if_asked(
@@ -157,13 +153,13 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
     (source / "train/cat/2.png").rename(source / "train/cat/2.PNG")
     before = state(root)
     with pytest.raises(UserError, match="1 fault, listed above; nothing was changed") as refused:
-        add.run(parsed(source), root)
+        add(source, root)
     assert f"keep 10 images by `on_bad: skip`:\n  convline add {source} --on-bad skip" in str(refused.value)
     printed = capsys.readouterr()
     assert "data/raw/pets/train/cat/torn.png: damaged image" in printed.err
     assert "extensions mixed: 9 .png, 1 .PNG" in printed.out
     assert state(root) == before
-    add.run(parsed(source, on_bad="skip"), root)
+    add(source, root, Wishes(on_bad="skip"))
     known = params.read(root / "params.yaml")
     assert known.datasets["pets"].on_bad == "skip"
     prepare.run(known, root)
@@ -173,14 +169,14 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
 def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_path: Path) -> None:
     folders.picture(tmp_path / "loose/1.png", 1)
     with pytest.raises(UserError, match="no format recognises this folder of 1 files") as refused:
-        add.run(parsed(tmp_path / "loose"), root)
+        add(tmp_path / "loose", root)
     for name in FOLDERS:
         assert f"\n  {name}: " in str(refused.value)
     assert "here: .: has no annotation (*.xml). Give the folder that contains Annotations" in str(refused.value)
     assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
     folders.image_folder(tmp_path / "outer/inner")
     with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
-        add.run(parsed(tmp_path / "outer"), root)
+        add(tmp_path / "outer", root)
 
 
 def test_between_two_formats_the_user_says(root: Path, tmp_path: Path) -> None:
@@ -190,8 +186,8 @@ def test_between_two_formats_the_user_says(root: Path, tmp_path: Path) -> None:
     lines = [f"{file.relative_to(source)},{file.parent.name},{file.parts[-3]}" for file in files]
     (source / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
     with pytest.raises(UserError, match=r"could be csv or image_folder\..* --format"):
-        add.run(parsed(source), root)
-    add.run(parsed(source, format="csv"), root)
+        add(source, root)
+    add(source, root, Wishes(format="csv"))
     assert params.read(root / "params.yaml").datasets["pets"].format == "csv"
 
 
@@ -200,10 +196,10 @@ def test_options_are_read_and_checked(root: Path, tmp_path: Path) -> None:
     folders.voc(source)
     for option, reason in (("first_pixel", "is not of the form"), ("first: 0", "did you mean 'first_pixel'")):
         with pytest.raises(UserError, match=reason):
-            add.run(parsed(source, option=[option]), root)
+            add(source, root, Wishes(options=[option]))
     with pytest.raises(UserError, match="no format is named 'vok'; did you mean 'voc'"):
-        add.run(parsed(source, format="vok"), root)
-    add.run(parsed(source, option=["first_pixel: 0"]), root)
+        add(source, root, Wishes(format="vok"))
+    add(source, root, Wishes(options=["first_pixel: 0"]))
     assert params.read(root / "params.yaml").datasets["cells"].options == {"first_pixel": 0}
 
 
@@ -231,9 +227,9 @@ def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out
         odd.mkdir()
         folders.picture(odd / "new.png", 900)
     with pytest.raises(UserError, match="1 fault, listed above"):
-        add.run(parsed(source), root)
+        add(source, root)
     assert ODD[name][1] in capsys.readouterr().err
-    assert add.run(parsed(source, on_bad="skip"), root) == 0
+    add(source, root, Wishes(on_bad="skip"))
     known = params.read(root / "params.yaml")
     prepare.run(known, root)
     kept = facts(root / "data/prepared/pets")
@@ -251,13 +247,13 @@ def test_classes_whose_names_are_no_text_are_refused(root: Path, tmp_path: Path)
         for path in source.glob("*/*.json"):
             path.write_text(path.read_text().replace('"cat"', json.dumps(f"cat{name}")))
         with pytest.raises(UserError) as refused:
-            add.run(parsed(source, on_bad="skip"), root)
+            add(source, root, Wishes(on_bad="skip"))
         assert f"class cat{shown}: its name holds" in str(refused.value)
         assert "Rename the class in the raw data." in str(refused.value)
     odd = tmp_path / "a\x1b[2J"
     folders.image_folder(odd)
     with pytest.raises(UserError, match=r"a\\x1b\[2J: its name holds control characters"):
-        add.run(parsed(odd), root)
+        add(odd, root)
 
 
 def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
@@ -270,7 +266,7 @@ def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
         (root / "data/raw", "holds the project's own data/raw"),
     ):
         with pytest.raises(UserError, match=reason):
-            add.run(parsed(path), root)
+            add(path, root)
 
 
 def test_a_failure_of_dvc_leaves_nothing_behind(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +280,7 @@ def test_a_failure_of_dvc_leaves_nothing_behind(root: Path, tmp_path: Path, monk
     before = state(root)
     monkeypatch.setattr(raw, "dvc_add", fail)
     with pytest.raises(UserError, match="no room"):
-        add.run(parsed(tmp_path / "pets"), root)
+        add(tmp_path / "pets", root)
     assert state(root) == before
     assert not list((root / "data/raw").iterdir())
 
@@ -294,7 +290,7 @@ def test_files_that_may_only_be_read_are_copied_to_be_written(root: Path, tmp_pa
     folders.image_folder(source)
     for path in source.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    add.run(parsed(source), root)
+    add(source, root)
     assert all(path.stat().st_mode & 0o200 for path in (root / "data/raw/pets").rglob("*"))
     assert not any(path.stat().st_mode & 0o200 for path in source.rglob("*"))
 
@@ -304,7 +300,7 @@ def test_dvc_takes_it(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, check=True, capture_output=True)
     folders.image_folder(tmp_path / "pets")
-    assert add.run(parsed(tmp_path / "pets"), root) == 0
+    add(tmp_path / "pets", root)
     assert "path: pets" in (root / "data/raw/pets.dvc").read_text()
     assert (root / "data/raw/.gitignore").read_text() == "/pets\n"
     assert list((root / ".dvc/cache").rglob("*.dir"))
@@ -320,7 +316,7 @@ def test_the_reason_of_dvc_is_passed_on(tmp_path: Path) -> None:
 def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> None:
     (root / ".git").rmdir()
     with pytest.raises(UserError, match=r"is not in a git repository, which DVC needs\. Run `git init` there"):
-        add.run(parsed(tmp_path / "pets"), root)
+        add(tmp_path / "pets", root)
     assert not (root / ".work").exists()
 
 
@@ -331,7 +327,7 @@ def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str)
     (root / "params.yaml").write_text(f"roster: core\n{sections}")
     source = tmp_path / "pets"
     FOLDERS["image_folder"](source)
-    assert add.run(parsed(source), root) == 0
+    add(source, root)
     made = params.read(root / "params.yaml")
     assert list(made.datasets) == ["pets"]
     assert made.selected()
