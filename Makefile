@@ -14,7 +14,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV := 0.13.9
 
-.PHONY: help setup repro repro-all studies ui down test test-all lint bench docs clean lock
+.PHONY: help setup repro ui down test test-all lint bench docs clean lock
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -34,14 +34,8 @@ endif
 	@echo ../../../.. > .venv/lib/python*/site-packages/convline.pth
 	@pwd -P > $@
 
-repro: setup ## run the pipeline: prepare, count, augment, train, evaluate, register, report
-	@python -m flows.repro
-
-repro-all: setup ## the same with every job; writes `roster: all` into params.yaml
-	@python -m flows.repro --roster all
-
-studies: setup ## the same with all studies, or with one: make studies STUDY=residual; adds them to the roster
-	@python -m flows.repro --study $(or $(STUDY),studies)
+repro: setup ## run the pipeline for the roster, or for JOBS="name …": jobs, data sets, studies, sets of jobs, all
+	@python -m flows.repro $(JOBS)
 
 ui: setup ## start Prefect (4200) with its deployments, MLflow (5000) and Ray (8265) on 127.0.0.1
 	@python -m flows.services up

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from convline import edit, names, raw, suggest
-from pipeline import params, plugins, preflight, safe_yaml, sample, store
+from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, store
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -76,16 +76,18 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
             store.write_bytes(root / params.FILE, new.encode())
             if complete:
                 _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
-            _say_what_is_next(path, jobs, before)
+            _say_what_is_next(name, path, jobs)
     counts = {"images": sum(facts.counts.values()), "faults": len(facts.skipped)}
     return {"name": name, "dataset": entry, "tasks": tasks, "jobs": jobs, **counts, "diff": _diff(old, new)}
 
 
-def _say_what_is_next(path: str, jobs: suggest.Jobs, before: params.Params) -> None:
+def _say_what_is_next(name: str, path: str, jobs: suggest.Jobs) -> None:
     log.info(f"{path} is in DVC, and {params.FILE} names it")
-    if isinstance(before.roster, list):
-        log.info(f"the roster is a list: add {', '.join(jobs)} to it to run them")
-    log.info(f"next: make repro; to share it, git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
+    log.info(f"to share it: git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
+    if jobs:
+        log.info(f"next: convline run {name}")
+    else:
+        log.info(f"next: write a job for it into {params.FILE}, then convline run {name}")
 
 
 def name_and_path(source: Path, wanted: str | None, root: Path, before: params.Params) -> tuple[str, str]:
@@ -174,15 +176,19 @@ def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs,
     new = edit.insert(old, "datasets", name, entry, short=True)
     for job, settings in jobs.items():
         new = edit.insert(new, "jobs", job, settings)
+    if jobs:
+        new = edit.append_to_roster(new, name)
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
         expected, values = (safe_yaml.load(text) for text in (old, new))
         expected["datasets"] = {**(expected["datasets"] or {}), name: entry}
         expected["jobs"] = {**(expected["jobs"] or {}), **jobs}
+        if "roster" in expected:
+            expected["roster"] = values["roster"]
         if values != expected:
             raise UserError(f"{params.FILE}: an entry can't be added to its form. Add it by hand:\n{_diff(old, new)}")
-        params.read(trial, empty=not jobs)
+        params.read(trial, empty=not jobs, folder=root / params_files.FOLDER)
     except ValueError as error:
         raise UserError(f"{params.FILE}: an entry can't be added to its form. Write its sections as blocks.") from error
     finally:

@@ -121,7 +121,7 @@ def _resume(root: Path, job: str, work: Path) -> str:
         settings = None
     if settings is not None and job not in settings.jobs:
         return f"Put the job back into {params.FILE}, or rm -rf {work.relative_to(root)}"
-    command = "make repro" if settings is None or job in settings.selected() else f"python -m flows.train {job}"
+    command = "make repro" if settings is None or job in settings.selected() else f"convline run {job}"
     return f"{command}, which resumes it at its last epoch"
 
 

@@ -1,4 +1,4 @@
-"""Adds an entry behind the last one of a section of params.yaml; the other text stays as it is, byte for byte.
+"""Adds an entry to a section of params.yaml, or a name to the roster; the other text stays as it is, byte for byte.
 
 YAML libraries rewrite the whole file, with its quotes, breaks and blank lines; here ruamel only finds where a section
 ends.
@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import UserError
 from pipeline.params import FILE
+from pipeline.studies import ALL
 
 #: ruamel's width, so that it never breaks a line, and the columns from which a value is written as a block
 WIDE, LONG = 1 << 16, 100
@@ -40,6 +41,22 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
     indent = node.value[0][0].start_mark.column
     new = [f"{_flow(name)}: {_flow(entry)}"] if short else ["", f"{_flow(name)}:", *_block(entry, "  ")]
     return "".join([*before, *(f"{' ' * indent}{line}".rstrip() + "\n" for line in new), *after])
+
+
+def append_to_roster(text: str, name: str) -> str:
+    """The text of params.yaml whose roster also has this name; unchanged where it is `all`, or has it."""
+    nodes = {key.value: value for key, value in YAML(pure=True).compose(text).value}
+    node = nodes.get("roster")
+    words = [] if node is None else [node.value] if isinstance(node.value, str) else [item.value for item in node.value]
+    if node is None or name in words or ALL in words:
+        return text
+    start, end = node.start_mark.index, node.end_mark.index
+    if isinstance(node.value, str):
+        return f"{text[:start]}[{text[start:end]}, {_flow(name)}]{text[end:]}"
+    if node.flow_style:
+        return f"{text[: end - 1]}{', ' if words else ''}{_flow(name)}{text[end - 1 :]}"
+    lines, last = text.splitlines(keepends=True), _last_line(node)
+    return "".join([*lines[: last + 1], f"{' ' * node.start_mark.column}- {_flow(name)}\n", *lines[last + 1 :]])
 
 
 def _last_line(node: Any) -> int:

@@ -23,6 +23,12 @@ def datasets() -> list[str]:
     return list(settings.datasets) if settings else []
 
 
+def words() -> list[str]:
+    """What can be run: jobs, data sets, studies, sets of jobs, and all."""
+    settings = _settings()
+    return settings.words() if settings else []
+
+
 def models() -> list[str]:
     """What can be asked: folders of models/, and registered models."""
     try:

@@ -26,6 +26,6 @@ def jobs(dataset: str, possible: list[str], statistics: TrainStatistics) -> Jobs
     check.check(("recipes", task) for task in recipes)
     for task in recipes:
         for name, settings in plugins.load("recipes", task).jobs(dataset, statistics).items():
-            start = {"core": True, "task": task, "architecture": name, "dataset": dataset}
+            start = {"task": task, "architecture": name, "dataset": dataset}
             suggested[f"{dataset}-{name}"] = {**start, "channels": statistics.channels, **settings}
     return suggested

@@ -1,6 +1,5 @@
 """The tables on a run's page in Prefect: jobs and decisions, as lists of rows."""
 
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,7 @@ def jobs(root: Path, fingerprints: dict[str, str], mlflow: str | None) -> Rows:
 def score(root: Path, name: str, fingerprint: str) -> str:
     """`test top1 0.9883 [0.9738, 0.9971]` if exactly this model was evaluated, else its score on val from training."""
     metrics = store.read_json(root / "metrics" / f"{name}.json")
-    if metrics is None or not store.holds(root / "models" / name, fingerprint):
-        metrics = store.read_json(root / ".work/jobs" / fingerprint / "scores.json")
-    if metrics is not None:
+    if metrics is not None and store.holds(root / "models" / name, fingerprint):
         return words(renamed_scores(metrics))
     entry = _job_state(root, fingerprint)
     if entry["state"] == "done" and entry.get("value") is not None:
@@ -47,15 +44,6 @@ def score(root: Path, name: str, fingerprint: str) -> str:
 
 def _job_state(root: Path, fingerprint: str) -> dict[str, Any]:
     return JobState(root / ".work/jobs" / fingerprint / "state.json").read()
-
-
-def next_run_message(names: Sequence[str], roster: Collection[str]) -> str:
-    """Which of the chosen jobs the next full run will use: those of the roster."""
-    inside, outside = ([name for name in names if (name in roster) is selected] for selected in (True, False))
-    parts = [f"the next full run uses {', '.join(inside)}"] if inside else []
-    if outside:
-        parts.append(f"not in the roster, so no full run uses them: {', '.join(outside)}")
-    return "; ".join(parts)
 
 
 def decisions(before: dict[str, Any], after: dict[str, Any]) -> Rows:

@@ -42,7 +42,7 @@ def stage(name: str, body: Body) -> None:
 
     def work() -> Times:
         with disk.translate_errors():
-            return body(params.read(), ROOT)
+            return body(params.read_chosen(ROOT), ROOT)
 
     def on_shutdown(ancestors: _shutdown.Ancestors) -> None:
         if not ancestors.inherited:  # else flows.repro prints it

@@ -1,25 +1,24 @@
 """`make repro`: runs the whole graph by `dvc repro`, then prints the results and where the time went.
 
-Ends non-zero and names the jobs if any job failed. `--roster all` writes that roster into params.yaml first,
-`--study NAME` adds a study to it (`studies`: all of them). `flows/serve.py` runs the same from the Prefect UI.
+`python -m flows.repro WHAT…` runs these jobs in place of the roster, and all stages treat them as the roster's. Ends
+non-zero and names the jobs if any job failed. `flows/serve.py` runs the same from the Prefect UI.
 """
 
 import argparse
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from flows import _processes, _progress, _shutdown
+from flows import _processes, _progress, _shutdown, choose
 from flows._commands import environment, with_this_python
 from flows._run import ENDING_S, ROOT, lock_with_retry
-from pipeline import command, logs, params, plugins, preflight, store
-from pipeline.errors import UserError
+from pipeline import command, logs, params, preflight, store
 
 #: its `__name__` is `__main__` where it is run
 log = logging.getLogger("flows.repro")
@@ -33,29 +32,25 @@ def main() -> int:
     """Run the graph; returns the exit code."""
     command.set_up()
     parser = argparse.ArgumentParser(description="Run the pipeline.")
-    parser.add_argument("--roster", choices=["core", "all"], help="write this roster into params.yaml first")
-    parser.add_argument("--study", help="add this study to the roster in params.yaml first; studies: all of them")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="jobs, data sets, studies, sets of jobs, or all")
+    parser.add_argument("--force", action="store_true", help="train them again if they are up to date")
     parser.add_argument("--quiet", action="store_true", help="show warnings and errors only; .work/logs has the rest")
     arguments = parser.parse_args()
     if arguments.quiet:
         os.environ[logs.QUIET] = "1"
     os.chdir(ROOT)
     logs.configure("repro", ROOT)
-    return command.run(lambda: run(arguments.roster, arguments.study))
+    return command.run(lambda: run(arguments.what, force=arguments.force))
 
 
-def run(roster: str | None, study: str | None) -> int:
-    """Run the graph, after these changes of the roster in params.yaml; returns the exit code."""
+def run(words: Sequence[str], *, force: bool = False) -> int:
+    """Run the graph for these words, or for the roster; `force` trains again. Returns the exit code."""
     started = time.time()
     preflight.check(ROOT, preflight.BEFORE_REPRO)
     shutdown = _shutdown.graceful_shutdown(grace_s=CHILDREN_S + 2)
     with shutdown as ancestors, command.end_when_unread(), lock_with_retry(lambda: lock(ROOT), "a repro or retrain"):
         end_previous_run(ROOT, ancestors.tag)
-        if roster:
-            write_roster(roster)
-        if study:
-            write_roster(add_study(params.read(), study))
-        params.read()
+        choose_jobs(ROOT, words, force=force)
         forget_failures(ROOT)
         code = _run_graph(ROOT, ancestors.tag)
     _log_times(started)
@@ -66,6 +61,22 @@ def run(roster: str | None, study: str | None) -> int:
     for name, reason in failed.items():
         log.error(f"failed: {name}: {reason}")
     return 1 if failed else 0
+
+
+def choose_jobs(root: Path, words: Sequence[str], *, force: bool = False) -> None:
+    """Hand these words to the stage `choose`, if there are any; `force` removes the results of the jobs they name.
+
+    UserError for a wrong word or another fault of params.yaml.
+    """
+    settings = params.read(root / params.FILE)
+    if words:
+        settings = settings.choose(words)
+        os.environ[choose.VARIABLE] = " ".join(words)
+    if force:
+        from pipeline.train import stage as train_stage
+
+        roster = [settings.roster] if isinstance(settings.roster, str) else settings.roster
+        train_stage.forget(settings, root, settings.resolve(roster))
 
 
 def _run_graph(root: Path, tag: str) -> int:
@@ -99,14 +110,6 @@ def end_previous_run(root: Path, tag: str) -> None:
     store.write_json(path, {"tag": tag})
 
 
-def commands(jobs: list[str], roster: list[str], *, force: bool) -> list[list[str]]:
-    """The commands of a repro from the UI: the graph, or chosen jobs only; `force` trains again, before the graph."""
-    train = ["python", "-m", "flows.train", *(jobs or roster), *(["--force"] if force else [])]
-    if jobs:
-        return [train]
-    return [train, ["dvc", "repro"]] if force else [["dvc", "repro"]]
-
-
 def lock(root: Path, *, wait: bool = False) -> AbstractContextManager[None]:
     """One repro or retrain at a time, from a terminal or from the UI."""
     return store.locked(root / ".work/repro.lock", "a repro or retrain", wait=wait)
@@ -122,26 +125,6 @@ def forget_failures(root: Path) -> None:
     path = root / "models/failed.json"
     if any(entry["again"] for entry in store.read_json(path, {}).values()):
         path.unlink()
-
-
-def add_study(settings: params.Params, study: str) -> str | list[str]:
-    """The roster with a study added; UserError if there is no study of that name."""
-    if study not in (studies := [*settings.studies, "studies"]):
-        raise UserError(f"--study: {plugins.unknown('study', study, studies)}")
-    roster = [settings.roster] if isinstance(settings.roster, str) else settings.roster
-    return settings.roster if study in roster or "studies" in roster else [*roster, study]
-
-
-def write_roster(roster: str | list[str]) -> None:
-    """Replace the roster in params.yaml; all other lines stay unchanged."""
-    text = params.FILE.read_text(encoding="utf-8")
-    line = f"roster: {roster if isinstance(roster, str) else '[' + ', '.join(roster) + ']'}\n"
-    written = re.search(r"^roster:.*\n(?:[ -].*\n)*", text, re.MULTILINE)
-    start, end = written.span() if written else (0, 0)
-    changed = text[:start] + line + text[end:]
-    if changed != text:
-        log.info(f"params.yaml: {line.strip()}")
-        params.FILE.write_text(changed, encoding="utf-8")
 
 
 def _log_times(started: float) -> None:

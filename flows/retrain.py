@@ -47,7 +47,9 @@ def content(root: Path, commit: str) -> str:
 
 def uncommitted(root: Path) -> list[str]:
     """Changed files that would decide results, but are not in the commit."""
-    changed = _output(root, "git", "status", "--porcelain", "--", "params.yaml", "pipeline", "data/raw")
+    changed = _output(
+        root, "git", "status", "--porcelain", "--", "params.yaml", "params", "pipeline", "plugins", "data/raw"
+    )
     return [line.split(maxsplit=1)[1] for line in changed.splitlines()]
 
 
@@ -95,9 +97,9 @@ def _repository(folder: Path) -> Path:
 
 
 def stale(tree: Path) -> list[str]:
-    """Stages whose inputs or outputs changed since their last run; not register, which always runs."""
+    """Stages whose inputs or outputs changed since their last run; not choose and register, which always run."""
     changed = json.loads(_run(tree, "dvc", "status", "--json"))
-    return sorted(name for name, changes in changed.items() if changes != ["always changed"])
+    return sorted(name for name, changes in changed.items() if changes != ["always changed"] and name != "choose")
 
 
 def _output(folder: Path, *command: str) -> str:

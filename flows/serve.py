@@ -24,15 +24,13 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound, Pause
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
-from flows import _processes, _results, repro, retrain
+from flows import _processes, _results, choose, repro, retrain
 from flows._processes import RUN
 from flows._run import ROOT, live_services
 from flows._suspend import Suspendable
 from flows.services import SERVED
 from pipeline import logs, preflight, store
-from pipeline import params as parameters
 from pipeline.errors import UserError
-from pipeline.train import stage as train_stage
 from pipeline.train.job_state import held
 
 #: its `__name__` is another where Prefect runs it
@@ -69,25 +67,19 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
     """Run what is stale of the pipeline, as `make repro` does.
 
     Args:
-        jobs: Train only these jobs and those they start from, and evaluate them. The next full run uses the results
-            of those that are in the roster. Empty: the whole pipeline, for the roster of params.yaml.
+        jobs: Jobs, data sets, studies or sets of jobs to run, with the jobs that those start from. Empty: the roster
+            of params.yaml.
         force: Train up-to-date jobs again.
     """
 
     def body() -> State:
         preflight.check(ROOT, preflight.BEFORE_REPRO)
-        params = parameters.read()
-        chosen = params.choose(jobs)
-        if not jobs:
-            repro.forget_failures(ROOT)
-        for command in repro.commands(list(jobs), list(params.selected()), force=force):
-            code, last = _processes.run_command(command, ROOT)
-            if code:
-                return Failed(message=f"`{' '.join(command)}` ended with code {code}:\n{last}")
-        if jobs:
-            trained = train_stage.job_specs(chosen, ROOT)
-            _publish_jobs(ROOT, {name: job_spec.fingerprint for name, job_spec in trained.items()})
-            return Completed(message=f"trained and evaluated; {_results.next_run_message(jobs, params.selected())}")
+        os.environ.pop(choose.VARIABLE, None)
+        repro.choose_jobs(ROOT, jobs, force=force)
+        repro.forget_failures(ROOT)
+        code, last = _processes.run_command(["dvc", "repro"], ROOT)
+        if code:
+            return Failed(message=f"`dvc repro` ended with code {code}:\n{last}")
         _publish_jobs(ROOT, _results.fingerprints(ROOT))
         return _final_state(ROOT, "up to date")
 
@@ -110,6 +102,8 @@ def _retrain() -> State:
     if content == retrain.trained_content(ROOT):
         return _nothing_to_do(f"commit {commit[:8]} is trained already")
     tree = retrain.make_worktree(ROOT, commit)
+    os.environ.pop(choose.VARIABLE, None)
+    choose.choose(tree, [])
     stale = retrain.stale(tree)
     if not stale:
         retrain.record_trained(ROOT, content)

@@ -1,82 +1,77 @@
-"""The fingerprint of a result: one digest of the settings, data, code and library versions that decide it.
+"""The fingerprint of a result: one digest of the settings, data, definitions and library versions that decide it.
 
-Code counts by its syntax tree without docstrings, so a comment or a reformatting makes nothing stale.
-Imports are followed inside pipeline/; the caller names the plug-ins, because they are loaded by name.
+Definitions are followed (pipeline/reachable.py) from the roots that the caller names (pipeline/roots.py).
 """
 
-import ast
 import functools
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline import plugins
+from pipeline.definitions import Folders
+from pipeline.reachable import reach
 from pipeline.store import digest
 
 ROOT = Path(__file__).parent.parent
-#: modules that pass on settings and results but do not decide them
-OUTSIDE = frozenset(
-    f"pipeline.{name}"
-    for name in (
-        "augment.ray_augment",
-        "errors",
-        "fingerprint",
-        "params",
-        "plugins",
-        "store",
-        "terminal",
-        "tracking",
-        "train.job_state",
-        "train.ray_train",
-        "train.reads",
-    )
-)
-LIBRARIES = ("torch", "torchvision", "albumentations")
+#: modules and definitions that decide no result, and why; none of them changes pixels, targets, losses or weights.
+#: What a caller names as a root counts all the same.
+OUTSIDE = {
+    "pipeline.errors": "the class of errors that people read",
+    "pipeline.store": "writes and reads files; their contents count by digest",
+    "pipeline.plugins": "finds plug-ins by name; what it finds counts",
+    "pipeline.params": "the types of settings; their values count",
+    "pipeline.pretrained_weights": "downloads; a file counts by its digest, and the normalization as a root",
+    "pipeline.learners.feature_extractor:load_inception": "the published extractor, a root of the jobs that name it",
+    "pipeline.train.job_state": "progress",
+    "pipeline.train.history": "writes the curves",
+    "pipeline.train.record": "writes what decided a model",
+    "pipeline.train.loop:Trainer._progress": "progress",
+    "pipeline.train.loop:Trainer._snapshot": "writes the picture of an epoch",
+    "pipeline.learners.adversarial:Sampler.snapshot": "draws the picture of an epoch, by random numbers of its own",
+    "pipeline.train.loader:_start_worker": "sets the number of threads",
+}
+#: libraries that count where code that counts refers to them: module → distribution
+LIBRARIES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
+    "albumentations": "albumentations",
+    "cv2": "opencv-python-headless",
+}
 
 
-def compute_fingerprint(modules: Iterable[str], **parts: Any) -> str:
-    """sha256 over the code of `modules`, the library versions, and the given JSON values."""
-    return digest({"code": code(modules), "libraries": {name: version(name) for name in LIBRARIES}, **parts})
+def inputs(roots: Iterable[str], **parts: Any) -> dict[str, Any]:
+    """All that decides a result; its digest is the fingerprint.
+
+    Args:
+        roots: definitions as `module:name`, and plug-ins as `module`.
+        parts: settings and digests of data, as JSON values.
+
+    Returns:
+        `code`: definition → digest, `libraries`: name → version, and the parts.
+    """
+    reachable = reach(folders(), tuple(sorted(set(roots))), frozenset(OUTSIDE))
+    libraries = {name: minor_version(name) for name in reachable.libraries if name in LIBRARIES}
+    return {"code": dict(reachable.code), "libraries": libraries, **parts}
 
 
-def code(modules: Iterable[str]) -> dict[str, str]:
-    """Digest of the syntax tree of each of `modules` and of every module of pipeline/ that they import."""
-    digests: dict[str, str] = {}
-    to_read = list(modules)
-    while to_read:
-        module = to_read.pop()
-        if module not in digests and module not in OUTSIDE:
-            digests[module], imported = read_module(_path(module))
-            to_read.extend(imported)
-    return dict(sorted(digests.items()))
+def compute_fingerprint(roots: Iterable[str], **parts: Any) -> str:
+    """sha256 over `inputs`."""
+    return digest(inputs(roots, **parts))
 
 
-def _path(module: str) -> Path:
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def folders() -> Folders:
+    """Where our code and the user's own plug-ins are read."""
+    return (("pipeline", ROOT), ("plugins", plugins.OWN.parent))
 
 
 @functools.cache
-def read_module(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module's code without its docstrings, and the names of what it imports."""
-    if not path.exists():  # a folder of plug-ins without an __init__.py
-        return "", ()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = tuple(_imports(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
-            ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return digest(ast.unparse(tree)), imported
-
-
-def _imports(tree: ast.Module) -> Iterable[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("pipeline."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                is_module = _path(inner).exists() or ROOT.joinpath(*inner.split(".")).is_dir()
-                yield inner if is_module else str(node.module)
+def minor_version(library: str) -> str:
+    """`2.15` of version 2.15.0; a patch release changes no result."""
+    try:
+        return ".".join(version(LIBRARIES[library]).split(".")[:2])
+    except PackageNotFoundError:
+        return "none"

@@ -1,19 +1,22 @@
 """params.yaml as typed, frozen values: read and checked completely before any work starts.
 
-Every fault is listed with its field, and a wrong name with a similar one. The YAML is 1.2, as in DVC.
+Every fault is listed with its file and field, and a wrong name with a similar one. The YAML is 1.2, as in DVC.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 
-from pipeline import params_checks, plugins, pretrained_weights, safe_yaml, studies
+from pipeline import params_checks, params_files, params_form, plugins, pretrained_weights, store, studies
 from pipeline.errors import UserError
 
-FILE = Path("params.yaml")
+FILE = params_files.FILE
+#: the names that were asked for in place of the roster's, which flows/choose.py writes
+CHOSEN = "reports/chosen.json"
+#: job names outside the selection whose models are up to date, which train writes
+KEPT = "models/kept.json"
 
 
 class Strict(BaseModel):
@@ -75,7 +78,6 @@ class Job(Strict):
     architecture: str
     dataset: str
     augmentation: str | None = None
-    core: bool = False
     options: dict[str, JsonValue] = {}
     loss: dict[str, JsonValue] = {}
     pretrained: Pretrained | None = None
@@ -126,7 +128,7 @@ class Job(Strict):
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
-UNDECISIVE = frozenset({"core", "workers", "loader_workers"})
+UNDECISIVE = frozenset({"workers", "loader_workers"})
 
 
 class Train(Strict):
@@ -165,135 +167,109 @@ class Study(Strict):
 
 
 class Params(Strict):
-    """All of params.yaml; the studies' jobs are among `jobs`."""
+    """All of params.yaml and params/; the studies' jobs are among `jobs`, and the files of params/ are `sets`.
 
-    roster: Literal["core", "all", "studies"] | list[str] = "core"
+    roster: what to run: names of jobs, data sets, studies and sets; or `all`, which is all jobs but those of studies.
+    """
+
+    roster: str | list[str] = "all"
+    sets: dict[str, list[str]] = {}
     datasets: dict[str, Dataset]
     augmentation: dict[str, Policy] = {}
     jobs: dict[str, Job]
     studies: dict[str, Study] = {}
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    #: jobs outside the selection that have up-to-date results; not a setting
+    kept: tuple[str, ...] = Field((), exclude=True)
 
     def selected(self) -> dict[str, Job]:
-        """The roster's jobs, in the order of params.yaml; those of studies last."""
-        asked, selected = self._asked(), {}
-        for name, job in self.jobs.items():
-            study = studies.study_of(name)
-            words = {"all", *(["core"] if job.core else [])} if study is None else {study, "studies"}
-            if asked & {name, *words}:
-                selected[name] = job
-        return selected
+        """The roster's jobs and those that they start from, in the order of params.yaml; those of studies last."""
+        names, waiting = set[str](), list(self.resolve([self.roster] if isinstance(self.roster, str) else self.roster))
+        while waiting:
+            name = waiting.pop()
+            if name in self.jobs and name not in names:
+                names.add(name)
+                waiting.extend(self.jobs[name].sources.values())
+        return {name: job for name, job in self.jobs.items() if name in names}
 
-    def selected_studies(self) -> dict[str, Study]:
-        """The roster's studies; `all` is all jobs that are of none."""
-        return {name: study for name, study in self.studies.items() if self._asked() & {name, "studies"}}
+    def with_results(self) -> dict[str, Job]:
+        """The selected jobs, and those outside the selection that are kept, in the order of params.yaml."""
+        names = {*self.selected(), *self.kept}
+        return {name: job for name, job in self.jobs.items() if name in names}
+
+    def studies_of(self, jobs: Iterable[str]) -> dict[str, Study]:
+        """The studies that any of the jobs is of."""
+        names = {studies.study_of(job) for job in jobs}
+        return {name: study for name, study in self.studies.items() if name in names}
 
     def study(self, job: str) -> Study | None:
         """The study that a job is of."""
         return self.studies.get(studies.study_of(job) or "")
 
-    def _asked(self) -> set[str]:
-        return {self.roster} if isinstance(self.roster, str) else set(self.roster)
+    def resolve(self, words: Iterable[str], above: tuple[str, ...] = ()) -> Iterator[str]:
+        """The names of jobs that words of a roster stand for; unknown words, and a set within itself, are left out."""
+        for word in words:
+            if word in self.sets and word not in above:
+                yield from self.resolve(self.sets[word], (*above, word))
+            for name, job in self.jobs.items():
+                study = studies.study_of(name)
+                if word in (name, study) or (study is None and word in (job.dataset, studies.ALL)):
+                    yield name
 
-    def choose(self, names: Sequence[str]) -> "Params":
-        """A copy whose roster has only these jobs, and those that they start from; UserError for a wrong name."""
-        roster, waiting = list[str](), list(names)
-        while waiting:
-            name = waiting.pop()
-            if name not in self.jobs:
-                raise UserError(f"jobs: {plugins.unknown('job', name, self.jobs)}")
-            if name not in roster:
-                roster.append(name)
-                waiting.extend(self.jobs[name].sources.values())
-        return self.model_copy(update={"roster": roster})
+    def words(self) -> list[str]:
+        """All that a roster may name."""
+        own = [name for name in self.jobs if studies.study_of(name) is None]
+        return [*own, *self.datasets, *self.sets, *self.studies, studies.ALL]
+
+    def choose(self, words: Iterable[str]) -> "Params":
+        """A copy with these words as its roster; UserError for an unknown one, and if they name no job."""
+        roster = list(words)
+        for word in roster:
+            if word not in self.words() and word not in self.jobs:
+                raise UserError(plugins.unknown("job, data set, study or set of jobs", word, self.words()))
+        chosen = self.model_copy(update={"roster": roster})
+        if not chosen.selected():
+            raise UserError(f"{' '.join(roster)}: names no job. Choose among: {', '.join(self.words())}.")
+        return chosen
 
     def policy(self, name: str) -> Policy:
         """A named policy; `none` changes nothing and needs no entry."""
         return self.augmentation.get(name) or Policy()
 
 
-def read(path: Path = FILE, *, empty: bool = False) -> Params:
-    """Read and check params.yaml; one UserError lists every fault. `empty`: that no job is selected is none."""
-    try:
-        value = safe_yaml.load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. Run from the project's root.") from error
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error}). Give a text file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not valid YAML: no UTF-8 text. Save it as UTF-8.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: {error}.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
-    value = studies.expanded({key: {} if part is None and key != "roster" else part for key, part in value.items()})
+def read(path: Path = FILE, *, empty: bool = False, folder: Path | None = None) -> Params:
+    """Read and check params.yaml and params/; one UserError lists every fault.
+
+    Args:
+        path: params.yaml.
+        empty: a file without a job is no fault.
+        folder: params/, if it is not beside the file.
+    """
+    files = params_files.read(path, folder or path.parent / params_files.FOLDER)
+    value = studies.expanded(files.value)
+    if isinstance(value.get("sets", {}), dict):
+        value = {**value, "sets": {**files.sets, **value.get("sets", {})}}
     try:
         params = Params.model_validate(value)
         faults = list(params_checks.all_faults(params, value, empty=empty))
     except ValidationError as error:
-        faults = _faults(value, error.errors())
-    if faults:
-        lines = [f"{path}: {studies.place_in_file(where, value)}: {text}" for where, text in faults]
+        faults = params_form.all_faults(Params, value, error.errors())
+    if faults or files.faults:
+        lines = [*files.faults, *(f"{files.locate(where)}: {text}" for where, text in faults)]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return params
 
 
-def _faults(value: dict[str, Any], errors: list[Any]) -> list[tuple[str, str]]:
-    """All faults, each once: those of form, then those of content in entries without faults of form."""
-    by_path, rest = dict[str, list[str]](), copy.deepcopy(value)
-    for error in errors:
-        path, text = _fault(value, error)
-        by_path.setdefault(".".join(map(str, path)), []).append(text)
-        _drop(rest, path)
-    try:
-        more = list(params_checks.faults(Params.model_validate(rest), value))
-    except ValidationError:
-        more = []
-    faults = [(path, " Or: ".join(texts)) for path, texts in by_path.items()]
-    return faults + [(path, text) for path, text in more if path not in by_path]
+def read_chosen(root: Path) -> Params:
+    """The params of a run: what was chosen in place of the roster, and which other jobs have results."""
+    params = read(root / FILE)
+    if words := store.read_json(root / CHOSEN, {}).get("jobs"):
+        params = params.choose(words)
+    return with_kept(params, root)
 
 
-def _fault(value: Any, error: Any) -> tuple[tuple[Any, ...], str]:
-    """The path of a fault of form in the file (without pydantic's names of union members), and its text."""
-    if error["type"] == "missing":
-        return error["loc"], "missing. Add it."
-    path: list[Any] = []
-    for part in error["loc"]:
-        if not (part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)):
-            break
-        path.append(part)
-        value = value[part]
-    if error["type"] == "extra_forbidden":
-        return tuple(path), plugins.unknown("setting", str(path[-1]), _owner(tuple(path)).model_fields)
-    return tuple(path), f"{error['msg']} (found {error['input']!r})."
-
-
-def _drop(rest: Any, path: tuple[Any, ...]) -> None:
-    """Remove the entry at `path`: the list that contains it, or the entry that lacks it."""
-    owner, key = rest, None
-    for number, part in enumerate(path):
-        if not isinstance(rest, dict):
-            break
-        if part not in rest:
-            if number < len(path) - 1:  # gone already
-                return
-            break
-        owner, key, rest = rest, part, rest[part]
-    owner.pop(key, None)
-
-
-def _owner(path: tuple[Any, ...]) -> type[Strict]:
-    """The model to which the key at `path` belongs."""
-    sections: dict[str, type[Strict]] = {
-        "datasets": Dataset,
-        "augmentation": Policy,
-        "jobs": Job,
-        "studies": Study,
-        "train": Train,
-        "evaluate": Evaluate,
-    }
-    if len(path) == 1:
-        return Params
-    inner: dict[Any, type[Strict]] = {"split": Split, "staged": Staged}
-    return next((inner[part] for part in path[2:-1] if part in inner), sections[path[0]])
+def with_kept(params: Params, root: Path) -> Params:
+    """A copy that knows the jobs outside the selection whose models the train stage kept."""
+    kept = tuple(name for name in store.read_json(root / KEPT, []) if name in params.jobs)
+    return params.model_copy(update={"kept": kept})

@@ -25,7 +25,7 @@ def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Fault
     if not params.jobs and not empty:
         yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."
     elif not params.selected() and not empty:
-        hint = "Give a job `core: true`, or set roster to all or a list of jobs."
+        hint = f"Write `all`, or names among: {', '.join(params.words())}."
         yield "roster", f"{params.roster} selects no job. {hint}"
 
 
@@ -55,12 +55,10 @@ def _check_contracts(params: "Params") -> Faults:
 
 def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
-    if isinstance(params.roster, list):
-        own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
-        for name in params.roster:
-            if name not in (roster_names := [*own, *named.get("studies", []), *studies.WORDS]):
-                yield "roster", plugins.unknown("job", name, roster_names)
-    for section in ("datasets", "augmentation", "jobs", "studies"):
+    yield from _check_words("roster", [params.roster] if isinstance(params.roster, str) else params.roster, named)
+    for name, words in params.sets.items():
+        yield from _check_words(f"sets.{name}", words, named)
+    for section in ("datasets", "augmentation", "sets", "jobs", "studies"):
         for name in named.get(section, []):
             if section != "jobs" or not _written_out(name, named):
                 yield from _check_name(section, name)
@@ -78,8 +76,7 @@ def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
         yield from _check_derived(name, job, params)
     for name, study in params.studies.items():
         yield from _check_study(f"studies.{name}", study, named)
-        if name in [*named.get("jobs", []), *studies.WORDS]:
-            yield f"studies.{name}", "the name is taken by a job or a roster keyword. Rename it."
+    yield from _check_words_differ(named)
     yield from _check_folders(params)
     yield from _check_extractors(params)
 
@@ -87,6 +84,29 @@ def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
 def _written_out(job: str, named: dict[str, list[str]]) -> bool:
     """Whether a job is a study's, so that the file does not hold its name."""
     return studies.study_of(job) in named.get("studies", [])
+
+
+def _check_words(where: str, words: list[str], named: dict[str, list[str]]) -> Faults:
+    """Check that each word of a roster or a set is a name."""
+    own = [job for job in named.get("jobs", []) if not _written_out(job, named)]
+    names = [
+        *own,
+        *(name for section in ("datasets", "sets", "studies") for name in named.get(section, [])),
+        studies.ALL,
+    ]
+    for word in words:
+        if word not in names and word not in named.get("jobs", []):
+            yield where, plugins.unknown("job, data set, study or set of jobs", word, names)
+
+
+def _check_words_differ(named: dict[str, list[str]]) -> Faults:
+    """Check that no word of a roster means two things; a data set and a job may have one name, which is both."""
+    taken = {studies.ALL: "all jobs", **dict.fromkeys(named.get("jobs", []), "a job")}
+    for section, what in (("sets", "a set of jobs"), ("studies", "a study"), ("datasets", "a data set")):
+        for name in named.get(section, []):
+            other = taken.setdefault(name, what)
+            if other not in (what, "a job") or (other == "a job" and section != "datasets"):
+                yield f"{section}.{name}", f"the name is {other}'s in a roster. Rename one of the two."
 
 
 def _check_name(section: str, name: str) -> Faults:

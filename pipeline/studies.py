@@ -13,8 +13,8 @@ from pipeline.metric_names import renamed
 SEEDS = (0, 1, 2)
 #: settings that belong to what another setting names, and so fall with it
 OWNERS = {"options": "architecture", "loss": "task"}
-#: what roster may hold besides names of jobs and studies
-WORDS = ("core", "all", "studies")
+#: what a roster calls all jobs but those of studies
+ALL = "all"
 
 
 def study_of(job: str) -> str | None:

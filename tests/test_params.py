@@ -16,13 +16,14 @@ from tests.helpers import support
 ROOT = Path(params.__file__).parents[1]
 GOOD = """
 roster: core
+sets: {core: [first]}
 datasets:
   digits: {format: digits}
   mine: {format: image_folder, path: data/raw/mine, split: {val: 0.1}}
 augmentation:
   light: {online: [{shift: {limit: 0.1}}], staged: {copies: 1, transforms: [{noise: {}}]}}
 jobs:
-  first: {core: true, task: classification, architecture: linear, dataset: digits}
+  first: {task: classification, architecture: linear, dataset: digits}
   second: {task: classification, architecture: lenet5, dataset: mine, augmentation: light, lr: 1}
 train: {attempts: 2}
 evaluate: {resamples: 200}
@@ -69,7 +70,7 @@ FAULTS = {
     "train": ("attempts: 2", "atempts: 2", "train.atempts: * did you mean 'attempts'?"),
     "evaluate": ("resamples: 200", "resample: 200", "evaluate.resample: * did you mean 'resamples'?"),
     "architecture": ("architecture: lenet5", "architecture: lenet", "jobs.second.architecture: * mean 'lenet5'?"),
-    "task": ("core: true, task: classification", "core: true, task: clasification", "jobs.first.task: * 'classific"),
+    "task": ("first: {task: classification", "first: {task: clasification", "jobs.first.task: * 'classific"),
     "dataset name": ("dataset: mine", "dataset: mein", "jobs.second.dataset: no dataset is named 'mein'* 'mine'?"),
     "policy name": ("augmentation: light,", "augmentation: lite,", "jobs.second.augmentation: * mean 'light'?"),
     "format": ("format: image_folder", "format: imagefolder", "datasets.mine.format: * mean 'image_folder'?"),
@@ -81,14 +82,17 @@ FAULTS = {
     "loss option": ("lr: 1}", "loss: {smoothing: 1}}", "jobs.second.loss: * did you mean 'label_smoothing'?"),
     "two transforms": ("{limit: 0.1}}", "{}, noise: {}}", "augmentation.light.online.0: one transform an entry*2."),
     "no transform": ("{noise: {}}", "noise", "augmentation.light.staged.transforms.0: Input should be a valid dic"),
-    "roster": ("roster: core", "roster: [first, secnd]", "roster: no job is named 'secnd'; did you mean 'second'?"),
-    "empty roster": ("roster: core", "roster: []", "roster: [] selects no job."),
-    "empty core": ("core: true, ", "", "roster: core selects no job. Give a job `core: true`"),
-    "roster word": (
+    "roster": (
         "roster: core",
-        "roster: most",
-        "roster: Input should be 'core', 'all' or 'studies' (found",
+        "roster: [first, secnd]",
+        "roster: no job, data set, study or set of jobs is named 'secnd'; did you mean",
     ),
+    "empty roster": ("roster: core", "roster: []", "roster: [] selects no job."),
+    "empty set": ("{core: [first]}", "{core: []}", "roster: core selects no job. Write `all`, or names among: first"),
+    "roster word": ("roster: core", "roster: moore", "roster: no job, data set, study or set of jobs is named 'moore'"),
+    "word of a set": ("[first]", "[first, frst]", "sets.core: no job, data set, * did you mean 'first'?"),
+    "set and job": ("{core: [first]}", "{core: [first], second: []}", "sets.second: the name is a job's in a roster."),
+    "set and all": ("{core: [first]}", "{core: [first], all: []}", "sets.all: the name is all jobs's in a roster."),
     "text": ("lr: 1}", "lr: fast}", "jobs.second.lr: Input should be a valid number (found 'fast')."),
     "quoted": ("lr: 1}", "lr: '0.1'}", "jobs.second.lr: Input should be a valid number (found '0.1')."),
     "negative": ("lr: 1}", "lr: -1}", "jobs.second.lr: Input should be greater than 0 (found -1)."),
@@ -165,7 +169,7 @@ def test_one_fault_brings_no_false_ones(tmp_path: Path) -> None:
     """An entry that can't be read is still a name that others may use."""
     roster = changed("roster: core", "roster: [second]").replace("dataset: mine, ", "")
     assert faults(tmp_path, roster) == ["jobs.second.dataset: missing. Add it."]
-    assert len(faults(tmp_path, changed("core: true", "core: 1"))) == 1
+    assert len(faults(tmp_path, changed("first: {task", "first: {nesterov: 1, task"))) == 1
     assert len(faults(tmp_path, changed("lr: 1}", "schedule: step, milestones: 3}"))) == 1
     assert (
         len(faults(tmp_path, changed("{online: [{shift: {limit: 0.1}}], staged: ", "[{").replace("{}}]}}", "{}}]}]")))
@@ -254,7 +258,7 @@ def test_gradients_are_not_measured_without_the_weights(tmp_path: Path) -> None:
 
 
 def test_one_folder_has_one_owner(tmp_path: Path) -> None:
-    job = "{core: true, task: classification, architecture: linear"
+    job = "{task: classification, architecture: linear"
     text = f"""
 datasets: {{a: {{format: digits}}, a-b: {{format: digits}}}}
 augmentation: {{b-c: {{}}, c: {{}}}}
@@ -279,7 +283,7 @@ def test_yaml_is_1_2_as_dvc_reads_it(tmp_path: Path) -> None:
     assert list(read(tmp_path, changed("second:", "no:")).jobs) == ["first", "no"]
     (line,) = faults(tmp_path, changed("lr: 1}", "lr: 1, lr: 2}"))
     assert "duplicate key" in line
-    assert "Line 10" in line
+    assert "Line 11" in line
 
 
 def test_the_roster_selects_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -288,7 +292,7 @@ def test_the_roster_selects_in_the_order_of_the_file(tmp_path: Path) -> None:
 
     assert selected("core") == ["first"]
     assert selected("all") == ["first", "second"]
-    assert selected("[second]") == ["second"]
+    assert selected("[second]") == selected("mine") == ["second"]
     assert selected("[second, first]") == ["first", "second"]
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from tests.helpers import support
 
-BASE = {key: value for key, value in support.LINEAR.items() if key != "core"}
+BASE = support.LINEAR
 STUDY: dict[str, Any] = {
     "question": "Does more training help?",
     "paper": "nobody",
@@ -21,8 +21,9 @@ STUDY: dict[str, Any] = {
 
 
 def read(path: Path, roster: Any = "core", **changes: Any) -> Params:
-    jobs: dict[str, Any] = {"small": {}, "other": {"epochs": 3, "core": False}}
-    return support.write_params(path, jobs, roster=roster, studies={"training": {**STUDY, **changes}})
+    jobs: dict[str, Any] = {"small": {}, "other": {"epochs": 3}}
+    studies = {"training": {**STUDY, **changes}}
+    return support.write_params(path, jobs, roster=roster, sets={"core": ["small"]}, studies=studies)
 
 
 def fault(path: Path, **changes: Any) -> str:
@@ -38,9 +39,7 @@ def test_variants_become_jobs_of_every_seed(tmp_path: Path) -> None:
     assert list(made) == ["training.short.3", "training.short.5", "training.long.3", "training.long.5"]
     assert (made["training.short.5"].epochs, made["training.long.5"].epochs) == (1, 2)
     assert made["training.long.3"].seed == 3
-    assert made["training.long.3"].model_dump(exclude={"seed", "core"}) == found.jobs["small"].model_dump(
-        exclude={"seed", "core"}
-    )
+    assert made["training.long.3"].model_dump(exclude={"seed"}) == found.jobs["small"].model_dump(exclude={"seed"})
 
 
 @pytest.mark.parametrize(
@@ -48,9 +47,9 @@ def test_variants_become_jobs_of_every_seed(tmp_path: Path) -> None:
     [
         ("core", ["small"], 0),
         ("all", ["small", "other"], 0),
-        ("studies", [], 6),
+        ("training", [], 6),
         (["training"], [], 6),
-        (["core", "studies"], ["small"], 6),
+        (["core", "training"], ["small"], 6),
         (["all", "training"], ["small", "other"], 6),
         (["other"], ["other"], 0),
     ],
@@ -60,7 +59,7 @@ def test_only_who_asks_for_a_study_gets_it(tmp_path: Path, roster: Any, own: lis
     selected = list(found.selected())
     assert selected[: len(own)] == own
     assert len(selected) == len(own) + of_study
-    assert list(found.selected_studies()) == (["training"] if of_study else [])
+    assert list(found.studies_of(selected)) == (["training"] if of_study else [])
 
 
 def test_options_are_changed_one_by_one_unless_the_architecture_changes() -> None:
@@ -118,11 +117,11 @@ def test_each_fault_is_told_once_with_its_place(number: int, tmp_path: Path) -> 
 
 
 def test_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"studies\.small: the name is taken by a job"):
+    with pytest.raises(UserError, match=r"studies\.small: the name is a job's in a roster"):
         support.write_params(tmp_path, {"small": {}}, studies={"small": STUDY})
-    with pytest.raises(UserError, match=r"studies\.core: the name is taken"):
-        support.write_params(tmp_path, {"small": {}}, studies={"core": STUDY})
+    with pytest.raises(UserError, match=r"studies\.core: the name is a set of jobs's in a roster"):
+        support.write_params(tmp_path, {"small": {}}, sets={"core": ["small"]}, studies={"core": STUDY})
     with pytest.raises(UserError, match=r"studies\.a\.b: names become folders"):
         support.write_params(tmp_path, {"small": {}}, studies={"a.b": STUDY})
-    with pytest.raises(UserError, match=r"roster: no job is named 'trainin'; did you mean 'training'"):
+    with pytest.raises(UserError, match=r"roster: .* is named 'trainin'; did you mean 'training'"):
         read(tmp_path, ["trainin"])

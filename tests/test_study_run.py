@@ -22,7 +22,7 @@ STUDY: dict[str, Any] = {
     "question": "Is the shifted image harder?",
     "paper": "nobody",
     "claims": ["deepened = net", "net > linear"],
-    "base": {**support.LINEAR, "core": False, "epochs": 1},
+    "base": {**support.LINEAR, "epochs": 1},
     "variants": {
         "linear": {},
         "net": NET,

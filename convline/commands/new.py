@@ -63,9 +63,7 @@ def command(
 def skeleton(kind: str, name: str) -> str:
     """The text of a new plug-in's file."""
     listing, _ = KINDS[kind]
-    orders = (
-        {plugins.constant(listing, each, "ORDER") for each in plugins.names(listing)} if kind == "section" else set()
-    )
+    orders = [plugins.constant(listing, each, "ORDER") for each in plugins.names(listing)]  # of sections
     order = next(number for number in range(55, 1000) if number not in orders)
     text = (SKELETONS / f"{kind}.py.txt").read_text(encoding="utf-8")
     return Template(text).substitute(name=name, title=name.replace("_", " ").capitalize(), order=order)

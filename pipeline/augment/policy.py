@@ -34,12 +34,14 @@ class Policy:
     def __init__(self, settings: Settings, classes: int = 0, keypoints: Sequence[str] = ()) -> None:
         self._classes = classes
         self._steps: list[Warp | Library | Mixing] = []
-        for kind, group in itertools.groupby(map(_build, settings), _kind):
+        for _, group in itertools.groupby(map(_build, settings), _kind):
             built = list(group)
-            if kind == "mixing":
-                self._steps += built
+            if isinstance(built[0], RandomHomography):  # by class: the fingerprint counts a branch with its class only
+                self._steps.append(Warp(built, keypoints))
+            elif isinstance(built[0], A.BasicTransform):
+                self._steps.append(Library(built))
             else:
-                self._steps.append(Warp(built, keypoints) if kind == "homography" else Library(built))
+                self._steps += built
 
     def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
         """The sample after all transforms; every random number comes from `seed`."""

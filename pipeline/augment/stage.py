@@ -9,17 +9,16 @@ images before and after the policy. `data/augmented/<dataset>-<name>/` holds a d
 import functools
 import logging
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, sample, store
+from pipeline import images, plugins, roots, sample, store
 from pipeline.augment import copies, joined, sheet
 from pipeline.errors import UserError
-from pipeline.fingerprint import code
+from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
 from pipeline.sample import Shards
@@ -31,7 +30,7 @@ KEEP_BYTES = 10_000_000_000
 
 
 def run(params: Params, root: Path) -> None:
-    """Update `data/augmented/`; folders that no job uses any more are removed."""
+    """Update `data/augmented/` for the selected jobs; folders of others stay while they are up to date."""
     target, work = root / "data/augmented", root / ".work/augment"
     target.mkdir(parents=True, exist_ok=True)
     fingerprints = {}
@@ -39,7 +38,7 @@ def run(params: Params, root: Path) -> None:
     pairs = {(job.dataset, job.augmentation) for job in jobs if job.augmentation is not None}
     for dataset, name in sorted(pairs):
         policy, prepared = params.policy(name), root / "data/prepared" / dataset
-        fingerprint = fingerprints[f"{dataset}-{name}"] = _fingerprint(policy, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = policy_fingerprint(policy, prepared)
         make = functools.partial(_stage, policy=policy, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         entries = len(np.load(target / f"{dataset}-{name}/index.npy"))
@@ -47,37 +46,44 @@ def run(params: Params, root: Path) -> None:
     derived = {(job.dataset, name) for job in jobs for name in plugins.derived_fields(job.architecture, job.loss)}
     for dataset, name in sorted(derived):
         options, prepared = params.datasets[dataset].derived[name], root / "data/prepared" / dataset
-        fingerprint = fingerprints[f"{dataset}-{name}"] = _derived_fingerprint(name, options, prepared)
+        fingerprint = fingerprints[f"{dataset}-{name}"] = derived_fingerprint(name, options, prepared)
         make = functools.partial(derive, name=name, options=options, prepared=prepared)
         outcome = store.update(target / f"{dataset}-{name}", fingerprint, work, make)
         log.info(f"augment: {dataset}-{name}: {outcome}")
     if not fingerprints:
         log.info("augment: nothing to do, no job uses an augmentation")
-    store.keep_only(target, set(fingerprints))
+    store.keep_only(target, {*fingerprints, *_up_to_date(params, root)})
     store.bound(work, KEEP_BYTES, set(fingerprints.values()))
 
 
-def _fingerprint(policy: PolicySettings, prepared: Path) -> str:
-    used = {next(iter(entry)) for entry in [*policy.online, *policy.staged.transforms]}
-    modules = ["pipeline.augment.stage", *(f"pipeline.augment.transforms.{name}" for name in used)]
-    return store.digest(
-        {
-            "policy": policy.model_dump(),
-            "dataset": store.content_digest(prepared),
-            "code": code(modules),
-            "albumentations": version("albumentations"),
-        }
-    )
+def _up_to_date(params: Params, root: Path) -> set[str]:
+    """The folders of `data/augmented/` that any job of params.yaml uses and that are up to date."""
+    names = set()
+    for job in params.jobs.values():
+        prepared = root / "data/prepared" / job.dataset
+        policies = [] if job.augmentation is None else [job.augmentation]
+        for name in [*policies, *plugins.derived_fields(job.architecture, job.loss)]:
+            folder = root / "data/augmented" / f"{job.dataset}-{name}"
+            if folder.name in names or not (folder.is_dir() and prepared.is_dir()):
+                continue
+            if name in policies:
+                fingerprint = policy_fingerprint(params.policy(name), prepared)
+            else:
+                fingerprint = derived_fingerprint(name, params.datasets[job.dataset].derived[name], prepared)
+            if store.holds(folder, fingerprint):
+                names.add(folder.name)
+    return names
 
 
-def _derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
-    return store.digest(
-        {
-            "options": options,
-            "dataset": store.content_digest(prepared),
-            "code": code(["pipeline.augment.joined", f"pipeline.augment.derived.{name}"]),
-        }
-    )
+def policy_fingerprint(policy: PolicySettings, prepared: Path) -> str:
+    """The fingerprint of what a policy stages of a prepared data set."""
+    dataset = store.content_digest(prepared)
+    return compute_fingerprint(roots.staging(policy), policy=policy.model_dump(), dataset=dataset)
+
+
+def derived_fingerprint(name: str, options: Options, prepared: Path) -> str:
+    """The fingerprint of a derived field of a prepared data set."""
+    return compute_fingerprint(roots.derivation(name), options=options, dataset=store.content_digest(prepared))
 
 
 def derive(path: Path, name: str, options: Options, prepared: Path) -> None:

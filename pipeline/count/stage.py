@@ -21,17 +21,28 @@ from pipeline.sample import facts
 
 log = logging.getLogger(__name__)
 
+FILE = "reports/parameters.json"
+
 
 def run(params: Params, root: Path) -> None:
-    """Count the architectures of the selected jobs, at their papers' settings and at the jobs'."""
+    """Count the architectures of the selected jobs, at their papers' settings and at the jobs'.
+
+    Counts of other jobs with results stay.
+    """
+    before = store.read_json(root / FILE, {})
     report: dict[str, dict[str, Any]] = {}
+    for name in params.kept:
+        architecture = params.jobs[name].architecture
+        entry = before.get(architecture, {})
+        if name in entry.get("jobs", {}) and name not in params.selected():
+            report.setdefault(architecture, {**entry, "jobs": {}})["jobs"][name] = entry["jobs"][name]
     for name, job in params.selected().items():
         if job.architecture not in report:
             report[job.architecture] = {"paper": published(job.architecture), "jobs": {}}
         entry = report[job.architecture]["jobs"][name] = _job(name, job, root)
         multiply_adds = "not counted" if entry["multiply_adds"] is None else f"{entry['multiply_adds']:,}"
         log.info(f"count: {name:<16} {entry['parameters']:,} parameters, {multiply_adds} multiply-adds")
-    store.write_json(root / "reports" / "parameters.json", report)
+    store.write_json(root / FILE, report)
 
 
 def published(architecture: str) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ and compared once with the champion. A study's jobs are also measured on changed
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, plugins, pretrained_weights, sample, store
+from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, sample, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
-from pipeline.fingerprint import code, compute_fingerprint
 from pipeline.params import Evaluate, Job, Params, Policy
-from pipeline.train.job_state import JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ FEATURES = ".work/features"
 
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
-    wanted = {name: job for name, job in params.selected().items() if (root / "models" / name).is_dir()}
+    wanted = {name: job for name, job in params.with_results().items() if (root / "models" / name).is_dir()}
     plans = {name: _plan(params, name) for name in wanted}
     models = {name: Model(root / "models" / name, _extractor(root, job)) for name, job in wanted.items()}
     marks = {name: _fingerprint(root, models[name], job, plans[name]) for name, job in wanted.items()}
@@ -43,7 +40,7 @@ def run(params: Params, root: Path) -> None:
         target = root / "evaluations" / name
 
         def make(path: Path, name: str = name, job: Job = job) -> None:
-            _evaluate(path, root, models[name], job, plans[name])
+            evaluate(path, root, models[name], job, plans[name])
 
         how = store.update(target, marks[name], root / KEPT, make)
         if params.study(name) is None:
@@ -58,25 +55,6 @@ def run(params: Params, root: Path) -> None:
             path.unlink()
     store.bound(root / KEPT, KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())
-
-
-def run_chosen(params: Params, root: Path, job_specs: Sequence[JobSpec]) -> None:
-    """Measure the chosen jobs into `.work/` alone, where a later full run reuses the rows.
-
-    The scores go to each job's `scores.json` in `.work/jobs/`.
-    """
-    for job_spec in job_specs:
-        there = job_spec.model if job_spec.model.is_dir() else root / "models" / job_spec.name
-        model, plan = Model(there, _extractor(root, job_spec.job, job_spec.sources)), _plan(params, job_spec.name)
-        mark = _fingerprint(root, model, job_spec.job, plan)
-        kept, how = root / KEPT / mark, "kept"
-        if not store.holds(kept, mark):
-            how = "made"
-            with store.folder(kept, mark) as path:
-                _evaluate(path, root, model, job_spec.job, plan)
-        scores = store.read_json(kept / "scores.json")
-        store.write_json(job_spec.work / "scores.json", scores)
-        _tell(job_spec.name, how, scores)
 
 
 def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
@@ -98,14 +76,9 @@ class Model:
     extractor: tuple[Path, str] | None
 
 
-def _extractor(root: Path, job: Job, sources: Mapping[str, Path] | None = None) -> tuple[Path, str] | None:
-    """Folder and digest of the extractor that measures a job's model; `sources` names its folder outside models/."""
-    if job.extractor is None:
-        return None
-    own = (sources or {}).get("extractor")
-    if own is not None and own.is_dir():
-        return own, store.content_digest(own)
-    return pretrained_weights.extractor(root, job.extractor)
+def _extractor(root: Path, job: Job) -> tuple[Path, str] | None:
+    """Folder and digest of the extractor that measures a job's model."""
+    return None if job.extractor is None else pretrained_weights.extractor(root, job.extractor)
 
 
 @dataclass(frozen=True)
@@ -117,11 +90,6 @@ class Plan:
     gradients: bool = False
     asked: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def transforms(self) -> set[str]:
-        """Names of the transforms that change test images."""
-        return {name for policy in self.under.values() for entry in policy.online for name in entry}
-
 
 def _plan(params: Params, name: str) -> Plan:
     study, asked = params.study(name), scoring.arguments(params.evaluate, params.jobs[name].task)
@@ -132,22 +100,26 @@ def _plan(params: Params, name: str) -> Plan:
 
 
 def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
-    modules = ["evaluate.stage", f"tasks.{job.task}", f"models.{job.architecture}"]
-    modules += [f"augment.transforms.{transform}" for transform in plan.transforms]
     derived = _derived(root, job)
-    modules += [f"augment.derived.{field}" for field in derived]
-    return store.digest(
-        {
-            "model": store.content_digest(model.folder),
-            "dataset": store.content_digest(root / "data/prepared" / job.dataset),
-            "settings": plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
-            "derived": {field: store.content_digest(folder) for field, folder in derived.items()},
-            "under": {name: policy.online for name, policy in plan.under.items()},
-            "gradients": plan.gradients and job.seed,
-            "extractor": model.extractor and model.extractor[1],
-            "code": code([f"pipeline.{name}" for name in modules]),
-        }
+    return fingerprint.compute_fingerprint(
+        code_roots(model, job, plan),
+        model=store.content_digest(model.folder),
+        dataset=store.content_digest(root / "data/prepared" / job.dataset),
+        settings=plan.settings.model_dump(include={"resamples", "pictures"}) | plan.asked,
+        derived={field: store.content_digest(folder) for field, folder in derived.items()},
+        under={name: policy.online for name, policy in plan.under.items()},
+        gradients=plan.gradients and job.seed,
+        extractor=model.extractor and model.extractor[1],
     )
+
+
+def code_roots(model: Model, job: Job, plan: Plan) -> tuple[str, ...]:
+    """Where the code that decides an evaluation begins."""
+    own = roots.evaluation(job, [policy.online for policy in plan.under.values()])
+    if model.extractor is None:
+        return own
+    folder, _ = model.extractor
+    return own + roots.extraction(store.read_json(folder / "model.json") if folder.is_dir() else {})
 
 
 def _derived(root: Path, job: Job) -> dict[str, Path]:
@@ -155,7 +127,8 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
     return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in plugins.needed_fields(job.architecture)}
 
 
-def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
+    """Write a model's rows, scores and pictures into the folder `path`."""
     from pipeline import checkpoint
     from pipeline.evaluate import gradients, inspection, pictures, predict
 
@@ -165,10 +138,7 @@ def _evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> Non
     if model.extractor is not None:
         source, digest = model.extractor
         extractor, description = checkpoint.load(source)
-        modules = [f"pipeline.tasks.{job.task}"]
-        if description:  # none of a published file
-            modules.append(f"pipeline.models.{description['architecture']}")
-        mark = compute_fingerprint(modules, extractor=digest)
+        mark = fingerprint.compute_fingerprint(roots.extraction(description), extractor=digest)
         learner.use_extractor(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
     task = plugins.load("tasks", job.task)

@@ -8,9 +8,8 @@ import logging
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline import store
+from pipeline import fingerprint, roots, store
 from pipeline.errors import UserError
-from pipeline.fingerprint import code
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.parts.files import checked, contents
 from pipeline.prepare.make import make
@@ -24,13 +23,13 @@ SHOWN = 5
 
 
 def run(params: Params, root: Path) -> None:
-    """Update every dataset of params.yaml; one UserError lists the faults of all."""
+    """Update every dataset of the selected jobs; one UserError lists the faults of all. Those of others stay."""
     work, prepared = root / ".work" / "prepare", root / "data" / "prepared"
     wanted, failures = set(), []
     with store.locked(root / ".work" / "prepare.lock", "prepare"):
-        for name, dataset in params.datasets.items():
+        for name in sorted({job.dataset for job in params.selected().values()}, key=list(params.datasets).index):
             try:
-                wanted.add(_update(name, dataset, root, work, prepared))
+                wanted.add(_update(name, params.datasets[name], root, work, prepared))
             except UserError as error:
                 failures.append(f"dataset {name}: {error}")
         if failures:
@@ -49,13 +48,11 @@ def _update(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path)
 def compute_fingerprint(dataset: Dataset, root: Path) -> str:
     """The fingerprint of a prepared dataset: settings, raw files, code, libraries; not its name."""
     raw = contents(checked(root / dataset.path)) if dataset.path else None
-    return store.digest(
-        {
-            "settings": dataset.model_dump(exclude={"derived"}),
-            "raw": raw and store.digest(raw),
-            "code": code(["pipeline.prepare.stage", f"pipeline.prepare.formats.{dataset.format}"]),
-            "libraries": {library: version(library) for library in LIBRARIES},
-        }
+    return fingerprint.compute_fingerprint(
+        roots.preparation(dataset.format),
+        settings=dataset.model_dump(exclude={"derived"}),
+        raw=raw and store.digest(raw),
+        readers={library: version(library) for library in LIBRARIES},
     )
 
 

@@ -33,7 +33,7 @@ def run(params: Params, root: Path) -> None:
     client = tracking.client(root)
     groups: dict[str, dict[str, Job]] = {}
     compared: dict[str, dict[str, Job]] = {}
-    for name, job in params.selected().items():
+    for name, job in params.with_results().items():
         if (root / "metrics" / f"{name}.json").exists():
             kind = groups if params.study(name) is None else compared
             kind.setdefault(f"{job.dataset}-{job.task}", {})[name] = job

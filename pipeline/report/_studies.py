@@ -121,11 +121,11 @@ def _reason(left: str, right: str, measure: str, difference: Estimate, undecided
 
 
 def read(root: Path, params: Params) -> list[StudyResults]:
-    """Read the outputs of all jobs of the roster's studies."""
+    """Read the outputs of all jobs of those studies that have a job among the results."""
     reasons = read_json(root / "models/failed.json", {})
     counts = read_json(root / "reports/parameters.json", {})
     results = []
-    for name, study in params.selected_studies().items():
+    for name, study in params.studies_of(params.with_results()).items():
         jobs = {job: settings for job, settings in params.jobs.items() if params.study(job) is study}
         measured = [job for job in jobs if job not in reasons and (root / "metrics" / f"{job}.json").is_file()]
         folders = {job: root / "evaluations" / job for job in measured}

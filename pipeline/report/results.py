@@ -149,8 +149,8 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def read(root: Path, params: Params) -> Results:
-    """Read the outputs of the selected jobs under `root`."""
-    selected = params.selected()
+    """Read the outputs under `root` of the selected jobs, and of others that have up-to-date results."""
+    selected = params.with_results()
     jobs = {name: job for name, job in selected.items() if params.study(name) is None}
     reasons = read_json(root / "models" / "failed.json", {})
     failed = {job: str(reasons[job].get("reason", "")) for job in jobs if job in reasons}

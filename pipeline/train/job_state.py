@@ -24,8 +24,9 @@ class JobSpec:
     """A job to train, with the paths of its data, its work folder and the models that it starts from.
 
     prepared, augmented: folders of the prepared dataset and of its staged copies · work: `.work/jobs/<fingerprint>` ·
-    sources: models that it starts from, by role · derived: folders of derived fields, by name · modules: the code
-    that decides its result · reads: digests of all that its training reads (pipeline/train/reads.py).
+    sources: models that it starts from, by role · derived: folders of derived fields, by name · roots: where the code
+    that decides its result begins (pipeline/roots.py) · decided: all that its fingerprint is the digest of · reads:
+    digests of all that its training reads (pipeline/train/reads.py).
     """
 
     name: str
@@ -37,7 +38,8 @@ class JobSpec:
     work: Path
     sources: dict[str, Path] = field(default_factory=dict)
     derived: dict[str, Path] = field(default_factory=dict)
-    modules: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    decided: dict[str, Any] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
 
     @property

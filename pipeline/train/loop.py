@@ -21,7 +21,7 @@ from pipeline.augment import joined
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, optimizer, transfer
+from pipeline.train import history, loader, optimizer, record, transfer
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 
@@ -283,6 +283,7 @@ class Trainer:
             description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
             checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
+            record.write(path, self.job_spec, self.ranks)
             for picture in checkpoint.snapshots(self.job_spec.work).values():
                 store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 

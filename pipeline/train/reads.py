@@ -9,14 +9,14 @@ import socket
 from pathlib import Path
 
 from pipeline import store
-from pipeline.fingerprint import code
+from pipeline.fingerprint import inputs
 from pipeline.train.job_state import JobSpec
 
 
 def digests(job_spec: JobSpec) -> dict[str, str]:
-    """Digests of the code and the data folders that training a job reads, by the name that messages give them."""
+    """Digests of the code with its libraries and of the data that training a job reads, by their names in messages."""
     folders = {name: store.content_digest(path) for name, path in _folders(job_spec).items()}
-    return {"code": store.digest(code(job_spec.modules)), **folders}
+    return {"code": store.digest(inputs(job_spec.roots)), **folders}
 
 
 def differences(job_spec: JobSpec) -> str | None:

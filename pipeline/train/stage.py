@@ -1,28 +1,34 @@
 """The train stage: find the stale jobs, train them in one Ray run, and store every model in models/.
 
 A job is done if `models/<job>/` has its fingerprint and is undamaged, or if `.work/jobs/<fingerprint>/model` is (it is
-copied from there); an interrupted job resumes; else it starts. Single jobs can be chosen: they are trained into
-`.work/jobs/` only, where a later run of the roster takes them from.
+copied from there); an interrupted job resumes; else it starts. Models of other jobs of params.yaml stay in models/ as
+long as they are up to date, and later stages show them too.
 """
 
 import _thread
+import contextlib
 import dataclasses
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, pretrained_weights, registered, sample, store
+from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
 from pipeline.errors import UserError
-from pipeline.fingerprint import compute_fingerprint
-from pipeline.params import UNDECISIVE, Job, Params
+from pipeline.fingerprint import inputs
+from pipeline.params import KEPT, UNDECISIVE, Job, Params
 from pipeline.train import checks, ray_train, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
 
 log = logging.getLogger(__name__)
+
+#: settings that count by the digest of what they name
+NOT_BY_VALUE = frozenset({"dataset", "augmentation", "pretrained", "extractor"})
+#: settings that count only where a person set them
+OF_THE_MACHINE = frozenset({"precision", "device", "workers"})
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
@@ -54,8 +60,6 @@ def _resolve(name: str, params: Params, root: Path, made: dict[str, JobSpec], ab
     job = params.jobs[name]
     sources: dict[str, JobSpec] = {}
     for role, other in job.sources.items():
-        if other not in params.selected():
-            raise UserError(f"params.yaml: jobs.{name}.{role}: job {other} is not in the roster. Add it to the roster.")
         sources[role] = _resolve(other, params, root, made, (*above, name))
     if name not in made:
         made[name] = job_spec(name, job, params, root, sources)
@@ -74,9 +78,6 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
         for field in plugins.derived_fields(job.architecture, job.loss)
     }
     policy = params.policy(job.policy)
-    modules = [f"pipeline.models.{job.architecture}", f"pipeline.tasks.{job.task}", "pipeline.train.loop"]
-    modules += [f"pipeline.augment.transforms.{next(iter(entry))}" for entry in policy.online]
-    modules += [f"pipeline.models.{value}" for value in job.options.values() if value in plugins.names("models")]
     paths, source_digests = {role: source.model for role, source in sources.items()}, {}
     if job.pretrained is not None and job.pretrained.file is not None:
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
@@ -84,28 +85,37 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     for role, published in _published_names(job).items():
         paths[role], source_digests[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
     source_digests |= {role: source.fingerprint for role, source in sources.items()}
-    undecisive = UNDECISIVE - {"workers"} if _workers_decide(job, facts) else UNDECISIVE
-    fingerprint = compute_fingerprint(
-        modules,
-        job=job.model_dump(exclude=set(undecisive | {"dataset", "augmentation", "pretrained", "extractor"})),
+    code_roots = roots.training(job, policy.online)
+    decided = inputs(
+        code_roots,
+        job=job.model_dump(exclude=set(UNDECISIVE | NOT_BY_VALUE | OF_THE_MACHINE)) | _set_for_the_machine(job, facts),
         sources=source_digests,
         online=policy.online,
         dataset=store.content_digest(prepared),
         staged=None if augmented is None else _staged_digest(augmented),
         derived={field: store.content_digest(folder) for field, folder in derived.items()},
     )
-    work = root / ".work/jobs" / fingerprint
-    made = JobSpec(name, fingerprint, job, policy.online, prepared, augmented, work, paths, derived, tuple(modules))
+    mark = store.digest(decided)
+    work = root / ".work/jobs" / mark
+    made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, code_roots, decided)
     return dataclasses.replace(made, reads=reads.digests(made) | source_digests)
 
 
-def _workers_decide(job: Job, facts: sample.Facts) -> bool:
-    """Whether the number of processes decides the result: `workers` is a number, and batch norm is not synchronised.
+def _set_for_the_machine(job: Job, facts: sample.Facts) -> dict[str, Any]:
+    """The settings of the machine that decide the result: those that a person set to more than `auto`.
 
-    With `auto` or the default, a finished job stays valid on a machine with another number of GPUs.
+    With `auto` or the default, a finished job stays valid on a machine of other devices. The number of processes
+    decides only where batch statistics are not synchronised.
     """
-    if "workers" not in job.model_fields_set or job.workers == "auto":
-        return False
+    values = {name: getattr(job, name) for name in OF_THE_MACHINE & job.model_fields_set}
+    set_values = {name: value for name, value in sorted(values.items()) if value not in (None, "auto")}
+    if "workers" in set_values and not _has_batch_statistics(job, facts):
+        del set_values["workers"]
+    return set_values
+
+
+def _has_batch_statistics(job: Job, facts: sample.Facts) -> bool:
+    """Whether the network has batch normalisation that is not synchronised over processes."""
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -150,10 +160,13 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     else:
         log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _restore(models / item.name, item)}
-    for name in store.keep_only(models, set(wanted) - set(failed) | _champions(root, set(wanted))):
-        log.info(f"train: {name} is no longer in models/")
+    others = _up_to_date(params, root, set(wanted))
+    champions = _champions(root, {*wanted, *others})
+    for name in store.keep_only(models, set(wanted) - set(failed) | set(others) | champions):
+        log.info(f"train: {name} is no longer in models/: its settings or data changed, or params.yaml has it no more")
     store.write_json(models / "failed.json", failed)
-    kept = {item.fingerprint for item in wanted.values()} | set(registered.champions(root))
+    store.write_json(root / KEPT, sorted(others))
+    kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
@@ -162,8 +175,20 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     return times
 
 
+def _up_to_date(params: Params, root: Path, wanted: set[str]) -> dict[str, JobSpec]:
+    """The specs of other jobs of params.yaml whose models in models/ are up to date."""
+    specs: dict[str, JobSpec] = {}
+    for name in sorted(path.name for path in (root / "models").glob("*/")):
+        if name not in wanted and name in params.jobs:
+            with contextlib.suppress(UserError, store.StoreError, OSError):  # its data or a file of weights is missing
+                job_spec = _resolve(name, params, root, {}, ())
+                if store.holds(root / "models" / name, job_spec.fingerprint):
+                    specs[name] = job_spec
+    return specs
+
+
 def _champions(root: Path, wanted: set[str]) -> set[str]:
-    """Champions that are not in the roster, after copying their models into models/ where they were missing."""
+    """Champions that are not up to date or not chosen, after copying their models into models/ where missing."""
     kept = set()
     for fingerprint, name in registered.champions(root).items():
         folder = None if name in wanted else registered.folder(root, name, fingerprint)
@@ -171,7 +196,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
             kept.add(name)
             if folder != root / "models" / name:
                 store.copy(folder, root / "models" / name)
-            log.info(f"train: {name} is not in the roster, but stays in models/ as champion")
+            log.info(f"train: {name} stays in models/ as champion, though it is not chosen or not up to date")
     return kept
 
 
@@ -191,33 +216,12 @@ def _check(stale: list[JobSpec]) -> None:
         raise UserError("\n".join(faults))
 
 
-def run_chosen(params: Params, root: Path, anew: Sequence[str], watcher: Watcher | None = None) -> dict[str, float]:
-    """Train the selected jobs into `.work/jobs/` only, those in `anew` even if done. UserError if one fails."""
-    wanted = job_specs(params, root)
-    models = root / "models"
-    _copy_sources(wanted, models)
-    for name in anew:
-        shutil.rmtree(wanted[name].work, ignore_errors=True)
-    done = {
-        name
-        for name, item in wanted.items()
-        if any(store.holds(folder, item.fingerprint) for folder in (models / name, item.model))
-    }
-    stale = [item for name, item in wanted.items() if name in anew or name not in done]
-    _check(stale)
-    log.info(
-        f"train: {len(stale)} of {len(wanted)} chosen jobs to train: {', '.join(item.name for item in stale) or '-'}"
-    )
-    for item in stale:
-        reopen(item)
-    times = _train(stale, params, root, watcher) if stale else {}
-    failed = [item for item in stale if not store.holds(item.model, item.fingerprint)]
-    if failed:
-        raise UserError("\n".join(f"train: {item.name} failed: {_failure(item)['reason']}" for item in failed))
-    for name in anew:
-        if store.holds(models / name, wanted[name].fingerprint):
-            store.copy(wanted[name].model, models / name)
-    return times
+def forget(params: Params, root: Path, names: Iterable[str]) -> None:
+    """Remove the results of these jobs, so that the next run trains them again."""
+    for name in names:
+        with contextlib.suppress(UserError, store.StoreError, OSError):  # without its data a job has no results
+            shutil.rmtree(_resolve(name, params, root, {}, ()).work, ignore_errors=True)
+        shutil.rmtree(root / "models" / name, ignore_errors=True)
 
 
 def _restore(target: Path, item: JobSpec) -> bool:

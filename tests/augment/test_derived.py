@@ -114,7 +114,7 @@ def test_weights_move_with_their_image() -> None:
     assert np.abs(weights * 20 - bent.pixels[..., 0]).max() > 50  # it did move
 
 
-JOB = {"core": True, "task": "segmentation", "architecture": "unet", "dataset": "tiny", "size": 20, "batch": 2}
+JOB = {"task": "segmentation", "architecture": "unet", "dataset": "tiny", "size": 20, "batch": 2}
 JOB |= {"options": {"width": 4, "depth": 1, "dropout": 0}, "epochs": 1}
 
 

@@ -29,7 +29,6 @@ from tests.helpers import support
 
 OPTIONS: dict[str, Any] = {"least": 4.0, "side": 40}
 JOB = {
-    "core": True,
     "task": "detection",
     "architecture": "fast_rcnn",
     "dataset": "tiny",
@@ -44,9 +43,10 @@ JOB = {
 
 def params(**options: Any) -> Params:
     tiny = {"format": "scenes", "options": {"train": 6, "val": 2, "test": 3}, "derived": {"proposals": options}}
-    other = {**JOB, "architecture": "yolo", "options": {}, "core": False}
+    other = {**JOB, "architecture": "yolo", "options": {}}
     value = {
         "datasets": {"tiny": tiny},
+        "roster": ["regions"],
         "jobs": {"regions": JOB, "cells": other},
         "evaluate": {"resamples": 100, "pictures": 0},
     }

@@ -15,7 +15,7 @@ from pipeline.params import Params
 from pipeline.sample import Facts, Sample
 
 LABELS = [0, 1, 1, 1, 2, 2, 1]
-JOB = {"core": True, "task": "classification", "architecture": "linear", "dataset": "tiny"}
+JOB = {"task": "classification", "architecture": "linear", "dataset": "tiny"}
 TURN: dict[str, Any] = {"rotation": {"degrees": 40}}
 
 

@@ -19,12 +19,12 @@ from tests.helpers import folders
 from tests.helpers.folders import FOLDERS
 
 PARAMS = """# mine
-roster: core
+roster: [linear]
 datasets:
   digits: {format: digits}  # embedded
 
 jobs:
-  linear: {core: true, task: classification, architecture: linear, dataset: digits, size: 8}
+  linear: {task: classification, architecture: linear, dataset: digits, size: 8}
 
 # the end
 train: {attempts: 2}
@@ -324,7 +324,7 @@ def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> N
     "sections", ["datasets: {}\njobs: {}\n", "datasets:\njobs:  # none yet\n", "jobs: {}\ndatasets:"]
 )
 def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str) -> None:
-    (root / "params.yaml").write_text(f"roster: core\n{sections}")
+    (root / "params.yaml").write_text(f"roster: all\n{sections}")
     source = tmp_path / "pets"
     FOLDERS["image_folder"](source)
     add(source, root)

@@ -19,7 +19,7 @@ PARAMS = """
 datasets:
   digits: {format: digits}
 jobs:
-  linear: {core: true, task: classification, architecture: linear, dataset: digits, size: 8}
+  linear: {task: classification, architecture: linear, dataset: digits, size: 8}
 """
 #: kB that a process may take at most for all of the bombs below; without any it takes 150,000
 MEMORY = 400_000

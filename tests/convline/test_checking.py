@@ -90,7 +90,7 @@ def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
     assert [finding.remedy for finding in findings(checking.check_jobs, root)] == [
         "Put the job back into params.yaml, or rm -rf .work/jobs/gone",
         "make repro, which resumes it at its last epoch",
-        "python -m flows.train out, which resumes it at its last epoch",
+        "convline run out, which resumes it at its last epoch",
     ]
 
 

@@ -11,7 +11,7 @@ from pipeline import registered, store
 from tests.helpers import support
 
 HEAVY = ("torch", "mlflow", "prefect", "ray", "dvc")
-LISTS = (names.jobs, names.datasets, names.models, names.registered_models)
+LISTS = (names.jobs, names.datasets, names.words, names.models, names.registered_models)
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_names_are_those_of_the_project(root: Path) -> None:
     assert names.jobs() == ["linear", "lenet"]
     assert names.datasets() == ["digits"]
+    assert names.words() == ["linear", "lenet", "digits", "all"]
     assert names.models() == ["digits-classification", "former", "linear"]
     assert names.registered_models() == ["digits-classification"]
     assert "csv" in names.folder_formats()
@@ -46,7 +47,7 @@ def test_no_library_is_imported_for_names(root: Path) -> None:
 def test_a_faulty_project_has_no_names(root: Path) -> None:
     (root / "params.yaml").write_text("jobs: [")
     (root / registered.FILE).write_text("{")
-    assert [names.jobs(), names.datasets(), names.registered_models()] == [[], [], []]
+    assert [names.jobs(), names.datasets(), names.words(), names.registered_models()] == [[]] * 4
     assert names.models() == ["former", "linear"]
 
 

@@ -188,39 +188,22 @@ def test_a_score_that_is_undefined_is_null_with_null_bounds(copied: Path, monkey
 
 
 @pytest.mark.usefixtures("here")
-def test_a_chosen_job_out_of_the_roster_is_measured_beside_the_others_and_taken_up_later(
+def test_a_chosen_job_is_measured_and_the_results_of_others_stay(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def files() -> dict[Path, bytes]:
-        folders = [copied / name for name in ("models", "evaluations", "metrics")]
+        folders = [copied / name for name in ("evaluations", "metrics")]
         return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
+    before = files()
     jobs = {**JOBS, "third": {"epochs": 1, "seed": 2}}
-    before, partial = files(), support.write_params(copied, jobs, roster=["small", "other"])
-    chosen = partial.choose(["third"])
-    train_stage.run_chosen(chosen, copied, [])
-    order = train_stage.job_specs(chosen, copied)["third"]
-    capsys.readouterr()
-    for how in ("made", "kept"):
-        stage.run_chosen(partial, copied, [order])
-        line = capsys.readouterr().out.strip()
-        assert re.fullmatch(rf"evaluate: third +{how} +test top1 0\.\d{{4}} \[0\.\d{{4}}, [01]\.\d{{4}}\]", line)
-    scores = store.read_json(order.work / "scores.json")
-    assert line.endswith(stage.words(scores))
-    assert {"val_top1", "top1", "top1_low"} <= scores.keys()
-    assert files() == before
-    full = support.write_params(copied, jobs)
-    train_stage.run(full, copied)
-    stage.run(full, copied)
-    assert re.search(r"evaluate: third +restored", capsys.readouterr().out)
-    assert scores.items() <= store.read_json(copied / "metrics/third.json").items()
-
-
-def test_what_measures_a_chosen_job_may_lie_outside_models(trained: Path, tmp_path: Path) -> None:
-    job = params_module.Job.model_validate(
-        {"task": "generation", "architecture": "dcgan", "dataset": "digits", "extractor": "small"}
-    )
-    shutil.copytree(trained / "models/small", tmp_path / "elsewhere")
-    folder, digest = stage._extractor(trained, job) or (None, None)
-    assert folder == trained / "models/small"
-    assert stage._extractor(tmp_path, job, {"extractor": tmp_path / "elsewhere"}) == (tmp_path / "elsewhere", digest)
+    chosen = support.write_params(copied, jobs, roster=["small", "other"]).choose(["third"])
+    train_stage.run(chosen, copied)
+    stage.run(params_module.with_kept(chosen, copied), copied)
+    assert re.search(r"evaluate: third +made +test top1 0\.\d{4} \[0\.\d{4}, [01]\.\d{4}\]", capsys.readouterr().out)
+    after = files()
+    assert {path: after[path] for path in before} == before
+    plain = support.write_params(copied, jobs, roster=["small", "other"])
+    train_stage.run(plain, copied)
+    stage.run(params_module.with_kept(plain, copied), copied)
+    assert files() == after

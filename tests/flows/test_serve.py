@@ -15,15 +15,6 @@ from pipeline.train.job_state import held
 from tests.helpers.served import BIN, ENDED, Server, needs_environment, of, wait
 
 
-def test_what_a_repro_runs() -> None:
-    roster = ["a", "b"]
-    train = ["python", "-m", "flows.train"]
-    assert repro.commands([], roster, force=False) == [["dvc", "repro"]]
-    assert repro.commands(["a"], roster, force=False) == [[*train, "a"]]
-    assert repro.commands(["a"], roster, force=True) == [[*train, "a", "--force"]]
-    assert repro.commands([], roster, force=True) == [[*train, "a", "b", "--force"], ["dvc", "repro"]]
-
-
 def test_one_repro_at_a_time(tmp_path: Path) -> None:
     with (
         repro.lock(tmp_path),

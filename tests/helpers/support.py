@@ -13,7 +13,6 @@ from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobSpec, JobState, claim
 
 LINEAR = {
-    "core": True,
     "task": "classification",
     "architecture": "linear",
     "dataset": "digits",

@@ -31,10 +31,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import checkpoint, images, params, plugins, sample, store, tracking
+from pipeline import checkpoint, definitions, fingerprint, images, params, plugins, sample, store, tracking
 from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
-from pipeline.fingerprint import code
 from pipeline.params import Job, Params
 from pipeline.register import stage as register_stage
 from pipeline.register import versions
@@ -79,17 +78,19 @@ def linear(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def every_task(tmp_path_factory: pytest.TempPathFactory) -> Every:
     """A project with a champion of every task."""
-    known = params.read(REPO / "params.yaml").jobs
+    settings_of_repo = params.read(REPO / "params.yaml")
+    known = settings_of_repo.jobs
     jobs: dict[str, dict[str, Any]] = {}
 
     def need(name: str) -> None:
-        jobs[name] = known[name].model_dump(exclude={"augmentation", "core"}, exclude_none=True) | {"epochs": EPOCHS}
+        jobs[name] = known[name].model_dump(exclude={"augmentation"}, exclude_none=True) | {"epochs": EPOCHS}
         if known[name].dataset == "scenes":
             jobs[name]["batch"] = 2  # few scenes: more steps, so that detectors find something
         for source in known[name].sources.values():
             need(source)
 
-    order = sorted(known, key=lambda name: not known[name].core)
+    core = settings_of_repo.choose(["core"]).selected()
+    order = sorted(known, key=lambda name: name not in core)
     first = {task: next(name for name in order if known[name].task == task) for task in TASKS}
     for name in first.values():
         need(name)
@@ -184,24 +185,22 @@ def test_any_image_file_is_read_upright_and_as_rgb(linear: Path, asked_here: Pos
 
 def test_what_the_served_code_imports_is_required() -> None:
     """Every package that its modules import, of all tasks and architectures, is in the model's requirements."""
-    import ast
     from importlib.metadata import packages_distributions
 
-    architectures, prefix = own_plugins.shipped("models"), len("pipeline.")
-    names = [
-        "register.predictor",
-        "params",
-        *(f"tasks.{task}" for task in TASKS),
-        *(f"models.{n}" for n in architectures),
-    ]
-    imported = set()
-    for module in code([f"pipeline.{name}" for name in names]):
-        path = REPO / "pipeline" / f"{module[prefix:].replace('.', '/')}.py"
-        for node in ast.parse(path.read_text()).body if path.exists() else []:
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(str(node.module).split(".")[0])
+    waiting = ["pipeline.register.predictor", "pipeline.params", *(f"pipeline.tasks.{task}" for task in TASKS)]
+    waiting += [f"pipeline.models.{name}" for name in own_plugins.shipped("models")]
+    imported, read_modules = set[str](), set[str]()
+    while waiting:
+        name = waiting.pop()
+        module = definitions.read(fingerprint.folders(), name)
+        if module is None and "." in name:
+            waiting.append(name.rpartition(".")[0])  # a member of a module
+        if module is None or name in read_modules:
+            continue
+        read_modules.add(name)
+        imported |= {target.split(".")[0] for target in module.imports.values()}
+        inner = (item.imports for item in module.definitions.values())
+        waiting += [target for imports in (module.imports, *inner) for target in imports.values()]
     packages = packages_distributions()
     known = {"ruamel": {"ruamel.yaml"}} | {name: set(found) for name, found in packages.items() if name != "ruamel"}
     third = imported - set(sys.stdlib_module_names) - {"pipeline"}

@@ -24,7 +24,7 @@ def write_study(root: Path, claims: list[str] = CLAIMS, **settings: Any) -> Para
         "question": "Does depth <i>help</i>?",
         "paper": "Somebody 1999, https://example.org/a",
         "claims": claims,
-        "base": {key: value for key, value in support.LINEAR.items() if key != "core"},
+        "base": support.LINEAR,
         "variants": {"flat": {}, "deep": {"epochs": 3}},
         **settings,
     }

@@ -63,7 +63,7 @@ def test_other_code_fails_the_job(project: Project, tmp_path: Path, monkeypatch:
     job_spec = ordered(project)
     shutil.copytree(fingerprint.ROOT / "pipeline", tmp_path / "old/pipeline")
     loop = tmp_path / "old/pipeline/train/loop.py"
-    loop.write_text(loop.read_text() + "\nCHANGED = 1\n")
+    loop.write_text(loop.read_text().replace("self.step += 1", "self.step += 2"))
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "old")
     assert "code differ" in str(reads.differences(job_spec))
 

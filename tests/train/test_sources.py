@@ -61,7 +61,6 @@ def test_the_order_in_the_file_does_not_matter(project: Project) -> None:
 @pytest.mark.parametrize(
     ("jobs", "sections", "message"),
     [
-        (AFTER, {"roster": ["b"]}, r"jobs\.b\.pretrained: job a is not in the roster"),
         (
             {"a": {"pretrained": {"job": "b"}}, "b": {"pretrained": {"job": "a"}, "seed": 1}},
             {},

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_a_champion_that_left_the_roster_stays(project: Project, capsys: pytest.
 def test_names_workers_and_roster_decide_nothing(project: Project) -> None:
     root, params = project({"a": {}})
     mark = support.job_specs(root, params)["a"].fingerprint
-    same = support.write_params(root, {"renamed": {"workers": 2, "loader_workers": 1, "core": False}})
+    same = support.write_params(root, {"renamed": {"workers": 2, "loader_workers": 1}})
     assert support.job_specs(root, same)["renamed"].fingerprint == mark
     other = support.write_params(root, {"a": {"weight_decay": 0.5}})
     assert support.job_specs(root, other)["a"].fingerprint != mark
@@ -133,6 +134,7 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
     root, params = project({"a": {}})
     stage.run(params, root)
     assert {path.name for path in (root / "models/a").iterdir()} == {
+        "record.json",
         "history.csv",
         "manifest.json",
         "model.json",
@@ -143,46 +145,37 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
     assert JobState.of(support.job_specs(root, params)["a"]).read()["seconds"] > 0
 
 
-def chosen(root: Path, params: Params, anew: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    stage.run_chosen(params, root, anew)
-    return capsys.readouterr().out
-
-
-def test_chosen_jobs_train_beside_models_and_the_next_run_takes_them_up(
+def test_chosen_jobs_train_alone_and_others_that_are_up_to_date_stay(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}, "c": {"seed": 3, "pretrained": {"job": "b"}}})
-    one = params.choose(["c"])
-    assert "2 of 2 chosen jobs to train: " in chosen(root, one, [], capsys)
-    assert not (root / "models").exists()
-    assert "0 of 2 chosen jobs to train: -" in chosen(root, one, [], capsys)
-    assert "1 of 3 jobs to train: a" in trained(root, params, capsys)
-    assert "0 of 2 chosen" in chosen(root, one, [], capsys)
+    assert "2 of 2 jobs to train: b, c" in trained(root, params.choose(["c"]), capsys)
+    assert "1 of 1 jobs to train: a" in trained(root, params.choose(["a"]), capsys)
+    assert store.read_json(root / "models/kept.json") == ["b", "c"]
+    assert all(
+        store.holds(root / "models" / name, item.fingerprint) for name, item in support.job_specs(root, params).items()
+    )
+    assert "nothing to do, 3 jobs" in trained(root, params, capsys)
+    assert store.read_json(root / "models/kept.json") == []
 
 
-def test_force_trains_anew_to_the_same_bytes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
+def test_other_models_that_are_not_up_to_date_leave(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    root, params = project({"a": {"seed": 1}, "b": {"seed": 2}, "c": {"seed": 3, "pretrained": {"job": "b"}}})
     trained(root, params, capsys)
-    work = support.job_specs(root, params)["a"].work
-    began = JobState(work / "state.json").read()["began"]
-    before = store.content_digest(root / "models/a")
-    assert "1 of 1 chosen jobs to train: a" in chosen(root, params.choose(["a"]), ["a"], capsys)
-    assert JobState(work / "state.json").read()["began"] > began
-    assert store.content_digest(root / "models/a") == before == store.content_digest(work / "model")
-
-
-def test_a_chosen_job_that_fails_is_an_error_with_its_reason(project: Project) -> None:
-    root, params = project({"bad": {"lr": 1e38}, "good": {}})
-    with pytest.raises(UserError, match="bad failed: the loss is not finite"):
-        stage.run_chosen(params, root, [])
-    assert support.job_specs(root, params)["good"].model.is_dir()
+    edited: dict[str, dict[str, Any]] = {
+        "a": {"seed": 1},
+        "b": {"seed": 4},
+        "c": {"seed": 3, "pretrained": {"job": "b"}},
+    }
+    trained(root, support.write_params(root, edited).choose(["a"]), capsys)
+    assert store.read_json(root / "models/kept.json") == []
+    assert [path.name for path in (root / "models").iterdir() if path.is_dir()] == ["a"]
 
 
 def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
     with pytest.raises(
-        UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, points, which digits"
+        UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, keypoints, which digits"
     ):
         stage.job_specs(params, root)
 
@@ -211,3 +204,14 @@ def test_a_run_that_was_killed_leaves_nothing_even_where_all_is_trained(project:
     (root / ".work/ray/.run.abc").mkdir(parents=True)
     stage.run(params, root)
     assert not list((root / ".work/ray").iterdir())
+
+
+def test_settings_of_the_machine_decide_where_they_are_set(project: Project) -> None:
+    root, params = project({"a": {}})
+    job = params.jobs["a"]
+
+    def mark(**changes: object) -> str:
+        return stage.job_spec("a", job.model_copy(update=changes), params, root).fingerprint
+
+    assert mark(precision="auto") == mark()
+    assert mark(precision="float32") != mark()

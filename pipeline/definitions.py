@@ -1,0 +1,204 @@
+"""The definitions of our code by name: functions, classes with their methods, constants; and what each refers to.
+
+A module is read by its syntax tree and never imported.
+"""
+
+import ast
+import functools
+import symtable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.decisive_text import strip
+from pipeline.store import digest
+
+#: packages whose modules are read, and the folders that they lie in; all others are libraries
+Folders = tuple[tuple[str, Path], ...]
+#: a module's statements that define nothing, but run when it is imported
+BODY = "<module>"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A dotted name that a definition uses; with guards: only for instances of one of these classes."""
+
+    name: str
+    guards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition: the digest of its text, what it refers to, and its lines in the file.
+
+    imports: names that it imports itself, and what they stand for · words: all attributes and texts in it, by which
+    members of plug-ins are found, since those are loaded by name.
+    """
+
+    digest: str
+    references: tuple[Reference, ...]
+    imports: dict[str, str]
+    words: frozenset[str]
+    lines: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class Module:
+    """A module's definitions by name (methods as `Class.method`), and its imports: name → what it stands for."""
+
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+
+    def methods(self, name: str) -> list[str]:
+        """The methods of a class."""
+        return [other for other in self.definitions if other.startswith(f"{name}.")]
+
+
+def path_of(folders: Folders, module: str) -> Path | None:
+    """A module's file; None if it is a library's, or a folder without `__init__.py`."""
+    parts = module.split(".")
+    folder = dict(folders).get(parts[0])
+    path = Path() if folder is None else folder.joinpath(*parts)
+    candidates = () if folder is None else (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+@functools.cache
+def read(folders: Folders, module: str) -> Module | None:
+    """The definitions of a module, read once per process; None if it is no module of ours."""
+    path = path_of(folders, module)
+    if path is None:
+        return None
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return parse(path.read_text(encoding="utf-8"), package)
+
+
+@functools.cache
+def parse(source: str, package: str = "") -> Module:
+    """The definitions in the source of a module of a package; equal sources are parsed once."""
+    made, nodes = Module(), dict[str, list[ast.stmt]]()
+    for node in strip(ast.parse(source)).body:
+        made.imports |= {} if isinstance(node, _Scope) else _imports(node, package)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.ClassDef):
+            methods = [item for item in node.body if isinstance(item, _Function)]
+            for method in methods:
+                nodes.setdefault(f"{node.name}.{method.name}", []).append(method)
+            node.body = [item for item in node.body if item not in methods] or [ast.Pass()]
+        for name in _defined(node) or [BODY]:
+            nodes.setdefault(name, []).append(node)
+    made.definitions = {name: _definition(parts, package) for name, parts in nodes.items()}
+    return made
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Scope = _Function | ast.ClassDef
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Names that a module's statement defines, an `if` or `try` all those in it."""
+    if isinstance(node, _Scope):
+        return [node.name]
+    if isinstance(node, ast.Expr):
+        return []
+    inner = list(ast.walk(node))
+    names = [item.id for item in inner if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)]
+    return list(dict.fromkeys([*names, *(item.name for item in inner if isinstance(item, _Scope))]))
+
+
+def _imports(tree: ast.AST, package: str) -> dict[str, str]:
+    """Names that a statement imports, and the dotted names that they stand for."""
+    imports: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            whole = {alias.asname: alias.name for alias in node.names if alias.asname}
+            imports |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names if not alias.asname}
+            imports |= whole
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            imports |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+    return imports
+
+
+def _definition(nodes: list[ast.stmt], package: str) -> Definition:
+    lines = tuple((_first_line(node), node.end_lineno or node.lineno) for node in nodes)
+    text = "\n".join(ast.unparse(node) for node in nodes)
+    tree = ast.parse(text)
+    imports = _imports(tree, package)
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    words |= {value for value in texts if isinstance(value, str)}
+    names = _global_names(symtable.symtable(text, "definition", "exec")) | imports.keys()
+    references = dict.fromkeys(_with_names(_references(tree, ()), names))
+    return Definition(digest(text)[:16], tuple(references), imports, frozenset(words), lines)
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def _global_names(table: symtable.SymbolTable, *, top: bool = True) -> set[str]:
+    """Names that a definition, in any of its scopes, looks up in its module."""
+    symbols = (symbol for symbol in table.get_symbols() if symbol.is_referenced() and (top or symbol.is_global()))
+    inner = (_global_names(child, top=False) for child in table.get_children())
+    return {symbol.get_name() for symbol in symbols}.union(*inner)
+
+
+def _with_names(references: Iterable[Reference], names: set[str]) -> Iterator[Reference]:
+    """References to names that are looked up in the module; a guard that is not such a name guards nothing."""
+    for item in references:
+        if item.name.split(".")[0] in names:
+            known_guards = all(guard.split(".")[0] in names for guard in item.guards)
+            yield item if known_guards else Reference(item.name)
+
+
+def _references(node: ast.AST, guards: tuple[str, ...]) -> Iterator[Reference]:
+    """All dotted names in a tree. What stands under `if isinstance(…, C)` is guarded by C, and so is that C itself.
+
+    So a class that is only tested does not count: if nothing makes an instance, the answer is no.
+    """
+    if isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)):
+        yield Reference(dotted, guards)
+    elif isinstance(node, ast.If | ast.IfExp) and (classes := _tested(node.test)):
+        body, orelse = ([part] if isinstance(part, ast.expr) else part for part in (node.body, node.orelse))
+        yield from _all_references([node.test, *orelse], guards)
+        yield from _all_references(body, classes)
+    elif isinstance(node, ast.Call) and (classes := _tested(node)):
+        yield from _references(node.args[0], guards)
+        yield from (Reference(name, (name,)) for name in classes)
+    else:
+        yield from _all_references(ast.iter_child_nodes(node), guards)
+
+
+def _all_references(nodes: Iterable[ast.AST], guards: tuple[str, ...]) -> Iterator[Reference]:
+    for node in nodes:
+        yield from _references(node, guards)
+
+
+def _tested(node: ast.expr) -> tuple[str, ...]:
+    """The classes of an `isinstance(…, A | B)` or `isinstance(…, (A, B))`, if all are dotted names."""
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2):
+        return ()
+    waiting, classes = [node.args[1]], list[str]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, ast.Tuple):
+            waiting += item.elts
+        elif isinstance(item, ast.BinOp):
+            waiting += [item.left, item.right]
+        elif dotted := _dotted(item):
+            classes.append(dotted)
+        else:
+            return ()
+    return tuple(classes)
+
+
+def _dotted(node: ast.expr) -> str:
+    """`a.b.c` of names and attributes; empty for others."""
+    if isinstance(node, ast.Name):
+        return node.id
+    inner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{inner}.{node.attr}" if inner and isinstance(node, ast.Attribute) else ""

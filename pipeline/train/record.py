@@ -1,0 +1,31 @@
+"""What decided a finished model, and on what it was trained, beside its weights in `record.json`.
+
+`decided` is all that its fingerprint is the digest of (pipeline/fingerprint.py), by which pipeline/why.py tells what
+made a job stale. `in_effect` decides nothing: a finished job stays valid on another machine.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import store
+from pipeline.train.job_state import JobSpec
+from pipeline.train.ranks import Ranks
+
+FILE = "record.json"
+
+
+def write(path: Path, job_spec: JobSpec, ranks: Ranks) -> None:
+    """Write the record of a job into the folder `path`."""
+    store.write_json(path / FILE, {"decided": job_spec.decided, "in_effect": _in_effect(job_spec, ranks)})
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The record in a model's folder; None if an earlier version trained it, which kept none."""
+    record: dict[str, Any] | None = store.read_json(path / FILE)
+    return record
+
+
+def _in_effect(job_spec: JobSpec, ranks: Ranks) -> dict[str, Any]:
+    cuda = ranks.device.startswith("cuda")
+    precision = "bfloat16" if cuda and job_spec.job.precision == "auto" else "float32"
+    return {"device": ranks.device, "precision": precision, "workers": ranks.world}
