@@ -23,13 +23,13 @@ FOLLOWING = {Targets.MASK, Targets.BBOXES, Targets.KEYPOINTS}
 def names() -> list[str]:
     """The transforms of images that albumentations has, whose annotations follow."""
     classes = {name: item for name, item in vars(A).items() if inspect.isclass(item)}
-    return sorted(
-        name
-        for name, item in classes.items()
-        if issubclass(item, A.ImageOnlyTransform)
-        or (issubclass(item, A.DualTransform) and set(item._targets) >= {Targets.IMAGE, *FOLLOWING})
-        if item not in (A.ImageOnlyTransform, A.DualTransform)
-    )
+    return sorted(name for name, item in classes.items() if _is_offered(item))
+
+
+def _is_offered(item: type[Any]) -> bool:
+    if issubclass(item, A.ImageOnlyTransform):
+        return item is not A.ImageOnlyTransform
+    return issubclass(item, A.DualTransform) and {Targets.IMAGE, *FOLLOWING} <= set(getattr(item, "_targets", ()))
 
 
 def build(*, name: str, p: float = 0.5, **options: Any) -> A.BasicTransform:
@@ -51,17 +51,17 @@ def build(*, name: str, p: float = 0.5, **options: Any) -> A.BasicTransform:
             raise ValueError(f"{name} has no option {option!r}{hint} It has: {', '.join(allowed)}.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # by which albumentations ignores what it does not know
+            warnings.simplefilter("ignore")  # which recommend other transforms
+            warnings.filterwarnings("error", message=".*not valid for transform")
             return transform(p=p, **options)
-    except UserWarning as error:
-        raise ValueError(f"{name}: {error}") from error
-    except ValueError as error:
+    except (UserWarning, ValueError) as error:
         raise ValueError(f"{name}: {_reason(error)}") from error
 
 
-def _reason(error: Any) -> str:
-    """The first fault of pydantic's list, or the error's own text, on one line."""
-    if not hasattr(error, "errors"):
-        return " ".join(str(error).split())
-    first = error.errors()[0]
-    return f"{first['loc'][0] if first['loc'] else 'options'}: {first['msg']}, found {first['input']!r}"
+def _reason(error: Exception) -> str:
+    """The first fault of pydantic's list, else the error's own text, on one line."""
+    for cause in (error, error.__cause__, error.__context__):
+        if cause is not None and hasattr(cause, "errors"):
+            first = cause.errors()[0]
+            return f"{first['loc'][0] if first['loc'] else 'options'}: {first['msg']}, found {first['input']!r}"
+    return " ".join(str(error).split())
