@@ -138,7 +138,6 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
         "history.csv",
         "manifest.json",
         "model.json",
-        "record.json",
         "weights.safetensors",
     }
     names = history.read(root / "models/a/history.csv")[0]
