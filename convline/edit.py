@@ -70,6 +70,9 @@ def last_line(node: Any) -> int:
 
 def _block(entry: dict[str, Any], indent: str) -> Iterator[str]:
     """One line per key; a long line becomes a block, and so does a list, as DVC writes it."""
+    plain = [key for key, value in entry.items() if "[" not in flow(value)]
+    if plain and plain[-1] != next(reversed(entry)):  # DVC loses a comment that follows a list: no list is last
+        entry = {key: value for key, value in entry.items() if key != plain[-1]} | {plain[-1]: entry[plain[-1]]}
     for key, value in entry.items():
         line = f"{indent}{flow(key)}: {flow(value)}"
         if isinstance(value, dict) and len(line) > LONG:
