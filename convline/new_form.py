@@ -45,18 +45,18 @@ def convert(text: str, path: Path, folder: Path) -> tuple[str, list[str]]:
     if not isinstance(old, dict) or not isinstance(old.get("jobs"), dict):
         raise UserError(f"{path}: holds no jobs. Give a file of an earlier version.")
     form = _Form(text, old)
-    form.rename_options()
-    core = form.remove_core()
-    form.remove_entries(others, path)
-    form.choose(core, old, path, others)
-    new = shipped.with_comments(form.text())
     try:
+        form.rename_options()
+        core = form.remove_core()
+        form.remove_entries(others, path)
+        form.choose(core, old, path, others)
+        new = shipped.with_comments(form.text())
         agrees = safe_yaml.load(new) == form.value
-    except ValueError:
+    except (LookupError, ValueError):
         agrees = False
     if not agrees:
-        what = "a change can't be made to its form. Write its sections as blocks, without aliases, or change it by hand"
-        raise UserError(f"{path}: {what}:\n" + "\n".join(form.changes))
+        what = "can't be changed in the form that it has. Write its sections as blocks, without `<<`"
+        raise UserError(f"{path}: {what}, and try again.")
     return _with_shipped(new, form, path, others), form.changes
 
 
@@ -87,7 +87,7 @@ class _Form:
         entries = params_old.core_entries(self.value)
         for name in entries:
             self._draft.remove(("jobs", name, CORE))
-            del self.value["jobs"][name][CORE]
+            self.value["jobs"][name].pop(CORE, None)  # an alias is the same job
         return [name for name, chosen in entries.items() if chosen]
 
     def remove_entries(self, others: Others, path: Path) -> None:
@@ -110,7 +110,7 @@ class _Form:
             if removed:
                 self.changes.append(f"{section} as shipped, which params/ has now: {', '.join(removed)}")
             if changed:
-                self.changes.append(f"{section} that differ from params/ and replace its own: {', '.join(changed)}")
+                self.changes.append(f"{section} that stay, as they would differ in params/: {', '.join(changed)}")
         stay = [path for path in self._renamed if path[0] == "train" or path[1] in self.value[str(path[0])]]
         self.changes += [f"{'.'.join(map(str, path))} is {self._renamed[path]} now" for path in stay]
         self._rename_sources()
