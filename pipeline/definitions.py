@@ -73,8 +73,9 @@ def read(folders: Folders, module: str) -> Module | None:
     return parse(path.read_text(encoding="utf-8"), package)
 
 
+@functools.cache
 def parse(source: str, package: str = "") -> Module:
-    """The definitions in the source of a module of a package."""
+    """The definitions in the source of a module of a package; equal sources are parsed once."""
     made, nodes = Module(), dict[str, list[ast.stmt]]()
     for node in strip(ast.parse(source)).body:
         made.imports |= {} if isinstance(node, _Scope) else _imports(node, package)

@@ -65,8 +65,7 @@ def compute_fingerprint(roots: Iterable[str], **parts: Any) -> str:
 
 def folders() -> Folders:
     """Where our code and the user's own plug-ins are read."""
-    own = getattr(plugins, "OWN", ROOT / "plugins")
-    return (("pipeline", ROOT), ("plugins", Path(own).parent))
+    return (("pipeline", ROOT), ("plugins", plugins.OWN.parent))
 
 
 @functools.cache

@@ -33,14 +33,19 @@ class Files:
         """`params/lineage.yaml: jobs.vgg.lr`: the file and the path in it of a setting that may be inherited."""
         where = studies.place_in_file(where, self.value)
         section, _, rest = where.partition(".")
-        name, _, setting = rest.partition(".")
-        jobs = self.written.get("jobs") or {}
-        while section == "jobs" and setting and isinstance(entry := jobs.get(name), dict):
-            if setting.split(".")[0] in entry or entry.get("like") not in jobs:
+        names = [name for part, name in self.origins if part == section and f"{rest}.".startswith(f"{name}.")]
+        if not names:
+            return f"{self.path}: {where}"
+        name = max(names, key=len)
+        setting, jobs = rest[len(name) + 1 :], self.written.get("jobs") or {}
+        passed: set[str] = set()  # `like` may go round in a circle
+        while section == "jobs" and setting and name not in passed:
+            entry = jobs[name]
+            if not isinstance(entry, dict) or setting.split(".")[0] in entry or entry.get("like") not in jobs:
                 break
+            passed.add(name)
             name = entry["like"]
-        path = self.origins.get((section, name), self.path)
-        return f"{path}: {'.'.join(part for part in (section, name, setting) if part)}"
+        return f"{self.origins[section, name]}: {'.'.join(part for part in (section, name, setting) if part)}"
 
 
 def read(path: Path, folder: Path) -> Files:

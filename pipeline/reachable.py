@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pipeline import definitions
 from pipeline.definitions import BODY, Definition, Folders, Module
 
+#: the module that loads plug-ins, and reads some of their members itself
+LOADER = "pipeline.plugins"
 #: bases of classes to which objects of other classes may belong
 STRUCTURAL = ("Protocol", "ABC")
 #: libraries whose objects only code that names the library makes; those of others are everywhere
@@ -43,6 +45,8 @@ def reach(code: Folders, roots: tuple[str, ...], outside: frozenset[str]) -> Rea
     search = _Search(code, outside, [name for name in roots if ":" not in name])
     for name in roots:
         search.add(name if ":" in name else f"{name}:{BODY}", is_root=True)
+    for definition in _module(code, LOADER).definitions.values():
+        search.note(definition.words)
     search.run()
     digests = tuple((name, _definition(code, name).digest) for name in sorted(search.counted))
     return Reachable(digests, tuple(sorted(search.libraries)))
@@ -90,7 +94,11 @@ class _Search:
                 self.guarded.add((target, guards))
             else:
                 self.add(target)
-        new_words = _definition(self.code, name).words - self.words
+        self.note(_definition(self.code, name).words)
+
+    def note(self, words: frozenset[str]) -> None:
+        """Count the members of plug-ins that are called so."""
+        new_words = words - self.words
         self.words |= new_words
         for plug_in in self.plug_ins:
             module = _module(self.code, plug_in)

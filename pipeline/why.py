@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import plugins, store
+from pipeline import definitions, fingerprint, plugins, store
 from pipeline.augment import stage as augment_stage
 from pipeline.errors import UserError
 from pipeline.params import Params
@@ -21,7 +21,15 @@ from pipeline.train.job_state import JobSpec, JobState
 #: record · waiting: data that an earlier stage makes is missing
 State = Literal["fresh", "stale", "new", "unknown", "waiting"]
 #: what a part of the fingerprint is called
-KINDS = {"job": "setting", "code": "definition", "libraries": "library", "derived": "derived field"}
+KINDS = {
+    "job": "setting",
+    "code": "definition",
+    "libraries": "library",
+    "derived": "derived field",
+    "online": "augmentation",
+    "staged": "staged copies",
+    "sources": "source",
+}
 MISSING = "missing"
 
 
@@ -77,8 +85,8 @@ def _explain(params: Params, root: Path, name: str) -> Explanation:
     if store.holds(folder, job_spec.fingerprint):
         return Explanation("fresh", notes=notes, in_effect=in_effect)
     if store.manifest(folder)["fingerprint"] == job_spec.fingerprint:
-        reasons = (Reason("file", folder.relative_to(root).as_posix(), "complete", "damaged"),)
-        return Explanation("stale", reasons, notes, in_effect)
+        damage = Reason("file", folder.relative_to(root).as_posix(), "complete", "damaged")
+        return Explanation("stale", (damage,), notes, in_effect)
     if "decided" not in trained:
         return Explanation("unknown", notes=notes)
     reasons = tuple(differences(trained["decided"], job_spec.decided))
@@ -121,8 +129,8 @@ def _changing_data(params: Params, root: Path, name: str) -> Iterator[str]:
     }
     if job.augmentation is not None:
         wanted[job.augmentation] = augment_stage.policy_fingerprint(params.policy(job.augmentation), prepared)
-    for part, fingerprint in wanted.items():
-        if _made_for(root / "data/augmented" / f"{job.dataset}-{part}") != fingerprint:
+    for part, mark in wanted.items():
+        if _made_for(root / "data/augmented" / f"{job.dataset}-{part}") != mark:
             yield f"{part} of {job.dataset}: its settings, images or code changed; augment makes it anew"
 
 
@@ -155,4 +163,7 @@ def _changes(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, tup
 def _at_file(definition: str) -> str:
     """`pipeline/train/loop.py:Trainer` of the definition `pipeline.train.loop:Trainer`."""
     module, _, inner = definition.partition(":")
-    return f"{module.replace('.', '/')}.py:{inner}"
+    path = definitions.path_of(fingerprint.folders(), module)
+    parts = module.split(".")
+    inside = path is not None and path.name == "__init__.py"
+    return f"{'/'.join(parts)}{'/__init__' if inside else ''}.py:{inner}"

@@ -1,150 +1,195 @@
-"""What decides a result changes its fingerprint, and nothing else does."""
+"""What decides a job's result changes its fingerprint, and nothing else does: edits replayed on a copy of the code."""
 
 import ast
+import re
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline import fingerprint as module
-from pipeline.fingerprint import code, compute_fingerprint
+from pipeline import fingerprint, params, plugins, roots
+from pipeline.params import Job
 
-MAIN = '''"""Doc."""
-import os
-from pipeline.inner import helper
-from pipeline import errors
-from pipeline.inner.deep import VALUE
+ROOT = fingerprint.ROOT
+SHIPPED = params.read(ROOT / "params.yaml")
+LINEAR = Path(__file__).parent / "data/definitions_of_linear.txt"
+Edits = Callable[..., None]
 
-class Net:
-    """Doc of a class."""
-    def forward(self, x):
-        """Doc of a method."""
-        return helper.twice(x) + VALUE
 
-def lazy():
-    import pipeline.late
-    return 1
-'''
-FILES = {
-    "__init__.py": "",
-    "main.py": MAIN,
-    "errors.py": "A = 1\n",
-    "late.py": "X = 1\n",
-    "unused.py": "X = 1\n",
-    "inner/__init__.py": "",
-    "inner/helper.py": "from pipeline import main\ndef twice(x):\n    return 2 * x\n",
-    "inner/deep.py": "VALUE = 3\n",
-}
+def decided(name: str) -> dict[str, Any]:
+    """Code and libraries that decide a shipped job's training."""
+    job = SHIPPED.jobs[name]
+    return fingerprint.inputs(roots.training(job, SHIPPED.policy(job.policy).online))
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, dict[str, Any]]:
+    return {name: decided(name) for name in SHIPPED.jobs}
+
+
+@pytest.fixture(scope="module")
+def evaluated() -> dict[str, Any]:
+    return fingerprint.inputs(roots.evaluation(SHIPPED.jobs["linear"]))
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small package named pipeline, in which main imports four others."""
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    module.read_module.cache_clear()
-    for name, text in FILES.items():
-        path = tmp_path / "pipeline" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "pipeline"
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edits:
+    """`edit("train/loop.py", old, new)` changes a copy of the code, which fingerprints then read."""
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+
+    def change(file: str, old: str, new: str) -> None:
+        path = tmp_path / "pipeline" / file
+        text = path.read_text() if path.exists() else ""
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else new)
+
+    return change
 
 
-def after(path: Path, old: str, new: str) -> dict[str, str]:
-    """The code's digests after an edit."""
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    module.read_module.cache_clear()
-    return code(["pipeline.main"])
+def stale(before: dict[str, dict[str, Any]]) -> set[str]:
+    return {name for name in SHIPPED.jobs if decided(name) != before[name]}
 
 
-def test_imports_are_followed_inside_pipeline_once(pipeline: Path) -> None:
-    assert set(code(["pipeline.main"])) == {
-        "pipeline.main",
-        "pipeline.inner.helper",
-        "pipeline.inner.deep",
-        "pipeline.late",
-    }
+def jobs(chosen: Callable[[Job], bool]) -> set[str]:
+    names = {name for name, job in SHIPPED.jobs.items() if chosen(job)}
+    assert 0 < len(names) < len(SHIPPED.jobs)
+    return names
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('"""Doc."""', "# a comment\n"),
-        ('"""Doc of a class."""', '"""Another.\n\n    Longer.\n    """'),
-        ('        """Doc of a method."""\n', ""),
-        (
-            "return helper.twice(x) + VALUE",
-            "return (\n            helper.twice( x )  # doubled\n            + VALUE\n        )",
-        ),
-        ("return 1", "return 0x1"),
-        ("import os\n", "\n\nimport os\n\n"),
-    ],
+def uses(job: Job, architecture: str) -> bool:
+    """Whether a job's network is this one, or is built on it."""
+    return architecture in (job.architecture, job.options.get("backbone", roots.backbone(job.architecture)))
+
+
+def online(job: Job) -> set[str]:
+    return {name for entry in SHIPPED.policy(job.policy).online for name in entry}
+
+
+#: transforms that are a homography, or of albumentations
+MOVING, OF_LIBRARY = (
+    {path.stem for path in (ROOT / "pipeline/augment/transforms").glob("*.py") if word in path.read_text()}
+    for word in ("return RandomHomography(", "albumentations")
 )
-def test_comments_docstrings_and_format_change_nothing(pipeline: Path, old: str, new: str) -> None:
-    before = code(["pipeline.main"])
-    assert after(pipeline / "main.py", old, new) == before
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("main.py", "return 1", "return 2"),
-        ("main.py", "+ VALUE", "- VALUE"),
-        ("main.py", "import os", "import sys"),
-        ("main.py", '"""Doc of a method."""', 'x = x or """a string that is no docstring"""'),
-        ("inner/helper.py", "2 * x", "3 * x"),
-        ("inner/deep.py", "3", "4"),
-        ("late.py", "1", "2"),
+        ("plots/figures.py", "font_size=11", "font_size=12"),
+        ("learners/base.py", "A network with its loss", "The network and its loss"),
+        ("train/loop.py", "the loss is not finite at step", "not a finite loss at step"),
+        ("train/loop.py", "steps[name] = steps.get(name, 0) + 1  #", "steps[name] = steps.get(name, 0) + 1  # so"),
+        ("train/loop.py", "PROGRESS_EVERY_S = 1.0", "PROGRESS_EVERY_S: float = 1.0"),
+        ("models/novel.py", "", '"""A network."""\n\ndef build(spec):\n    return None\n'),
+        ("report/sections/leaderboard.py", "def ", "def renamed_"),
+        ("tasks/classification.py", "def answer(", "def answers("),
+        ("pretrained_weights.py", "progress=False", "progress=True"),
+        ("tracking.py", "import", "import re\nimport"),
+        ("store.py", "indent=1", "indent=2"),
     ],
 )
-def test_what_runs_changes_it(pipeline: Path, file: str, old: str, new: str) -> None:
-    before = code(["pipeline.main"])
-    found = after(pipeline / file, old, new)
-    changed = "pipeline." + file.removesuffix(".py").replace("/", ".")
-    assert {name for name in before if found[name] != before[name]} == {changed}
+def test_what_changes_no_result_makes_nothing_stale(
+    file: str, old: str, new: str, edit: Edits, before: dict[str, dict[str, Any]]
+) -> None:
+    edit(file, old, new)
+    assert stale(before) == set()
 
 
-@pytest.mark.parametrize("file", ["errors.py", "unused.py"])
-def test_what_decides_nothing_does_not_count(pipeline: Path, file: str) -> None:
-    before = code(["pipeline.main"])
-    assert after(pipeline / file, "1", "2") == before
+@pytest.mark.parametrize(
+    ("file", "old", "new", "chosen"),
+    [
+        ("train/loop.py", "(loss * weight).backward()", "(2 * loss * weight).backward()", None),
+        ("learners/segmenter.py", "weight * nats", "2 * weight * nats", lambda job: job.task == "segmentation"),
+        (
+            "learners/adversarial.py",
+            "PENALTY_WEIGHT = 10.0",
+            "PENALTY_WEIGHT = 9.0",
+            lambda job: job.task == "generation",
+        ),
+        ("augment/warp.py", "cv2.INTER_LINEAR, 0)}", "cv2.INTER_CUBIC, 0)}", lambda job: bool(online(job) & MOVING)),
+        (
+            "models/resnet.py",
+            "residual = self.bn3(",
+            "residual = 2 * self.bn3(",
+            lambda job: uses(job, "resnet") or uses(job, "resnext"),
+        ),
+        (
+            "models/vgg.py",
+            "kernel, padding=kernel // 2",
+            "kernel, padding=0",
+            lambda job: uses(job, "vgg") or uses(job, "segnet"),
+        ),
+        # reached by dispatch: `network.fit`, which a detector calls where it exists
+        ("models/parts/svm.py", "def finish(self", "def finish(self, _=0", lambda job: job.architecture == "rcnn"),
+        # the score by which the best epoch is chosen
+        ("tasks/classification.py", "rank < 5", "rank < 4", lambda job: job.task == "classification"),
+        (
+            "metrics/miou.py",
+            "matrix.sum(axis=0) + ",
+            "2 * matrix.sum(axis=0) + ",
+            lambda job: job.task == "segmentation",
+        ),
+    ],
+)
+def test_what_changes_results_makes_exactly_those_stale(
+    file: str, old: str, new: str, chosen: Callable[[Job], bool] | None, edit: Edits, before: dict[str, dict[str, Any]]
+) -> None:
+    edit(file, old, new)
+    assert stale(before) == (set(SHIPPED.jobs) if chosen is None else jobs(chosen))
 
 
-def test_order_and_repetition_of_modules_do_not_count(pipeline: Path) -> None:
-    assert code(["pipeline.late", "pipeline.main"]) == code(["pipeline.main", "pipeline.main"])
+@pytest.mark.parametrize(("release", "concerns"), [("2.0.99", False), ("2.99.0", True)])
+def test_a_release_of_albumentations_concerns_jobs_that_use_it(
+    release: str, concerns: bool, before: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_library() -> dict[str, Any]:
+        return fingerprint.inputs(roots.training(SHIPPED.jobs["linear"], [{"contrast": {}}]))
+
+    installed, first = version, of_library()
+    monkeypatch.setattr(fingerprint, "version", lambda name: release if name == "albumentations" else installed(name))
+    fingerprint.minor_version.cache_clear()
+    changed = stale(before)
+    assert changed == (jobs(lambda job: bool(online(job) & OF_LIBRARY)) if changed else set())
+    assert (of_library() != first) is concerns
+    fingerprint.minor_version.cache_clear()
 
 
-def test_every_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = ["pipeline.models.linear"]
-    first = compute_fingerprint(modules, job={"lr": 0.1}, dataset="d")
-    assert first == compute_fingerprint(modules, dataset="d", job={"lr": 0.1})
+def test_a_caption_concerns_evaluations_alone(evaluated: dict[str, Any], edit: Edits) -> None:
+    edit("plots/figures.py", "font_size=11", "font_size=12")
+    assert fingerprint.inputs(roots.evaluation(SHIPPED.jobs["linear"])) != evaluated
+
+
+def test_the_definitions_behind_linear_are_listed() -> None:
+    """So that a diff shows what joins: what joins without need retrains everybody's jobs without need."""
+    listed = LINEAR.read_text(encoding="utf-8").splitlines()
+    counted = list(decided("linear")["code"])
+    assert counted == listed, f"{LINEAR.name} lacks {set(counted) - set(listed)}, has {set(listed) - set(counted)}"
+
+
+def test_an_architecture_is_named_by_an_option_alone() -> None:
+    """No code names another architecture in a text, which fingerprints would not follow."""
+    names = set(plugins.names("models"))
+    literals = re.compile(r'(?:build_network|backbone|levels_of)\(\s*["\']|load\(\s*["\']models["\'],\s*["\']')
+    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+        assert not literals.search(path.read_text(encoding="utf-8")), path
+    for name in names:
+        for node in ast.walk(ast.parse(plugins.source("models", name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name != "build":
+                defaults = [*node.args.defaults, *node.args.kw_defaults]
+                assert not [item for item in defaults if isinstance(item, ast.Constant) and item.value in names]
+
+
+def test_every_part_counts() -> None:
+    code_roots = ["pipeline.models.linear"]
+    first = fingerprint.compute_fingerprint(code_roots, job={"lr": 0.1}, dataset="d")
+    assert first == fingerprint.compute_fingerprint(code_roots * 2, dataset="d", job={"lr": 0.1})
     others = [
-        compute_fingerprint(modules, job={"lr": 0.2}, dataset="d"),
-        compute_fingerprint(modules, job={"lr": 0.1}, dataset="e"),
-        compute_fingerprint(["pipeline.models.lenet5"], job={"lr": 0.1}, dataset="d"),
+        fingerprint.compute_fingerprint(code_roots, job={"lr": 0.2}, dataset="d"),
+        fingerprint.compute_fingerprint(code_roots, job={"lr": 0.1}, dataset="e"),
+        fingerprint.compute_fingerprint(["pipeline.models.lenet5:build"], job={"lr": 0.1}, dataset="d"),
     ]
-    monkeypatch.setattr(module, "version", lambda name: "9" if name == "torch" else "1")
-    others.append(compute_fingerprint(modules, job={"lr": 0.1}, dataset="d"))
-    assert len({first, *others}) == 5
-
-
-def test_a_model_counts_with_its_loop_but_not_with_ray_or_mlflow() -> None:
-    found = set(code(["pipeline.models.lenet5", "pipeline.tasks.classification", "pipeline.train.loop"]))
-    assert found >= {
-        "pipeline.augment.policy",
-        "pipeline.images",
-        "pipeline.models.lenet5",
-        "pipeline.sample",
-        "pipeline.seeds",
-        "pipeline.learners.base",
-        "pipeline.train.loader",
-        "pipeline.train.optimizer",
-    }
-    assert not found & module.OUTSIDE
-    assert "pipeline.models.linear" not in found
-
-
-def test_modules_that_do_not_count_exist() -> None:
-    root = Path(module.__file__).parents[1]
-    for name in module.OUTSIDE:
-        ast.parse(root.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+    assert len({first, *others}) == 4

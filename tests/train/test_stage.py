@@ -134,6 +134,7 @@ def test_nothing_time_like_is_in_models(project: Project) -> None:
     root, params = project({"a": {}})
     stage.run(params, root)
     assert {path.name for path in (root / "models/a").iterdir()} == {
+        "record.json",
         "history.csv",
         "manifest.json",
         "model.json",
@@ -203,3 +204,14 @@ def test_a_run_that_was_killed_leaves_nothing_even_where_all_is_trained(project:
     (root / ".work/ray/.run.abc").mkdir(parents=True)
     stage.run(params, root)
     assert not list((root / ".work/ray").iterdir())
+
+
+def test_settings_of_the_machine_decide_where_they_are_set(project: Project) -> None:
+    root, params = project({"a": {}})
+    job = params.jobs["a"]
+
+    def mark(**changes: object) -> str:
+        return stage.job_spec("a", job.model_copy(update=changes), params, root).fingerprint
+
+    assert mark(precision="auto") == mark()
+    assert mark(precision="float32") != mark()
