@@ -73,7 +73,6 @@ def test_a_fault_names_the_file_and_the_job_that_has_the_setting(tmp_path: Path)
             "params/lineage.yaml: jobs.deeper.like: no job is named 'dep'; did you mean 'deep'",
         ),
         ("{like: base,", "{like: vgg,", "is like deep. Break the circle."),
-        ("  deep: {", "  base: {", "params/lineage.yaml: jobs.base: "),
         ("jobs:", "train: {attempts: 1}\njobs:", "params/lineage.yaml: train: only datasets, augmentation"),
     ],
 )
@@ -81,3 +80,19 @@ def test_what_can_not_be_merged_is_refused(old: str, new: str, fault: str, tmp_p
     assert LINEAGE.count(old) == 1
     lines = faults(tmp_path, lineage=LINEAGE.replace(old, new))
     assert any(fault in line for line in lines), lines
+
+
+def test_an_entry_of_params_yaml_replaces_the_one_of_its_name(tmp_path: Path) -> None:
+    mine = MINE + "  deep: {like: base, epochs: 7}\n"
+    settings = read(tmp_path, mine, lineage=LINEAGE)
+    assert (settings.jobs["deep"].epochs, settings.jobs["deep"].options["depth"]) == (7, 20)
+    assert settings.jobs["deeper"].augmentation is None  # which only the replaced one has
+    assert list(settings.choose(["lineage"]).selected()) == ["deep", "deeper", "vgg"]
+    assert faults(tmp_path, mine.replace("epochs: 7", "epochs: few"), lineage=LINEAGE)[0].startswith(
+        "params.yaml: jobs.deep.epochs: "
+    )
+
+
+def test_two_files_of_params_can_not_have_one_name(tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, lineage=LINEAGE, other="jobs:\n  deep: {like: base}\n")
+    assert line.startswith(f"params/other.yaml: jobs.deep: {tmp_path}/params/lineage.yaml has it as well")
