@@ -85,11 +85,20 @@ def test_what_can_not_be_merged_is_refused(old: str, new: str, fault: str, tmp_p
     assert any(fault in line for line in lines), lines
 
 
-def test_an_entry_of_params_yaml_wins_and_two_of_params_are_refused(tmp_path: Path) -> None:
-    assert read(tmp_path, MINE + "  vgg: {like: base, lr: 1.0}\n", lineage=LINEAGE).jobs["vgg"].lr == 1.0
-    (line,) = faults(tmp_path, lineage=LINEAGE, more=LINEAGE.replace("light", "other").replace("  deep", "  depth"))
-    assert line.startswith("params/more.yaml: jobs.vgg: ")
-    assert "lineage.yaml has it as well" in line
+def test_an_entry_of_params_yaml_replaces_the_one_of_its_name(tmp_path: Path) -> None:
+    mine = MINE + "  deep: {like: base, epochs: 7}\n"
+    settings = read(tmp_path, mine, lineage=LINEAGE)
+    assert (settings.jobs["deep"].epochs, settings.jobs["deep"].options["depth"]) == (7, 20)
+    assert settings.jobs["deeper"].augmentation is None  # which only the replaced one has
+    assert list(settings.choose(["lineage"]).selected()) == ["deep", "deeper", "vgg"]
+    assert faults(tmp_path, mine.replace("epochs: 7", "epochs: few"), lineage=LINEAGE)[0].startswith(
+        "params.yaml: jobs.deep.epochs: "
+    )
+
+
+def test_two_files_of_params_can_not_have_one_name(tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, lineage=LINEAGE, other="jobs:\n  deep: {like: base}\n")
+    assert line.startswith(f"params/other.yaml: jobs.deep: {tmp_path}/params/lineage.yaml has it as well")
 
 
 def test_dvc_changes_one_line_of_the_shipped_file(tmp_path: Path) -> None:
