@@ -1,7 +1,7 @@
-"""`python -m docs.generate` fills the parts of these pages that the code decides: a test says where it was forgotten.
+"""`python -m docs.generate` fills the parts of these pages that the code decides, and writes params.schema.json.
 
-Such a part stands between `<!-- generated: NAME -->` and `<!-- end -->`. Everything is read from the source text of the
-plug-ins, so that no torch is imported.
+Tests fail where that was forgotten. Such a part stands between `<!-- generated: NAME -->` and `<!-- end -->`. All of it
+is read from the source text of the plug-ins, so that no torch is imported.
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from convline import frame
 from convline.commands import new
-from pipeline import plugins
+from pipeline import params_schema, plugins
 from pipeline.report import _glossary
 
 HERE = Path(__file__).parent
@@ -19,12 +19,12 @@ PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write every page whose generated parts have changed."""
-    for page in sorted(HERE.glob("*.md")):
-        before = page.read_text(encoding="utf-8")
-        if (after := filled(before)) != before:
-            page.write_text(after, encoding="utf-8")
-            print(page)
+    """Write the schema and the pages that have changed."""
+    pages = {page: filled(page.read_text(encoding="utf-8")) for page in sorted(HERE.glob("*.md"))}
+    for path, after in {**pages, HERE.parent / params_schema.FILE: params_schema.text()}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != after:
+            path.write_text(after, encoding="utf-8")
+            print(path)
 
 
 def filled(text: str) -> str:

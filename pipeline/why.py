@@ -79,8 +79,8 @@ def _explain(params: Params, root: Path, name: str) -> Explanation:
     if store.holds(folder, job_spec.fingerprint):
         return Explanation("fresh", notes=notes, in_effect=in_effect)
     if store.manifest(folder)["fingerprint"] == job_spec.fingerprint:
-        reasons = (Reason("file", folder.relative_to(root).as_posix(), "complete", "damaged"),)
-        return Explanation("stale", reasons, notes, in_effect)
+        damage = Reason("file", folder.relative_to(root).as_posix(), "complete", "damaged")
+        return Explanation("stale", (damage,), notes, in_effect)
     if "decided" not in trained:
         return Explanation("unknown", notes=notes)
     reasons = tuple(differences(trained["decided"], job_spec.decided))

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_a_release_of_albumentations_concerns_jobs_that_use_it(
     def of_library() -> dict[str, Any]:
         return fingerprint.inputs(roots.training(SHIPPED.jobs["linear"], [{"contrast": {}}]))
 
-    installed, first = fingerprint.version, of_library()
+    installed, first = version, of_library()
     monkeypatch.setattr(fingerprint, "version", lambda name: release if name == "albumentations" else installed(name))
     fingerprint.minor_version.cache_clear()
     changed = stale(before)

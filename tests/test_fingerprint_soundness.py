@@ -66,7 +66,7 @@ def run_traced(function: Callable[[], object]) -> set[CodeType]:
         function()
     finally:
         sys.settrace(before)
-        threading.settrace(before)  # type: ignore[arg-type]
+        threading.settrace(before)
     return {code for code in ran if Path(code.co_filename).is_relative_to(fingerprint.ROOT / "pipeline")}
 
 
@@ -171,4 +171,4 @@ SHIPPED = params.read(fingerprint.ROOT / "params.yaml")
 def test_all_that_an_architecture_is_built_of_counts(name: str) -> None:
     job = SHIPPED.jobs[name]
     ran = run_traced(lambda: trial.build(job, FACTS))
-    assert not missed(ran, [*roots.training(job, ()), "pipeline.train.trial:build"])
+    assert not missed(ran, [*roots.training(job, []), "pipeline.train.trial:build"])

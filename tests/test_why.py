@@ -11,7 +11,7 @@ from pipeline import fingerprint, store, why
 from pipeline.augment import stage as augment_stage
 from pipeline.params import Params
 from pipeline.prepare import stage as prepare_stage
-from pipeline.train import record
+from pipeline.train import ray_train, record
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobState
 from tests.helpers import support
@@ -141,15 +141,16 @@ def test_a_finished_job_is_done_on_a_machine_of_other_devices(
 ) -> None:
     """Trained on CUDA in bfloat16 by two processes, since no setting says otherwise; done on a CPU."""
     root, params = trained
+    elsewhere = {"device": "cuda:0", "precision": "bfloat16", "workers": 2}
     for path in (root / "models/a", support.job_specs(root, params)["a"].model):
         mark, kept = store.manifest(path)["fingerprint"], record.read(path)
         assert kept is not None
-        kept["in_effect"] = {"device": "cuda:0", "precision": "bfloat16", "workers": 2}
+        kept["in_effect"] = elsewhere
         files = {name: (path / name).read_bytes() for name in store.manifest(path)["files"]}
         with store.folder(path, mark) as anew:
             for name, data in files.items():
                 store.write_bytes(anew / name, data)
             store.write_json(anew / record.FILE, kept)
-    monkeypatch.setattr(train_stage.ray_train, "run", None)
+    monkeypatch.setattr(ray_train, "run", None)
     train_stage.run(params, root)
-    assert why.explain(params, root, ["a"])["a"].in_effect == kept["in_effect"]
+    assert why.explain(params, root, ["a"])["a"].in_effect == elsewhere

@@ -32,7 +32,7 @@ def test_each_reason_has_a_line() -> None:
 
 def test_every_state_is_told() -> None:
     for state in ("fresh", "stale", "new", "unknown", "waiting"):
-        assert len(list(command.lines("a", Explanation(state)))) == 1  # type: ignore[arg-type]
+        assert len(list(command.lines("a", Explanation(state)))) == 1
 
 
 def test_the_roster_is_told_as_json(
