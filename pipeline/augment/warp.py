@@ -62,7 +62,8 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
         moved_keypoints = fields.moved(keypoints, _moved(keypoints[..., :2], matrix), sample.pixels.shape)
         mirrors = mirror and np.linalg.det(matrix[:2, :2]) < 0
         moved_keypoints = moved_keypoints[:, mirror] if mirrors else moved_keypoints
-        sample = dataclasses.replace(sample, **{name: moved_keypoints})
+        followed: dict[str, Any] = {name: moved_keypoints}
+        sample = dataclasses.replace(sample, **followed)
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]
