@@ -15,8 +15,14 @@ from pipeline.store import digest
 
 #: packages whose modules are read, and the folders that they lie in; all others are libraries
 Folders = tuple[tuple[str, Path], ...]
+#: packages of ours
+OURS = ("pipeline", "plugins")
 #: a module's statements that define nothing, but run when it is imported
 BODY = "<module>"
+
+
+#: what the import of all of a module is kept as, before the module's name
+STAR = "*"
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Definition:
     """A definition: the digest of its text, what it refers to, and its lines in the file.
 
     imports: names that it imports itself, and what they stand for · words: all attributes and texts in it, by which
-    members of plug-ins are found, since those are loaded by name.
+    members of plug-ins are found, since those are loaded by name · is_class: with its methods beside it.
     """
 
     digest: str
@@ -40,6 +46,7 @@ class Definition:
     imports: dict[str, str]
     words: frozenset[str]
     lines: tuple[tuple[int, int], ...]
+    is_class: bool
 
 
 @dataclass
@@ -88,6 +95,9 @@ def parse(source: str, package: str = "") -> Module:
             node.body = [item for item in node.body if item not in methods] or [ast.Pass()]
         for name in _defined(node) or [BODY]:
             nodes.setdefault(name, []).append(node)
+        ours = {name for name, target in made.imports.items() if target.split(".")[0] in OURS}
+        if isinstance(node, _Scope) and _registers(node, nodes.keys() | ours):
+            nodes.setdefault(BODY, []).append(node)
     made.definitions = {name: _definition(parts, package) for name, parts in nodes.items()}
     return made
 
@@ -107,18 +117,24 @@ def _defined(node: ast.stmt) -> list[str]:
     return list(dict.fromkeys([*names, *(item.name for item in inner if isinstance(item, _Scope))]))
 
 
+def _registers(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: set[str]) -> bool:
+    """Whether a decorator of ours may put the definition into a table, so that nothing names it."""
+    decorators = (item.func if isinstance(item, ast.Call) else item for item in node.decorator_list)
+    return any(_dotted(item).split(".")[0] in names for item in decorators)
+
+
 def _imports(tree: ast.AST, package: str) -> dict[str, str]:
     """Names that a statement imports, and the dotted names that they stand for."""
     imports: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            whole = {alias.asname: alias.name for alias in node.names if alias.asname}
-            imports |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names if not alias.asname}
-            imports |= whole
+            imports |= {alias.asname or alias.name: alias.name for alias in node.names}
+            imports |= {first: first for alias in node.names if not alias.asname for first in alias.name.split(".")[:1]}
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             imports |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+            imports |= {f"{STAR}{origin}": origin for alias in node.names if alias.name == "*"}
     return imports
 
 
@@ -132,7 +148,8 @@ def _definition(nodes: list[ast.stmt], package: str) -> Definition:
     words |= {value for value in texts if isinstance(value, str)}
     names = _global_names(symtable.symtable(text, "definition", "exec")) | imports.keys()
     references = dict.fromkeys(_with_names(_references(tree, ()), names))
-    return Definition(digest(text)[:16], tuple(references), imports, frozenset(words), lines)
+    is_class = any(isinstance(node, ast.ClassDef) for node in nodes)
+    return Definition(digest(text)[:16], tuple(references), imports, frozenset(words), lines, is_class)
 
 
 def _first_line(node: ast.stmt) -> int:
