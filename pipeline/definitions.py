@@ -33,20 +33,51 @@ class Reference:
     guards: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Definition:
-    """A definition: the digest of its text, what it refers to, and its lines in the file.
+    """A definition, analysed when it is asked for: what nothing refers to costs nothing."""
 
-    imports: names that it imports itself, and what they stand for · words: all attributes and texts in it, by which
-    members of plug-ins are found, since those are loaded by name · is_class: with its methods beside it.
-    """
+    def __init__(self, nodes: list[ast.stmt], package: str) -> None:
+        self.nodes, self.package = nodes, package
 
-    digest: str
-    references: tuple[Reference, ...]
-    imports: dict[str, str]
-    words: frozenset[str]
-    lines: tuple[tuple[int, int], ...]
-    is_class: bool
+    @functools.cached_property
+    def text(self) -> str:
+        """What can change a result."""
+        return "\n".join(ast.unparse(node) for node in self.nodes)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The first half of the text's sha256, short enough for people."""
+        return digest(self.text)[:16]
+
+    @functools.cached_property
+    def imports(self) -> dict[str, str]:
+        """Names that the definition imports itself, and what they stand for."""
+        return {name: target for node in self.nodes for name, target in _imports(node, self.package).items()}
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """All attributes and texts, by which members of plug-ins are found, since those are loaded by name."""
+        inner = [item for node in self.nodes for item in ast.walk(node)]
+        texts = (item.value for item in inner if isinstance(item, ast.Constant))
+        attributes = (item.attr for item in inner if isinstance(item, ast.Attribute))
+        return frozenset({*attributes, *(value for value in texts if isinstance(value, str))})
+
+    @functools.cached_property
+    def references(self) -> tuple[Reference, ...]:
+        """The names that it looks up in its module or imports itself."""
+        names = _global_names(symtable.symtable(self.text, "definition", "exec")) | self.imports.keys()
+        all_references = (item for node in self.nodes for item in _references(node, ()))
+        return tuple(dict.fromkeys(_with_names(all_references, names)))
+
+    @property
+    def lines(self) -> list[tuple[int, int]]:
+        """First and last line of each of its parts in the file."""
+        return [(_first_line(node), node.end_lineno or node.lineno) for node in self.nodes]
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is a class, whose methods are definitions beside it."""
+        return any(isinstance(node, ast.ClassDef) for node in self.nodes)
 
 
 @dataclass
@@ -98,7 +129,7 @@ def parse(source: str, package: str = "") -> Module:
         ours = {name for name, target in made.imports.items() if target.split(".")[0] in OURS}
         if isinstance(node, _Scope) and _registers(node, nodes.keys() | ours):
             nodes.setdefault(BODY, []).append(node)
-    made.definitions = {name: _definition(parts, package) for name, parts in nodes.items()}
+    made.definitions = {name: Definition(parts, package) for name, parts in nodes.items()}
     return made
 
 
@@ -136,20 +167,6 @@ def _imports(tree: ast.AST, package: str) -> dict[str, str]:
             imports |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
             imports |= {f"{STAR}{origin}": origin for alias in node.names if alias.name == "*"}
     return imports
-
-
-def _definition(nodes: list[ast.stmt], package: str) -> Definition:
-    lines = tuple((_first_line(node), node.end_lineno or node.lineno) for node in nodes)
-    text = "\n".join(ast.unparse(node) for node in nodes)
-    tree = ast.parse(text)
-    imports = _imports(tree, package)
-    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    words |= {value for value in texts if isinstance(value, str)}
-    names = _global_names(symtable.symtable(text, "definition", "exec")) | imports.keys()
-    references = dict.fromkeys(_with_names(_references(tree, ()), names))
-    is_class = any(isinstance(node, ast.ClassDef) for node in nodes)
-    return Definition(digest(text)[:16], tuple(references), imports, frozenset(words), lines, is_class)
 
 
 def _first_line(node: ast.stmt) -> int:
