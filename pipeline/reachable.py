@@ -5,7 +5,7 @@
   no method of any object is missed, whoever calls it.
 - A plug-in is loaded by name. Of a plug-in among the roots counts what is written as an attribute or as a text anywhere
   in code that counts: `task.collate`, `plugins.constant("models", name, "STAGES")`.
-- What a module does when it is imported counts with each definition in it or in a module that imports it.
+- What a module does when it is imported counts with each definition in it; of a user's, also where it is imported.
 - What stands under `if isinstance(x, C)` counts where C does.
 """
 
@@ -18,6 +18,8 @@ from pipeline.definitions import BODY, STAR, Definition, Folders, Module
 
 #: the module that loads plug-ins, and reads some of their members itself
 LOADER = "pipeline.plugins"
+#: modules that do nothing when they are imported (tests/test_house.py)
+QUIET = "pipeline."
 #: functions that may find any definition of the module that calls them
 DYNAMIC = ("globals", "vars", "dir", "eval", "exec")
 #: bases of classes to which objects of other classes may belong
@@ -137,7 +139,7 @@ def _parts(code: Folders, name: str) -> tuple[str, ...]:
     """All definitions that count with one, or with a whole module, and what its imports run."""
     module_name, _, inner = name.partition(":")
     module = _module(code, module_name)
-    names = [inner, *module.methods(inner)] if inner else list(module.definitions)
+    names = [inner, *module.methods(inner), BODY] if inner else list(module.definitions)
     parts = [f"{module_name}:{other}" for other in names if other in module.definitions]
     imports = [module.imports, *(_definition(code, part).imports for part in parts)]
     for imported in _imported(code, (module_name, *(target for each in imports for target in each.values()))):
@@ -149,14 +151,15 @@ def _parts(code: Folders, name: str) -> tuple[str, ...]:
 
 @functools.cache
 def _imported(code: Folders, targets: tuple[str, ...]) -> tuple[str, ...]:
-    """All of our modules that importing these modules, or members of modules, runs."""
-    reached, waiting = list[str](), list(targets)
+    """All modules of a user that importing these modules, or members of modules, runs."""
+    reached, waiting = list[str](), [target for target in targets if not target.startswith(QUIET)]
     while waiting:
         parts = waiting.pop().split(".")
         for part in (".".join(parts[:end]) for end in range(1, len(parts) + 1)):
             if part not in reached and definitions.read(code, part) is not None:
                 reached.append(part)
-                waiting += _module(code, part).imports.values()
+                imports = _module(code, part).imports.values()
+                waiting += [target for target in imports if not target.startswith(QUIET)]
     return tuple(reached)
 
 

@@ -76,7 +76,7 @@ EITHER = (Rare, Square)
     "dynamic.py": "def call(name): return globals()[name]\ndef called(): return 1\n",
     "starred.py": "from pipeline.parts.deep import *\ndef call(x): return late(x)\n",
     "register.py": """
-import pipeline.side
+import plugins.side
 TABLE = {}
 def register(f):
     TABLE[f.__name__] = f
@@ -85,8 +85,8 @@ def register(f):
 def nobody_names_it(): return 1
 def unused(): return 2
 """,
-    "side.py": "import pipeline.table\npipeline.table.TABLE['x'] = 1\n",
-    "table.py": "TABLE = {}\n",
+    "../plugins/side.py": "import plugins.table\nplugins.table.TABLE['x'] = 1\n",
+    "../plugins/table.py": "TABLE = {}\n",
     "parts/__init__.py": "",
     "parts/deep.py": "def late(x=0): return 1\ndef listed(): return 2\n",
     "models/own.py": """
@@ -101,7 +101,7 @@ def figure(): return PAPER
 }
 TWICE, LATE = "pipeline.helper:twice", "pipeline.parts.deep:late"
 NET = {f"pipeline.helper:{name}" for name in ("Net", "Net.__call__", "Net.forward", "Base", "Base.layer", "CONSTANT")}
-SIDE = {"pipeline.side:<module>", "pipeline.table:TABLE"}
+SIDE = {"plugins.side:<module>", "plugins.table:TABLE"}
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Path:
 
 def reached(folder: Path, *roots: str, outside: frozenset[str] = frozenset()) -> set[str]:
     names = tuple(f"pipeline.main:{root}" if ":" not in root and "." not in root else root for root in roots)
-    code = reach((("pipeline", folder),), names, outside).code
+    code = reach((("pipeline", folder), ("plugins", folder)), names, outside).code
     return {name for name, _ in code} - set(names)
 
 
