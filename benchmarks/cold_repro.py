@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.parts import clone, ratios, sample_data
-from pipeline import sample
+from pipeline import shards
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.train.job_state import JobSpec
 
@@ -40,7 +40,7 @@ def measure() -> ratios.Ratio:
 
 
 def _train(job_spec: JobSpec) -> None:
-    job, stored = job_spec.job, sample.split(job_spec.prepared, "train")
+    job, stored = job_spec.job, shards.split(job_spec.prepared, "train")
     pixels = torch.from_numpy(np.stack([item.pixels[..., 0] for item in stored]))[:, None].float() / 255
     images = F.interpolate(pixels, (job.size, job.size), mode="bilinear")
     labels = torch.tensor([item.label for item in stored])

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.parts import ratios, sample_data
-from pipeline import bootstrap, checkpoint, params, plugins, sample
+from pipeline import bootstrap, checkpoint, params, plugins, shards
 from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import predict
 from pipeline.models.parts.spec import Spec, build_network
@@ -103,7 +103,7 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     bare = _bare(*_batch(size, batch))
     _, later = _seconds(bare() for _ in range(STEPS + 1))
     _row("a bare loop on one batch that lies on the device", batch * STEPS / later)
-    stored = sample.split(job_spec.prepared, "val")
+    stored = shards.split(job_spec.prepared, "val")
     ask = predict.predictor(trainer.learner.eval(), "classification", DEVICE)
     seconds, _ = _seconds(predict.rows(ask, stored, "classification") for _ in range(1))
     _row("evaluation, as evaluate does it", len(stored) / seconds)
@@ -143,7 +143,7 @@ def _val(job_spec: JobSpec, device: str) -> float:
         learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], device)[0])
     task = plugins.load("tasks", job_spec.job.task)
     ask = predict.predictor(learner, job_spec.job.task, device)
-    table, _ = predict.rows(ask, sample.split(job_spec.prepared, "val"), job_spec.job.task)
+    table, _ = predict.rows(ask, shards.split(job_spec.prepared, "val"), job_spec.job.task)
     scores = task.scorer(table, learner.settings)(np.ones(len(table), np.int64))
     return float(scores[bootstrap.primary(task.PRIMARY, scores)])
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks.parts import ratios, sample_data
-from pipeline import sample
+from pipeline import shards
 from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
@@ -36,8 +36,8 @@ def measure() -> ratios.Ratio:
     settings = Settings(("a",), (), (IMAGES,), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
     with tempfile.TemporaryDirectory() as folder:
         samples = (Sample(str(number), pixels, label=0) for number, pixels in enumerate(photographs))
-        sample.write_shard(Path(folder) / "train-0.arrow", samples)
-        stored = loader.Samples(sample.split(Path(folder), "train"), SIDE)
+        shards.write_shard(Path(folder) / "train-0.arrow", samples)
+        stored = loader.Samples(shards.split(Path(folder), "train"), SIDE)
 
         def decode() -> None:
             for data in files:

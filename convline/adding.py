@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from convline import edit, names, raw, suggest
-from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, store
+from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, shards, store
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
@@ -64,7 +64,7 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         if facts.skipped:
             entry["on_bad"] = "skip"
         tasks = suggest.tasks(facts)
-        jobs = suggest.jobs(name, tasks, suggest.TrainStatistics.of(facts, sample.split(Path(made), "train")))
+        jobs = suggest.jobs(name, tasks, suggest.TrainStatistics.of(facts, shards.split(Path(made), "train")))
         log.info(f"  tasks: {', '.join(tasks)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
@@ -219,8 +219,8 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _describe(facts: sample.Facts, made: Path) -> None:
     counts = ", ".join(f"{split} {facts.counts[split]:,}" for split in sample.SPLITS)
-    shards = [sample.split(made, split) for split in sample.SPLITS]
-    sizes = sorted({tuple(size) for shard in shards for size in shard.column("size")}, key=math.prod)
+    parts = [shards.split(made, split) for split in sample.SPLITS]
+    sizes = sorted({tuple(size) for part in parts for size in part.column("size")}, key=math.prod)
     ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     log.info(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
     classes = facts.classes or facts.semantic_classes
@@ -229,7 +229,7 @@ def _describe(facts: sample.Facts, made: Path) -> None:
     if facts.classes:
         few, many = min(facts.class_counts), max(facts.class_counts)
         log.info(f"  train images per class: {few:,}" + ("" if few == many else f" to {many:,}"))
-    counts_by_suffix = Counter(Path(source).suffix for shard in shards for source in shard.column("source"))
+    counts_by_suffix = Counter(Path(source).suffix for part in parts for source in part.column("source"))
     suffixes = Counter({suffix: count for suffix, count in counts_by_suffix.items() if suffix.lower() in SUFFIXES})
     if len(suffixes) > 1:
         log.info(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")

@@ -25,21 +25,21 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
     if node is None:
         raise UserError(f"{FILE}: no section {section!r}. Add `{section}:` with an entry of your own first.")
     if not node.value:
-        lines = [f"{_flow(name)}: {_flow(entry)}"] if short else [f"{_flow(name)}:", *_block(entry, "  ")]
+        lines = [f"{flow(name)}: {flow(entry)}"] if short else [f"{flow(name)}:", *_block(entry, "  ")]
         start, end = node.start_mark.index, node.end_mark.index
         if start == end:  # an empty section's mark is at what follows
             start = end = text.index(":", key.end_mark.index) + 1
         return text[:start].rstrip(" ") + "".join(f"\n  {line}" for line in lines) + text[end:]
     if node.flow_style:
         at = node.end_mark.index - 1
-        return f"{text[:at]}, {_flow({name: entry})[1:-1]}{text[at:]}"
-    last = _last_line(node)
+        return f"{text[:at]}, {flow({name: entry})[1:-1]}{text[at:]}"
+    last = last_line(node)
     lines = text.splitlines(keepends=True)
     before, after = lines[: last + 1], lines[last + 1 :]
     if not before[-1].endswith("\n"):
         before[-1] += "\n"
     indent = node.value[0][0].start_mark.column
-    new = [f"{_flow(name)}: {_flow(entry)}"] if short else ["", f"{_flow(name)}:", *_block(entry, "  ")]
+    new = [f"{flow(name)}: {flow(entry)}"] if short else ["", f"{flow(name)}:", *_block(entry, "  ")]
     return "".join([*before, *(f"{' ' * indent}{line}".rstrip() + "\n" for line in new), *after])
 
 
@@ -52,14 +52,14 @@ def append_to_roster(text: str, name: str) -> str:
         return text
     start, end = node.start_mark.index, node.end_mark.index
     if isinstance(node.value, str):
-        return f"{text[:start]}[{text[start:end]}, {_flow(name)}]{text[end:]}"
+        return f"{text[:start].rstrip()}\n- {text[start:end]}\n- {flow(name)}{text[end:]}"
     if node.flow_style:
-        return f"{text[: end - 1]}{', ' if words else ''}{_flow(name)}{text[end - 1 :]}"
-    lines, last = text.splitlines(keepends=True), _last_line(node)
-    return "".join([*lines[: last + 1], f"{' ' * node.start_mark.column}- {_flow(name)}\n", *lines[last + 1 :]])
+        return f"{text[: end - 1]}{', ' if words else ''}{flow(name)}{text[end - 1 :]}"
+    lines, last = text.splitlines(keepends=True), last_line(node)
+    return "".join([*lines[: last + 1], f"{' ' * node.start_mark.column}- {flow(name)}\n", *lines[last + 1 :]])
 
 
-def _last_line(node: Any) -> int:
+def last_line(node: Any) -> int:
     """The line at which the last value of a mapping ends; the mapping's own end mark is behind the next comments."""
     while not getattr(node, "flow_style", True) and node.value:
         last = node.value[-1]
@@ -69,17 +69,21 @@ def _last_line(node: Any) -> int:
 
 
 def _block(entry: dict[str, Any], indent: str) -> Iterator[str]:
-    """One line per key; a long line becomes a block."""
+    """One line per key; a long line becomes a block, and so does a list, as DVC writes it."""
     for key, value in entry.items():
-        line = f"{indent}{_flow(key)}: {_flow(value)}"
+        line = f"{indent}{flow(key)}: {flow(value)}"
         if isinstance(value, dict) and len(line) > LONG:
-            yield f"{indent}{_flow(key)}:"
+            yield f"{indent}{flow(key)}:"
             yield from _block(value, f"{indent}  ")
+        elif isinstance(value, list) and value:
+            yield f"{indent}{flow(key)}:"
+            yield from (f"{indent}- {flow(item)}" for item in value)
         else:
             yield line
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value in YAML's flow style, on one line."""
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, WIDE, False

@@ -1,7 +1,7 @@
-"""`python -m docs.generate` fills the parts of these pages that the code decides: a test says where it was forgotten.
+"""`python -m docs.generate` fills the parts of these pages that the code decides, and writes params.schema.json.
 
-Such a part stands between `<!-- generated: NAME -->` and `<!-- end -->`. Everything is read from the source text of the
-plug-ins, so that no torch is imported.
+Tests fail where that was forgotten. Such a part stands between `<!-- generated: NAME -->` and `<!-- end -->`. All of it
+is read from the source text of the plug-ins, so that no torch is imported.
 """
 
 import ast
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from convline import frame
-from pipeline import plugins
+from convline.commands import new
+from pipeline import params_schema, plugins
 from pipeline.report import _glossary
 
 HERE = Path(__file__).parent
@@ -18,12 +19,12 @@ PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write every page whose generated parts have changed."""
-    for page in sorted(HERE.glob("*.md")):
-        before = page.read_text(encoding="utf-8")
-        if (after := filled(before)) != before:
-            page.write_text(after, encoding="utf-8")
-            print(page)
+    """Write the schema and the pages that have changed."""
+    pages = {page: filled(page.read_text(encoding="utf-8")) for page in sorted(HERE.glob("*.md"))}
+    for path, after in {**pages, HERE.parent / params_schema.FILE: params_schema.text()}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != after:
+            path.write_text(after, encoding="utf-8")
+            print(path)
 
 
 def filled(text: str) -> str:
@@ -33,19 +34,20 @@ def filled(text: str) -> str:
 
 def architectures() -> Iterator[str]:
     """A section an architecture: what it is, its paper, its tasks, parameters, and the options of its `build`."""
-    for name in plugins.names("models"):
+    for name in _shipped("models"):
         paragraphs = _paragraphs("models", name)
-        paper = plugins.constant("models", name, "PAPER") or {}
+        paper = plugins.constant("models", name, "PAPER")
         tasks = ", ".join(plugins.constant("models", name, "TASKS"))
         yield f"## {name}\n"
         yield from (f"{_linked(paragraph)}\n" for paragraph in paragraphs)
-        yield f"Tasks: {tasks}. Parameters at its PAPER settings: {paper['parameters']:,}.\n"
+        parameters = f" Parameters at its PAPER settings: {paper['parameters']:,}." if paper else ""
+        yield f"Tasks: {tasks}.{parameters}\n"
         yield from _options("models", name, "build")
 
 
 def formats() -> Iterator[str]:
     """A section a format: what it reads, and the options of its `read`."""
-    for name in plugins.names("prepare.formats"):
+    for name in _shipped("prepare.formats"):
         yield f"### {name}\n"
         what = _paragraphs("prepare.formats", name)[0].partition(": ")[2]
         yield f"{_linked(what[:1].upper() + what[1:])}\n"
@@ -56,7 +58,7 @@ def transforms() -> Iterator[str]:
     """A row a transform: what it changes, and its options with their defaults."""
     yield "| transform | what it does | options |"
     yield "|---|---|---|"
-    for name in plugins.names("augment.transforms"):
+    for name in _shipped("augment.transforms"):
         build = _function("augment.transforms", name, "build")
         what = _paragraphs("augment.transforms", name)[0].partition(": ")[2]
         about = (ast.get_docstring(build) or "").replace("\n", " ")
@@ -67,7 +69,7 @@ def tasks() -> Iterator[str]:
     """A row a task: its primary score, which way is better, and the fields that every sample must have."""
     yield "| task | what is learnt | primary score | better | needs |"
     yield "|---|---|---|---|---|"
-    for name in plugins.names("tasks"):
+    for name in _shipped("tasks"):
         primary, higher, needs = (
             plugins.constant("tasks", name, constant) for constant in ("PRIMARY", "HIGHER_IS_BETTER", "NEEDS")
         )
@@ -80,8 +82,20 @@ def measures() -> Iterator[str]:
     """A row a measure, in the sentences that the report shows."""
     yield "| measure | meaning |"
     yield "|---|---|"
-    for name, meaning in _glossary.MEANINGS.items():
+    for name, meaning in _glossary.meanings().items():
         yield f"| `{name}` | {meaning} |"
+
+
+def plug_ins() -> Iterator[str]:
+    """The file of each kind that `convline new` writes."""
+    for kind in new.KINDS:
+        yield f"## {kind}\n"
+        yield f"```python\n{new.skeleton(kind, 'mine').rstrip()}\n```\n"
+
+
+def _shipped(kind: str) -> list[str]:
+    """Names of the plug-ins of the pipeline, without a user's own."""
+    return [name for name in plugins.names(kind) if name not in plugins.own_names(kind)]
 
 
 def _paragraphs(kind: str, name: str) -> list[str]:
@@ -131,6 +145,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "transforms": transforms,
     "tasks": tasks,
     "measures": measures,
+    "plug_ins": plug_ins,
     "commands": commands,
 }
 

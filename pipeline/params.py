@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 
-from pipeline import params_checks, params_files, params_form, plugins, pretrained_weights, store, studies
+from pipeline import params_checks, params_files, params_form, params_old, plugins, pretrained_weights, store, studies
 from pipeline.errors import UserError
 
 FILE = params_files.FILE
@@ -256,6 +256,8 @@ def read(path: Path = FILE, *, empty: bool = False, folder: Path | None = None) 
     except ValidationError as error:
         faults = params_form.all_faults(Params, value, error.errors())
     if faults or files.faults:
+        if signs := params_old.signs(files.written):
+            raise UserError(f"{path}: {params_old.describe(signs)}")
         lines = [*files.faults, *(f"{files.locate(where)}: {text}" for where, text in faults)]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return params

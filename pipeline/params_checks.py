@@ -21,10 +21,11 @@ Faults = Iterator[tuple[str, str]]
 def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Faults:
     """Faults of content in a file without faults of form; `empty`: that no job is selected is none."""
     contracts.check(("report.sections", name) for name in plugins.own_names("report.sections"))  # no setting names them
-    yield from faults(params, value)
+    content = list(faults(params, value))
+    yield from content
     if not params.jobs and not empty:
         yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."
-    elif not params.selected() and not empty:
+    elif not params.selected() and not empty and all(where != "roster" for where, _ in content):
         hint = f"Write `all`, or names among: {', '.join(params.words())}."
         yield "roster", f"{params.roster} selects no job. {hint}"
 

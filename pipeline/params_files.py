@@ -1,7 +1,8 @@
 """params.yaml and the files of params/ beside it, merged into one mapping of sections.
 
 params.yaml is the user's page. A file of params/ adds entries to sections, and its name is a set: `lineage` has the
-jobs of params/lineage.yaml. A job with `like: other` has the settings of `other` where it has none of its own.
+jobs of params/lineage.yaml. An entry of params.yaml replaces the one of its name in params/. A job with `like: other`
+has the settings of `other` where it has none of its own.
 """
 
 from collections.abc import Iterator
@@ -32,34 +33,51 @@ class Files:
         """`params/lineage.yaml: jobs.vgg.lr`: the file and the path in it of a setting that may be inherited."""
         where = studies.place_in_file(where, self.value)
         section, _, rest = where.partition(".")
-        name, _, setting = rest.partition(".")
-        jobs = self.written.get("jobs") or {}
-        while section == "jobs" and setting and isinstance(entry := jobs.get(name), dict):
-            if setting.split(".")[0] in entry or entry.get("like") not in jobs:
+        names = [name for part, name in self.origins if part == section and f"{rest}.".startswith(f"{name}.")]
+        if not names:
+            return f"{self.path}: {where}"
+        name = max(names, key=len)
+        setting, jobs = rest[len(name) + 1 :], self.written.get("jobs") or {}
+        passed: set[str] = set()  # `like` may go round in a circle
+        while section == "jobs" and setting and name not in passed:
+            entry = jobs[name]
+            if not isinstance(entry, dict) or setting.split(".")[0] in entry or entry.get("like") not in jobs:
                 break
+            passed.add(name)
             name = entry["like"]
-        path = self.origins.get((section, name), self.path)
-        return f"{path}: {'.'.join(part for part in (section, name, setting) if part)}"
+        return f"{self.origins[section, name]}: {'.'.join(part for part in (section, name, setting) if part)}"
 
 
 def read(path: Path, folder: Path) -> Files:
     """Read params.yaml and the files of params/; UserError for a file that can't be read as sections."""
-    value = {key: {} if part is None and key != "roster" else part for key, part in load(path).items()}
+    return merge(path, load(path), read_folder(folder))
+
+
+def read_folder(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The sections of each file of params/."""
+    return {file: load(file) for file in sorted(folder.glob("*.yaml"))}
+
+
+def merge(path: Path, content: dict[str, Any], others: dict[Path, dict[str, Any]]) -> Files:
+    """Merge the content of params.yaml and of the files of params/, and resolve each `like`.
+
+    An entry of params.yaml replaces the one of its name in params/; two files of params/ can't have one name.
+    """
+    value = {key: {} if part is None and key != "roster" else part for key, part in content.items()}
     sets: dict[str, list[str]] = {}
     origins = {(section, name): path for section in SECTIONS for name in _names(value.get(section))}
     faults: list[str] = []
-    for file in sorted(folder.glob("*.yaml")):
-        sections = load(file)
+    for file, sections in others.items():
         sets[file.stem] = [name for section in ("jobs", "studies") for name in _names(sections.get(section))]
         for section, entries in sections.items():
             if section not in SECTIONS:
                 faults.append(f"{file}: {section}: only {', '.join(SECTIONS)} can be here. Move it to {path}.")
                 continue
             for name in _names(entries):
-                if (other := origins.setdefault((section, name), file)) != file:
+                if (other := origins.setdefault((section, name), file)) not in (file, path):
                     faults.append(f"{file}: {section}.{name}: {other} has it as well. Remove one of them.")
             if isinstance(entries, dict) and isinstance(mine := value.setdefault(section, {}), dict):
-                value[section] = {**entries, **mine} if section == "sets" else {**mine, **entries}
+                value[section] = {**mine, **{name: entry for name, entry in entries.items() if name not in mine}}
             elif entries is not None:
                 faults.append(f"{file}: {section}: not a mapping. Write `name: settings` below it.")
     written = value
@@ -74,7 +92,13 @@ def read(path: Path, folder: Path) -> Files:
 def load(path: Path) -> dict[str, Any]:
     """The sections of one file; UserError says what is wrong with it."""
     try:
-        value = safe_yaml.load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        if conflicted(text):
+            hint = (
+                "`convline upgrade` takes your side and writes it in the form of this version; or resolve them by hand"
+            )
+            raise UserError(f"{path}: has conflict markers of Git. {hint}.")
+        value = safe_yaml.load(text)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
     except OSError as error:
@@ -86,6 +110,11 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
     return value
+
+
+def conflicted(text: str) -> bool:
+    """Whether Git left both sides of a conflict in the text."""
+    return any(line.startswith("<<<<<<< ") for line in text.splitlines())
 
 
 def _names(section: Any) -> list[str]:

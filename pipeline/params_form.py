@@ -5,7 +5,8 @@ Faults of content (unknown names, settings that contradict each other) are pipel
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -64,5 +65,6 @@ def _owner(model: type[BaseModel], path: Sequence[Any]) -> Iterable[str]:
     owner: Any = model
     for part in path[:-1]:
         inner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else get_args(owner)[-1]
-        owner = next((item for item in get_args(inner) if hasattr(item, "model_fields")), inner)
+        is_union = get_origin(inner) in (UnionType, Union)
+        owner = next(item for item in get_args(inner) if hasattr(item, "model_fields")) if is_union else inner
     return owner.model_fields

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -58,12 +57,6 @@ def commands(page: Path) -> list[str]:
     return [
         line.removeprefix("$ ") for block in blocks(page, "console") for line in block.splitlines() if line[0] == "$"
     ]
-
-
-def python_examples() -> list[tuple[str, str]]:
-    """Path and source of the plug-ins that CONTRIBUTING.md shows."""
-    shown = (block.split("\n", 1) for block in blocks(ROOT / "CONTRIBUTING.md", "python"))
-    return [(first.removeprefix("# "), source) for first, source in shown]
 
 
 def test_the_readme_is_short_and_has_both_commands_and_a_small_picture() -> None:
@@ -167,44 +160,6 @@ def test_the_citation_is_of_this_version() -> None:
 
 def test_the_shell_example_is_a_script() -> None:
     subprocess.run(["bash", "-n", str(EXAMPLE)], check=True)
-
-
-@pytest.mark.parametrize(("path", "source"), python_examples(), ids=lambda item: item.partition("\n")[0][-30:])
-def test_a_shown_plug_in_can_be_imported(path: str, source: str) -> None:
-    """That its imports are today's; the slow test below runs the contract tests on it."""
-    assert (ROOT / path).parent.is_dir()
-    assert not (ROOT / path).exists()
-    module = ModuleType(Path(path).stem)
-    exec(compile(source, path, "exec"), vars(module))
-    assert module.__doc__
-
-
-def test_there_is_an_example_of_each_kind() -> None:
-    folders = [str(Path(path).parent) for path, _ in python_examples()]
-    assert folders == [
-        f"pipeline/{kind}" for kind in ("models", "tasks", "prepare/formats", "augment/transforms", "report/sections")
-    ]
-
-
-@pytest.mark.slow
-def test_shown_plug_ins_pass_the_contract_tests(tmp_path: Path) -> None:
-    """In a copy of this tree; what CONTRIBUTING.md says is to be added for the task is left out, and so its test."""
-    copy_tree(tmp_path)
-    for path, source in python_examples():
-        (tmp_path / path).write_text(source, encoding="utf-8")
-    names = [Path(path).stem for path, _ in python_examples()]
-    contracts = [
-        "tests/models/test_contract.py",
-        "tests/tasks/test_contract.py",
-        "tests/prepare/test_contract.py",
-        "tests/augment/test_transforms.py",
-        "tests/report/test_stage.py",
-    ]
-    run = [sys.executable, "-m", "pytest", "-q", *contracts, "-k", " or ".join(names)]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-    (count,) = re.findall(r"(\d+) passed", done.stdout)
-    assert int(count) > 3 * len(names)
 
 
 @pytest.mark.slow

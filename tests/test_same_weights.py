@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pipeline import params, plugins
+from pipeline import params
 from tests import same_weights
+from tests.helpers import own_plugins
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +16,7 @@ def test_the_shortened_params_are_valid_and_have_a_job_of_every_task(tmp_path: P
     same_weights.shorten(path)
     after = params.read(path)
     assert set(after.selected()) == {name for name in before.jobs if before.study(name) is None}
-    assert {after.jobs[name].task for name in after.selected()} == set(plugins.names("tasks"))
+    assert {after.jobs[name].task for name in after.selected()} == set(own_plugins.shipped("tasks"))
     assert max(job.epochs for job in after.jobs.values()) == same_weights.MOST_EPOCHS
     for name, job in after.jobs.items():
         assert job == before.jobs[name].model_copy(update={"epochs": job.epochs})

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import rle
-from pipeline.sample import FIELDS, SCHEMA, Facts, Sample, Shards, copy_rows, facts, resized, split, write_shard
+from pipeline.sample import FIELDS, Facts, Sample, facts, resized
+from pipeline.shards import SCHEMA, Shards, copy_rows, split, write_shard
 from pipeline.store import write_json
 
 RANDOM = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline import checkpoint, sample, store, tracking
+from pipeline import checkpoint, sample, shards, store, tracking
 from pipeline.evaluate import gradients
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
@@ -128,7 +128,7 @@ def test_a_gradient_is_what_a_small_step_changes(ran: tuple[Path, Params]) -> No
     """By finite differences along the gradient, independent of autograd."""
     root, _ = ran
     learner, _ = checkpoint.load(root / "models/small.net.0")
-    stored = sample.split(root / "data/prepared/digits", "train")
+    stored = shards.split(root / "data/prepared/digits", "train")
     index = torch.linspace(0, len(stored) - 1, gradients.IMAGES).int().tolist()
     from pipeline.tasks import classification
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import sample
+from pipeline import shards
 from pipeline.augment.policy import Policy, Settings
-from pipeline.sample import Facts, Sample, Shards
+from pipeline.sample import Facts, Sample
 from pipeline.seeds import seed_of
+from pipeline.shards import Shards
 
 #: pixels per part: a file of up to 300 MB
 PART_PIXELS = 100_000_000
@@ -63,7 +64,7 @@ def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: P
 
 def write(part: Part) -> None:
     """Make the copies of one part."""
-    sample.write_shard(part.path, _augment(part))
+    shards.write_shard(part.path, _augment(part))
 
 
 def _augment(part: Part) -> Iterator[Sample]:

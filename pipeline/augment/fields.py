@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.rle import decode, encode
-from pipeline.sample import Sample
+from pipeline.sample import FOLLOWING, Form, Sample, of_form
 
 Mask = NDArray[np.bool_]
 #: area in pixels² below which a box is dropped
@@ -44,17 +44,22 @@ def of_boxes(sample: Sample, changed: NDArray[Any], index: NDArray[Any]) -> dict
 
 
 def _select(sample: Sample, index: NDArray[np.int64]) -> dict[str, Any]:
-    values = {name: getattr(sample, name) for name in ("labels", "crowd", "difficult", "keypoints")}
+    values = {name: getattr(sample, name) for name in FOLLOWING}
     return {name: value[index] for name, value in values.items() if value is not None}
 
 
-def moved(sample: Sample, positions: NDArray[Any]) -> NDArray[np.float32]:
-    """The sample's keypoints at N×K×2 new positions; those outside the image become unlabelled and 0."""
-    assert sample.keypoints is not None
-    keypoints = np.concatenate([positions, sample.keypoints[..., 2:]], axis=2).astype(np.float32)
-    height, width = sample.pixels.shape[:2]
+def moved(before: NDArray[np.float32], positions: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Keypoints N×K×3 at N×K×2 new positions; those outside the image of this shape become unlabelled and 0."""
+    keypoints = np.concatenate([positions, before[..., 2:]], axis=2).astype(np.float32)
+    height, width = shape[:2]
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] <= (width, height))).all(axis=2)
     return np.where((inside & (keypoints[..., 2] > 0))[..., None], keypoints, np.float32(0))
+
+
+def given(sample: Sample, *forms: Form) -> dict[str, Any]:
+    """The sample's annotations of some forms, without the boxes and masks of objects."""
+    values = {name: getattr(sample, name) for name in of_form(*forms)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def extent(mask: Mask) -> tuple[int, int, int, int]:

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import plugins, sample, store
-from pipeline.sample import Sample, Shards
+from pipeline import plugins, shards, store
+from pipeline.sample import Sample
+from pipeline.shards import Shards
 from pipeline.store import StoreError
 
 SCHEMA = pa.schema([("id", pa.string()), ("shape", pa.list_(pa.int32())), ("values", pa.binary())])
@@ -59,7 +60,7 @@ def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDAr
         values = compute(item)
         return {"id": item.id, "shape": values.shape, "values": zlib.compress(values.tobytes(), 1)}
 
-    sample.write_rows(path, SCHEMA, map(row, stored))
+    shards.write_rows(path, SCHEMA, map(row, stored))
 
 
 def options(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
@@ -94,5 +95,5 @@ def joined(stored: Sequence[Sample], split: str, folders: Mapping[str, Path]) ->
     for name, folder in folders.items():
         field, splits = (plugins.constant("augment.derived", name, key) for key in ("FIELD", "SPLITS"))
         if split in splits:
-            stored = Joined(stored, sample.split(folder, split), field)
+            stored = Joined(stored, shards.split(folder, split), field)
     return stored

@@ -11,6 +11,7 @@ import albumentations as A
 import numpy as np
 
 from pipeline import plugins
+from pipeline.augment import library
 from pipeline.augment.library import Library
 from pipeline.augment.transforms import Mixing
 from pipeline.augment.transforms.parts.affine import RandomHomography
@@ -60,6 +61,18 @@ class Policy:
                 second = self._after(number, second, generator, other)
                 sample = step.apply(sample, second, generator, self._classes)
         return sample
+
+
+def check(settings: Settings, keypoints: Sequence[str] = ()) -> None:
+    """Build the transforms, and apply those of albumentations to an image; UserError for what can't be trained with."""
+    for entry in settings:
+        ((name, options),) = entry.items()
+        built = _build(entry)
+        if isinstance(built, A.BasicTransform):
+            try:
+                library.check(built, keypoints)
+            except ValueError as error:
+                raise UserError(f"params.yaml: augmentation: transform {name} with {options}: {error}") from error
 
 
 def _build(entry: dict[str, dict[str, Any]]) -> Any:

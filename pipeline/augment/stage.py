@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, roots, sample, store
+from pipeline import images, plugins, roots, sample, shards, store
 from pipeline.augment import copies, joined, sheet
 from pipeline.errors import UserError
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
-from pipeline.sample import Shards
+from pipeline.shards import Shards
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
         module.build(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"params.yaml: datasets.{prepared.name}.derived.{name}: {error}") from error
-    splits = {split: sample.split(prepared, split) for split in module.SPLITS}
+    splits = {split: shards.split(prepared, split) for split in module.SPLITS}
     parts = [part for split, stored in splits.items() for part in joined.parts(stored, split, name, options, path)]
     many = sum(map(len, splits.values())) >= getattr(module, "MANY", float("inf"))
     if many and (os.cpu_count() or 1) > 1:
@@ -109,7 +109,7 @@ def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
 
 def _stage(path: Path, policy: PolicySettings, prepared: Path) -> None:
     store.verify(prepared)
-    stored, facts, staged = sample.split(prepared, "train"), sample.facts(prepared), policy.staged
+    stored, facts, staged = shards.split(prepared, "train"), sample.facts(prepared), policy.staged
     if staged.copies:
         copies.make(stored, staged.copies, staged.transforms, facts, path)
     np.save(path / "index.npy", index(stored, staged.copies, balance=staged.balance))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.augment import fields
 from pipeline.augment.transforms.parts.affine import Matrix, RandomHomography
-from pipeline.sample import IGNORE, Sample
+from pipeline.sample import IGNORE, Form, Sample
 
 _INWARDS, _OUTWARDS = (np.array([[1, 0, half], [0, 1, half], [0, 0, 1]]) for half in (-0.5, 0.5))
 
@@ -52,16 +52,17 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
     # OpenCV's origin is the centre of the first pixel, half a pixel from the origin of box coordinates
     centres = _INWARDS @ matrix @ _OUTWARDS
     changes: dict[str, Any] = {"image": _pixels(sample.pixels, centres, cv2.INTER_LINEAR, 0)}
-    if sample.semantic is not None:
-        changes["semantic"] = _pixels(sample.semantic, centres, cv2.INTER_NEAREST, IGNORE)
-    if sample.weight is not None:
-        changes["weight"] = _pixels(sample.weight, centres, cv2.INTER_LINEAR, 0)
-    if sample.proposals is not None:
-        changes["proposals"], _ = _boxes(sample.proposals, matrix, sample.pixels)
-    if sample.keypoints is not None:
-        keypoints = fields.moved(sample, _moved(sample.keypoints[..., :2], matrix))
-        keypoints = keypoints[:, mirror] if mirror and np.linalg.det(matrix[:2, :2]) < 0 else keypoints
-        sample = dataclasses.replace(sample, keypoints=keypoints)
+    for name, ids in fields.given(sample, Form.IDS).items():
+        changes[name] = _pixels(ids, centres, cv2.INTER_NEAREST, IGNORE)
+    for name, weights in fields.given(sample, Form.WEIGHTS).items():
+        changes[name] = _pixels(weights, centres, cv2.INTER_LINEAR, 0)
+    for name, boxes in fields.given(sample, Form.BOXES).items():
+        changes[name], _ = _boxes(boxes, matrix, sample.pixels)
+    for name, keypoints in fields.given(sample, Form.KEYPOINTS).items():
+        moved_keypoints = fields.moved(keypoints, _moved(keypoints[..., :2], matrix), sample.pixels.shape)
+        mirrors = mirror and np.linalg.det(matrix[:2, :2]) < 0
+        moved_keypoints = moved_keypoints[:, mirror] if mirrors else moved_keypoints
+        sample = dataclasses.replace(sample, **{name: moved_keypoints})
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]

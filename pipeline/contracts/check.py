@@ -112,7 +112,7 @@ def _misfits(annotation: Any, value: Any) -> list[str]:
         TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError as error:
         (first, *_) = error.errors()
-        message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+        message = str(first["msg"]).removeprefix("Value error, ").partition(" or instance of")[0].rstrip(".")
         missing = first["type"] == "missing"
         inner = [str(part) for part in first["loc"] if missing or isinstance(part, int) or str(part) in str(value)]
         return [f"{'.'.join(inner)}: {message}" if inner else message]

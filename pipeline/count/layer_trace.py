@@ -1,6 +1,7 @@
-"""Trace one forward pass over shapes: the multiply-adds, activations and receptive field of every module.
+"""Trace one forward pass: the multiply-adds, activations and receptive field of every module.
 
-The receptive field is stored with each tensor, so branches and joins need no special treatment. Formulas: Araujo,
+torch's FlopCounterMode counts multiply-adds, of layers of any kind. The receptive field is stored with each tensor, so
+branches and joins need no special treatment. Formulas: Araujo,
 Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill 2019,
 https://distill.pub/2019/computing-receptive-fields.
 """
@@ -20,7 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pipeline.count.functions import Effect, effect
-from pipeline.errors import UserError
 
 FLOAT32_BYTES = 4
 Call = Callable[[nn.Module, Tensor], Any]
@@ -28,14 +28,20 @@ Call = Callable[[nn.Module, Tensor], Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Field:
-    """The receptive field of a feature map's pixel along one side, and its stride, in input pixels."""
+    """The receptive field of a feature map's pixel along one side, and its stride, in input pixels.
 
+    undefined: after attention or a layer without a rule; it is the largest of all.
+    """
+
+    undefined: bool = False
     size: Fraction = Fraction(1)
     stride: Fraction = Fraction(1)
 
     def after(self, call: Effect) -> "Field":
         """The field after one more function."""
-        return Field(self.size + call.neighbours * self.stride, self.stride * call.step)
+        if self.undefined or not call.defined:
+            return Field(undefined=True)
+        return Field(False, self.size + call.neighbours * self.stride, self.stride * call.step)
 
 
 class Trace(TorchFunctionMode):
@@ -52,7 +58,7 @@ class Trace(TorchFunctionMode):
 
     @torch.no_grad()
     def run(self, net: nn.Module, images: Tensor, call: Call | None = None) -> Field | None:
-        """Pass images on the meta device through; the last feature map's field, None if it is one pixel."""
+        """Pass images through; the last feature map's field, None if it is one pixel or not defined."""
         self._field_of[images] = Field()
         with ExitStack() as hooks:
             for name, module in net.named_modules():
@@ -61,7 +67,7 @@ class Trace(TorchFunctionMode):
             with self._flops, self:
                 output = call(net, images) if call else net(images)
         field = self._field(output)
-        return None if field == Field() else field
+        return None if field is None or field.undefined or field == Field() else field
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -70,12 +76,11 @@ class Trace(TorchFunctionMode):
         before = self._flops.get_total_flops()
         result = function(*args, **kwargs)
         counted = (self._flops.get_total_flops() - before) // 2
-        call = effect(function, args, kwargs, result)
-        module = self._running[-1]
-        check_equal(f"{module or 'the network'}, {function.__name__}", "multiply-adds", call.multiply_adds, counted)
-        self.multiply_adds[module] += counted
+        self.multiply_adds[self._running[-1]] += counted
         field = self._field((args, kwargs))
         if field:
+            features = sum(tensor in self._field_of for tensor in _tensors((args, kwargs)))
+            call = effect(getattr(function, "__name__", ""), args, kwargs, result, features=features, cost=counted)
             for tensor in _tensors(result):
                 self._field_of[tensor] = field.after(call)
         return result
@@ -92,16 +97,8 @@ class Trace(TorchFunctionMode):
         if not any(module.children()):
             self.activation_bytes[name] += FLOAT32_BYTES * sum(tensor.numel() for tensor in _tensors(output))
         field = self._field([tensor for tensor in _tensors(output) if tensor.ndim == 4])
-        if field:
+        if field and not field.undefined:
             self.fields[name] = field
-
-
-def check_equal(module: str, what: str, formula: int, counted: int) -> None:
-    """Raise a UserError that names the module and both numbers, if formula and count differ."""
-    if formula != counted:
-        raise UserError(
-            f"{module}: {formula:,} {what} by formula, {counted:,} counted. Correct the formula or the layer."
-        )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline import checkpoint, plugins, sample
+from pipeline import checkpoint, plugins, sample, shards
 from pipeline.images import spread
 from pipeline.learners.base import Learner
 from pipeline.params import Job
@@ -24,7 +24,7 @@ def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
 
     before: with the initial weights of the job's seed · after: with the trained weights.
     """
-    stored = sample.split(prepared, "train")
+    stored = shards.split(prepared, "train")
     chosen = spread(len(stored), IMAGES)
     scaled = [sample.resized(stored[int(index)], job.size, job.size) for index in chosen]
     after, description = checkpoint.load(model)

@@ -19,7 +19,7 @@ from pipeline.evaluate.predict import BATCH
 from pipeline.learners.base import Learner, Settings
 from pipeline.models.parts.feature_maps import inputs
 from pipeline.plots.figures import captioned
-from pipeline.sample import Shards
+from pipeline.shards import Shards
 
 #: about how many images are compared at most, spread evenly over the split
 MAX_IMAGES = 1000

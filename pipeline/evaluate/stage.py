@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, sample, store
+from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, shards, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.params import Evaluate, Job, Params, Policy
@@ -145,7 +145,7 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
     tables: dict[str, pa.Table] = {}
     derived = _derived(root, job)
     for split in SPLITS:
-        stored = sample.split(prepared, split)
+        stored = shards.split(prepared, split)
         whole = joined(stored, split, derived)
         with inspection.collect_features(learner, job.architecture, len(stored)) as features:
             tables[split], predictions = predict.rows(answer, whole, job.task)
@@ -153,7 +153,7 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
         pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         pictures.save(path, task.figures(tables["test"], learner.settings, **plan.asked))
         if hasattr(task, "model_figures"):
-            pictures.save(path, task.model_figures(learner, sample.split(prepared, "train"), whole))
+            pictures.save(path, task.model_figures(learner, shards.split(prepared, "train"), whole))
         pictures.save(path, pictures.epochs(checkpoint.snapshots(model.folder)))
         inspection.write(path, learner, stored, features)
     for change, policy in plan.under.items():
@@ -187,7 +187,7 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     if speeds.get(name, {}).get("evaluation") == mark:
         return
     learner, _ = checkpoint.load(root / "models" / name)
-    stored = sample.split(root / "data/prepared" / job.dataset, "test")
+    stored = shards.split(root / "data/prepared" / job.dataset, "test")
     measured = speed.measure(predict.predictor(learner, job.task), stored)
     speeds[name] = {**speeds.get(name, {}), **measured, "device": "cpu", "evaluation": mark}
     store.write_json(root / "reports/speed.json", speeds)

@@ -32,6 +32,10 @@ PAPER = {
     "options": {"backbone": "resnet", "backbone_options": {"depth": 18}, "group": 2},
     "parameters": 14_560_832,
 }
+SMALL = {
+    "size": 32,
+    "options": {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "width": 8},
+}
 
 
 def build(

@@ -121,10 +121,6 @@ class Subsampling(nn.Module):
         """B×C×H×W → B×C×H/2×W/2."""
         return F.avg_pool2d(features, 2, divisor_override=1) * self.coefficient + self.bias
 
-    def parameter_formula(self) -> int:
-        """A coefficient and a bias per channel."""
-        return 2 * self.channels
-
 
 class PartialConv2d(nn.Module):
     """A convolution whose output channel `o` reads only the input channels `table[o]` and has weights for those alone.

@@ -31,6 +31,19 @@ PAPER = {
     "parameters": 44_401_393,
 }
 LEVELS = ()
+SMALL = {
+    "size": 64,
+    "options": {
+        "backbone_options": {"width": 8},
+        "width": 16,
+        "head_width": 32,
+        "proposals": 50,
+        "mask_width": 8,
+        "mask_layers": 2,
+        "keypoint_width": 8,
+        "keypoint_layers": 2,
+    },
+}
 
 
 def build(

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models.convnext import CNBlock
 
 from pipeline import plugins
 from pipeline.errors import UserError
@@ -112,9 +111,6 @@ def _network(name: str, classes: int, channels: int) -> nn.Module:
     with torch.device("cpu" if name.startswith("regnet_") else device):
         network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options).to(device)
     read_channels(network, channels)
-    for block in network.modules():
-        if isinstance(block, CNBlock):  # has a scale per channel
-            block.parameter_formula = functools.partial(int, block.block[0].out_channels)
     return network
 
 

@@ -21,12 +21,12 @@ from pipeline.geometry import rle
 from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
-from pipeline.sample import IGNORE, Classes, Fault, Sample, resized, write_shard
+from pipeline.sample import IGNORE, STORED, Classes, Fault, Sample, resized
+from pipeline.shards import write_shard
 
 THREADS = min(4, os.cpu_count() or 1)
 #: items in memory at a time: the largest image takes 150 MB, its label map 50 MB
 AT_ONCE = 2 * THREADS
-ANNOTATIONS = ("label", "boxes", "labels", "masks", "crowd", "difficult", "keypoints", "semantic")
 
 Item = Classes | Sample | Fault
 
@@ -140,7 +140,7 @@ def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:
         look=traits.look(gray),
         classes=_classes(sample),
         semantic_ids=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
-        fields=frozenset(name for name in ANNOTATIONS if getattr(sample, name) is not None),
+        fields=frozenset(name for name in STORED if getattr(sample, name) is not None),
         size_bytes=pixels.nbytes,
         moments=traits.moments(pixels, gray),
     )

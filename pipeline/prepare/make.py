@@ -11,9 +11,10 @@ from pathlib import Path
 from pipeline import plugins
 from pipeline.params import Dataset
 from pipeline.prepare import duplicates, splits, traits
-from pipeline.prepare.entries import ANNOTATIONS, Entry, ingest
+from pipeline.prepare.entries import Entry, ingest
 from pipeline.prepare.findings import Findings
-from pipeline.sample import SPLITS, Classes, Facts, Fault, Shards, copy_rows
+from pipeline.sample import SPLITS, STORED, Classes, Facts, Fault
+from pipeline.shards import Shards, copy_rows
 from pipeline.store import write_json
 
 SHARD_BYTES = 256_000_000
@@ -86,7 +87,7 @@ def _facts(dataset: Dataset, classes: Classes, entries: list[Entry], findings: F
         semantic_classes=classes.semantic,
         counts={split: counts[split] for split in SPLITS},
         class_counts=class_counts(entries, classes),
-        fields=tuple(name for name in ANNOTATIONS if name in common),
+        fields=tuple(name for name in STORED if name in common),
         mean=mean,
         std=std,
         warnings=tuple(str(fault) for fault in findings.warnings),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import boxes, rle
-from pipeline.sample import IGNORE, SPLITS, Classes, Fault, Sample
+from pipeline.sample import IGNORE, PER_OBJECT, SPLITS, Classes, Fault, Sample
 from pipeline.terminal import name_fault
 
 MIN_SIDE = 2
@@ -78,7 +78,7 @@ def _label(label: object, names: tuple[str, ...]) -> Iterator[str]:
 
 def _lengths(sample: Sample) -> Iterator[str]:
     """Fields with one entry per box must have equal lengths."""
-    given = {name: getattr(sample, name) for name in ("boxes", "labels", "masks", "crowd", "difficult", "keypoints")}
+    given = {name: getattr(sample, name) for name in PER_OBJECT}
     counts = {name: len(value) for name, value in given.items() if value is not None}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())

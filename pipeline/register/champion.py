@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, images, plugins, sample, tracking
+from pipeline import bootstrap, images, plugins, shards, tracking
 from pipeline.errors import UserError
 from pipeline.learners.base import Learner, Settings
 from pipeline.sample import Sample
@@ -51,7 +51,7 @@ def rows(
     root: Path, dataset: str, task: str, model_uri: str, settings: Settings, extractor: Learner | None = None
 ) -> pa.Table:
     """The rows of the test split from a registered model's own answers; measured by `extractor` if there is one."""
-    stored = list(sample.split(root / "data/prepared" / dataset, "test"))
+    stored = list(shards.split(root / "data/prepared" / dataset, "test"))
     module = plugins.load("tasks", task)
     answers = zip(stored, _answers(root, stored, model_uri), strict=True)
     predictions = [module.prediction(item, answer, settings) for item, answer in answers]

@@ -119,7 +119,7 @@ def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
             mlflow_model=description,
             python_model=str(ROOT / "register" / "predictor.py"),
             artifacts={"model": str(folder)},
-            code_paths=[str(ROOT)],
+            code_paths=[str(ROOT), *([str(plugins.OWN)] if any(plugins.OWN.rglob("*.py")) else [])],
             signature=_signature(plugins.constant("tasks", task, "OUTPUT")),
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         )

@@ -15,7 +15,8 @@ from pipeline import registered
 from pipeline.metric_names import renamed_scores
 from pipeline.params import Job, Params
 from pipeline.report import _studies
-from pipeline.sample import Facts, Shards, facts, split
+from pipeline.sample import Facts, facts
+from pipeline.shards import Shards, split
 from pipeline.store import read_json
 from pipeline.train import history
 

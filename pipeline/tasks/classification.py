@@ -29,6 +29,15 @@ PRIMARY = "top1"
 HIGHER_IS_BETTER = True
 #: fields of a served answer
 OUTPUT = {"label": "string", "probabilities": "double[]"}
+#: what the report says of each score
+MEANINGS = {
+    "top1": "fraction of images whose most probable class is correct",
+    "top5": "fraction of images whose correct class is among the five most probable",
+    "mean_recall": "recall of each class, averaged over classes, so that rare classes count as much as common ones",
+    "nll": "mean negative log-likelihood of the correct class, in nats; lower is better",
+    "ECE": "expected calibration error: mean difference between confidence and accuracy; 0 is best",
+    "recall": "fraction of a class’s images that are classified correctly",
+}
 BINS = 15
 
 

@@ -32,6 +32,25 @@ PRIMARY = "mAP"
 HIGHER_IS_BETTER = True
 #: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels
 OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]"}
+#: what the report says of each score
+MEANINGS = {
+    "mAP": "average precision of boxes, averaged over classes and IoU thresholds from 0.50 to 0.95 (COCO)",
+    "AP50": "average precision of boxes at an IoU threshold of 0.50",
+    "AP75": "average precision of boxes at an IoU threshold of 0.75",
+    "AP": "average precision of one class’s boxes, averaged over IoU thresholds from 0.50 to 0.95",
+    "AP_small": "average precision for objects of fewer than 32×32 pixels",
+    "AP_medium": "average precision for objects from 32×32 to 96×96 pixels",
+    "AP_large": "average precision for objects of more than 96×96 pixels",
+    "AP50_voc07": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2007, at eleven recalls",
+    "AP50_voc10": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2010 to 2012, at all recalls",
+    "AR1": "average recall of boxes with at most one detection per image and class",
+    "AR10": "average recall of boxes with at most 10 detections per image and class",
+    "AR100": "average recall of boxes with at most 100 detections per image and class",
+    "AR": "average recall of boxes with at most so many detections per image and class",
+    "AR_small": "average recall for objects of fewer than 32×32 pixels",
+    "AR_medium": "average recall for objects from 32×32 to 96×96 pixels",
+    "AR_large": "average recall for objects of more than 96×96 pixels",
+}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:

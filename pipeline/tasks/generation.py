@@ -45,6 +45,16 @@ PRIMARY = "FID"
 HIGHER_IS_BETTER = False
 #: PNG bytes as base64 text
 OUTPUT = {"image": "string"}
+#: what the report says of each score
+MEANINGS = {
+    "FID": "Fréchet distance between the features of generated and real images; the network is in brackets",
+    "KID": "kernel distance between the features of generated and real images; the network is in brackets",
+    "sample_precision": "fraction of generated images that lie among real ones in the network’s feature space",
+    "sample_recall": "fraction of real images that lie among generated ones in the network’s feature space",
+    "confident_fraction": "fraction of generated images that the network classifies with a probability of at least 0.9",
+    "classes_found": "number of classes among the generated images with a probability of at least 0.9",
+    "diversity": "distance between generated images over distance between real ones; near 0 is mode collapse",
+}
 
 PIXELS_SIDE = 8
 #: side of a rendered picture in pixels, and how many a figure shows

@@ -33,6 +33,12 @@ PRIMARY = "localization_accuracy"
 HIGHER_IS_BETTER = True
 #: fields of a served answer; maps: base64 of a K×h×w float32 array as a .npy file
 OUTPUT = {"label": "string", "box": "double[]", "probabilities": "double[]", "maps": "string"}
+#: what the report says of each score
+MEANINGS = {
+    "localization_accuracy": "fraction of images with the correct class and a box of IoU ≥ 0.5 with a true box",
+    "gt_known_loc": "fraction of images whose box has an IoU ≥ 0.5 with a true box when the true class is given",
+    "mean_iou": "intersection over union (IoU) of predicted and true box, averaged over images",
+}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:

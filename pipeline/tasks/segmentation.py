@@ -38,6 +38,15 @@ PRIMARY = "mIoU"
 HIGHER_IS_BETTER = True
 #: fields of a served answer; mask: base64 of a PNG whose gray values are ids; classes: the ids' names
 OUTPUT = {"mask": "string", "classes": "string[]"}
+#: what the report says of each score
+MEANINGS = {
+    "mIoU": "intersection over union (IoU) of predicted and true pixels of a class, averaged over classes",
+    "IoU": "intersection over union of predicted and true pixels of one class",
+    "BF1": "boundary F1: agreement of predicted and true contours within 0.75 % of the image’s diagonal",
+    "fw_IoU": "IoU averaged over classes, each weighted by its number of pixels",
+    "pixel_acc": "fraction of pixels whose class is correct",
+    "mean_acc": "fraction of a class’s pixels whose class is correct, averaged over classes",
+}
 
 
 def learner(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline import plugins, sample, store
 from pipeline.errors import UserError
-from pipeline.params import Job, Params
+from pipeline.params import Job, Params, Policy
 from pipeline.sample import Facts
 
 
@@ -20,10 +20,19 @@ def check(params: Params, root: Path) -> None:
             if job.pretrained is not None and job.pretrained.file is not None:
                 weights(name, root / job.pretrained.file)
             buildable(name, job, facts)
+            transforms(params.policy(job.policy), facts)
         except UserError as error:
             faults[str(error)] = None
     if faults:
         raise UserError("\n".join(faults))
+
+
+def transforms(policy: Policy, facts: Facts) -> None:
+    """Raise a UserError if a transform of a job's policy can't be built or can't be applied to the data's images."""
+    if policy.online or policy.staged.transforms:
+        from pipeline.augment.policy import check  # brings albumentations
+
+        check([*policy.online, *policy.staged.transforms], facts.keypoints)
 
 
 def weights(name: str, path: Path) -> Path:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pipeline import plugins, sample
+from pipeline import plugins, sample, shards
 from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
 from pipeline.learners import base
@@ -146,12 +146,12 @@ def train_samples(
         "classes": len(facts.classes),
         "keypoints": facts.keypoints,
     }
-    stored, index = sample.split(prepared, "train"), None
+    stored, index = shards.split(prepared, "train"), None
     images = len(stored)
     number = _image_count(job, images)
     subset_index = None if number == images else subset(_labels(stored), number, seed_of("subset", job.seed))
     if augmented is not None:
-        stored = sample.Shards(stored.paths + sample.split(augmented, "copies").paths)
+        stored = shards.Shards(stored.paths + shards.split(augmented, "copies").paths)
         index = np.load(augmented / "index.npy")
     if subset_index is not None:
         all_indices = np.arange(images) if index is None else index
@@ -169,7 +169,7 @@ def _image_count(job: Job, images: int) -> int:
     return min(job.train_images or images, images)
 
 
-def _labels(stored: sample.Shards) -> Index:
+def _labels(stored: shards.Shards) -> Index:
     """Each sample's class: of a soft label the most probable class; 0 where there is no label."""
     pairs = zip(stored.column("label"), stored.column("soft"), strict=True)
     return np.array([int(np.argmax(soft)) if soft else label or 0 for label, soft in pairs], np.int64)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import bootstrap, checkpoint, plugins, sample, store
+from pipeline import bootstrap, checkpoint, plugins, sample, shards, store
 from pipeline.augment import joined
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
@@ -56,7 +56,7 @@ class Trainer:
         self.samples = loader.train_samples(
             self.job, job_spec.policy, job_spec.prepared, job_spec.augmented, job_spec.derived
         )
-        stored = joined.joined(sample.split(job_spec.prepared, "val"), "val", job_spec.derived)
+        stored = joined.joined(shards.split(job_spec.prepared, "val"), "val", job_spec.derived)
         self.held_out = loader.Samples(stored, self.job.size)
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")

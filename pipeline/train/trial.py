@@ -1,6 +1,7 @@
 """Build a job's learner before training, on torch's meta device: in an instant, without memory or arithmetic.
 
-A learner that can't be built, or can't process the job's images, is a UserError that names the setting.
+A learner that can't be built, or can't process the job's images, is a UserError that names the setting. Layers that
+need values are tried on the CPU.
 """
 
 from typing import Any
@@ -17,9 +18,15 @@ from pipeline.train import transfer
 
 def build(job: Job, facts: Facts) -> None:
     """Build the learner, check the modules that the job names, and pass an image through; UserError if that fails."""
-    learner = _build(job, checkpoint.describe(job, facts))
+    description = checkpoint.describe(job, facts)
+    learner = _build(job, description)
     transfer.check(job, learner)
-    _pass(job, learner)
+    try:
+        _pass(job, learner, "meta")
+    except UserError:
+        raise
+    except Exception:  # perhaps only because tensors on the meta device have no values
+        _pass_on_cpu(job, _build_on_cpu(job, description))
 
 
 def _build(job: Job, description: dict[str, Any]) -> Learner:
@@ -29,12 +36,13 @@ def _build(job: Job, description: dict[str, Any]) -> Learner:
     except UserError:
         raise
     except Exception:  # perhaps only because tensors on the meta device have no values
-        return _build_on_cpu(job, description)
+        return _build_on_cpu(job, description).to("meta")
 
 
 def _build_on_cpu(job: Job, description: dict[str, Any]) -> Learner:
     try:
-        return checkpoint.build(description).to("meta")
+        with torch.random.fork_rng(devices=[]):
+            return checkpoint.build(description)
     except UserError:
         raise
     except Exception as error:
@@ -45,13 +53,17 @@ def _build_on_cpu(job: Job, description: dict[str, Any]) -> Learner:
         ) from error
 
 
-def _pass(job: Job, learner: Learner) -> None:
+@torch.no_grad()
+def _pass(job: Job, learner: Learner, device: str) -> None:
     network = learner.network.eval()
-    images = torch.empty(1, job.channels, job.size, job.size, device="meta")
+    images = torch.zeros(1, job.channels, job.size, job.size, device=device)
     trace = getattr(plugins.load("models", job.architecture), "trace", None)
+    network(images) if trace is None else trace(network, images)
+
+
+def _pass_on_cpu(job: Job, learner: Learner) -> None:
     try:
-        with torch.no_grad():
-            network(images) if trace is None else trace(network, images)
+        _pass(job, learner, "cpu")
     except UserError:
         raise
     except Exception as error:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import sample
+from pipeline import shards
 from pipeline.augment import copies, ray_augment
-from pipeline.sample import Facts, Sample, Shards
+from pipeline.sample import Facts, Sample
+from pipeline.shards import Shards
 from tests.helpers import surveys
 
 POLICY: list[dict[str, dict[str, Any]]] = [{"rotation": {}}, {"noise": {"p": 1.0}}, {"mixup": {}}]
@@ -20,15 +21,15 @@ FACTS = Facts("x", ("a", "b"), (), {}, (), (), {}, {})
 def stored(tmp_path: Path) -> Shards:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 10, 20, 3), dtype=np.uint8)
     items = [Sample(f"i{place}", pixels[place], label=place % 2) for place in range(5)]
-    sample.write_shard(tmp_path / "train-00000.arrow", items)
-    return sample.split(tmp_path, "train")
+    shards.write_shard(tmp_path / "train-00000.arrow", items)
+    return shards.split(tmp_path, "train")
 
 
 def made(stored: Shards, folder: Path, count: int = 2) -> list[tuple[str, bytes, bytes]]:
     folder.mkdir()
     copies.make(stored, count, POLICY, FACTS, folder)
     return [
-        (item.id, item.pixels.tobytes(), np.asarray(item.label).tobytes()) for item in sample.split(folder, "copies")
+        (item.id, item.pixels.tobytes(), np.asarray(item.label).tobytes()) for item in shards.split(folder, "copies")
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import plugins, sample, store
+from pipeline import plugins, shards, store
 from pipeline.augment import joined, stage
 from pipeline.augment.derived import border_weights
 from pipeline.augment.policy import Policy
@@ -132,7 +132,7 @@ def root(tmp_path: Path) -> Path:
                 dataclasses.replace(with_masks(shapes), id=f"{split}{at}", semantic=np.any(shapes, axis=0).astype("u1"))
                 for at, shapes in enumerate(objects)
             ]
-            sample.write_shard(path / f"{split}-00000.arrow", items)
+            shards.write_shard(path / f"{split}-00000.arrow", items)
         counts = {"train": 5, "val": 1, "test": 1}
         stats = {"3": [0.5] * 3}
         facts = Facts("scenes", ("o",), ("background", "o"), counts, (0,), ("semantic", "masks"), stats, stats)
@@ -147,7 +147,7 @@ def test_what_is_staged_is_joined_to_the_samples_of_a_job_that_asks(root: Path) 
     assert {path.name for path in folder.iterdir()} == {"train-00000.arrow", "options.json", "manifest.json"}
     order = train_stage.job_specs(asking, root)["a"]
     samples = loader.train_samples(order.job, [], order.prepared, order.augmented, order.derived)
-    for at, stored in enumerate(sample.split(order.prepared, "train")):
+    for at, stored in enumerate(shards.split(order.prepared, "train")):
         item = samples[(0, at)]
         assert item.id == stored.id
         np.testing.assert_array_equal(item.weight, border_weights.build(w0=4.0)(stored))
@@ -198,9 +198,9 @@ def test_a_job_learns_from_what_is_staged(root: Path) -> None:
 def test_a_wrong_option_and_a_row_of_another_sample_are_told(root: Path) -> None:
     with pytest.raises(UserError, match=r"datasets\.tiny\.derived\.border_weights: .*sigma"):
         stage.run(params({"border_weights": True}, sigma=0.0), root)
-    stored = sample.split(root / "data/prepared/tiny", "train")
+    stored = shards.split(root / "data/prepared/tiny", "train")
     joined.write(root / "train-00000.arrow", stored, border_weights.build())
     other = [dataclasses.replace(item, id=f"other-{item.id}") for item in stored]
-    found = joined.Joined(other, sample.split(root, "train"), "weight")
+    found = joined.Joined(other, shards.split(root, "train"), "weight")
     with pytest.raises(UserError, match=r"row 2 has id train2, but the sample has other-train2\. Run `make repro`"):
         found[2]

@@ -19,7 +19,7 @@ from pipeline.sample import IGNORE, Sample
 from tests.helpers.marks import SIDE, marked
 
 ALL: list[dict[str, dict[str, Any]]] = [
-    {name: {}}
+    {name: plugins.constant("augment.transforms", name, "EXAMPLE") or {}}
     for name in plugins.names("augment.transforms")
     if not plugins.constant("augment.transforms", name, "TASKS")
 ]

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import checkpoint, images, sample, store
+from pipeline import checkpoint, images, sample, shards, store
 from pipeline.augment import joined, ray_augment, stage
 from pipeline.augment.derived import proposals as derived
 from pipeline.augment.policy import Policy
@@ -103,7 +103,7 @@ def test_every_split_has_them_staged(root: Path) -> None:
     assert store.read_json(folder / joined.OPTIONS) == OPTIONS
     compute = derived.build(**OPTIONS)
     for split in SPLITS:
-        stored = sample.split(root / "data/prepared/tiny", split)
+        stored = shards.split(root / "data/prepared/tiny", split)
         found = joined.joined(stored, split, {"proposals": folder})
         assert len(found) == len(stored) > 0
         np.testing.assert_array_equal(found[1].proposals, compute(stored[1]))
@@ -139,7 +139,7 @@ def test_many_images_are_searched_on_ray_to_the_same_bytes(
 
 def test_a_split_in_several_parts_is_whole(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joined, "PART_IMAGES", 4)
-    stored = sample.split(root / "data/prepared/tiny", "train")
+    stored = shards.split(root / "data/prepared/tiny", "train")
     parts = joined.parts(stored, "train", "proposals", OPTIONS, tmp_path)
     assert [len(part.indices) for part in parts] == [4, 2]
     for part in parts:
@@ -174,7 +174,7 @@ def test_a_job_learns_from_moved_ones(root: Path) -> None:
     policy = [{"horizontal_flip": {"p": 1.0}}]
     samples = loader.train_samples(order.job, policy, order.prepared, None, order.derived)
     item = samples[(0, 1)]
-    stored = derived.build(**OPTIONS)(sample.split(order.prepared, "train")[1]) / 2
+    stored = derived.build(**OPTIONS)(shards.split(order.prepared, "train")[1]) / 2
     assert item.proposals is not None
     np.testing.assert_allclose(
         item.proposals, np.stack([64 - stored[:, 2], stored[:, 1], 64 - stored[:, 0], stored[:, 3]], 1)
@@ -188,7 +188,7 @@ def test_served_answers_are_those_of_the_evaluation(root: Path) -> None:
     table = pq.read_table(root / "evaluations/regions/test.parquet")
     predictor = Predictor()
     predictor.load_context(SimpleNamespace(artifacts={"model": str(root / "models/regions")}))
-    stored = sample.split(root / "data/prepared/tiny", "test")
+    stored = shards.split(root / "data/prepared/tiny", "test")
     asked = pd.DataFrame({"image": [images.encode_png(item.pixels) for item in stored]})
     answers = predictor.predict(None, asked).to_dict("records")
     assert len(answers) == 3
@@ -213,7 +213,7 @@ def test_an_image_without_its_proposals_takes_as_long_as_the_search(
     monkeypatch.setattr(speed, "BATCH", 2)
     learner, _ = checkpoint.load(root / "models/regions")
     ask = predict.predictor(learner, "detection")
-    stored = sample.split(root / "data/prepared/tiny", "test")
+    stored = shards.split(root / "data/prepared/tiny", "test")
     assert speed.measure(ask, stored)["latency_ms"] >= 300
     assert set(asked) == {4.0}
     asked.clear()

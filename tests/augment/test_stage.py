@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import images, sample, store
+from pipeline import images, shards, store
 from pipeline.augment import stage
 from pipeline.errors import UserError
 from pipeline.params import Params
@@ -25,7 +25,7 @@ def write(folder: Path, labels: Sequence[Any]) -> None:
     with store.folder(folder, "f") as path:
         pixels = generator.integers(0, 256, (len(labels), 9, 7, 3), dtype=np.uint8)
         items = [Sample(f"i{at}", pixels[at], label=label) for at, label in enumerate(labels)]
-        sample.write_shard(path / "train-00000.arrow", items, rows_per_batch=3)
+        shards.write_shard(path / "train-00000.arrow", items, rows_per_batch=3)
         counts = {"train": len(labels), "val": 0, "test": 0}
         facts = Facts("image_folder", ("zero", "one", "two"), (), counts, (1, 4, 2), ("label",), {}, {})
         store.write_json(path / "dataset.json", dataclasses.asdict(facts))
@@ -52,7 +52,7 @@ def made_at(folder: Path) -> dict[str, int]:
 
 
 def test_balance_makes_classes_equal_and_leaves_no_sample_out(root: Path) -> None:
-    stored = sample.split(root / "data/prepared/tiny", "train")
+    stored = shards.split(root / "data/prepared/tiny", "train")
     for copies in (0, 2):
         index = stage.index(stored, copies, balance=True)
         everything = np.tile(LABELS, 1 + copies)
@@ -67,7 +67,7 @@ def test_balance_makes_classes_equal_and_leaves_no_sample_out(root: Path) -> Non
 def test_without_a_label_a_sample_there_is_nothing_to_balance(tmp_path: Path) -> None:
     for name, labels in (("none", [0, None, 1]), ("soft", [0, np.array([0.5, 0.5], np.float32), 1])):
         write(tmp_path / name, labels)
-        index = stage.index(sample.split(tmp_path / name, "train"), 1, balance=True)
+        index = stage.index(shards.split(tmp_path / name, "train"), 1, balance=True)
         np.testing.assert_array_equal(index, np.arange(6))
 
 
@@ -83,7 +83,7 @@ def test_what_is_staged(root: Path) -> None:
         "manifest.json",
         "policy.json",
     }
-    copies, originals = sample.split(folder, "copies"), sample.split(root / "data/prepared/tiny", "train")
+    copies, originals = shards.split(folder, "copies"), shards.split(root / "data/prepared/tiny", "train")
     assert copies.column("id") == originals.column("id") * 2
     assert copies.column("label") == LABELS * 2
     pixels = [item.pixels.tobytes() for item in [*originals, *copies]]

@@ -18,10 +18,37 @@ from tests.helpers.marks import NUMBER, SIDE, SQUARE, bright, extent, marked
 
 TRANSFORMS = plugins.names("augment.transforms")
 MIXING = [name for name in TRANSFORMS if plugins.constant("augment.transforms", name, "OTHERS")]
-COLOR = ["contrast", "mean_intensity", "noise"]
-MOVING = [name for name in TRANSFORMS if name not in MIXING + COLOR]
-#: after these an upright square is upright, so that its box is as tight as before
-UPRIGHT = ["crop", "horizontal_flip", "scale", "shift", "vertical_flip"]
+
+
+def options(name: str) -> dict[str, Any]:
+    """What a transform needs besides its defaults."""
+    return dict(plugins.constant("augment.transforms", name, "EXAMPLE") or {})
+
+
+def build(name: str, p: float = 1.0) -> Any:
+    return plugins.load("augment.transforms", name).build(p=p, **options(name))
+
+
+def moves(name: str) -> bool:
+    return isinstance(build(name), RandomHomography | albumentations.DualTransform)
+
+
+MOVING = [name for name in TRANSFORMS if name not in MIXING and moves(name)]
+COLOR = [name for name in TRANSFORMS if name not in MIXING + MOVING]
+
+
+def keeps_upright(name: str) -> bool:
+    """Whether an upright square stays upright, so that its box is as tight as before."""
+    built = build(name)
+    if not isinstance(built, RandomHomography):
+        return False
+    matrices = [built.sample(np.random.default_rng(seed), SIDE, SIDE) for seed in range(4)]
+    return all(np.allclose(matrix[:2, :2], np.diag(np.diag(matrix)[:2])) for matrix in matrices) and all(
+        np.allclose(matrix[2, :2], 0) for matrix in matrices
+    )
+
+
+UPRIGHT = [name for name in MOVING if keeps_upright(name)]
 
 
 def policy(*entries: dict[str, dict[str, Any]]) -> Policy:
@@ -33,6 +60,10 @@ def labelled(name: str = "marked") -> Sample:
     return Sample(name, marked().pixels, group="g", label=3)
 
 
+def colored() -> Sample:
+    return dataclasses.replace(labelled(), image=marked(color=True).pixels)
+
+
 def other(_: int) -> Sample:
     return Sample("other", np.ascontiguousarray(255 - marked().pixels), label=5)
 
@@ -40,13 +71,15 @@ def other(_: int) -> Sample:
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_transform_is_built_by_its_options_all_typed_with_a_default(name: str) -> None:
     module = plugins.load("augment.transforms", name)
-    built = module.build(p=0.25)
+    built = build(name, p=0.25)
     assert built.p == 0.25
     assert isinstance(built, RandomHomography | albumentations.BasicTransform) != (name in MIXING)
-    options = plugins.options("augment.transforms", name, "build")
-    assert options
-    assert set(module.build.__annotations__) == {*options, "return"}
-    assert "p" in options
+    allowed = plugins.options("augment.transforms", name, "build")
+    assert allowed
+    assert set(module.build.__annotations__) - {"options"} == {*allowed, "return"}
+    parameters = inspect.signature(module.build).parameters
+    without = {key for key in allowed if parameters[key].default is inspect.Parameter.empty}
+    assert without <= set(options(name))
     assert module.build.__doc__
     if name in MIXING:
         assert module.OTHERS == 1
@@ -57,31 +90,34 @@ def test_a_transform_is_built_by_its_options_all_typed_with_a_default(name: str)
 def test_a_transform_changes_pixels_and_keeps_the_form(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        change = policy({name: {"p": 1.0}})
-        results = [change(labelled(), seed, other) for seed in range(4)]
+        change = policy({name: {**options(name), "p": 1.0}})
+        results = [change(colored(), seed, other) for seed in range(4)]
     for result in results:
         assert result.pixels.shape == (SIDE, SIDE, 3)
         assert result.pixels.dtype == np.uint8
         assert (result.id, result.group) == ("marked", "g")
-        if name in ("mixup", "cutmix"):
-            assert isinstance(result.label, np.ndarray)
+        if isinstance(result.label, np.ndarray):
+            assert name in MIXING
+            assert result.label.sum() == pytest.approx(1)
         else:
             assert result.label == 3
-    changed = [not np.array_equal(result.pixels, marked().pixels) for result in results]
-    assert any(changed) if name == "mixup" else all(changed)  # a λ near to 1 is likely
-    np.testing.assert_array_equal(change(labelled(), 2, other).pixels, results[2].pixels)
+    changed = [not np.array_equal(result.pixels, colored().pixels) for result in results]
+    assert any(changed) if name in MIXING else all(changed)  # mixup: a λ near to 1 is likely
+    np.testing.assert_array_equal(change(colored(), 2, other).pixels, results[2].pixels)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_with_probability_0_nothing_happens(name: str) -> None:
-    np.testing.assert_array_equal(policy({name: {"p": 0.0}})(labelled(), 1, other).pixels, marked().pixels)
+    np.testing.assert_array_equal(
+        policy({name: {**options(name), "p": 0.0}})(labelled(), 1, other).pixels, marked().pixels
+    )
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
 @pytest.mark.parametrize("name", [*MOVING, "all"])
 def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
     chosen = MOVING if name == "all" else [name]
-    change = policy(*({entry: {"p": 1.0}} for entry in chosen))
+    change = policy(*({entry: {**options(entry), "p": 1.0}} for entry in chosen))
     seen = 0
     for seed in range(12):
         result = change(marked(with_masks=with_masks), seed)
@@ -120,7 +156,7 @@ def test_annotations_move_with_the_pixels(name: str, with_masks: bool) -> None:
 @pytest.mark.parametrize("name", COLOR)
 def test_colour_leaves_annotations_alone(name: str) -> None:
     before = marked(with_masks=True)
-    after = policy({name: {"p": 1.0}})(before, 0)
+    after = policy({name: {**options(name), "p": 1.0}})(before, 0)
     for field in dataclasses.fields(Sample):
         if field.name != "image":
             assert getattr(after, field.name) is getattr(before, field.name)
@@ -182,9 +218,9 @@ def test_a_crop_is_a_part_of_the_image_at_full_size() -> None:
     assert max(areas) > 0.85
 
 
-@pytest.mark.parametrize("options", [{"grid": 3}, {"grid": 0, "sigma": 4.0}])
-def test_elastic_displacements_have_their_standard_deviation_and_are_smooth(options: dict[str, Any]) -> None:
-    built = plugins.load("augment.transforms", "elastic").build(std=10.0, p=1.0, **options)
+@pytest.mark.parametrize("given", [{"grid": 3}, {"grid": 0, "sigma": 4.0}])
+def test_elastic_displacements_have_their_standard_deviation_and_are_smooth(given: dict[str, Any]) -> None:
+    built = plugins.load("augment.transforms", "elastic").build(std=10.0, p=1.0, **given)
     fields = []
     for seed in range(60):
         built.set_random_seed(seed)
@@ -192,7 +228,7 @@ def test_elastic_displacements_have_their_standard_deviation_and_are_smooth(opti
     drawn = np.stack(fields)
     assert drawn.shape == (60, 96, 128, 2)
     assert np.abs(drawn.mean()) < 1
-    spread = drawn[:, 16::32, 21::43].std() if options["grid"] else drawn.std()  # at the control points
+    spread = drawn[:, 16::32, 21::43].std() if given["grid"] else drawn.std()  # at the control points
     assert spread == pytest.approx(10, rel=0.1)
     assert np.abs(np.diff(drawn, axis=1)).max() < 10
 
@@ -222,3 +258,10 @@ def test_noise_is_independent_in_every_channel() -> None:
     correlations = np.asarray(np.corrcoef(noise.reshape(-1, 3).T))[np.triu_indices(3, 1)]
     assert np.abs(correlations).max() < 0.1
     assert 0 < noise.std() < 0.05 * 255 * 1.1
+
+
+def test_the_listing_has_each_sort() -> None:
+    """So that the sorts above, which are found by what is built, can't be empty."""
+    assert {"contrast", "noise"} <= set(COLOR)
+    assert {"elastic", "rotation"} <= set(MOVING) - set(UPRIGHT)
+    assert {"crop", "horizontal_flip", "scale", "shift", "vertical_flip"} <= set(UPRIGHT)

@@ -17,10 +17,11 @@ START = (
 
 
 def test_there_is_a_job_for_each_task() -> None:
-    from pipeline import params, plugins
+    from pipeline import params
+    from tests.helpers import own_plugins
 
     jobs = params.read(ROOT / params.FILE).jobs
-    assert {jobs[name].task for name in gpu.JOBS} == set(plugins.names("tasks"))
+    assert {jobs[name].task for name in gpu.JOBS} == set(own_plugins.shipped("tasks"))
 
 
 def test_the_first_piece_of_work_is_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:

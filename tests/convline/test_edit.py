@@ -67,3 +67,20 @@ def test_a_name_that_yaml_takes_for_something_else_is_quoted() -> None:
 def test_a_file_without_the_section_is_told() -> None:
     with pytest.raises(UserError, match="no section 'jobs'"):
         edit.insert("datasets: {}\n", "jobs", "a", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# mine\nroster: core  # the demo\njobs: {}\n", "# mine\nroster:\n- core\n- pets  # the demo\njobs: {}\n"),
+        ("roster: [core, a]\n", "roster: [core, a, pets]\n"),
+        ("roster: []\n", "roster: [pets]\n"),
+        ("roster:\n- core\n- a\n# next\njobs: {}\n", "roster:\n- core\n- a\n- pets\n# next\njobs: {}\n"),
+        ("roster:\n  - core\n", "roster:\n  - core\n  - pets\n"),
+        ("roster: all\n", "roster: all\n"),
+        ("roster: [pets]\n", "roster: [pets]\n"),
+        ("jobs: {}\n", "jobs: {}\n"),
+    ],
+)
+def test_the_roster_gets_one_more_name(text: str, expected: str) -> None:
+    assert edit.append_to_roster(text, "pets") == expected

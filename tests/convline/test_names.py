@@ -53,4 +53,4 @@ def test_a_faulty_project_has_no_names(root: Path) -> None:
 
 def test_outside_a_project_there_are_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert [each() for each in LISTS] == [[], [], [], []]
+    assert [each() for each in LISTS] == [[]] * len(LISTS)

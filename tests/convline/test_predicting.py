@@ -14,7 +14,7 @@ from PIL import Image
 
 from convline.commands import predict as command
 from convline.predicting import predict
-from pipeline import checkpoint, images, params, plugins, sample, store, terminal
+from pipeline import checkpoint, images, params, plugins, sample, shards, store, terminal
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor, rows
 from pipeline.plots.figures import RED
@@ -109,7 +109,7 @@ def test_answers_are_those_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
     facts = sample.facts(tmp_path / "data/prepared/mine")
     train(tmp_path, "mine", facts, dict(known.jobs["mine"].model_dump()))
     learner, _ = checkpoint.load(tmp_path / "models/mine")
-    stored = sample.split(tmp_path / "data/prepared/mine", "test")
+    stored = shards.split(tmp_path / "data/prepared/mine", "test")
     _, expected = rows(predictor(learner, "classification"), stored, "classification")
     capsys.readouterr()
     assert ask(tmp_path, "mine", source / "test")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from convline import suggest
-from pipeline import checkpoint, params, plugins, sample
+from pipeline import checkpoint, params, plugins, sample, shards
 from pipeline.params import Dataset, Job
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
@@ -35,7 +35,7 @@ def statistics(**given: Any) -> suggest.TrainStatistics:
 @pytest.mark.parametrize("name", ["image_folder", "mask_png", "coco"])
 def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None:
     facts, made = prepared(name, tmp_path)
-    train = sample.split(made, "train")
+    train = shards.split(made, "train")
     jobs = suggest.jobs("mine", suggest.tasks(facts), suggest.TrainStatistics.of(facts, train))
     assert jobs
     for settings in jobs.values():
@@ -71,8 +71,8 @@ def test_grey_images_have_one_channel(tmp_path: Path) -> None:
     assert suggest.TrainStatistics.of(*with_train(*prepared("idx", tmp_path))).channels == 1
 
 
-def with_train(facts: Facts, made: Path) -> tuple[Facts, sample.Shards]:
-    return facts, sample.split(made, "train")
+def with_train(facts: Facts, made: Path) -> tuple[Facts, shards.Shards]:
+    return facts, shards.split(made, "train")
 
 
 def test_more_images_take_fewer_epochs() -> None:

@@ -1,12 +1,13 @@
 """Counts agree with published numbers, with hand work, and with what a real network does."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.count.layers import count
-from pipeline.errors import UserError
 
 
 class Branching(nn.Module):
@@ -27,9 +28,6 @@ class Branching(nn.Module):
         stem = F.relu(self.norm(self.stem(images)))
         joined = self.pool(torch.cat([self.wide(stem), self.narrow(stem)], 1))
         return (self.up(joined + self.same(joined)).movedim(1, -1) @ self.mix).movedim(-1, 1)
-
-    def parameter_formula(self) -> int:
-        return 6 * 5
 
 
 def on_meta(*layers: nn.Module) -> nn.Module:
@@ -125,43 +123,72 @@ def test_a_layer_used_twice_is_held_once_and_run_twice() -> None:
     assert (row.parameters, row.multiply_adds, row.receptive_field) == (2 * 19, 2 * 64 * 36, 5)
 
 
-def test_a_wrong_formula_names_module_and_both_numbers() -> None:
-    class Wrong(nn.PReLU):
-        def parameter_formula(self) -> int:
-            return 1_234
+class Attention(nn.Module):
+    """Self-attention over the cells of a feature map."""
 
-    with pytest.raises(UserError, match=r"^1: 1,234 parameters by formula, 1 counted"):
-        count(on_meta(nn.Conv2d(1, 1, 3), Wrong()), 1, 8)
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
-
-def test_a_function_without_formula_is_named() -> None:
-    class Product(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return torch.einsum("bchw,bdhw->bcd", images, images)
-
-    with pytest.raises(UserError, match=r"^0, einsum: 0 multiply-adds by formula, 576 counted"):
-        count(on_meta(Product()), 3, 8)
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patches(images)
+        tokens = patches.flatten(2).transpose(1, 2)
+        mixed, _ = self.attention(tokens, tokens, tokens)
+        return mixed.transpose(1, 2).unflatten(2, patches.shape[2:])
 
 
-def test_a_layer_without_formula_is_named() -> None:
+def test_attention_is_counted_and_has_no_receptive_field() -> None:
+    with torch.device("meta"):
+        counted = count(Attention(), 3, 32)
+    tokens = 8 * 8
+    projections, products = 4 * tokens * 8 * 8, 2 * tokens * tokens * 8
+    assert counted.multiply_adds == tokens * 8 * 3 * 16 + projections + products
+    assert counted.parameters == 8 * (3 * 16 + 1) + 4 * 8 * (8 + 1)
+    assert (counted.receptive_field, counted.stride) == (None, None)
+    (patches,) = [row for row in counted.modules if row.name == "patches"]
+    assert (patches.receptive_field, patches.stride) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("mix", "field"),
+    [
+        (lambda values: torch.einsum("bchw,bdhw->bcd", values, values), None),
+        (lambda values: values.flatten(2).transpose(1, 2) @ values.flatten(2), None),
+        (lambda values: torch.roll(values, 1, 2), None),
+        (lambda values: F.scaled_dot_product_attention(values, values, values), None),
+        (lambda values: torch.einsum("bchw,cd->bdhw", values, torch.ones(2, 5, device="meta")), 3),
+        (lambda values: values * values.mean((2, 3), keepdim=True), 3),
+    ],
+)
+def test_products_of_features_have_no_receptive_field(mix: Callable[[Tensor], Tensor], field: int | None) -> None:
+    class Mix(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return mix(values)
+
+    counted = count(on_meta(nn.Conv2d(1, 2, 3), Mix()), 1, 8)
+    assert counted.receptive_field == field
+
+
+def test_a_layer_of_ones_own_is_counted() -> None:
     class Scale(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.factor = nn.Parameter(torch.ones(1))
+            self.factor = nn.Parameter(torch.ones(5))
 
         def forward(self, images: Tensor) -> Tensor:
-            return images * self.factor
+            return images * self.factor.sum()
 
-    with pytest.raises(UserError, match=r"0: Scale has parameters but no formula"):
-        count(on_meta(Scale()), 1, 8)
+    counted = count(on_meta(nn.Conv2d(1, 1, 3), Scale()), 1, 8)
+    assert counted.parameters == 10 + 5
+    assert {row.name: row.parameters for row in counted.modules} == {"0": 10, "1": 5}
 
 
-def test_tied_weights_are_seen() -> None:
+def test_tied_weights_are_counted_once() -> None:
     with torch.device("meta"):
         first, second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
     second.weight = first.weight
-    with pytest.raises(UserError, match="the network: 20 parameters by formula, 11 counted"):
-        count(nn.Sequential(first, second), 1, 8)
+    assert count(nn.Sequential(first, second), 1, 8).parameters == 9 + 2
 
 
 @pytest.mark.slow

@@ -1,30 +1,23 @@
-"""The count stage writes what each architecture costs, and refuses one that is not the published one."""
+"""The count stage writes what each architecture costs, and stops no run."""
 
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import nn
 
 from pipeline import store
 from pipeline.count import stage
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.sample import Facts
+from tests.helpers import own_plugins
 
 JOB = {"task": "classification", "dataset": "digits", "channels": 1}
 
 
 def params(**jobs: dict[str, Any]) -> Params:
     return Params.model_validate({"datasets": {"digits": {"format": "digits"}}, "jobs": jobs})
-
-
-class WithoutBias(nn.Conv2d):
-    """A convolution that was asked for a bias and has none."""
-
-    def __init__(self, maps: int, outputs: int, kernel: int, groups: int = 1) -> None:
-        super().__init__(maps, outputs, kernel, groups=groups, bias=False)
 
 
 @pytest.fixture
@@ -83,12 +76,48 @@ def test_same_input_same_bytes(root: Path) -> None:
     assert path.read_bytes() == first
 
 
-def test_a_dropped_bias_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nn, "Conv2d", WithoutBias)
-    with pytest.raises(
-        UserError, match=r"lenet5\.py: 59,858 parameters at the paper's settings, but PAPER says 60,000"
-    ):
-        stage.published("lenet5")
+OWN = """
+import torch
+from torch import nn
+
+TASKS = ("classification",)
+
+class Value(nn.Module):
+    def forward(self, values):
+        return values * float(values.sum().{read})
+
+def build(spec, *, width=4):
+    return nn.Sequential(nn.Conv2d(spec.channels, width, 3), Value(), nn.Flatten(), nn.Linear(36 * width, spec.classes))
+"""
+
+
+@pytest.mark.parametrize(("read", "multiply_adds"), [("item()", 4 * 36 * 9 + 3 * 4 * 36), ("no_such_method()", None)])
+def test_an_own_layer_that_needs_values_stops_nothing(
+    read: str, multiply_adds: int | None, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted on the CPU; if that fails, its parameters are, and one line says so."""
+    own = own_plugins.use(root, monkeypatch)
+    own_plugins.write(own, "models", "own", OWN.format(read=read))
+    stage.run(params(a=JOB | {"architecture": "own", "size": 8}), root)
+    entry = store.read_json(root / "reports" / "parameters.json")["own"]
+    job = entry["jobs"]["a"]
+    assert entry["paper"] is None
+    assert job["parameters"] == 4 * 10 + 3 * (4 * 36 + 1)
+    assert job["multiply_adds"] == multiply_adds
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (multiply_adds is None)
+    assert all("jobs.a" in line for line in warnings)
+
+
+def test_a_wrong_paper_stops_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = own_plugins.use(root, monkeypatch)
+    paper = 'PAPER = {"input": [1, 8, 8], "classes": 3, "options": {"widht": 4}, "parameters": 1}\n'
+    own_plugins.write(own, "models", "own", paper + OWN.format(read="item()"))
+    stage.run(params(a=JOB | {"architecture": "own", "size": 8}), root)
+    assert store.read_json(root / "reports" / "parameters.json")["own"]["paper"] is None
+    assert "plugins/models/own.py: PAPER" in caplog.text
 
 
 def test_a_wrong_setting_is_named_with_its_place(root: Path) -> None:

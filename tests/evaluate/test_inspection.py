@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
 
-from pipeline import images, sample, store
+from pipeline import images, shards, store
 from pipeline.evaluate import inspection
 from pipeline.evaluate.predict import predictor, rows
 from pipeline.learners.base import Learner, Settings
 from pipeline.models import linear, resnet
 from pipeline.models.parts.spec import Spec
-from pipeline.sample import Sample, Shards
+from pipeline.sample import Sample
+from pipeline.shards import Shards
 from pipeline.tasks import classification
 
 CLASSES = ("a", "b", "c")
@@ -96,11 +97,11 @@ def test_a_class_of_one_image_has_no_distance_within_and_is_left_out() -> None:
 def stored(path: Path, number: int) -> Shards:
     """Images whose pixels all have the value of their index, of three classes in turn."""
     pixels = (np.full((4, 4, 3), index, np.uint8) for index in range(number))
-    sample.write_shard(
+    shards.write_shard(
         path / "test-00000.arrow",
         [Sample(str(index), item, group=str(index), label=index % 3) for index, item in enumerate(pixels)],
     )
-    return sample.split(path, "test")
+    return shards.split(path, "test")
 
 
 @pytest.mark.parametrize("most", [1000, 40])

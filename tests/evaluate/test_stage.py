@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import images, plugins, sample, store
+from pipeline import images, plugins, shards, store
 from pipeline import params as params_module
 from pipeline.errors import UserError
 from pipeline.evaluate import stage
@@ -74,7 +74,7 @@ def test_scores_are_of_the_rows(trained: Path) -> None:
     store.verify(folder)
     for split, name in (("test", "top1"), ("val", "val_top1")):
         table = pq.read_table(folder / f"{split}.parquet")
-        stored = sample.split(trained / "data/prepared/digits", split)
+        stored = shards.split(trained / "data/prepared/digits", split)
         assert table["id"].to_pylist() == stored.column("id")
         assert table["label"].to_pylist() == stored.column("label")
         hits = [

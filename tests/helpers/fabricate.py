@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.images import encode_png
 from pipeline.params import Job, Params
-from pipeline.sample import Facts, Sample, write_shard
+from pipeline.sample import Facts, Sample
+from pipeline.shards import write_shard
 from pipeline.store import read_json, write_bytes, write_json
 
 

@@ -12,12 +12,18 @@ SQUARE = (12, 8, 22, 18)
 NUMBER = 7
 
 
-def marked(square: tuple[int, int, int, int] = SQUARE, *, with_masks: bool = False, name: str = "marked") -> Sample:
-    """A bright square on dark ground, with its box, mask, id in the label map, weight and proposal."""
+def marked(
+    square: tuple[int, int, int, int] = SQUARE, *, with_masks: bool = False, name: str = "marked", color: bool = False
+) -> Sample:
+    """A bright square on dark ground, with its box, mask, id in the label map, weight and proposal.
+
+    color: both have a hue, without which some transforms of colors change nothing.
+    """
     left, top, right, bottom = square
     inside = np.zeros((SIDE, SIDE), bool)
     inside[top:bottom, left:right] = True
-    image = np.where(inside[..., None], np.uint8(220), np.full(3, 60, np.uint8))
+    hue = np.array([25, 0, -30] if color else [0, 0, 0])
+    image = np.where(inside[..., None], 220 + hue, 60 + hue).astype(np.uint8)
     image.flags.writeable = False  # as it comes from a memory map
     box = np.array([square], np.float32)
     return Sample(

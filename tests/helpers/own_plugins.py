@@ -8,6 +8,11 @@ import pytest
 from pipeline import plugins
 
 
+def shipped(kind: str) -> list[str]:
+    """Names of the plug-ins of the pipeline, without a user's own."""
+    return sorted(set(plugins.names(kind)) - set(plugins.own_names(kind)))
+
+
 def use(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let plug-ins be looked up in `project`/plugins, too; returns that folder."""
     own = project / "plugins"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pipeline.params import Dataset, Params
 from pipeline.prepare import stage
-from pipeline.sample import Sample, Shards, split
+from pipeline.sample import Sample
+from pipeline.shards import Shards, split
 
 DATA = Path(__file__).parents[1] / "data"
 #: set → its format

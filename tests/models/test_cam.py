@@ -66,7 +66,7 @@ def test_an_earlier_level_gives_finer_maps(level: str | None, side: int) -> None
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_any_classifier_is_a_backbone(name: str) -> None:
-    _, size, _ = plugins.constant("models", name, "PAPER")["input"]
+    size = (plugins.constant("models", name, "PAPER") or {"input": [3, 32, 32]})["input"][1]
     with torch.device("meta"):
         network = build(4, size, backbone=name, backbone_options={}).train()
         output = network(torch.empty(2, 3, size, size))

@@ -1,4 +1,4 @@
-"""Every architecture keeps the contract; a new file in pipeline/models/ is tested without an edit here."""
+"""Every architecture keeps the contract; a new file, also in plugins/models/, is tested without an edit here."""
 
 from itertools import pairwise
 from typing import Any
@@ -8,23 +8,27 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import plugins
-from pipeline.count.stage import published
+from pipeline.count.layers import count, trainable
 from pipeline.learners.base import Settings
 from pipeline.models.parts.feature_maps import features, level_shapes
 from pipeline.models.parts.spec import Spec, build_network
+from tests.helpers import parameter_formulas
 
 NAMES = plugins.names("models")
 CASES = [(name, task) for name in NAMES for task in plugins.constant("models", name, "TASKS")]
 CLASSIFIERS = [name for name, task in CASES if task == "classification"]
+PUBLISHED = [name for name in NAMES if plugins.constant("models", name, "PAPER")]
 CLASSES = 4
 #: larger networks that have no SMALL are tested on the meta device only
 LARGEST = 5_000_000
 
 
+#: of an architecture that gives no settings of its own
+PLAIN = {"input": [3, 32, 32], "options": {}, "parameters": 0}
+
+
 def paper(name: str) -> dict[str, Any]:
-    value = plugins.constant("models", name, "PAPER")
-    assert set(value) == {"input", "classes", "options", "parameters"}
-    return dict(value)
+    return dict(plugins.constant("models", name, "PAPER") or PLAIN)
 
 
 def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
@@ -33,12 +37,20 @@ def made(name: str, task: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
     small = plugins.constant("models", name, "SMALL")
     if small and "size" not in small:  # by task
         small = small.get(task)
-    large = small is None and paper(name)["parameters"] >= LARGEST
     chosen = small or {"size": size, "options": paper(name)["options"]}
+    spec = Spec(task, CLASSES, channels, chosen["size"], keypoints=3)
     torch.manual_seed(seed)
-    with torch.device("meta" if large else "cpu"):
-        network = build_network(name, Spec(task, CLASSES, channels, chosen["size"], keypoints=3), chosen["options"])
+    with torch.device("meta" if small is None and is_large(name, spec) else "cpu"):
+        network = build_network(name, spec, chosen["options"])
         return network, torch.rand(2, channels, chosen["size"], chosen["size"])
+
+
+def is_large(name: str, spec: Spec) -> bool:
+    """Whether the network with the settings of its paper, or its defaults, is too large for the tests."""
+    if name in PUBLISHED:
+        return bool(paper(name)["parameters"] >= LARGEST)
+    with torch.random.fork_rng(devices=[]):
+        return trainable(build_network(name, spec, {}).parameters()) >= LARGEST
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -58,9 +70,49 @@ def ran(name: str, network: nn.Module, images: Tensor) -> list[Tensor]:
     return tensors(trace(network, images) if trace else network(images))
 
 
-@pytest.mark.parametrize("name", NAMES)
+def as_published(name: str) -> nn.Module:
+    settings = paper(name)
+    channels, size, _ = settings["input"]
+    spec = Spec(plugins.constant("models", name, "TASKS")[0], settings["classes"], channels, size)
+    with torch.device("meta"):
+        return build_network(name, spec, settings["options"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_parameters(name: str) -> None:
-    assert published(name)["parameters"] == paper(name)["parameters"]
+    assert trainable(as_published(name).parameters()) == paper(name)["parameters"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_agree_with_formulas(name: str) -> None:
+    """Layers without a formula are a user's own; that each shipped one has a formula is tested below."""
+    layers = dict(as_published(name).named_modules())
+    expected = {key: parameter_formulas.expected(layer) for key, layer in layers.items()}
+    counted = {key: trainable(layer.parameters(recurse=False)) for key, layer in layers.items()}
+    assert {key: value for key, value in expected.items() if value is not None} == {
+        key: counted[key] for key, value in expected.items() if value is not None
+    }
+    assert name in plugins.own_names("models") or None not in expected.values()
+
+
+def test_a_dropped_bias_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutBias(nn.Conv2d):
+        def __init__(self, inputs: int, outputs: int, kernel: int, groups: int = 1) -> None:
+            super().__init__(inputs, outputs, kernel, groups=groups, bias=False)
+
+    monkeypatch.setattr(nn, "Conv2d", WithoutBias)
+    assert trainable(as_published("lenet5").parameters()) == 59_858 != paper("lenet5")["parameters"]
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_it_is_counted(name: str, task: str) -> None:
+    """Or its parameters are; the run goes on in any case (tests/count/test_stage.py)."""
+    network, images = made(name, task)
+    device = "meta" if images.is_meta else "cpu"
+    trace = getattr(plugins.load("models", name), "trace", None)
+    counted = count(network, images.shape[1], images.shape[2], trace, device)
+    assert counted.parameters == trainable(network.parameters())
+    assert counted.multiply_adds or not counted.parameters
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)

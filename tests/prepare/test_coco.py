@@ -14,7 +14,8 @@ from pipeline.geometry import rle
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.coco import read
 from pipeline.prepare.stage import run
-from pipeline.sample import IGNORE, Classes, Fault, Sample, facts, split
+from pipeline.sample import IGNORE, Classes, Fault, Sample, facts
+from pipeline.shards import split
 
 SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
 Json = dict[str, Any]

@@ -13,7 +13,8 @@ import pytest
 from pipeline.params import Dataset, Params
 from pipeline.prepare import stage
 from pipeline.prepare.formats import idx, mask_png
-from pipeline.sample import Classes, Facts, Sample, facts, split
+from pipeline.sample import Classes, Facts, Sample, facts
+from pipeline.shards import split
 
 pytestmark = pytest.mark.large
 

@@ -9,7 +9,8 @@ import pytest
 from pipeline import plugins
 from pipeline.prepare.entries import ingest
 from pipeline.prepare.findings import Findings
-from pipeline.sample import Sample, Shards
+from pipeline.sample import Sample
+from pipeline.shards import Shards
 from tests.helpers import writers
 
 #: x_min, y_min, x_max, y_max in an image of 20×10 pixels

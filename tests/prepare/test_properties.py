@@ -15,7 +15,8 @@ from pipeline.errors import UserError
 from pipeline.geometry import rle
 from pipeline.prepare.entries import ingest
 from pipeline.prepare.findings import Findings
-from pipeline.sample import Classes, Fault, Sample, Shards
+from pipeline.sample import Classes, Fault, Sample
+from pipeline.shards import Shards
 from tests.helpers import writers
 from tests.helpers.strategies import POINTS, Made, damaged, few, samples
 

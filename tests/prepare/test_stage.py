@@ -16,7 +16,8 @@ from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare import make as making
 from pipeline.prepare.stage import run
-from pipeline.sample import SPLITS, Facts, facts, split
+from pipeline.sample import SPLITS, Facts, facts
+from pipeline.shards import split
 from pipeline.store import verify
 
 

@@ -13,7 +13,8 @@ from pipeline.prepare.entries import Item, ingest
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.splits import hash_number
 from pipeline.prepare.validate import misfits
-from pipeline.sample import Classes, Sample, Shards
+from pipeline.sample import Classes, Sample
+from pipeline.shards import Shards
 
 CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"), ("head", "tail"))
 FULL = rle.encode(np.ones((20, 40), np.bool_))

@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import checkpoint, definitions, fingerprint, images, params, plugins, sample, store, tracking
+from pipeline import checkpoint, definitions, fingerprint, images, params, plugins, shards, store, tracking
 from pipeline.evaluate import predict
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Job, Params
@@ -39,10 +39,10 @@ from pipeline.register import stage as register_stage
 from pipeline.register import versions
 from pipeline.sample import Facts, Sample
 from pipeline.train import stage as train_stage
-from tests.helpers import support
+from tests.helpers import own_plugins, support
 
 REPO = Path(__file__).parents[2]
-TASKS = plugins.names("tasks")
+TASKS = own_plugins.shipped("tasks")
 DATASETS = {
     "digits": {"format": "digits"},
     "single": {"format": "single", "options": {"train": 64, "val": 8, "test": 8}},
@@ -188,7 +188,7 @@ def test_what_the_served_code_imports_is_required() -> None:
     from importlib.metadata import packages_distributions
 
     waiting = ["pipeline.register.predictor", "pipeline.params", *(f"pipeline.tasks.{task}" for task in TASKS)]
-    waiting += [f"pipeline.models.{name}" for name in plugins.names("models")]
+    waiting += [f"pipeline.models.{name}" for name in own_plugins.shipped("models")]
     imported, read_modules = set[str](), set[str]()
     while waiting:
         name = waiting.pop()
@@ -305,7 +305,7 @@ def as_measured(root: Path, job: str, post: Post) -> None:
     settings = params.read(root / "params.yaml").jobs[job]
     task = plugins.load("tasks", settings.task)
     learner, _ = checkpoint.load(root / "models" / job)
-    stored = list(sample.split(root / "data/prepared" / settings.dataset, "test"))[:ASKED]
+    stored = list(shards.split(root / "data/prepared" / settings.dataset, "test"))[:ASKED]
     status, answered = post(row_of([encoded(item.pixels) for item in stored]))
     assert status == 200
     found = [task.prediction(*pair, learner.settings) for pair in zip(stored, answered["predictions"], strict=True)]
@@ -328,7 +328,7 @@ def any_image(root: Path, job: str, post: Post) -> None:
     task = plugins.load("tasks", settings.task)
     learner, _ = checkpoint.load(root / "models" / job)
     ask = predict.predictor(learner, settings.task)
-    stored = sample.split(root / "data/prepared" / settings.dataset, "test")[0]
+    stored = shards.split(root / "data/prepared" / settings.dataset, "test")[0]
     wide = images.resize(stored.pixels, 150, 210)
     gray = images.luminance(wide)
     jpeg = encoded(wide, "JPEG", quality=90)
@@ -371,7 +371,7 @@ def test_every_task_is_served(every_task: Every, tmp_path: Path, task: str) -> N
 def together(root: Path, job: str, post: Post) -> None:
     """Requests at the same time are answered as one after the other."""
     dataset = params.read(root / "params.yaml").jobs[job].dataset
-    stored = list(sample.split(root / "data/prepared" / dataset, "test"))[:ASKED]
+    stored = list(shards.split(root / "data/prepared" / dataset, "test"))[:ASKED]
     requests = [row_of([encoded(item.pixels)]) for item in stored] * 3
     with ThreadPoolExecutor(ASKED) as pool:
         for found, request in zip(pool.map(post, requests), requests, strict=True):

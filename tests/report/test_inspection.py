@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.report._label_issues import MIN_PROBABILITY, find_label_issues
 from pipeline.report.results import read
 from pipeline.report.sections import inspection
-from pipeline.sample import split
+from pipeline.shards import split
 from tests.helpers import fabricate
 
 

@@ -48,6 +48,19 @@ def test_an_image_that_does_not_go_through(project: Project, monkeypatch: pytest
         checks.check(params, root)
 
 
+def test_a_layer_that_needs_values_is_tried_on_the_cpu(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch import Tensor, nn
+
+    class Value(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * images.sum().item()
+
+    monkeypatch.setattr(
+        plugins.load("models", "linear"), "build", lambda spec: nn.Sequential(Value(), nn.Flatten(), nn.Linear(64, 10))
+    )
+    checks.check(*reversed(project({"a": {}})))
+
+
 def test_all_are_told_at_once_and_of_seeds_one(project: Project) -> None:
     bad = {"loss": {"class_weights": {"x": 1}}}
     root, params = project({"a": {"architecture": "lenet5", "size": 4}, "b": bad, "c": {**bad, "seed": 1}, "good": {}})

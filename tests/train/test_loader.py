@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline import sample, store
+from pipeline import shards, store
 from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Facts, Sample
@@ -213,11 +213,11 @@ def test_staged_copies_come_after_the_originals_in_the_staged_order(tmp_path: Pa
     prepared, augmented = tmp_path / "prepared", tmp_path / "augmented"
     facts = Facts("digits", ("0", "1", "2"), (), {"train": 3}, (1, 1, 1), ("label",), {}, {})
     with store.folder(prepared, "f") as path:
-        sample.write_shard(path / "train-00000.arrow", stored(3))
+        shards.write_shard(path / "train-00000.arrow", stored(3))
         store.write_json(path / "dataset.json", dataclasses.asdict(facts))
     with store.folder(augmented, "f") as path:
         copies = [Sample(f"c{place}", np.full((SIDE, SIDE, 3), place, np.uint8), label=place) for place in range(3)]
-        sample.write_shard(path / "copies-00000.arrow", copies)
+        shards.write_shard(path / "copies-00000.arrow", copies)
         np.save(path / "index.npy", np.array([5, 0, 0, 3]))
     samples = loader.train_samples(job(), [], prepared, augmented)
     assert [samples[(0, place)].id for place in range(len(samples))] == ["c2", "i0", "i0", "c0"]
@@ -300,11 +300,11 @@ def test_copies_of_images_that_are_left_out_go_too(tmp_path: Path, settings: dic
     facts = Facts("digits", ("0", "1"), (), {"train": 6}, (3, 3), ("label",), {}, {})
     with store.folder(prepared, "f") as path:
         items = [dataclasses.replace(item, label=place % 2) for place, item in enumerate(stored(6))]
-        sample.write_shard(path / "train-00000.arrow", items)
+        shards.write_shard(path / "train-00000.arrow", items)
         store.write_json(path / "dataset.json", dataclasses.asdict(facts))
     with store.folder(augmented, "f") as path:
         rounds = [dataclasses.replace(item, id=f"{item.id}.{turn}") for turn in (1, 2) for item in items]
-        sample.write_shard(path / "copies-00000.arrow", rounds)
+        shards.write_shard(path / "copies-00000.arrow", rounds)
         np.save(path / "index.npy", np.arange(18))
     asked = job(sampling="balanced", **settings)
     plain = loader.train_samples(asked, [], prepared, None)
@@ -322,5 +322,5 @@ def test_copies_of_images_that_are_left_out_go_too(tmp_path: Path, settings: dic
 def test_a_mixed_label_counts_as_its_larger_part(tmp_path: Path) -> None:
     labels: list[Any] = [1, np.array([0.1, 0.2, 0.7], np.float32), None]
     items = [dataclasses.replace(item, label=label) for item, label in zip(stored(3), labels, strict=True)]
-    sample.write_shard(tmp_path / "train-00000.arrow", items)
-    assert loader._labels(sample.split(tmp_path, "train")).tolist() == [1, 2, 0]
+    shards.write_shard(tmp_path / "train-00000.arrow", items)
+    assert loader._labels(shards.split(tmp_path, "train")).tolist() == [1, 2, 0]

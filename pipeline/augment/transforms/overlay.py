@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.augment import fields
 from pipeline.augment.transforms import Mixing
 from pipeline.augment.transforms.parts.affine import within
-from pipeline.sample import IGNORE, Sample
+from pipeline.sample import FOLLOWING, IGNORE, Form, Sample, of_form
 
 OTHERS = 1
 
@@ -48,7 +48,7 @@ def _with_objects(sample: Sample, other: Sample, chosen: NDArray[np.int64]) -> S
     changes = _pasted(sample, other, region)
     if sample.keypoints is not None:
         sample = dataclasses.replace(sample, keypoints=_covered(sample.keypoints, region))
-    for name in ("labels", "crowd", "difficult", "keypoints"):
+    for name in FOLLOWING:
         first, second = getattr(sample, name), getattr(other, name)
         if first is not None and second is not None:
             changes[name] = np.concatenate([first, second[chosen]])
@@ -69,7 +69,7 @@ def _covered(keypoints: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArr
 def _pasted(sample: Sample, other: Sample, region: NDArray[np.bool_]) -> dict[str, Any]:
     """Pixels, label map and weights, from `other` within the region."""
     changes: dict[str, Any] = {"image": np.where(region[..., None], other.pixels, sample.pixels)}
-    for name in ("semantic", "weight"):
+    for name in of_form(Form.IDS, Form.WEIGHTS):
         first, second = getattr(sample, name), getattr(other, name)
         if first is not None and second is not None:
             changes[name] = np.where(region, second, first)

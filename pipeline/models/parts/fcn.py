@@ -100,7 +100,3 @@ class Enlarge(nn.Module):
         """B×K×H×W → B×K×fH×fW; cell i is centred on the i-th group of `factor` pixels."""
         half = self.factor // 2
         return F.conv_transpose2d(scores, self.weight, stride=self.factor, padding=half, groups=scores.shape[1])
-
-    def parameter_formula(self) -> int:
-        """One kernel per channel if it is learnt, else 0."""
-        return self.learn * self.weight.shape[0] * (2 * self.factor) ** 2

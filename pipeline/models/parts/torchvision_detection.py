@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models.detection.ssd import SSDFeatureExtractorVGG
 
 from pipeline.errors import UserError
 from pipeline.models.parts import rcnn
@@ -57,8 +56,6 @@ def _network(name: str, classes: int, channels: int) -> Any:
     network: Any = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes + 1)
     read_channels(network, channels)
     network.transform = DropBackground()
-    if isinstance(network.backbone, SSDFeatureExtractorVGG):
-        network.backbone.parameter_formula = functools.partial(int, SCALED)
     return network
 
 

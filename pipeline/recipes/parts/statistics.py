@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample import Facts, Shards
+from pipeline.sample import Facts
+from pipeline.shards import Shards
 
 
 @dataclass(frozen=True)

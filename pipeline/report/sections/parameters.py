@@ -8,6 +8,7 @@ from pipeline.report.results import Results, finite_or_none
 
 TITLE = "Network sizes"
 ORDER = 80
+NOT_DEFINED = '<span class="absent">not defined</span>'
 
 
 def render(results: Results) -> str:
@@ -38,9 +39,9 @@ def _row(name: str, counted: dict[str, Any]) -> list[str]:
         cell(format_setting(counted.get("settings") or {}) or ABSENT, css_class="words"),
         cell(ABSENT if parameters is None else f"{parameters:,.0f}"),
         cell(_published(counted.get("published"), parameters)),
-        cell(format_compact(multiply_adds)),
-        cell(format_compact(memory, "B")),
-        *(cell(ABSENT if value is None else format_setting(value)) for value in fields),
+        cell(NOT_DEFINED if multiply_adds is None else format_compact(multiply_adds)),
+        cell(NOT_DEFINED if memory is None else format_compact(memory, "B")),
+        *(cell(NOT_DEFINED if value is None else format_setting(value)) for value in fields),
     ]
 
 

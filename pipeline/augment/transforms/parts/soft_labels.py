@@ -6,20 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.sample import Sample
+from pipeline.sample import TABLE, Sample
 
 #: fields that a mixed image does not have, since they would be wrong
-GONE: dict[str, Any] = {
-    "boxes": None,
-    "labels": None,
-    "masks": None,
-    "crowd": None,
-    "difficult": None,
-    "keypoints": None,
-    "semantic": None,
-    "weight": None,
-    "proposals": None,
-}
+GONE: dict[str, Any] = dict.fromkeys(name for name in TABLE if name != "label")
 
 
 def mixed(sample: Sample, other: Sample, fraction: float, classes: int, name: str) -> NDArray[np.float32]:

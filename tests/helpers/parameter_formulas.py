@@ -1,34 +1,26 @@
 """The number of parameters of a layer, computed from its hyperparameters alone.
 
-No formula reads a weight, so the number is independent of the built network. An own layer defines
-`parameter_formula() -> int`, for its own parameters and not for those of its submodules.
+No formula reads a weight, so the number is independent of the built network: the referee of the count.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 from torch import nn
+from torchvision.models.convnext import CNBlock
+from torchvision.models.detection.ssd import SSDFeatureExtractorVGG
 
-from pipeline.errors import UserError
+from pipeline.models.lenet5 import Subsampling
+from pipeline.models.parts.fcn import Enlarge
 
 
-def expected(name: str, layer: nn.Module) -> int:
-    """Trainable parameters of a layer without its submodules; UserError if it has parameters but no formula."""
-    own: Callable[[], int] | None = getattr(layer, "parameter_formula", None)
-    if own is not None:
-        return own()
+def expected(layer: nn.Module) -> int | None:
+    """Trainable parameters of a layer without its submodules; None if it has parameters but no formula."""
     for kind, formula in FORMULAS.items():
         if isinstance(layer, kind):
             return formula(layer)
-    if not list(layer.parameters(recurse=False)):
-        return 0
-    raise UserError(f"{name}: {type(layer).__name__} has parameters but no formula. Define parameter_formula() in it.")
-
-
-def trainable(parameters: Iterable[nn.Parameter]) -> int:
-    """The number of values in the trainable ones of `parameters`."""
-    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return None if list(layer.parameters(recurse=False)) else 0
 
 
 def _bias(layer: Any) -> int:
@@ -73,4 +65,11 @@ FORMULAS: dict[type[nn.Module], Callable[[Any], int]] = {
     nn.LayerNorm: _layer_norm,
     nn.PReLU: lambda layer: layer.num_parameters,
     nn.Embedding: lambda layer: layer.num_embeddings * layer.embedding_dim,
+    # a coefficient and a bias per channel
+    Subsampling: lambda layer: 2 * layer.channels,
+    # one kernel per channel if it is learnt
+    Enlarge: lambda layer: layer.learn * layer.weight.shape[0] * (2 * layer.factor) ** 2,
+    # a scale per channel, in the block itself and of one feature map
+    CNBlock: lambda block: block.block[0].out_channels,
+    SSDFeatureExtractorVGG: lambda _: 512,
 }

@@ -1,0 +1,225 @@
+"""The text of an old params.yaml in the form of this version, with the user's entries, order and comments.
+
+Each change is made to the values and to the text; that both agree in the end is checked.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from convline import edit, shipped
+from convline.draft import Draft
+from pipeline import params, params_files, params_old, safe_yaml, studies
+from pipeline.errors import UserError
+from pipeline.params_old import ALL, CORE, JOBS, STUDIES
+
+Value = dict[str, Any]
+Others = dict[Path, Value]
+#: sections whose entries params/ may have as well
+MODELS: dict[str, type[BaseModel]] = {
+    "datasets": params.Dataset,
+    "augmentation": params.Policy,
+    "jobs": params.Job,
+    "studies": params.Study,
+}
+#: settings of a job that name another
+SOURCES = (("like",), ("extractor",), ("pretrained", "job"))
+
+
+def convert(text: str, path: Path, folder: Path) -> tuple[str, list[str]]:
+    """The text in the new form, and its changes as sentences; the same text if there is nothing to change.
+
+    Args:
+        text: the content of params.yaml.
+        path: its path, for errors.
+        folder: params/.
+    """
+    others = params_files.read_folder(folder)
+    try:
+        old = safe_yaml.load(text)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
+    if not isinstance(old, dict) or not isinstance(old.get("jobs"), dict):
+        raise UserError(f"{path}: holds no jobs. Give a file of an earlier version.")
+    form = _Form(text, old)
+    form.rename_options()
+    core = form.remove_core()
+    form.remove_entries(others, path)
+    form.choose(core, old, path, others)
+    new = shipped.with_comments(form.text())
+    try:
+        agrees = safe_yaml.load(new) == form.value
+    except ValueError:
+        agrees = False
+    if not agrees:
+        what = "a change can't be made to its form. Write its sections as blocks, without aliases, or change it by hand"
+        raise UserError(f"{path}: {what}:\n" + "\n".join(form.changes))
+    return _with_shipped(new, form, path, others), form.changes
+
+
+class _Form:
+    """The values and the text of params.yaml while they change, and the changes so far as sentences."""
+
+    def __init__(self, text: str, value: Value) -> None:
+        self.value, self.changes = copy.deepcopy(value), list[str]()
+        self._draft = Draft(text)
+        self._renamed: dict[params_old.Path, str] = {}
+
+    def text(self) -> str:
+        return self._draft.text()
+
+    def rename_options(self) -> None:
+        """Give settings their new names."""
+        renames = list(params_old.renames(self.value))
+        for path, new in renames:
+            self._draft.rename(path, new)
+            owner = self._at(path[:-1])
+            entries = [(new if key == path[-1] else key, entry) for key, entry in owner.items()]
+            owner.clear()
+            owner.update(entries)
+            self._renamed[path] = new
+
+    def remove_core(self) -> list[str]:
+        """Remove `core` from jobs; returns those that were of the core roster."""
+        entries = params_old.core_entries(self.value)
+        for name in entries:
+            self._draft.remove(("jobs", name, CORE))
+            del self.value["jobs"][name][CORE]
+        return [name for name, chosen in entries.items() if chosen]
+
+    def remove_entries(self, others: Others, path: Path) -> None:
+        """Remove entries that params/ has with the same settings."""
+        for section, model in MODELS.items():
+            removed, changed = list[str](), list[str]()
+            for name in list(self.value.get(section) or {}):
+                new = JOBS.get(name, name) if section == "jobs" else name
+                if not any(new in (sections.get(section) or {}) for sections in others.values()):
+                    continue
+                mine = params_files.merge(path, self.value, others).value[section][name]
+                rest = {key: entry for key, entry in self.value[section].items() if key != name}
+                offered = params_files.merge(path, {**self.value, section: rest}, others).value[section][new]
+                if _same(model, mine, offered):
+                    self.value[section] = rest
+                    self._draft.remove((section, name))
+                    removed.append(name)
+                elif name == new:
+                    changed.append(name)
+            if removed:
+                self.changes.append(f"{section} as shipped, which params/ has now: {', '.join(removed)}")
+            if changed:
+                self.changes.append(f"{section} that differ from params/ and replace its own: {', '.join(changed)}")
+        stay = [path for path in self._renamed if path[0] == "train" or path[1] in self.value[str(path[0])]]
+        self.changes += [f"{'.'.join(map(str, path))} is {self._renamed[path]} now" for path in stay]
+        self._rename_sources()
+
+    def _rename_sources(self) -> None:
+        """Where jobs that stay start from one that has a new name."""
+        gone = {old: new for old, new in JOBS.items() if old not in self.value["jobs"]}
+        paths = [("jobs", name, *setting) for name in self.value["jobs"] for setting in SOURCES]
+        for name, study in (self.value.get("studies") or {}).items():
+            paths += [("studies", name, "base", *setting) for setting in SOURCES]
+            paths += [("studies", name, "variants", key, *setting) for key in study["variants"] for setting in SOURCES]
+        for path in paths:
+            owner = self._at(path[:-1])
+            if isinstance(owner, dict) and owner.get(path[-1]) in gone:
+                self._draft.replace(path, gone[owner[path[-1]]])
+                owner[path[-1]] = gone[owner[path[-1]]]
+
+    def choose(self, core: list[str], old: Value, path: Path, others: Others) -> None:
+        """Write the roster, and the jobs that said `core: true` as the set `core`, so that the same jobs run."""
+        gone = {name: new for name, new in JOBS.items() if name not in self.value["jobs"]}
+        top: Value = {key: self.value[key] for key in ("roster", "sets") if key in self.value}
+        if core:
+            sets = dict(top.get("sets") or {})
+            before = sets.get(CORE, [])
+            sets[CORE] = [*before, *(name for name in (gone.get(name, name) for name in core) if name not in before)]
+            top = {"roster": top.get("roster", CORE), "sets": sets}
+            self.changes.append(f"jobs with `core: true` are the set core: {', '.join(core)}")
+        if "sets" not in self.value and (core or self.changes):
+            words = _words(top.get("roster", CORE))
+            wanted = {gone.get(name, name) for name in _old_selection(words, core, old)}
+            for roster in (words, [new for word in words for new in _new_words(word, gone)]):
+                if _selection(roster, {**self.value, **top}, path, others) == wanted:
+                    break
+            else:
+                roster = sorted(wanted, key=[*old["jobs"], *gone.values(), *(old.get("studies") or {})].index)
+            if roster != words:
+                top["roster"] = roster
+                self.changes.append(f"the roster is {', '.join(roster)}, which are the jobs that it was before")
+        if top != {key: self.value[key] for key in ("roster", "sets") if key in self.value}:
+            self._draft.set_top(top)
+            self.value = {**self.value, **top}
+
+    def _at(self, path: params_old.Path) -> Any:
+        value: Any = self.value
+        for part in path:
+            value = value[part] if isinstance(value, list) else (value or {}).get(part)
+        return value
+
+
+def _words(roster: Any) -> list[str]:
+    return [roster] if isinstance(roster, str) else list(roster)
+
+
+def _new_words(word: str, gone: dict[str, str]) -> list[str]:
+    """What an old word of a roster is now: the studies of the papers are two files of params/."""
+    return ["studies", "studies-long"] if word == STUDIES else [gone.get(word, word)]
+
+
+def _old_selection(words: list[str], core: list[str], old: Value) -> set[str]:
+    """The names of jobs and studies that a roster stood for in the earlier version."""
+    meaning = {CORE: core, ALL: list(old["jobs"]), STUDIES: list(old.get("studies") or {})}
+    return {name for word in words for name in meaning.get(word, [word])}
+
+
+def _selection(words: list[str], value: Value, path: Path, others: Others) -> set[str]:
+    """The names of jobs and studies that these words stand for now."""
+    files = params_files.merge(path, value, others)
+    written = studies.expanded(files.value)
+    sets = {**files.sets, **(value.get("sets") or {})}
+    jobs = {name: params.Job.model_construct(dataset=job.get("dataset")) for name, job in written["jobs"].items()}
+    names = params.Params.model_construct(jobs=jobs, sets=sets).resolve(words)
+    return {studies.study_of(name) or name for name in names}
+
+
+def _same(model: type[BaseModel], first: Any, second: Any) -> bool:
+    """Whether two entries mean the same, with the defaults of settings that one does not have."""
+    try:
+        return model.model_validate(first) == model.model_validate(second)
+    except ValidationError:
+        return bool(first == second)
+
+
+def _with_shipped(text: str, form: _Form, path: Path, others: Others) -> str:
+    """The text with the shipped entries that files of params/ need and the user's file does not have."""
+    value = form.value
+    while missing := sorted(set(_missing(value, path, others)) & shipped.entries().keys()):
+        for section, name in missing:
+            entry = shipped.entries()[section, name]
+            if section not in value:
+                text = f"{text}\n{section}: {{}}\n"
+            text = edit.insert(text, section, name, entry, short=section == "datasets")
+            value = {**value, section: {**(value.get(section) or {}), name: entry}}
+            form.changes.append(f"{section}.{name} is needed by params/, and is added as it is shipped")
+    return text
+
+
+def _missing(value: Value, path: Path, others: Others) -> Iterator[tuple[str, str]]:
+    """Section and name of entries that jobs and studies refer to, and no file has."""
+    merged = params_files.merge(path, value, others).value
+    for job in [*others_jobs(others), *studies.expanded(merged)["jobs"].values()]:
+        if isinstance(job, dict):
+            named = [("datasets", job.get("dataset")), ("augmentation", job.get("augmentation"))]
+            named += [("jobs", job.get("like")), ("jobs", job.get("extractor"))]
+            named.append(("jobs", (job.get("pretrained") or {}).get("job")))
+            yield from (
+                (section, name) for section, name in named if name is not None and name not in merged.get(section, {})
+            )
+
+
+def others_jobs(others: Others) -> list[Value]:
+    """The jobs of params/ as they are written, with `like`."""
+    return [job for sections in others.values() for job in (sections.get("jobs") or {}).values()]

@@ -1,0 +1,193 @@
+"""Samples at rest: rows of Arrow files, read memory-mapped. Images up to 1 MB are raw bytes, larger ones PNG."""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import images
+from pipeline.sample import TABLE, Form, Sample
+
+RAW_LIMIT_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rest:
+    """How a form is stored: the type of its column, from a value to the column's, and back."""
+
+    type: pa.DataType
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _listed(values: NDArray[Any]) -> list[Any]:
+    return list(values.tolist())
+
+
+def _numbers(values: list[int]) -> NDArray[np.int64]:
+    return np.asarray(values, np.int64)
+
+
+def _flags(values: list[bool]) -> NDArray[np.bool_]:
+    return np.asarray(values, np.bool_)
+
+
+def _corners(boxes: NDArray[np.float32]) -> list[list[float]]:
+    return list(boxes.reshape(-1, 4).tolist())
+
+
+def _boxes(values: list[list[float]]) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(-1, 4)
+
+
+def _by_keypoint(keypoints: NDArray[np.float32]) -> list[list[float]]:
+    """K lists of 3N numbers, so that K is known without objects, too."""
+    return [values.ravel().tolist() for values in np.moveaxis(keypoints, 1, 0)]
+
+
+def _keypoints(values: list[list[float]]) -> NDArray[np.float32]:
+    return np.moveaxis(np.asarray(values, np.float32).reshape(len(values), -1, 3), 0, 1)
+
+
+def _ids(values: bytes) -> NDArray[np.uint8]:
+    return images.decode_stored(values, gray=True)
+
+
+#: all forms that prepare stores but a label, which has two columns
+RESTS: dict[Form, Rest] = {
+    Form.NUMBERS: Rest(pa.list_(pa.int64()), _listed, _numbers),
+    Form.FLAGS: Rest(pa.list_(pa.bool_()), _listed, _flags),
+    Form.BOXES: Rest(pa.list_(pa.list_(pa.float32(), 4)), _corners, _boxes),
+    Form.MASKS: Rest(pa.list_(pa.binary()), list, list),
+    Form.KEYPOINTS: Rest(pa.list_(pa.list_(pa.float32())), _by_keypoint, _keypoints),
+    Form.IDS: Rest(pa.binary(), images.encode_png, _ids),
+}
+STORED = {name: row for name, row in TABLE.items() if row.stored and row.form in RESTS}
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("encoded", pa.bool_()),
+        ("image", pa.binary()),
+        ("size", pa.list_(pa.int32(), 2)),
+        ("label", pa.int64()),
+        ("soft", pa.list_(pa.float32())),
+        *((name, RESTS[row.form].type) for name, row in STORED.items()),
+    ]
+)
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """The Arrow row of a decoded sample."""
+    pixels = sample.pixels
+    height, width = pixels.shape[:2]
+    encoded = pixels.nbytes > RAW_LIMIT_BYTES
+    soft = isinstance(sample.label, np.ndarray)
+    annotations = {name: getattr(sample, name) for name in STORED}
+    return {
+        "id": sample.id,
+        "group": sample.group,
+        "source": sample.source,
+        "height": height,
+        "width": width,
+        "encoded": encoded,
+        "image": images.encode_png(pixels) if encoded else pixels.tobytes(),
+        "size": sample.size or (height, width),
+        "label": None if soft or sample.label is None else sample.label,
+        "soft": sample.label if soft else None,
+        **{
+            name: None if value is None else RESTS[STORED[name].form].write(value)
+            for name, value in annotations.items()
+        },
+    }
+
+
+def from_row(batch: pa.RecordBatch, index: int) -> Sample:
+    """The sample in a row; its raw pixels are a read-only view of the memory map."""
+    row = {name: batch.column(name)[index].as_py() for name in batch.schema.names if name != "image"}
+    buffer = batch.column("image")[index].as_buffer()
+    if row["encoded"]:
+        pixels = images.decode_stored(buffer)
+    else:
+        pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
+    given = {name: annotation for name, annotation in STORED.items() if row.get(name) is not None}
+    return Sample(
+        id=row["id"],
+        image=pixels,
+        group=row["group"],
+        source=row["source"],
+        size=tuple(row["size"]),
+        label=row["label"] if row["soft"] is None else np.asarray(row["soft"], np.float32),
+        **{name: RESTS[item.form].read(row[name]) for name, item in given.items()},
+    )
+
+
+def write_shard(path: Path, samples: Iterable[Sample], *, rows_per_batch: int = 64) -> int:
+    """Write samples as one Arrow file; returns their number."""
+    return write_rows(path, SCHEMA, map(to_row, samples), rows_per_batch=rows_per_batch)
+
+
+def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], *, rows_per_batch: int = 64) -> int:
+    """Write rows as one Arrow file that Shards can read; returns their number."""
+    count, waiting = 0, iter(rows)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        while batch := list(itertools.islice(waiting, rows_per_batch)):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count
+
+
+@dataclass
+class Shards(Sequence[Sample]):
+    """Samples of Arrow files, read memory-mapped and by index; pickles as its paths."""
+
+    paths: list[Path]
+    _batches: list[pa.RecordBatch] = field(default_factory=list, repr=False)
+    _starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batches += [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
+
+    def __reduce__(self) -> tuple[type["Shards"], tuple[list[Path]]]:
+        return Shards, (self.paths,)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        return from_row(self.row(index), 0)
+
+    def row(self, index: int) -> pa.RecordBatch:
+        """The stored row as a batch of one: a view, nothing is copied."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        batch = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._batches[batch].slice(int(index - self._starts[batch]), 1)
+
+    def column(self, name: str) -> list[Any]:
+        """One field of every sample, without touching the images."""
+        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+
+
+def copy_rows(source: Shards, indices: Sequence[int], path: Path, *, rows_per_batch: int = 64) -> None:
+    """Write some rows of `source` as one Arrow file, byte for byte: no image is decoded."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for start in range(0, len(indices), rows_per_batch):
+            rows = [source.row(index) for index in indices[start : start + rows_per_batch]]
+            writer.write_batch(pa.concat_batches(rows))
+
+
+def split(path: Path, name: str) -> Shards:
+    """A split of a prepared dataset (`train`, `val`, `test`) or the staged `copies` of an augmented one."""
+    return Shards(sorted(path.glob(f"{name}-*.arrow")))
