@@ -16,15 +16,6 @@ from pipeline.sample import TABLE, Form, Sample
 RAW_LIMIT_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Rest:
-    """How a form is stored: the type of its column, from a value to the column's, and back."""
-
-    type: pa.DataType
-    write: Callable[[Any], Any]
-    read: Callable[[Any], Any]
-
-
 def _listed(values: NDArray[Any]) -> list[Any]:
     return list(values.tolist())
 
@@ -58,16 +49,33 @@ def _ids(values: bytes) -> NDArray[np.uint8]:
     return images.decode_stored(values, gray=True)
 
 
-#: all forms that prepare stores but a label, which has two columns
-RESTS: dict[Form, Rest] = {
-    Form.NUMBERS: Rest(pa.list_(pa.int64()), _listed, _numbers),
-    Form.FLAGS: Rest(pa.list_(pa.bool_()), _listed, _flags),
-    Form.BOXES: Rest(pa.list_(pa.list_(pa.float32(), 4)), _corners, _boxes),
-    Form.MASKS: Rest(pa.list_(pa.binary()), list, list),
-    Form.KEYPOINTS: Rest(pa.list_(pa.list_(pa.float32())), _by_keypoint, _keypoints),
-    Form.IDS: Rest(pa.binary(), images.encode_png, _ids),
+#: Arrow's types, what is written, and what is read, of all forms that prepare stores but a label, which has two columns
+TYPES: dict[Form, pa.DataType] = {
+    Form.NUMBERS: pa.list_(pa.int64()),
+    Form.FLAGS: pa.list_(pa.bool_()),
+    Form.BOXES: pa.list_(pa.list_(pa.float32(), 4)),
+    Form.MASKS: pa.list_(pa.binary()),
+    Form.KEYPOINTS: pa.list_(pa.list_(pa.float32())),
+    Form.IDS: pa.binary(),
 }
-STORED = {name: row for name, row in TABLE.items() if row.stored and row.form in RESTS}
+WRITE: dict[Form, Callable[[Any], Any]] = {
+    Form.NUMBERS: _listed,
+    Form.FLAGS: _listed,
+    Form.BOXES: _corners,
+    Form.MASKS: list,
+    Form.KEYPOINTS: _by_keypoint,
+    Form.IDS: images.encode_png,
+}
+READ: dict[Form, Callable[[Any], Any]] = {
+    Form.NUMBERS: _numbers,
+    Form.FLAGS: _flags,
+    Form.BOXES: _boxes,
+    Form.MASKS: list,
+    Form.KEYPOINTS: _keypoints,
+    Form.IDS: _ids,
+}
+#: the columns of their own names
+COLUMNS = {name: row.form for name, row in TABLE.items() if row.stored and row.form is not Form.LABEL}
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -80,7 +88,7 @@ SCHEMA = pa.schema(
         ("size", pa.list_(pa.int32(), 2)),
         ("label", pa.int64()),
         ("soft", pa.list_(pa.float32())),
-        *((name, RESTS[row.form].type) for name, row in STORED.items()),
+        *((name, TYPES[form]) for name, form in COLUMNS.items()),
     ]
 )
 
@@ -91,7 +99,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
     height, width = pixels.shape[:2]
     encoded = pixels.nbytes > RAW_LIMIT_BYTES
     soft = isinstance(sample.label, np.ndarray)
-    annotations = {name: getattr(sample, name) for name in STORED}
+    annotations = {name: getattr(sample, name) for name in COLUMNS}
     return {
         "id": sample.id,
         "group": sample.group,
@@ -103,10 +111,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "size": sample.size or (height, width),
         "label": None if soft or sample.label is None else sample.label,
         "soft": sample.label if soft else None,
-        **{
-            name: None if value is None else RESTS[STORED[name].form].write(value)
-            for name, value in annotations.items()
-        },
+        **{name: None if value is None else WRITE[COLUMNS[name]](value) for name, value in annotations.items()},
     }
 
 
@@ -118,7 +123,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         pixels = images.decode_stored(buffer)
     else:
         pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
-    given = {name: annotation for name, annotation in STORED.items() if row.get(name) is not None}
+    given = {name: form for name, form in COLUMNS.items() if row.get(name) is not None}
     return Sample(
         id=row["id"],
         image=pixels,
@@ -126,7 +131,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
         source=row["source"],
         size=tuple(row["size"]),
         label=row["label"] if row["soft"] is None else np.asarray(row["soft"], np.float32),
-        **{name: RESTS[item.form].read(row[name]) for name, item in given.items()},
+        **{name: READ[form](row[name]) for name, form in given.items()},
     )
 
 

@@ -236,6 +236,8 @@ def makes_a_value(call: ast.Call) -> bool:
     name = ast.unparse(call.func)
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call | ast.Constant):
         return True  # a method of a value: its own call is judged by itself
+    if isinstance(call.func, ast.Attribute) and call.func.attr in {"items", "fromkeys"}:
+        return True  # of a dictionary
     classes_of_the_house = name[:1].isupper() and "." not in name
     return name in VALUES or name.startswith(tuple(f"{maker}." for maker in MAKERS)) or classes_of_the_house
 

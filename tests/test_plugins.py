@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,17 @@ def test_a_plug_in_folder_has_its_readme_and_points_to_its_contract(kind: str) -
     package = importlib.import_module(f"pipeline.{kind}")
     assert "pipeline/contracts/" in (package.__doc__ or "")
     assert f"`{kind.rpartition('.')[2]}/" in (plugins.OWN / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_copy_of_the_code_in_a_registered_model_finds_own_plug_ins(tmp_path: Path) -> None:
+    """MLflow puts `pipeline` and `plugins` into one folder, and that before all others on the path."""
+    code = tmp_path / "code"
+    shutil.copytree(ROOT, code / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    own_plugins.write(code / "plugins", "models", "mine", "NAME = __name__\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(code)!r}); from pipeline import plugins; "
+        "print(plugins.load('models', 'mine').__file__, plugins.load('models', 'mine').NAME)"
+    )
+    run = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(code / "plugins/models/mine.py"), "plugins.models.mine"]

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.augment.policy import Policy
+from pipeline.augment.warp import warped
 from pipeline.geometry import rle
-from pipeline.sample import FIELDS, Facts, Sample, facts, resized
+from pipeline.sample import FIELDS, PER_OBJECT, RESIZE, STORED, TABLE, Facts, Form, Sample, facts, resized
 from pipeline.shards import SCHEMA, Shards, copy_rows, split, write_shard
 from pipeline.store import write_json
 
@@ -135,3 +137,38 @@ def test_all_that_lies_in_an_image_is_scaled_with_it() -> None:
     assert scaled.labels is whole.labels
     bare = resized(BARE, 4, 4)
     assert {name for name in FIELDS if getattr(bare, name) is not None} == {"id", "image"}
+
+
+def test_the_table_says_for_each_annotation_what_it_is() -> None:
+    assert set(TABLE) == set(FIELDS) - {"id", "image", "group", "split", "source", "size"}
+    assert {"label", "soft", *STORED} <= set(SCHEMA.names)
+    of_no_place = {Form.LABEL, Form.NUMBERS, Form.FLAGS}
+    assert set(Form) - of_no_place == set(RESIZE)
+    assert {row.form for row in TABLE.values()} == set(Form)
+
+
+@pytest.mark.parametrize("name", PER_OBJECT)
+def test_what_is_of_an_object_is_dropped_with_it(name: str) -> None:
+    """The second of two objects leaves the image, whether it is moved by a warp or by albumentations."""
+    left = np.zeros((20, 30), np.bool_)
+    left[5:15, 2:12] = True
+    objects = [left, left[:, ::-1]]
+    full = Sample(
+        "two",
+        picture(20, 30),
+        boxes=np.array([[2, 5, 12, 15], [18, 5, 28, 15]], np.float32),
+        labels=np.array([1, 0]),
+        masks=[rle.encode(each) for each in objects],
+        crowd=np.array([True, False]),
+        difficult=np.array([True, False]),
+        keypoints=np.array([[[4, 6, 2]], [[20, 6, 2]]], np.float32),
+    )
+    shift = warped(full, np.array([[1, 0, 15], [0, 1, 0], [0, 0, 1.0]]))
+    shifts = Policy([{"albumentations": {"name": "Affine", "translate_px": {"x": [15, 15], "y": [0, 0]}, "p": 1.0}}])
+    for result in (shift, shifts(full, 0)):
+        first, kept = getattr(full, name)[0], getattr(result, name)
+        assert len(kept) == 1
+        if TABLE[name].form in (Form.NUMBERS, Form.FLAGS):
+            assert kept[0] == first
+        if TABLE[name].form in (Form.BOXES, Form.KEYPOINTS):
+            np.testing.assert_allclose(np.asarray(kept[0]).ravel()[0], np.asarray(first).ravel()[0] + 15, atol=1)

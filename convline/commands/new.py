@@ -1,7 +1,8 @@
-"""Write a plug-in of your own into plugins/, to be edited: it works at once.
+"""Write a plug-in of your own, which works, to be edited.
 
-KIND is architecture, task, format, transform, derived or section. NAME becomes the file's name, by which params.yaml
-names it. No file is overwritten. plugins/README.md lists the kinds, and pipeline/contracts/ what each holds.
+It is written into plugins/. KIND is architecture, task, format, transform, derived or section. NAME becomes the file's
+name, by which params.yaml names it. No file is overwritten. plugins/README.md lists the kinds, and pipeline/contracts/
+says what each holds.
 """
 
 import keyword

@@ -58,11 +58,12 @@ def warped(sample: Sample, matrix: Matrix, mirror: Sequence[int] = ()) -> Sample
         changes[name] = _pixels(weights, centres, cv2.INTER_LINEAR, 0)
     for name, boxes in fields.given(sample, Form.BOXES).items():
         changes[name], _ = _boxes(boxes, matrix, sample.pixels)
+    mirrors = mirror and np.linalg.det(matrix[:2, :2]) < 0
+    moved_keypoints: dict[str, Any] = {}
     for name, keypoints in fields.given(sample, Form.KEYPOINTS).items():
-        moved_keypoints = fields.moved(keypoints, _moved(keypoints[..., :2], matrix), sample.pixels.shape)
-        mirrors = mirror and np.linalg.det(matrix[:2, :2]) < 0
-        moved_keypoints = moved_keypoints[:, mirror] if mirrors else moved_keypoints
-        sample = dataclasses.replace(sample, **{name: moved_keypoints})
+        kept = fields.moved(keypoints, _moved(keypoints[..., :2], matrix), sample.pixels.shape)
+        moved_keypoints[name] = kept[:, mirror] if mirrors else kept
+    sample = dataclasses.replace(sample, **moved_keypoints)  # before objects are dropped, and keypoints with them
     if sample.masks is not None:
         masks = (mask.astype(np.uint8, order="C") for mask in fields.masks(sample))
         moved = [_pixels(mask, centres, cv2.INTER_NEAREST, 0).astype(bool) for mask in masks]

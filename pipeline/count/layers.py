@@ -29,15 +29,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A network's totals for one image; None is what could not be counted.
+    """A network's totals for one image.
 
     activation_bytes: float32 outputs of all layers · receptive_field, stride: pixels, of the last feature map before
     it is flattened or averaged; None if they are one pixel everywhere or not defined · modules: those with any cost.
     """
 
     parameters: int
-    multiply_adds: int | None
-    activation_bytes: int | None
+    multiply_adds: int
+    activation_bytes: int
     receptive_field: int | None
     stride: float | None
     modules: list[Row]
@@ -59,11 +59,6 @@ def count(net: nn.Module, channels: int, size: int, call: Call | None = None, de
         stride=_stride(field),
         modules=[row for row in rows if row.parameters or row.multiply_adds or row.activation_bytes],
     )
-
-
-def count_parameters(net: nn.Module) -> Count:
-    """Count the parameters alone, of a network through which no image can be passed."""
-    return Count(trainable(net.parameters()), None, None, None, None, [])
 
 
 def trainable(parameters: Iterable[nn.Parameter]) -> int:

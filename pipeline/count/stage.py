@@ -13,13 +13,16 @@ from typing import Any
 import torch
 
 from pipeline import plugins, store
-from pipeline.count.layers import Count, count, count_parameters
+from pipeline.count.layers import count, trainable
 from pipeline.errors import UserError
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.params import Job, Params
 from pipeline.sample import facts
 
 log = logging.getLogger(__name__)
+
+#: what is null where no image can be passed through a network
+NOT_COUNTED = ("parameters", "multiply_adds", "activation_bytes", "receptive_field", "stride")
 
 FILE = "reports/parameters.json"
 
@@ -70,10 +73,10 @@ def _job(name: str, job: Job, root: Path) -> dict[str, Any]:
     classes = getattr(dataset, plugins.constant("tasks", job.task, "CLASSES"))
     spec = Spec(plugins.network_task(job.task), len(classes), job.channels, job.size, len(dataset.keypoints))
     total = _count(f"params.yaml: jobs.{name}.", job.architecture, spec, job.options)
-    return _entry(total, spec, job.options) | {"modules": [asdict(row) for row in total.modules]}
+    return _entry(total, spec, job.options) | {"modules": total["modules"]}
 
 
-def _count(prefix: str, architecture: str, spec: Spec, options: dict[str, Any]) -> Count:
+def _count(prefix: str, architecture: str, spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
     """Build and count on the meta device, or on the CPU if a layer needs values.
 
     If no image can be passed through, the parameters alone are counted. Errors in a setting begin with `prefix`.
@@ -84,14 +87,15 @@ def _count(prefix: str, architecture: str, spec: Spec, options: dict[str, Any]) 
             try:
                 with torch.random.fork_rng(devices=[]), torch.device(device):
                     network = build_network(architecture, spec, options)
-                    return count(network, spec.channels, spec.size, trace, device)
+                    return asdict(count(network, spec.channels, spec.size, trace, device))
             except UserError:
                 raise
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]
         log.warning(f"count: {prefix.rstrip('.')}: only the parameters can be counted ({reason})")
         with torch.random.fork_rng(devices=[]):
-            return count_parameters(build_network(architecture, spec, options))
+            parameters = trainable(build_network(architecture, spec, options).parameters())
+        return {**dict.fromkeys(NOT_COUNTED), "parameters": parameters, "modules": []}
 
 
 @contextlib.contextmanager
@@ -102,7 +106,7 @@ def _prefixed_errors(prefix: str) -> Iterator[None]:
         raise UserError(f"{prefix}{error}") from error
 
 
-def _entry(total: Count, spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
+def _entry(total: dict[str, Any], spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
     """Totals and the settings that they belong to."""
     settings = {"input": [spec.channels, spec.size, spec.size], "classes": spec.classes, "options": options}
-    return {"settings": settings} | {key: value for key, value in asdict(total).items() if key != "modules"}
+    return {"settings": settings} | {key: value for key, value in total.items() if key != "modules"}

@@ -1,12 +1,15 @@
 """A plug-in that breaks its contract is told so by file, member and remedy, before anything is imported."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pipeline import params, plugins
 from pipeline.contracts import check
+from pipeline.contracts.derived import Derived
 from pipeline.errors import UserError
+from pipeline.sample import TABLE
 from tests.helpers import own_plugins
 
 #: a file of each kind that keeps its contract, of members that can be read without running it
@@ -112,6 +115,10 @@ def test_a_file_that_is_no_python_is_named_with_its_line(own: Path) -> None:
 @pytest.mark.parametrize("kind", plugins.KINDS)
 def test_every_plug_in_of_the_listing_keeps_its_contract(kind: str) -> None:
     check.check((kind, name) for name in plugins.names(kind))
+
+
+def test_a_derived_field_may_fill_what_prepare_does_not_store() -> None:
+    assert set(get_args(check.constants(Derived)["FIELD"])) == {name for name, row in TABLE.items() if not row.stored}
 
 
 def test_all_faults_are_one_error(own: Path) -> None:

@@ -63,5 +63,6 @@ def _reason(error: Exception) -> str:
     for cause in (error, error.__cause__, error.__context__):
         if cause is not None and hasattr(cause, "errors"):
             first = cause.errors()[0]
-            return f"{first['loc'][0] if first['loc'] else 'options'}: {first['msg']}, found {first['input']!r}"
+            given = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+            return f"{first['loc'][0] if first['loc'] else 'options'}: {first['msg']}{given}"
     return " ".join(str(error).split())
