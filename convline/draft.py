@@ -71,13 +71,10 @@ class Draft:
         return self._text[:end] + text
 
     def _find(self, path: Path) -> tuple[Any, int]:
-        """The node that contains the entry at `path`, and the entry's position in it."""
+        """The node that contains the entry at `path`, and the entry's position; ValueError if the text has no such."""
         node = self._root
         for depth, part in enumerate(path):
-            if isinstance(part, int):
-                number = part
-            else:
-                number = next(number for number, (key, _) in enumerate(node.value) if str(key.value) == part)
+            number = part if isinstance(part, int) else [str(key.value) for key, _ in node.value].index(part)
             if depth == len(path) - 1:
                 return node, number
             item = node.value[number]

@@ -52,7 +52,7 @@ def append_to_roster(text: str, name: str) -> str:
         return text
     start, end = node.start_mark.index, node.end_mark.index
     if isinstance(node.value, str):
-        return f"{text[:start]}[{text[start:end]}, {flow(name)}]{text[end:]}"
+        return f"{text[:start].rstrip()}\n- {text[start:end]}\n- {flow(name)}{text[end:]}"
     if node.flow_style:
         return f"{text[: end - 1]}{', ' if words else ''}{flow(name)}{text[end - 1 :]}"
     lines, last = text.splitlines(keepends=True), last_line(node)
@@ -69,12 +69,18 @@ def last_line(node: Any) -> int:
 
 
 def _block(entry: dict[str, Any], indent: str) -> Iterator[str]:
-    """One line per key; a long line becomes a block."""
+    """One line per key; a long line becomes a block, and so does a list, as DVC writes it."""
+    plain = [key for key, value in entry.items() if "[" not in flow(value)]
+    if plain and plain[-1] != next(reversed(entry)):  # DVC loses a comment that follows a list: no list is last
+        entry = {key: value for key, value in entry.items() if key != plain[-1]} | {plain[-1]: entry[plain[-1]]}
     for key, value in entry.items():
         line = f"{indent}{flow(key)}: {flow(value)}"
         if isinstance(value, dict) and len(line) > LONG:
             yield f"{indent}{flow(key)}:"
             yield from _block(value, f"{indent}  ")
+        elif isinstance(value, list) and value:
+            yield f"{indent}{flow(key)}:"
+            yield from (f"{indent}- {flow(item)}" for item in value)
         else:
             yield line
 

@@ -45,19 +45,18 @@ def convert(text: str, path: Path, folder: Path) -> tuple[str, list[str]]:
     if not isinstance(old, dict) or not isinstance(old.get("jobs"), dict):
         raise UserError(f"{path}: holds no jobs. Give a file of an earlier version.")
     form = _Form(text, old)
-    form.rename_options()
-    core = form.remove_core()
-    form.remove_entries(others, path)
-    form.choose(core, old, path, others)
-    new = shipped.with_comments(form.text())
     try:
-        agrees = safe_yaml.load(new) == form.value
-    except ValueError:
-        agrees = False
-    if not agrees:
-        what = "a change can't be made to its form. Write its sections as blocks, without aliases, or change it by hand"
-        raise UserError(f"{path}: {what}:\n" + "\n".join(form.changes))
-    return _with_shipped(new, form, path, others), form.changes
+        form.rename_options()
+        core = form.remove_core()
+        form.remove_entries(others, path)
+        form.choose(core, old, path, others)
+        new = shipped.with_comments(form.text())
+        if safe_yaml.load(new) == form.value:
+            return _with_shipped(new, form, path, others), form.changes
+    except (AttributeError, LookupError, TypeError, ValueError):
+        pass  # entries that are no mappings, or keys that the text does not have
+    what = "can't be changed in the form that it has. Write sections and jobs as blocks of settings, without `<<`"
+    raise UserError(f"{path}: {what}, and try again.")
 
 
 class _Form:
@@ -87,7 +86,7 @@ class _Form:
         entries = params_old.core_entries(self.value)
         for name in entries:
             self._draft.remove(("jobs", name, CORE))
-            del self.value["jobs"][name][CORE]
+            self.value["jobs"][name].pop(CORE, None)  # an alias is the same job
         return [name for name, chosen in entries.items() if chosen]
 
     def remove_entries(self, others: Others, path: Path) -> None:
@@ -110,7 +109,7 @@ class _Form:
             if removed:
                 self.changes.append(f"{section} as shipped, which params/ has now: {', '.join(removed)}")
             if changed:
-                self.changes.append(f"{section} that differ from params/ and replace its own: {', '.join(changed)}")
+                self.changes.append(f"{section} that stay, as they would differ in params/: {', '.join(changed)}")
         stay = [path for path in self._renamed if path[0] == "train" or path[1] in self.value[str(path[0])]]
         self.changes += [f"{'.'.join(map(str, path))} is {self._renamed[path]} now" for path in stay]
         self._rename_sources()
@@ -145,7 +144,8 @@ class _Form:
                 if _selection(roster, {**self.value, **top}, path, others) == wanted:
                     break
             else:
-                roster = sorted(wanted, key=[*old["jobs"], *gone.values(), *(old.get("studies") or {})].index)
+                order = [gone.get(name, name) for name in [*old["jobs"], *(old.get("studies") or {})]]
+                roster = [*(name for name in order if name in wanted), *sorted(wanted - {*order})]
             if roster != words:
                 top["roster"] = roster
                 self.changes.append(f"the roster is {', '.join(roster)}, which are the jobs that it was before")
@@ -210,16 +210,13 @@ def _with_shipped(text: str, form: _Form, path: Path, others: Others) -> str:
 def _missing(value: Value, path: Path, others: Others) -> Iterator[tuple[str, str]]:
     """Section and name of entries that jobs and studies refer to, and no file has."""
     merged = params_files.merge(path, value, others).value
-    for job in [*others_jobs(others), *studies.expanded(merged)["jobs"].values()]:
-        if isinstance(job, dict):
-            named = [("datasets", job.get("dataset")), ("augmentation", job.get("augmentation"))]
-            named += [("jobs", job.get("like")), ("jobs", job.get("extractor"))]
-            named.append(("jobs", (job.get("pretrained") or {}).get("job")))
-            yield from (
-                (section, name) for section, name in named if name is not None and name not in merged.get(section, {})
-            )
-
-
-def others_jobs(others: Others) -> list[Value]:
-    """The jobs of params/ as they are written, with `like`."""
-    return [job for sections in others.values() for job in (sections.get("jobs") or {}).values()]
+    written = [job for sections in others.values() for job in (sections.get("jobs") or {}).values()]  # with `like`
+    for job in [*written, *studies.expanded(merged)["jobs"].values()]:
+        names = [
+            ("datasets", job.get("dataset")),
+            ("augmentation", job.get("augmentation")),
+            ("jobs", job.get("like")),
+            ("jobs", job.get("extractor")),
+            ("jobs", (job.get("pretrained") or {}).get("job")),
+        ]
+        yield from ((section, name) for section, name in names if name and name not in merged.get(section, {}))

@@ -36,9 +36,10 @@ def upgrade(root: Path, *, dry_run: bool, show: Callable[[str], None] = log.info
     """
     path = root / params.FILE
     before, notes = read(root)
+    (root / ".work").mkdir(exist_ok=True)
     with store.locked(root / ".work/repro.lock", "convline upgrade"):
         after, changes = new_form.convert(before, path, root / params_files.FOLDER)
-        if after == path.read_text(encoding="utf-8-sig"):
+        if after == params_files.read_text(path):
             log.info(f"{params.FILE}: has the form of this version, so there is nothing to do")
             return {"changes": [], "diff": "", "jobs": {}}
         store.write_bytes(root / TRIAL, after.encode())
@@ -61,7 +62,7 @@ def upgrade(root: Path, *, dry_run: bool, show: Callable[[str], None] = log.info
 def read(root: Path) -> tuple[str, list[str]]:
     """The user's params.yaml, and where it is from if a merge by Git left both versions in the file."""
     path = root / params.FILE
-    text = path.read_text(encoding="utf-8-sig")
+    text = params_files.read_text(path)
     if not params_files.conflicted(text):
         return text, []
     own = 3 if ">>>>>>> Stashed changes" in text or _rebasing(root) else 2
@@ -71,7 +72,7 @@ def read(root: Path) -> tuple[str, list[str]]:
         what = "has conflict markers, and Git has no version of yours for it"
         remedy = f"Write your version of before the merge, as in `git show ORIG_HEAD:{params.FILE} > {params.FILE}`"
         raise UserError(f"{params.FILE}: {what}. {remedy}.") from error
-    return text, ["a merge left both versions in it: yours is taken, and the other one's news are in params/"]
+    return text, ["both versions were in it after a merge: yours is taken, and what is new in the other is in params/"]
 
 
 def _rebasing(root: Path) -> bool:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Your own images in four commands, to be tried in a fresh clone: examples/own_images.sh [FOLDER]
 # FOLDER holds one folder per class. Without one it makes 60 images of circles and 60 of squares, 48×48 pixels each.
-# It changes params.yaml, as `convline add` does, and trains one of the new jobs alone.
+# `convline add` writes the data set and its first jobs into params.yaml; one of them is trained.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 make setup
@@ -34,6 +34,5 @@ name=$(basename "$images")
 
 convline add "$images" --name "$name" --dry-run
 convline add "$images" --name "$name"
-sed -i "s/^roster: .*/roster: [$name-lenet5]/" params.yaml   # without this line all core jobs run
-make repro
+convline run "$name-lenet5"
 convline predict "$name-lenet5" "$images" --out .work/answers

@@ -15,8 +15,14 @@ from pipeline.store import digest
 
 #: packages whose modules are read, and the folders that they lie in; all others are libraries
 Folders = tuple[tuple[str, Path], ...]
+#: packages of ours
+OURS = ("pipeline", "plugins")
 #: a module's statements that define nothing, but run when it is imported
 BODY = "<module>"
+
+
+#: what the import of all of a module is kept as, before the module's name
+STAR = "*"
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,51 @@ class Reference:
     guards: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Definition:
-    """A definition: the digest of its text, what it refers to, and its lines in the file.
+    """A definition, analysed when it is asked for: what nothing refers to costs nothing."""
 
-    imports: names that it imports itself, and what they stand for · words: all attributes and texts in it, by which
-    members of plug-ins are found, since those are loaded by name.
-    """
+    def __init__(self, nodes: list[ast.stmt], package: str) -> None:
+        self.nodes, self.package = nodes, package
 
-    digest: str
-    references: tuple[Reference, ...]
-    imports: dict[str, str]
-    words: frozenset[str]
-    lines: tuple[tuple[int, int], ...]
+    @functools.cached_property
+    def text(self) -> str:
+        """What can change a result."""
+        return "\n".join(ast.unparse(node) for node in self.nodes)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The first half of the text's sha256, short enough for people."""
+        return digest(self.text)[:16]
+
+    @functools.cached_property
+    def imports(self) -> dict[str, str]:
+        """Names that the definition imports itself, and what they stand for."""
+        return {name: target for node in self.nodes for name, target in _imports(node, self.package).items()}
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """All attributes and texts, by which members of plug-ins are found, since those are loaded by name."""
+        inner = [item for node in self.nodes for item in ast.walk(node)]
+        texts = (item.value for item in inner if isinstance(item, ast.Constant))
+        attributes = (item.attr for item in inner if isinstance(item, ast.Attribute))
+        return frozenset({*attributes, *(value for value in texts if isinstance(value, str))})
+
+    @functools.cached_property
+    def references(self) -> tuple[Reference, ...]:
+        """The names that it looks up in its module or imports itself."""
+        names = _global_names(symtable.symtable(self.text, "definition", "exec")) | self.imports.keys()
+        all_references = (item for node in self.nodes for item in _references(node, ()))
+        return tuple(dict.fromkeys(_with_names(all_references, names)))
+
+    @property
+    def lines(self) -> list[tuple[int, int]]:
+        """First and last line of each of its parts in the file."""
+        return [(_first_line(node), node.end_lineno or node.lineno) for node in self.nodes]
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is a class, whose methods are definitions beside it."""
+        return any(isinstance(node, ast.ClassDef) for node in self.nodes)
 
 
 @dataclass
@@ -88,7 +126,10 @@ def parse(source: str, package: str = "") -> Module:
             node.body = [item for item in node.body if item not in methods] or [ast.Pass()]
         for name in _defined(node) or [BODY]:
             nodes.setdefault(name, []).append(node)
-    made.definitions = {name: _definition(parts, package) for name, parts in nodes.items()}
+        ours = {name for name, target in made.imports.items() if target.split(".")[0] in OURS}
+        if isinstance(node, _Scope) and _registers(node, nodes.keys() | ours):
+            nodes.setdefault(BODY, []).append(node)
+    made.definitions = {name: Definition(parts, package) for name, parts in nodes.items()}
     return made
 
 
@@ -107,32 +148,25 @@ def _defined(node: ast.stmt) -> list[str]:
     return list(dict.fromkeys([*names, *(item.name for item in inner if isinstance(item, _Scope))]))
 
 
+def _registers(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: set[str]) -> bool:
+    """Whether a decorator of ours may put the definition into a table, so that nothing names it."""
+    decorators = (item.func if isinstance(item, ast.Call) else item for item in node.decorator_list)
+    return any(_dotted(item).split(".")[0] in names for item in decorators)
+
+
 def _imports(tree: ast.AST, package: str) -> dict[str, str]:
     """Names that a statement imports, and the dotted names that they stand for."""
     imports: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            whole = {alias.asname: alias.name for alias in node.names if alias.asname}
-            imports |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names if not alias.asname}
-            imports |= whole
+            imports |= {alias.asname or alias.name: alias.name for alias in node.names}
+            imports |= {first: first for alias in node.names if not alias.asname for first in alias.name.split(".")[:1]}
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             imports |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+            imports |= {f"{STAR}{origin}": origin for alias in node.names if alias.name == "*"}
     return imports
-
-
-def _definition(nodes: list[ast.stmt], package: str) -> Definition:
-    lines = tuple((_first_line(node), node.end_lineno or node.lineno) for node in nodes)
-    text = "\n".join(ast.unparse(node) for node in nodes)
-    tree = ast.parse(text)
-    imports = _imports(tree, package)
-    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    words |= {value for value in texts if isinstance(value, str)}
-    names = _global_names(symtable.symtable(text, "definition", "exec")) | imports.keys()
-    references = dict.fromkeys(_with_names(_references(tree, ()), names))
-    return Definition(digest(text)[:16], tuple(references), imports, frozenset(words), lines)
 
 
 def _first_line(node: ast.stmt) -> int:

@@ -91,25 +91,29 @@ def merge(path: Path, content: dict[str, Any], others: dict[Path, dict[str, Any]
 
 def load(path: Path) -> dict[str, Any]:
     """The sections of one file; UserError says what is wrong with it."""
+    text = read_text(path)
+    if conflicted(text):
+        hint = "Resolve them; after a pull of a new version `convline upgrade` does it, with your side"
+        raise UserError(f"{path}: has conflict markers of Git. {hint}.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if conflicted(text):
-            hint = (
-                "`convline upgrade` takes your side and writes it in the form of this version; or resolve them by hand"
-            )
-            raise UserError(f"{path}: has conflict markers of Git. {hint}.")
         value = safe_yaml.load(text)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
+    return value
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; UserError if it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Run from the project's root.") from error
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error}). Give a text file.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid YAML: no UTF-8 text. Save it as UTF-8.") from error
-    except ValueError as error:
-        raise UserError(f"{path}: {error}.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no sections. Give at least datasets and jobs.")
-    return value
 
 
 def conflicted(text: str) -> bool:

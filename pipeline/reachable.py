@@ -5,6 +5,7 @@
   no method of any object is missed, whoever calls it.
 - A plug-in is loaded by name. Of a plug-in among the roots counts what is written as an attribute or as a text anywhere
   in code that counts: `task.collate`, `plugins.constant("models", name, "STAGES")`.
+- What a module does when it is imported counts with each definition in it; of a user's, also where it is imported.
 - What stands under `if isinstance(x, C)` counts where C does.
 """
 
@@ -13,10 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline import definitions
-from pipeline.definitions import BODY, Definition, Folders, Module
+from pipeline.definitions import BODY, STAR, Definition, Folders, Module
 
 #: the module that loads plug-ins, and reads some of their members itself
 LOADER = "pipeline.plugins"
+#: modules that do nothing when they are imported (tests/test_house.py)
+QUIET = "pipeline."
+#: functions that may find any definition of the module that calls them
+DYNAMIC = ("globals", "vars", "dir", "eval", "exec")
 #: bases of classes to which objects of other classes may belong
 STRUCTURAL = ("Protocol", "ABC")
 #: libraries whose objects only code that names the library makes; those of others are everywhere
@@ -122,17 +127,40 @@ class _Search:
             return library not in RARE or library in self.libraries
         if ":" not in name or name in self.counted:
             return True
-        bases = (reference.name.rpartition(".")[2] for reference in _definition(self.code, name).references)
-        return any(base in STRUCTURAL for base in bases)
+        tested = _definition(self.code, name)
+        bases = (reference.name.rpartition(".")[2] for reference in tested.references)
+        return not tested.is_class or any(
+            base in STRUCTURAL for base in bases
+        )  # another name of a class, or of several
 
 
 @functools.cache
 def _parts(code: Folders, name: str) -> tuple[str, ...]:
-    """All definitions that count with one, or with a whole module."""
+    """All definitions that count with one, or with a whole module, and what its imports run."""
     module_name, _, inner = name.partition(":")
     module = _module(code, module_name)
     names = [inner, *module.methods(inner), BODY] if inner else list(module.definitions)
-    return tuple(f"{module_name}:{other}" for other in names if other in module.definitions)
+    parts = [f"{module_name}:{other}" for other in names if other in module.definitions]
+    imports = [module.imports, *(_definition(code, part).imports for part in parts)]
+    for imported in _imported(code, (module_name, *(target for each in imports for target in each.values()))):
+        parts += [f"{imported}:{BODY}"] if BODY in _module(code, imported).definitions else []
+    for origin in (target for key, target in module.imports.items() if key.startswith(STAR)):
+        parts += [f"{origin}:{other}" for other in _module(code, origin).definitions]
+    return tuple(parts)
+
+
+@functools.cache
+def _imported(code: Folders, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """All modules of a user that importing these modules, or members of modules, runs."""
+    reached, waiting = list[str](), [target for target in targets if not target.startswith(QUIET)]
+    while waiting:
+        parts = waiting.pop().split(".")
+        for part in (".".join(parts[:end]) for end in range(1, len(parts) + 1)):
+            if part not in reached and definitions.read(code, part) is not None:
+                reached.append(part)
+                imports = _module(code, part).imports.values()
+                waiting += [target for target in imports if not target.startswith(QUIET)]
+    return tuple(reached)
 
 
 @functools.cache
@@ -143,7 +171,10 @@ def _targets(code: Folders, name: str) -> tuple[tuple[str, tuple[str, ...]], ...
         (_resolve(code, name, item.name), tuple(_resolve(code, name, guard) for guard in item.guards))
         for item in references
     )
-    return tuple(dict.fromkeys(pair for pair in resolved if pair[0]))
+    targets = dict.fromkeys(pair for pair in resolved if pair[0])
+    if any(item.name in DYNAMIC for item in references):
+        targets[name.partition(":")[0], ()] = None
+    return tuple(targets)
 
 
 def _resolve(code: Folders, within: str, dotted: str) -> str:

@@ -160,7 +160,11 @@ def facts(path: Path) -> Facts:
     if stored is None:
         raise StoreError(f"{path / 'dataset.json'}: missing. Run `make repro`, which prepares the dataset first.")
     values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in stored.items()}
-    return Facts(**values)
+    try:
+        return Facts(**values)
+    except TypeError as error:
+        what = "an earlier version wrote it. Run `make repro`, which prepares the dataset anew"
+        raise StoreError(f"{path / 'dataset.json'}: {what}.") from error
 
 
 def resized(sample: Sample, height: int, width: int) -> Sample:

@@ -70,7 +70,13 @@ def _explain(params: Params, root: Path, name: str) -> Explanation:
     try:
         job_spec = train_stage.job_specs(params.choose([name]), root)[name]
     except store.StoreError as error:
-        return Explanation("waiting", notes=(*notes, str(error)))
+        stored = root / "models" / name
+        without_record = (stored / store.MANIFEST).exists() and record.read(stored) is None
+        return (
+            Explanation("unknown", notes=notes)
+            if without_record
+            else Explanation("waiting", notes=(*notes, str(error)))
+        )
     folder = _last_model(root, job_spec)
     if folder is None:
         return Explanation("new", notes=(*notes, *_begun(job_spec)))

@@ -43,6 +43,17 @@ def guarded_made(x): return guarded(Rare()) if x else torch.zeros(1)
 def structural(x):
     if isinstance(x, helper.Shaped):
         return helper.twice(x)
+def named_otherwise(x):
+    return helper.twice(x) if isinstance(x, helper.EITHER) else x
+def dynamic(name):
+    from pipeline import dynamic
+    return dynamic.call(name)
+def starred(x):
+    from pipeline import starred
+    return starred.call(x)
+def registered(name):
+    from pipeline import register
+    return register.TABLE[name]
 def loaded(plugins, name): return plugins.load("models", name).build(plugins.constant(name, "LEVELS"))
 """,
     "helper.py": """
@@ -60,7 +71,22 @@ class Square: pass
 class Rare: pass
 class Shaped(Protocol):
     shape: tuple
+EITHER = (Rare, Square)
 """,
+    "dynamic.py": "def call(name): return globals()[name]\ndef called(): return 1\n",
+    "starred.py": "from pipeline.parts.deep import *\ndef call(x): return late(x)\n",
+    "register.py": """
+import plugins.side
+TABLE = {}
+def register(f):
+    TABLE[f.__name__] = f
+    return f
+@register
+def nobody_names_it(): return 1
+def unused(): return 2
+""",
+    "../plugins/side.py": "import plugins.table\nplugins.table.TABLE['x'] = 1\n",
+    "../plugins/table.py": "TABLE = {}\n",
     "parts/__init__.py": "",
     "parts/deep.py": "def late(x=0): return 1\ndef listed(): return 2\n",
     "models/own.py": """
@@ -75,6 +101,7 @@ def figure(): return PAPER
 }
 TWICE, LATE = "pipeline.helper:twice", "pipeline.parts.deep:late"
 NET = {f"pipeline.helper:{name}" for name in ("Net", "Net.__call__", "Net.forward", "Base", "Base.layer", "CONSTANT")}
+SIDE = {"plugins.side:<module>", "plugins.table:TABLE"}
 
 
 @pytest.fixture
@@ -88,7 +115,7 @@ def folder(tmp_path: Path) -> Path:
 
 def reached(folder: Path, *roots: str, outside: frozenset[str] = frozenset()) -> set[str]:
     names = tuple(f"pipeline.main:{root}" if ":" not in root and "." not in root else root for root in roots)
-    code = reach((("pipeline", folder),), names, outside).code
+    code = reach((("pipeline", folder), ("plugins", folder)), names, outside).code
     return {name for name, _ in code} - set(names)
 
 
@@ -108,6 +135,10 @@ def reached(folder: Path, *roots: str, outside: frozenset[str] = frozenset()) ->
         ("tested", set()),
         ("guarded", {LATE}),
         ("guarded_made", {"pipeline.main:guarded", "pipeline.helper:Rare", LATE, TWICE}),
+        ("named_otherwise", {TWICE, *(f"pipeline.helper:{name}" for name in ("EITHER", "Rare", "Square"))}),
+        ("dynamic", {"pipeline.dynamic:call", "pipeline.dynamic:called"}),
+        ("starred", {"pipeline.starred:call", LATE, "pipeline.parts.deep:listed"}),
+        ("registered", {f"pipeline.register:{name}" for name in ("TABLE", "register", "<module>")} | SIDE),
         ("structural", {TWICE, "pipeline.helper:Shaped"}),
     ],
 )

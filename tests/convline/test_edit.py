@@ -72,7 +72,7 @@ def test_a_file_without_the_section_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("# mine\nroster: core  # the demo\njobs: {}\n", "# mine\nroster: [core, pets]  # the demo\njobs: {}\n"),
+        ("# mine\nroster: core  # the demo\njobs: {}\n", "# mine\nroster:\n- core\n- pets  # the demo\njobs: {}\n"),
         ("roster: [core, a]\n", "roster: [core, a, pets]\n"),
         ("roster: []\n", "roster: [pets]\n"),
         ("roster:\n- core\n- a\n# next\njobs: {}\n", "roster:\n- core\n- a\n- pets\n# next\njobs: {}\n"),

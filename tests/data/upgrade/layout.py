@@ -1,6 +1,7 @@
 """Lays out the packed project with the code of this tree, as after a pull that kept the user's params.yaml."""
 
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -21,5 +22,6 @@ def lay_out(folder: Path) -> None:
         if path.suffix != ".db" and old in (content := path.read_bytes()):
             path.write_bytes(content.replace(old, new))
     addresses.update(folder / "mlruns")
+    (folder / ".venv").symlink_to(Path(sys.prefix))
     commit = "git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm project"
     subprocess.run(["bash", "-c", commit], cwd=folder, check=True)

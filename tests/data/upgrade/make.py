@@ -132,13 +132,17 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def run(folder: Path, module: str, *words: str) -> None:
-    """Run a module of the clone, on a Ray of its own."""
+def run(folder: Path, module: str, *words: str) -> str:
+    """Run a module of the project, on a Ray of its own; returns what it printed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONVLINE", "MAKE", "RAY"))}
     with tempfile.TemporaryDirectory(prefix="up-", dir="/tmp") as ray:
         path = f"{folder / '.venv/bin'}{os.pathsep}{kept['PATH']}"
         environment = {**kept, **QUIET, "RAY_TMPDIR": ray, "PATH": path}
-        subprocess.run([folder / ".venv/bin/python", "-m", module, *words], cwd=folder, env=environment, check=True)
+        command = [str(folder / ".venv/bin/python"), "-m", module, *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{module} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return f"{done.stdout}\n{done.stderr}"
 
 
 def pack(folder: Path, packed: Path) -> None:
