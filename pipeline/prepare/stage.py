@@ -23,13 +23,19 @@ SHOWN = 5
 
 
 def run(params: Params, root: Path) -> None:
-    """Update every dataset of the selected jobs; one UserError lists the faults of all. Those of others stay."""
+    """Update the datasets of the selected jobs, and those of no job; one UserError lists the faults of all.
+
+    Those of other jobs stay as they are.
+    """
     work, prepared = root / ".work" / "prepare", root / "data" / "prepared"
     wanted, failures = set(), []
+    others = {job.dataset for job in params.jobs.values()} - {job.dataset for job in params.selected().values()}
     with store.locked(root / ".work" / "prepare.lock", "prepare"):
-        for name in sorted({job.dataset for job in params.selected().values()}, key=list(params.datasets).index):
+        for name, dataset in params.datasets.items():
+            if name in others:
+                continue
             try:
-                wanted.add(_update(name, params.datasets[name], root, work, prepared))
+                wanted.add(_update(name, dataset, root, work, prepared))
             except UserError as error:
                 failures.append(f"dataset {name}: {error}")
         if failures:
