@@ -43,9 +43,11 @@ PICTURES = {
     "pipeline.images:grid": "puts pictures side by side",
     "pipeline.learners.adversarial:generate_snapshot": "images of a picture, by random numbers of its own",
 }
+#: options without a default
+NEEDED = {"albumentations": {"name": "CLAHE"}}
 POLICIES = {
     "light": {"online": [{"shift": {"limit": 0.1}}]},
-    "all": {"online": [{name: {}} for name in plugins.names("augment.transforms")]},
+    "all": {"online": [{name: NEEDED.get(name, {})} for name in plugins.names("augment.transforms")]},
     "staged": {"staged": {"balance": True, "copies": 1, "transforms": [{"noise": {}}]}},
 }
 
