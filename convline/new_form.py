@@ -186,7 +186,7 @@ def _selection(words: list[str], value: Value, path: Path, others: Others) -> se
     written = studies.expanded(files.value)
     sets = {**files.sets, **files.value.get("sets", {})}
     jobs = {name: params.Job.model_construct(dataset=job.get("dataset")) for name, job in written["jobs"].items()}
-    names = params.Params.model_construct(jobs=jobs, sets=sets).resolve(words)
+    names = params.Params.model_construct(datasets={}, jobs=jobs, sets=sets).resolve(words)
     return {studies.study_of(name) or name for name in names}
 
 
