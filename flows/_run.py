@@ -19,12 +19,12 @@ import psutil
 from flows import _progress, _secrets, _shutdown
 from flows._commands import NO_TELEMETRY
 from flows._processes import RUN
-from pipeline import cluster, command, disk, logs, params, store
+from pipeline import cluster, command, disk, logs, params, project, store
 from pipeline.errors import UserError
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parent.parent
+ROOT = project.ROOT
 #: seconds in which a killed run has ended and released its lock
 ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None

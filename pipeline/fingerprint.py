@@ -6,15 +6,14 @@ Definitions are followed (pipeline/reachable.py) from the roots that the caller 
 import functools
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from pipeline import plugins
+from pipeline import plugins, project
 from pipeline.definitions import Folders
 from pipeline.reachable import reach
 from pipeline.store import digest
 
-ROOT = Path(__file__).parent.parent
+ROOT = project.CODE
 #: modules and definitions that decide no result, and why; none of them changes pixels, targets, losses or weights.
 #: What a caller names as a root counts all the same.
 OUTSIDE = {

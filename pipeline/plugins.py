@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline import project
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parent
 #: the user's own plug-ins; in a registered model, the copy that was logged with it
-OWN = ROOT.parent / "plugins"
+OWN = project.ROOT / "plugins"
 #: kind of plug-in → what a person calls one of them
 KINDS = {
     "models": "architecture",

@@ -322,6 +322,8 @@ def lay_out(base: Path, commit: str) -> None:
     params["jobs"] = {name: {**params["jobs"][name], "epochs": epochs} for name, epochs in EPOCHS.items()}
     params["studies"] = {}
     yaml.dump(params, folder / "params.yaml")
+    for path in folder.glob("params/*.yaml"):
+        path.write_text("jobs: {}\n", encoding="utf-8")
 
 
 def restore(source: Path, target: Path) -> None:

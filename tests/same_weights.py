@@ -7,7 +7,7 @@ SCRATCH/<commit>.txt what it printed, and SCRATCH/<commit>.json the sha256 of it
 last is not run again, and a run that was cut short goes on. Where BASE is HEAD, it is trained twice, which shows that
 one commit gives the same weights each time. The exit code is 1 if any weights differ.
 
-The compared code is not imported: of a commit only `dvc repro train`, params.yaml and models/ are relied on.
+The compared code is not imported: of a commit only `dvc repro train`, its files of jobs and models/ are relied on.
 """
 
 import argparse
@@ -30,6 +30,8 @@ IMAGES = {"train": 24, "val": 6, "test": 4}
 DRAWN = ("scenes", "single")
 #: one process with one thread trains one job after the other
 ENVIRONMENT = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 1}', "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: former names of jobs, and today's
+RENAMED = {"mask_rcnn-points": "mask_rcnn-keypoints"}
 #: by job: its task, and the sha256 of its weights
 Digests = dict[str, list[str]]
 
@@ -66,7 +68,7 @@ def train(commit: str, folder: Path) -> Digests:
             unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
             unfinished.parent.mkdir(parents=True, exist_ok=True)
             clone(unfinished, commit)
-            shorten(unfinished / "params.yaml")
+            shorten(unfinished)
             unfinished.rename(folder)
         run(folder)
         part = results.with_suffix(".part")
@@ -75,17 +77,27 @@ def train(commit: str, folder: Path) -> Digests:
     return dict(json.loads(results.read_text(encoding="utf-8")))
 
 
-def shorten(path: Path) -> None:
-    """Change params.yaml so that all jobs are trained, each in seconds; studies are left out."""
+def files(folder: Path) -> list[Path]:
+    """params.yaml, and the files of params/ with jobs, which commits have since it was split."""
+    return [folder / "params.yaml", *folder.glob("params/lineage.yaml")]
+
+
+def shorten(folder: Path) -> None:
+    """Change the files so that all jobs are trained, each in seconds; studies are left out."""
+    for path in folder.glob("params/studies*.yaml"):
+        path.unlink()
     yaml = YAML()
-    params = yaml.load(path)
-    params["roster"], params["studies"] = "all", {}
-    for dataset in params["datasets"].values():
-        if dataset["format"] in DRAWN:
-            dataset["options"] = {**dataset.get("options", {}), **IMAGES}
-    for job in params["jobs"].values():
-        job["epochs"] = min(job["epochs"], MOST_EPOCHS)
-    yaml.dump(params, path)
+    for path in files(folder):
+        params = yaml.load(path)
+        if path.name == "params.yaml":
+            params["roster"], params["studies"] = "all", {}
+        for dataset in params.get("datasets", {}).values():
+            if dataset["format"] in DRAWN:
+                dataset["options"] = {**dataset.get("options", {}), **IMAGES}
+        for job in params["jobs"].values():
+            if "epochs" in job or "like" not in job:
+                job["epochs"] = min(job["epochs"], MOST_EPOCHS)
+        yaml.dump(params, path)
 
 
 def run(folder: Path) -> None:
@@ -103,12 +115,16 @@ def run(folder: Path) -> None:
 
 def weights(folder: Path) -> Digests:
     """The digests of the models of all jobs; `missing` for a job that has none."""
-    jobs: dict[str, Any] = YAML(typ="safe", pure=True).load(folder / "params.yaml")["jobs"]
+    jobs: dict[str, Any] = {}
+    for path in files(folder):
+        jobs |= YAML(typ="safe", pure=True).load(path)["jobs"]
     digests = {}
     for name, job in jobs.items():
         path = folder / "models" / name / "weights.safetensors"
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
-        digests[name] = [job["task"], sha256]
+        while "task" not in job:
+            job = jobs[job["like"]]
+        digests[RENAMED.get(name, name)] = [job["task"], sha256]
     return digests
 
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from pipeline import params
 from tests import same_weights
-from tests.helpers import own_plugins
+from tests.helpers import own_plugins, support
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_shortened_params_are_valid_and_have_a_job_of_every_task(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    support.copy_params(ROOT, tmp_path)
     before = params.read(path)
-    same_weights.shorten(path)
+    same_weights.shorten(tmp_path)
     after = params.read(path)
     assert set(after.selected()) == {name for name in before.jobs if before.study(name) is None}
     assert {after.jobs[name].task for name in after.selected()} == set(own_plugins.shipped("tasks"))

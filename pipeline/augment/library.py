@@ -110,10 +110,11 @@ class Library:
         result = self._compose(**inputs)
         changes: dict[str, Any] = {"image": result["image"], **{name: result[name] for name in maps}}
         positions = np.asarray(result["keypoints"], np.float32).reshape(-1, 2)
+        moved_keypoints: dict[str, Any] = {}
         for name, before in keypoints.items():
             moved, positions = np.split(positions, [before.shape[0] * before.shape[1]])
-            keypoints_now = fields.moved(before, moved.reshape(*before.shape[:2], 2), result["image"].shape)
-            sample = dataclasses.replace(sample, **{name: keypoints_now})
+            moved_keypoints[name] = fields.moved(before, moved.reshape(*before.shape[:2], 2), result["image"].shape)
+        sample = dataclasses.replace(sample, **moved_keypoints)  # before objects are dropped, and keypoints with them
         boxes = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
         indices, start = np.asarray(result["indices"], np.int64), len(objects)
         for name, before in others.items():

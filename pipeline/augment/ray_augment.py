@@ -4,12 +4,9 @@ It always runs on this machine, even if RAY_ADDRESS names a cluster, because DVC
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, preflight
-
-ROOT = Path(__file__).parents[2]
+from pipeline import cluster, preflight, project
 
 
 def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
@@ -17,7 +14,7 @@ def each(function: Callable[[Any], None], parts: Sequence[Any]) -> None:
     cluster.configure()
     import ray
 
-    environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
+    environment = {"env_vars": {"PYTHONPATH": str(project.CODE), "OPENCV_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}}
     with preflight.short_temp_folder() as folder:
         with cluster.starting():
             ray.init(

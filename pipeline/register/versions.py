@@ -9,11 +9,11 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from pipeline import plugins, store
+from pipeline import plugins, project, store
 from pipeline.register import trust
 from pipeline.tracking import FINGERPRINT, Run
 
-ROOT = Path(__file__).parent.parent
+PIPELINE = project.CODE / "pipeline"
 NAME = "model"
 #: packages that the logged code imports
 REQUIREMENTS = (
@@ -117,9 +117,9 @@ def _log(run: Run, folder: Path, task: str) -> tuple[str, str]:
         mlflow.pyfunc.save_model(
             path=f"{temporary}/{NAME}",
             mlflow_model=description,
-            python_model=str(ROOT / "register" / "predictor.py"),
+            python_model=str(PIPELINE / "register" / "predictor.py"),
             artifacts={"model": str(folder)},
-            code_paths=[str(ROOT), *([str(plugins.OWN)] if any(plugins.OWN.rglob("*.py")) else [])],
+            code_paths=[str(PIPELINE), *([str(plugins.OWN)] if any(plugins.OWN.rglob("*.py")) else [])],
             signature=_signature(plugins.constant("tasks", task, "OUTPUT")),
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         )

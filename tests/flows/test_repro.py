@@ -84,6 +84,16 @@ def test_one_lr_trains_one_job(clone: Path) -> None:
     assert "nothing to do" in shell(clone, "dvc repro")
 
 
+def test_a_chosen_job_runs_alone_and_the_results_of_others_stay(clone: Path) -> None:
+    before = champion(clone)
+    assert "nothing to do, 1 jobs are up to date" in shell(clone, "python -m flows.repro lenet5")
+    assert all((clone / "metrics" / f"{name}.json").exists() for name in ("linear", "lenet5"))
+    assert "linear" in (clone / "reports/index.html").read_text()
+    assert champion(clone) == before
+    assert "nothing to do, 2 jobs are up to date" in shell(clone, "dvc repro")
+    assert "flows.train" not in shell(clone, "dvc repro")
+
+
 def test_a_lost_database_comes_back_without_training(clone: Path) -> None:
     before = champion(clone)
     shutil.rmtree(clone / "mlruns")
@@ -117,5 +127,4 @@ def test_renamed_between_two_runs_nothing_trains_and_champions_answer(clone: Pat
     database = f"MLFLOW_TRACKING_URI='sqlite:///{moved / 'mlruns/mlflow.db'}'"
     label = shell(tmp_path, f"{database} python -P -c '{ASK}' {tmp_path / 'one.png'}").splitlines()[-1]
     assert label == answered["label"]
-    assert "0 of 2 chosen jobs to train" in shell(moved, "python -m flows.train linear lenet5")
     assert not clone.exists()

@@ -11,11 +11,12 @@ from flows import _run
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Params
+from tests.helpers import support
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "params.yaml").write_bytes((_run.ROOT / "params.yaml").read_bytes())
+    support.copy_params(_run.ROOT, tmp_path)
     monkeypatch.setattr(_run, "ROOT", tmp_path)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.chdir(tmp_path)

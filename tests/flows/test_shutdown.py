@@ -13,6 +13,7 @@ import pytest
 from flows import _processes, _progress, _run, _shutdown, repro
 from pipeline import store
 from pipeline.errors import UserError
+from tests.helpers import support
 
 REPO = Path(__file__).parents[2]
 #: longer than anything here takes; a wait for what never comes is the failure
@@ -118,7 +119,7 @@ def test_it_lives_on_when_only_the_thread_that_began_it_has_ended() -> None:
 def test_a_stage_that_is_told_to_end_says_one_line(
     tmp_path: Path, number: signal.Signals, before: str, after: str
 ) -> None:
-    (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())
+    support.copy_params(REPO, tmp_path)
     entry = {"state": "running", "name": "linear", "epoch": 3.2, "epochs": 12}
     store.write_json(tmp_path / ".work/jobs/a/state.json", entry)
     store.write_json(tmp_path / ".work/jobs/b/state.json", {**entry, "state": "done"})

@@ -45,7 +45,8 @@ def predict(task: str, sample: Sample, classes: tuple[str, ...], semantic: tuple
     ).eval()
     others = {plugins.constant("augment.derived", field, "FIELD") for field in plugins.names("augment.derived")}
     others -= {plugins.constant("augment.derived", field, "FIELD") for field in plugins.needed_fields(name)}
-    given = resized(dataclasses.replace(sample, **dict.fromkeys(others)), size, size)
+    absent: dict[str, Any] = dict.fromkeys(others)
+    given = resized(dataclasses.replace(sample, **absent), size, size)
     batch, targets = plugins.load("tasks", task).collate([given], settings)
     with torch.inference_mode():
         (prediction,) = learner.predict_batch(batch, targets)

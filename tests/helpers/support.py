@@ -1,5 +1,6 @@
 """What several tests need: a small project folder that has been prepared, trained and measured in this process."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def write_params(root: Path, jobs: dict[str, dict[str, Any]], **sections: Any) -
     with (root / "params.yaml").open("w") as file:
         YAML().dump(value, file)
     return params_module.read(root / "params.yaml")
+
+
+def copy_params(source: Path, root: Path) -> None:
+    """Copy params.yaml and params/ of one project to another folder."""
+    shutil.copy(source / "params.yaml", root / "params.yaml")
+    shutil.copytree(source / "params", root / "params")
 
 
 def prepared(root: Path, params: Params) -> None:

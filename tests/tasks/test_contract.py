@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import plugins
 from pipeline.contracts import check
+from pipeline.contracts.members import is_optional
 from pipeline.contracts.task import Task
 from pipeline.geometry import rle
 from pipeline.sample import FIELDS, Sample
@@ -19,7 +20,7 @@ TASKS = plugins.names("tasks")
 FUNCTIONS = {
     name: [key for key, parameter in inspect.signature(function).parameters.items() if parameter.kind == 1][1:]
     for name, function in check.functions(Task).items()
-    if not check.is_optional(function)
+    if not is_optional(function)
 }
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 SQUARE = np.pad(np.ones((24, 24), np.bool_), 20)

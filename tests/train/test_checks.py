@@ -58,7 +58,8 @@ def test_a_layer_that_needs_values_is_tried_on_the_cpu(project: Project, monkeyp
     monkeypatch.setattr(
         plugins.load("models", "linear"), "build", lambda spec: nn.Sequential(Value(), nn.Flatten(), nn.Linear(64, 10))
     )
-    checks.check(*reversed(project({"a": {}})))
+    root, params = project({"a": {}})
+    checks.check(params, root)
 
 
 def test_all_are_told_at_once_and_of_seeds_one(project: Project) -> None:
