@@ -148,7 +148,13 @@ class _Form:
         names = [*(name for name in order if name in wanted), *sorted(wanted - {*order})]
         new_words = [new for word in words for new in _new_words(word, gone)]
         with_own = [new for word in new_words for new in ([CORE, *own] if word == CORE else [word])]
-        choices = ((words, {}), (new_words, {}), (with_own, {}), (new_words, own_core), (names, {}))
+        choices: tuple[tuple[list[str], Value], ...] = (
+            (words, {}),
+            (new_words, {}),
+            (with_own, {}),
+            (new_words, own_core),
+            (names, {}),
+        )
         roster, sets = next(choice for choice in choices if choice[0] is names or selection(*choice) == wanted)
         if core:
             self.changes.append(f"`core: true` is removed from {', '.join(core)}")
@@ -161,7 +167,7 @@ class _Form:
     def _at(self, path: params_old.Path) -> Any:
         value: Any = self.value
         for part in path:
-            value = value[part] if isinstance(value, list) else (value or {}).get(part)
+            value = value[int(part)] if isinstance(value, list) else (value or {}).get(part)
         return value
 
 
@@ -185,7 +191,10 @@ def _selection(words: list[str], value: Value, path: Path, others: Others) -> se
     files = params_files.merge(path, value, others)
     written = studies.expanded(files.value)
     sets = {**files.sets, **files.value.get("sets", {})}
-    jobs = {name: params.Job.model_construct(dataset=job.get("dataset")) for name, job in written["jobs"].items()}
+    jobs = {
+        name: params.Job.model_construct(task="", architecture="", dataset=job.get("dataset"))
+        for name, job in written["jobs"].items()
+    }
     names = params.Params.model_construct(datasets={}, jobs=jobs, sets=sets).resolve(words)
     return {studies.study_of(name) or name for name in names}
 
