@@ -66,6 +66,7 @@ class _Form:
         self.value, self.changes = copy.deepcopy(value), list[str]()
         self._draft = Draft(text)
         self._renamed: dict[params_old.Path, str] = {}
+        self.is_new = shipped.has_schema(text)  # as after a merge without a conflict, with old entries of the user
 
     def text(self) -> str:
         return self._draft.text()
@@ -128,35 +129,45 @@ class _Form:
                 owner[path[-1]] = gone[owner[path[-1]]]
 
     def choose(self, core: list[str], old: Value, path: Path, others: Others) -> None:
-        """Write the roster, and the jobs that said `core: true` as the set `core`, so that the same jobs run."""
+        """Write a roster, and if need be the set `core`, so that the same jobs run; `core`: jobs that said so."""
+        if not core and (self.is_new or not self.changes):
+            return
         gone = {name: new for name, new in JOBS.items() if name not in self.value["jobs"]}
-        top: Value = {key: self.value[key] for key in ("roster", "sets") if key in self.value}
-        if core:
-            sets = dict(top.get("sets") or {})
-            before = sets.get(CORE, [])
-            sets[CORE] = [*before, *(name for name in (gone.get(name, name) for name in core) if name not in before)]
-            top = {"roster": top.get("roster", CORE), "sets": sets}
-            self.changes.append(f"jobs with `core: true` are the set core: {', '.join(core)}")
-        if "sets" not in self.value and (core or self.changes):
-            words = _words(top.get("roster", CORE))
+        words, core = _words(old.get("roster", CORE)), [gone.get(name, name) for name in core]
+
+        def selection(roster: list[str], sets: Value) -> set[str]:
+            return _selection(roster, {**self.value, **sets}, path, others)
+
+        if self.is_new:
+            wanted = selection(words, {}) | {*(core if CORE in words else [])}
+        else:
             wanted = {gone.get(name, name) for name in _old_selection(words, core, old)}
-            for roster in (words, [new for word in words for new in _new_words(word, gone)]):
-                if _selection(roster, {**self.value, **top}, path, others) == wanted:
-                    break
-            else:
-                order = [gone.get(name, name) for name in [*old["jobs"], *(old.get("studies") or {})]]
-                roster = [*(name for name in order if name in wanted), *sorted(wanted - {*order})]
-            if roster != words:
-                top["roster"] = roster
-                self.changes.append(f"the roster is {', '.join(roster)}, which are the jobs that it was before")
-        if top != {key: self.value[key] for key in ("roster", "sets") if key in self.value}:
+        own = [name for name in core if name not in selection([CORE], {})]
+        own_core = {"sets": {**(self.value.get("sets") or {}), CORE: core}}
+        order = [gone.get(name, name) for name in [*old["jobs"], *(old.get("studies") or {})]]
+        names = [*(name for name in order if name in wanted), *sorted(wanted - {*order})]
+        new_words = [new for word in words for new in _new_words(word, gone)]
+        with_own = [new for word in new_words for new in ([CORE, *own] if word == CORE else [word])]
+        choices: tuple[tuple[list[str], Value], ...] = (
+            (words, {}),
+            (new_words, {}),
+            (with_own, {}),
+            (new_words, own_core),
+            (names, {}),
+        )
+        roster, sets = next(choice for choice in choices if choice[0] is names or selection(*choice) == wanted)
+        if core:
+            self.changes.append(f"`core: true` is removed from {', '.join(core)}")
+        if roster != words or "roster" not in self.value or sets:
+            top = {"roster": roster if len(roster) > 1 else "".join(roster), **sets}
+            self.changes.append(f"the roster is {', '.join(roster)}, so that the same jobs run as before")
             self._draft.set_top(top)
             self.value = {**self.value, **top}
 
     def _at(self, path: params_old.Path) -> Any:
         value: Any = self.value
         for part in path:
-            value = value[part] if isinstance(value, list) else (value or {}).get(part)
+            value = value[int(part)] if isinstance(value, list) else (value or {}).get(part)
         return value
 
 
@@ -179,9 +190,12 @@ def _selection(words: list[str], value: Value, path: Path, others: Others) -> se
     """The names of jobs and studies that these words stand for now."""
     files = params_files.merge(path, value, others)
     written = studies.expanded(files.value)
-    sets = {**files.sets, **(value.get("sets") or {})}
-    jobs = {name: params.Job.model_construct(dataset=job.get("dataset")) for name, job in written["jobs"].items()}
-    names = params.Params.model_construct(jobs=jobs, sets=sets).resolve(words)
+    sets = {**files.sets, **files.value.get("sets", {})}
+    jobs = {
+        name: params.Job.model_construct(task="", architecture="", dataset=job.get("dataset"))
+        for name, job in written["jobs"].items()
+    }
+    names = params.Params.model_construct(datasets={}, jobs=jobs, sets=sets).resolve(words)
     return {studies.study_of(name) or name for name in names}
 
 
@@ -208,8 +222,11 @@ def _with_shipped(text: str, form: _Form, path: Path, others: Others) -> str:
 
 
 def _missing(value: Value, path: Path, others: Others) -> Iterator[tuple[str, str]]:
-    """Section and name of entries that jobs and studies refer to, and no file has."""
+    """Section and name of entries that jobs, studies and sets refer to, and no file has."""
     merged = params_files.merge(path, value, others).value
+    names_of_words = {name for section in ("datasets", "sets", "jobs", "studies") for name in merged.get(section) or {}}
+    for words in (merged.get("sets") or {}).values():
+        yield from (("jobs", word) for word in words if word not in names_of_words)
     written = [job for sections in others.values() for job in (sections.get("jobs") or {}).values()]  # with `like`
     for job in [*written, *studies.expanded(merged)["jobs"].values()]:
         names = [

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline import safe_yaml
 
 SCHEMA = "# yaml-language-server: $schema=params.schema.json\n"
-#: entries of params.yaml that jobs of params/ refer to (tests/convline/test_upgrading.py compares them)
+#: entries of params.yaml that jobs and sets of params/ refer to (tests/convline/test_upgrading.py compares them)
 ENTRIES = """
 datasets:
   digits: {format: digits}
@@ -18,6 +18,15 @@ augmentation:
   light:
     online: [shift: {limit: 0.08}, rotation: {degrees: 10}, scale: {limit: 0.1}]
 jobs:
+  linear:
+    task: classification
+    architecture: linear
+    dataset: digits
+    channels: 1
+    size: 8
+    epochs: 20
+    lr: 0.05
+    weight_decay: 0.0001
   lenet5:
     task: classification
     architecture: lenet5
@@ -57,8 +66,13 @@ def entries() -> dict[tuple[str, str], Any]:
     return {(section, name): entry for section, entries in sections.items() for name, entry in entries.items()}
 
 
+def has_schema(text: str) -> bool:
+    """Whether the first line names the schema, as in all files since it is there."""
+    return text.startswith(SCHEMA.partition("=")[0])
+
+
 def with_comments(text: str) -> str:
     """The text with today's comments, and the schema in its first line."""
     for old, new in COMMENTS.items():
         text = text.replace(old, new)
-    return text if text.startswith(SCHEMA.split("=")[0]) else SCHEMA + text
+    return text if has_schema(text) else SCHEMA + text

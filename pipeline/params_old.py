@@ -56,11 +56,9 @@ def renames(value: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for name, job in _entries(value, "jobs").items():
         yield from _options(("jobs", name, "options"), job, "models", job.get("architecture"), "build")
     for name, study in _entries(value, "studies").items():
-        base = study.get("base") if isinstance(study.get("base"), dict) else {}
-        changes = {
-            ("base",): base,
-            **{("variants", key): change for key, change in _entries(study, "variants").items()},
-        }
+        base = study["base"] if isinstance(study.get("base"), dict) else {}
+        changes: dict[Path, dict[str, Any]] = {("base",): base}
+        changes |= {("variants", key): change for key, change in _entries(study, "variants").items()}
         for inner, change in changes.items():
             architecture = change.get("architecture", base.get("architecture"))
             yield from _options(("studies", name, *inner, "options"), change, "models", architecture, "build")
@@ -76,8 +74,9 @@ def _entries(value: dict[str, Any], section: str) -> dict[str, dict[str, Any]]:
 
 def _policy(path: Path, policy: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     staged = policy.get("staged")
-    lists = {("online",): policy.get("online")}
-    lists |= {("staged", "transforms"): staged.get("transforms")} if isinstance(staged, dict) else {}
+    lists: dict[Path, Any] = {("online",): policy.get("online")}
+    if isinstance(staged, dict):
+        lists["staged", "transforms"] = staged.get("transforms")
     for inner, transforms in lists.items():
         for number, entry in enumerate(transforms if isinstance(transforms, list) else []):
             for transform in entry if isinstance(entry, dict) else {}:
@@ -87,7 +86,7 @@ def _policy(path: Path, policy: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 def _options(path: Path, owner: dict[str, Any], kind: str, name: Any, function: str) -> Iterator[tuple[Path, str]]:
     """Old names among the options at `path`, whose last part is their key in `owner`; the plug-in has only the new."""
-    options = owner.get(path[-1])
+    options = owner.get(str(path[-1]))
     if not isinstance(options, dict) or name not in plugins.names(kind):
         return
     with contextlib.suppress(UserError):  # a broken plug-in is reported elsewhere

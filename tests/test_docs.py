@@ -129,13 +129,12 @@ def test_an_unknown_option_is_seen() -> None:
 def test_shown_settings_are_valid(page: Path, tmp_path: Path) -> None:
     """Together with the shipped settings and a data set `leaves`; reading params/ takes seconds: for rosters only."""
     shipped = params_files.load(ROOT / "params.yaml")
-    sets = shipped.pop("sets")
     shipped["datasets"] = {**shipped["datasets"], "leaves": {"format": "image_folder"}}
     for block in blocks(page, "yaml"):
         shown = YAML(typ="safe", pure=True).load(block)
         assert set(shown) <= set(params.Params.model_fields), block
         value = {name: section | shown.pop(name, {}) for name, section in shipped.items() if isinstance(section, dict)}
-        value = {**value, "roster": "all", **({"sets": sets} if "roster" in shown else {}), **shown}
+        value = {**value, "roster": "all", **shown}
         with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(value, file)
         params.read(tmp_path / "params.yaml", folder=ROOT / "params" if "roster" in shown else tmp_path / "params")

@@ -110,8 +110,22 @@ def test_own_jobs_stay_with_their_comments_and_new_names(root: Path) -> None:
     assert own in text
     assert "worker_groups: 2}" in text
     now = read(text, root)
-    assert now.sets["core"] == [*CORE[:5], "mine", *CORE[5:]]
-    assert set(now.resolve(["core"])) == {*CORE, "mine"}
+    assert now.roster == ["core", "mine"]
+    assert set(now.resolve(now.roster)) == {*CORE, "mine"}
+
+
+def test_a_core_without_all_shipped_jobs_becomes_a_set(root: Path) -> None:
+    now = read(converted(edited(("  unet:\n    core: true\n", "  unet:\n"))), root)
+    assert now.roster == "core"
+    assert set(now.sets["core"]) == {*CORE} - {"unet"}
+
+
+def test_a_file_that_was_merged_without_conflict_keeps_its_own_core_jobs(root: Path) -> None:
+    """Lines of the user with `core: true` in the file of this version."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    now = read(converted(text.replace("\n  lenet5:", f"{OWN}\n  lenet5:")), root)
+    assert now.roster == ["core", "mine"]
+    assert now.jobs["mine"].pretrained == params.Pretrained(job="mask_rcnn-keypoints")
 
 
 def test_a_shipped_job_that_was_changed_replaces_that_of_params(root: Path) -> None:
@@ -170,7 +184,7 @@ def test_an_alias_is_followed(root: Path) -> None:
     text = edited(("\n  linear:\n", "\n  linear: &a\n"), ("\n  lenet5:\n", "\n  same: *a\n\n  lenet5:\n"))
     now = read(converted(text), root)
     assert now.jobs["same"] == now.jobs["linear"]
-    assert now.sets["core"][:2] == ["linear", "same"]
+    assert now.roster == ["core", "same"]
 
 
 def test_what_can_t_be_rewritten_is_an_error_with_a_remedy() -> None:
@@ -183,7 +197,7 @@ OLD_SETTINGS = {
     "jobs.linear.core": ("  linear:\n", "  linear:\n    core: true\n"),
     "train.lanes": ("attempts: 3}", "attempts: 3, lanes: 1}"),
     "jobs.lenet5.options.stage": ("  lenet5:\n", "  lenet5:\n    options: {stage: 1}\n"),
-    "augmentation.light.online.0.overlay.share": ("    - shift: {limit: 0.08}\n", "    - overlay: {share: 0.5}\n"),
+    "augmentation.light.online.0.overlay.share": ("- shift: {limit: 0.08}", "- overlay: {share: 0.5}"),
     "datasets.single.options.points": (
         "  single: {format: single}\n",
         "  single: {format: coco, options: {points: true}}\n",
@@ -194,7 +208,8 @@ OLD_SETTINGS = {
 @pytest.mark.parametrize("setting", OLD_SETTINGS)
 def test_an_old_file_that_is_run_names_the_command(setting: str, root: Path) -> None:
     old, new = OLD_SETTINGS[setting]
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("architecture: lenet5", "architecture: cam")
+    text = converted(OLD).replace("architecture: lenet5", "architecture: cam")
+    assert old in text
     with pytest.raises(UserError, match="convline upgrade") as caught:
         read(text.replace(old, new, 1), root)
     assert setting in str(caught.value)
