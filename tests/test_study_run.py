@@ -46,7 +46,7 @@ def ran(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     shutil.copytree(digits / "data", root / "data")
     far = {"far": {"online": [{"shift": {"limit": 0.5}}]}}
     own = {"own": {"epochs": 1}}
-    params = support.write_params(root, own, studies={"small": STUDY}, augmentation=far, roster=["core", "small"])
+    params = support.write_params(root, own, studies={"small": STUDY}, augmentation=far, roster=["own", "small"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.train.ray_train.run", support.train_here)
         train_stage.run(params, root)
