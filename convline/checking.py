@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from convline import preflight_checks
 from convline.findings import Finding, Findings
 from convline.service_checks import check_prefect, check_services
-from flows._commands import NO_TELEMETRY
+from flows.child_commands import NO_TELEMETRY
 from pipeline import addresses, database, disk, params, registered, store, tracking
 from pipeline.errors import UserError
 from pipeline.register import trust, versions

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows._commands import NO_TELEMETRY
+from flows.child_commands import NO_TELEMETRY
 from pipeline import store
 from pipeline.errors import UserError
 from pipeline.terminal import escape, name_fault

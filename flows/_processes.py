@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from flows._commands import environment, with_this_python
+from flows.child_commands import environment, with_this_python
 from pipeline.terminal import output
 
 #: the variable with the id of the flow run that a process works for

@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 
 import psutil
 
-from flows import _progress, _secrets, _shutdown
-from flows._commands import NO_TELEMETRY
+from flows import _progress, _shutdown, passwords
 from flows._processes import RUN
+from flows.child_commands import NO_TELEMETRY
 from pipeline import cluster, command, disk, logs, params, project, store
 from pipeline.errors import UserError
 
@@ -137,7 +137,7 @@ def _connect(services: Entries) -> None:
 
 def prefect_environment(address: str, root: Path) -> dict[str, str]:
     """Prefect's variables for its server, the server's secret and its folder; they override a key of the user's."""
-    secret = {"PREFECT_API_AUTH_STRING": _secrets.kept_prefect(root), "PREFECT_API_KEY": ""}
+    secret = {"PREFECT_API_AUTH_STRING": passwords.kept_prefect(root), "PREFECT_API_KEY": ""}
     return {"PREFECT_API_URL": f"{address}/api", "PREFECT_HOME": str(root.resolve() / ".work/prefect"), **secret}
 
 

@@ -16,8 +16,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from flows import _processes, _progress, _shutdown, choose
-from flows._commands import environment, with_this_python
 from flows._run import ENDING_S, ROOT, lock_with_retry
+from flows.child_commands import environment, with_this_python
 from pipeline import command, logs, params, preflight, store
 
 #: its `__name__` is `__main__` where it is run

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from flows._commands import environment, with_this_python
+from flows.child_commands import environment, with_this_python
 from pipeline import store, tracking
 from pipeline.errors import UserError
 

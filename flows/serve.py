@@ -24,7 +24,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound, Pause
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
-from flows import _processes, _results, choose, repro, retrain
+from flows import _processes, choose, repro, retrain, tables
 from flows._processes import RUN
 from flows._run import ROOT, live_services
 from flows._suspend import Suspendable
@@ -80,7 +80,7 @@ def run_repro(jobs: Sequence[str] = (), force: bool = False) -> State:
         code, last = _processes.run_command(["dvc", "repro"], ROOT)
         if code:
             return Failed(message=f"`dvc repro` ended with code {code}:\n{last}")
-        _publish_jobs(ROOT, _results.fingerprints(ROOT))
+        _publish_jobs(ROOT, tables.fingerprints(ROOT))
         return _final_state(ROOT, "up to date")
 
     return _exclusively("repro", body)
@@ -114,9 +114,9 @@ def _retrain() -> State:
     code, last = _processes.run_command(["dvc", "repro"], tree)
     if code:
         return Failed(message=f"`dvc repro` in {tree} ended with code {code}:\n{last}")
-    decisions = _results.decisions(before, store.read_json(tree / "reports/registered.json", {}))
+    decisions = tables.decisions(before, store.read_json(tree / "reports/registered.json", {}))
     create_table_artifact(table=decisions, key="decision", description=f"Champions after commit {commit[:8]}")
-    _publish_jobs(tree, _results.fingerprints(tree))
+    _publish_jobs(tree, tables.fingerprints(tree))
     state = _final_state(tree, "; ".join(f"{row['model']}: {row['decision']}" for row in decisions))
     if state.is_completed():
         retrain.record_trained(ROOT, content)
@@ -137,7 +137,7 @@ def _nothing_to_do(reason: str) -> State:
 def _publish_jobs(root: Path, fingerprints: dict[str, str]) -> None:
     """Publish the table of jobs as the run's artifact."""
     mlflow = live_services(ROOT).get("mlflow", {}).get("address")
-    table = _results.jobs(root, fingerprints, mlflow)
+    table = tables.jobs(root, fingerprints, mlflow)
     create_table_artifact(table=table, key="jobs", description="Jobs, their scores and their runs in MLflow")
 
 

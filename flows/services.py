@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
-from flows import _secrets
-from flows._commands import NO_TELEMETRY
+from flows import passwords
 from flows._processes import is_running
 from flows._run import ROOT, Entries, alive, entries, live_services, prefect_environment, ray_environment
+from flows.child_commands import NO_TELEMETRY
 from pipeline import addresses, command, database, logs, preflight, store, tracking
 from pipeline.errors import UserError
 
@@ -79,9 +79,9 @@ def up(root: Path) -> None:
     for name in NAMES:
         log.info(f"  {name:8}{running[name]['address']}")
     log.info("Their pages ask once for a login:")
-    log.info(f"  prefect asks for the text in {root / _secrets.PREFECT}")
-    log.info(f"  mlflow  asks for the user {_secrets.USER} and the admin_password in {root / _secrets.MLFLOW}")
-    log.info(f"  ray     asks for the token in {root / _secrets.RAY}")
+    log.info(f"  prefect asks for the text in {root / passwords.PREFECT}")
+    log.info(f"  mlflow  asks for the user {passwords.USER} and the admin_password in {root / passwords.MLFLOW}")
+    log.info(f"  ray     asks for the token in {root / passwords.RAY}")
 
 
 def down(root: Path) -> None:
@@ -100,7 +100,7 @@ def _prefect(root: Path) -> Service:
     port = _port("PREFECT_PORT")
     own_pages = f"http://{HOST}:{port},http://localhost:{port}"  # Prefect's default lets any website in
     environment = {
-        "PREFECT_SERVER_API_AUTH_STRING": _secrets.prefect(root),
+        "PREFECT_SERVER_API_AUTH_STRING": passwords.prefect(root),
         **prefect_environment(f"http://{HOST}:{port}", root),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": own_pages,
     }
@@ -117,7 +117,7 @@ def _mlflow(root: Path) -> Service:
     command += ["--backend-store-uri", tracking.uri(root), "--default-artifact-root", (folder / "artifacts").as_uri()]
     command += ["--app-name", "basic-auth"]
     no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment = {**tracking.ENVIRONMENT, **no_jobs, **_secrets.mlflow(root)}
+    environment = {**tracking.ENVIRONMENT, **no_jobs, **passwords.mlflow(root)}
     return Service("mlflow", command, port, "/health", environment)
 
 
@@ -125,7 +125,7 @@ def _ray(root: Path) -> Service:
     port, gcs = _port("RAY_DASHBOARD_PORT"), _port("RAY_PORT")
     # In Ray's default folder any other ray.init() of this machine would join this head; sockets need a short path.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    token = str(_secrets.ray(root))
+    token = str(passwords.ray(root))
     command = ["-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", "--temp-dir", folder]
     command += ["--node-ip-address", HOST, "--port", str(gcs)]
     command += ["--dashboard-host", HOST, "--dashboard-port", str(port), "--dashboard-agent-listen-port", "0"]

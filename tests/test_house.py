@@ -337,7 +337,7 @@ def test_a_lock_holds_no_address_and_every_hash(name: str, least: int) -> None:
 
 
 def test_telemetry_is_off_wherever_a_stage_starts() -> None:
-    from flows._commands import NO_TELEMETRY
+    from flows.child_commands import NO_TELEMETRY
 
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name, value in NO_TELEMETRY.items():

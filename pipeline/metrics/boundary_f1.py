@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry import distances
 from pipeline.sample import IGNORE
 
 Ids = NDArray[np.uint8]
@@ -56,5 +57,4 @@ def _edges(ids: Ids, valid: Mask) -> Mask:
 
 def _fraction_near(mask: Mask, other: Mask, tolerance: float) -> float:
     """The fraction of pixels of `mask` at most `tolerance` pixels away from one of `other`."""
-    distance = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return float((distance[mask] <= tolerance).mean())
+    return float((distances.to_mask(other)[mask] <= tolerance).mean())

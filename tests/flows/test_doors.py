@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from flows import _secrets, services
+from flows import passwords, services
 from tests.helpers.served import Server, needs_environment, of, strays
 
 pytestmark = [pytest.mark.slow, needs_environment]
@@ -93,10 +93,10 @@ def test_another_account_is_refused_however_it_asks(server: Server) -> None:
 
 @another_account
 def test_who_has_the_secret_gets_in(server: Server) -> None:
-    ini = (server.folder / _secrets.MLFLOW).read_text().splitlines()
+    ini = (server.folder / passwords.MLFLOW).read_text().splitlines()
     password = next(line.split(" = ")[1] for line in ini if line.startswith("admin_password"))
     method, address, body = attacks(server)["read experiments"]
-    assert ask(method, address, body, *JSON, secret=f"{_secrets.USER}:{password}") == "200"
+    assert ask(method, address, body, *JSON, secret=f"{passwords.USER}:{password}") == "200"
     method, address, body = attacks(server)["read what runs"]
     assert ask(method, address, body, *JSON, secret=server.secret) == "200"
 
@@ -105,7 +105,7 @@ def test_who_has_the_secret_gets_in(server: Server) -> None:
 def test_another_account_sees_health_and_no_secret(server: Server) -> None:
     for address in (f"{server.address}/api/health", f"{server.address}/api/ready", f"{server.mlflow}/health"):
         assert ask("GET", address, None) == "200"
-    kept = [_secrets.PREFECT, _secrets.MLFLOW, _secrets.MLFLOW_KEY, _secrets.MLFLOW_USERS, _secrets.RAY]
+    kept = [passwords.PREFECT, passwords.MLFLOW, passwords.MLFLOW_KEY, passwords.MLFLOW_USERS, passwords.RAY]
     for name in kept:
         shown = subprocess.run(
             ["su", "-s", "/bin/sh", "nobody", "-c", f"cat '{server.folder / name}'"], capture_output=True, check=False
@@ -115,11 +115,11 @@ def test_another_account_sees_health_and_no_secret(server: Server) -> None:
 
 
 def test_no_log_and_no_list_of_processes_shows_a_secret(server: Server) -> None:
-    ini = (server.folder / _secrets.MLFLOW).read_text().splitlines()
+    ini = (server.folder / passwords.MLFLOW).read_text().splitlines()
     hidden = [next(line.split(" = ")[1] for line in ini if line.startswith("admin_password"))]
     hidden += [
         (server.folder / name).read_text().split(":")[-1]
-        for name in (_secrets.PREFECT, _secrets.RAY, _secrets.MLFLOW_KEY)
+        for name in (passwords.PREFECT, passwords.RAY, passwords.MLFLOW_KEY)
     ]
     read = [*(server.folder / ".work/logs").iterdir(), server.folder / ".work/services.json"]
     told = "\n".join(path.read_text(errors="replace") for path in read)

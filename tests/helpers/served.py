@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.parts import clone
-from flows import _secrets, services
+from flows import passwords, services
 from pipeline import store
 
 REPO = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ class Server:
         self.entries = store.read_json(folder / ".work/services.json")
         self.address = self.entries["prefect"]["address"]
         self.mlflow = self.entries["mlflow"]["address"]
-        self.secret = (folder / _secrets.PREFECT).read_text()
+        self.secret = (folder / passwords.PREFECT).read_text()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

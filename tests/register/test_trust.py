@@ -12,7 +12,7 @@ import pytest
 from convline import checking, predicting
 from convline.commands import trust as command
 from convline.findings import Finding
-from flows import _results
+from flows import tables
 from pipeline import store, tracking
 from pipeline.errors import UserError
 from pipeline.params import Params
@@ -96,7 +96,7 @@ def readers_take_it(root: Path, params: Params, number: str) -> None:
     """Whoever reads registered.json, or asks MLflow, says the same in a sentence."""
     registered = store.read_json(root / "reports/registered.json")
     assert registered[MODEL]["champion"] == {"job": f"version {number}", "fingerprint": ""}
-    (row,) = _results.decisions({}, registered)
+    (row,) = tables.decisions({}, registered)
     assert "is not signed" in row["decision"]
     assert "is not signed" in section.render(read(root, params))
     found = [item for item in checking.check_mlflow(root) if isinstance(item, Finding)]
@@ -248,7 +248,7 @@ def test_the_first_champion_is_told_once(held: Path, capsys: pytest.CaptureFixtu
     assert "the first" not in entry["decision"]["text"], "the report shows it for as long as it is champion"
     more = {**entry, "models": {**entry["models"], "another": "job"}}
     assert decisions.news(entry, more) == "as before"
-    assert _results.decisions({MODEL: entry}, {MODEL: more})[0]["decision"] == "as before"
+    assert tables.decisions({MODEL: entry}, {MODEL: more})[0]["decision"] == "as before"
     earlier = {**entry, "decision": {"text": "the first: there was none before"}}
     assert decisions.news(earlier, entry) == "as before"
 

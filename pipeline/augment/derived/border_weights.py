@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.augment import fields
 from pipeline.augment.transforms.parts.affine import within
+from pipeline.geometry import distances
 from pipeline.sample import IGNORE, Sample
 
 FIELD = "weight"
@@ -34,8 +35,7 @@ def build(
         for shape in _objects(sample, background):
             left, top, right, bottom = fields.extent(shape)
             window = slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach)
-            outside = (~shape[window]).astype(np.uint8, order="C")
-            distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            distance = distances.to_mask(shape[window])
             first, second = nearest[(slice(None), *window)]
             np.minimum(second, np.maximum(first, distance), out=second)
             np.minimum(first, distance, out=first)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import _results
+from flows import tables
 from pipeline import store
 from pipeline.params import Params
 from pipeline.train import stage
@@ -21,17 +21,17 @@ NUMBERS = {"promoted": False, "metric": "top1", "difference": 0.02, "low": 0.01,
 def test_the_score_is_of_this_very_model(project: Project) -> None:
     root, params = project({"a": {"seed": 1}, "b": {"seed": 2}})
     mark = support.job_specs(root, params)["a"].fingerprint
-    assert _results.score(root, "a", mark) == "waiting"
+    assert tables.score(root, "a", mark) == "waiting"
     stage.run(params.choose(["a"]), root)
     value = store.read_json(root / ".work/jobs" / mark / "state.json")["value"]
-    assert _results.score(root, "a", mark) == f"val top1 {value:.4f}"
+    assert tables.score(root, "a", mark) == f"val top1 {value:.4f}"
     metrics = {"primary": "top1", "top1": 0.9, "top1_low": 0.85, "top1_high": 0.95}
     store.write_json(root / "metrics/a.json", metrics)
     other = "0" * 64
-    assert _results.score(root, "a", other) == "waiting"  # this was measured on some other model
+    assert tables.score(root, "a", other) == "waiting"  # this was measured on some other model
     stage.run(params, root)
-    assert _results.score(root, "a", mark) == "test top1 0.9000 [0.8500, 0.9500]"
-    rows = _results.jobs(root, _results.fingerprints(root), "http://127.0.0.1:5000")
+    assert tables.score(root, "a", mark) == "test top1 0.9000 [0.8500, 0.9500]"
+    rows = tables.jobs(root, tables.fingerprints(root), "http://127.0.0.1:5000")
     assert [(row["job"], row["MLflow"], row["seconds"] > 0) for row in rows] == [
         ("a", "", True),
         ("b", "", True),
@@ -57,5 +57,5 @@ def test_the_score_is_of_this_very_model(project: Project) -> None:
 def test_a_decision_has_its_champions_words_and_numbers(
     before: dict[str, object], after: dict[str, object], expected: tuple[object, ...]
 ) -> None:
-    (row,) = _results.decisions({"m": before} if before else {}, {"m": after})
+    (row,) = tables.decisions({"m": before} if before else {}, {"m": after})
     assert (row["before"], row["champion"], row["decision"], row["low"]) == expected
