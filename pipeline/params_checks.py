@@ -107,7 +107,7 @@ def _check_words_differ(named: dict[str, list[str]]) -> Faults:
         for name in named.get(section, []):
             other = taken.setdefault(name, what)
             if other not in (what, "a job") or (other == "a job" and section != "datasets"):
-                yield f"{section}.{name}", f"the name is {other}'s in a roster. Rename one of the two."
+                yield f"{section}.{name}", f"the name means {other} in a roster. Rename one of the two."
 
 
 def _check_name(section: str, name: str) -> Faults:

@@ -117,9 +117,9 @@ def test_each_fault_is_told_once_with_its_place(number: int, tmp_path: Path) -> 
 
 
 def test_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"studies\.small: the name is a job's in a roster"):
+    with pytest.raises(UserError, match=r"studies\.small: the name means a job in a roster"):
         support.write_params(tmp_path, {"small": {}}, studies={"small": STUDY})
-    with pytest.raises(UserError, match=r"studies\.core: the name is a set of jobs's in a roster"):
+    with pytest.raises(UserError, match=r"studies\.core: the name means a set of jobs in a roster"):
         support.write_params(tmp_path, {"small": {}}, sets={"core": ["small"]}, studies={"core": STUDY})
     with pytest.raises(UserError, match=r"studies\.a\.b: names become folders"):
         support.write_params(tmp_path, {"small": {}}, studies={"a.b": STUDY})
