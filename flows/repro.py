@@ -75,8 +75,7 @@ def choose_jobs(root: Path, words: Sequence[str], *, force: bool = False) -> Non
     if force:
         from pipeline.train import stage as train_stage
 
-        roster = [settings.roster] if isinstance(settings.roster, str) else settings.roster
-        train_stage.forget(settings, root, settings.resolve(roster))
+        train_stage.forget(settings, root, settings.resolve(settings.roster_words))
 
 
 def _run_graph(root: Path, tag: str) -> int:

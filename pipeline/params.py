@@ -183,9 +183,14 @@ class Params(Strict):
     #: jobs outside the selection that have up-to-date results; not a setting
     kept: tuple[str, ...] = Field((), exclude=True)
 
+    @property
+    def roster_words(self) -> list[str]:
+        """The roster as a list, also where it is one word."""
+        return [self.roster] if isinstance(self.roster, str) else self.roster
+
     def selected(self) -> dict[str, Job]:
         """The roster's jobs and those that they start from, in the order of params.yaml; those of studies last."""
-        names, waiting = set[str](), list(self.resolve([self.roster] if isinstance(self.roster, str) else self.roster))
+        names, waiting = set[str](), list(self.resolve(self.roster_words))
         while waiting:
             name = waiting.pop()
             if name in self.jobs and name not in names:

@@ -56,7 +56,7 @@ def _check_contracts(params: "Params") -> Faults:
 
 def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
     named = {name: list(map(str, section)) for name, section in value.items() if isinstance(section, dict)}
-    yield from _check_words("roster", [params.roster] if isinstance(params.roster, str) else params.roster, named)
+    yield from _check_words("roster", params.roster_words, named)
     for name, words in params.sets.items():
         yield from _check_words(f"sets.{name}", words, named)
     for section in ("datasets", "augmentation", "sets", "jobs", "studies"):
