@@ -23,8 +23,10 @@ from pipeline import params, params_files, plugins, preflight, safe_yaml, sample
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
+from pipeline.prepare import exports
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.findings import LISTED
+from pipeline.prepare.formats.parts.doubt import Doubt
 from pipeline.prepare.formats.parts.files import Tree, scan
 from pipeline.prepare.make import make
 from pipeline.terminal import escape, name_fault
@@ -136,19 +138,34 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[s
     if wanted is not None:
         if wanted not in names.folder_formats():
             raise UserError(f"--format: {plugins.unknown('format', wanted, names.folder_formats())}")
-        return wanted, candidates.get(wanted, {})
-    if len(candidates) == 1:
-        return next(iter(candidates.items()))
-    if candidates:
+        answer = candidates.get(wanted, {})
+        return wanted, answer.options if isinstance(answer, Doubt) else answer
+    certain = {name: answer for name, answer in candidates.items() if not isinstance(answer, Doubt)}
+    if len(certain) == 1:
+        return next(iter(certain.items()))
+    if certain:
         raise UserError(
-            f"{source}: could be {' or '.join(candidates)}. Choose by --format, as in `--format {min(candidates)}`."
+            f"{source}: could be {' or '.join(certain)}. Choose by --format, as in `--format {min(certain)}`."
         )
+    raise UserError(_unrecognised(source, tree, candidates))
+
+
+def _unrecognised(source: Path, tree: Tree, candidates: dict[str, dict[str, Any] | Doubt]) -> str:
+    """What speaks against the formats that could read the folder, or what each format misses."""
+    if export := exports.explain(tree):
+        return f"{source}: {export}"
+    doubts = {name: answer.reason for name, answer in candidates.items() if isinstance(answer, Doubt)}
+    if doubts:
+        lines = [
+            f"{source}: {reason}\n  if it is {name} all the same: --format {name}" for name, reason in doubts.items()
+        ]
+        return "\n".join(lines)
     lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
     for folder in (folder for folder in tree.folders if len(folder.parts) == 1):
         if inner := _recognised(scan(source / folder)):
             lines.append(f"Its folder {folder} looks like {' or '.join(inner)}: convline add {source / folder}")
     lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
-    raise UserError("\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."]))
+    return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
 
 
 def _missing(source: Path, format: str) -> str:
@@ -196,7 +213,7 @@ def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs,
     return new
 
 
-def _recognised(tree: Tree) -> dict[str, dict[str, Any]]:
+def _recognised(tree: Tree) -> dict[str, dict[str, Any] | Doubt]:
     recognised = {name: plugins.load(KIND, name).recognise(tree) for name in names.folder_formats()}
     return {name: options for name, options in recognised.items() if options is not None}
 

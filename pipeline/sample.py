@@ -121,11 +121,16 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault in the raw data: where, why, and the remedy. A warning does not stop prepare."""
+    """A fault in the raw data: where, why, and the remedy.
+
+    A warning does not stop prepare. A fault that `blocks` concerns the whole dataset: `on_bad: skip` can't pass it, as
+    what is left would be wrong (labels that count from 1, an image with several labels).
+    """
 
     where: str
     reason: str
     warning: bool = False
+    blocks: bool = False
 
     def __str__(self) -> str:
         return escape(f"{self.where}: {self.reason}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.contracts.members import optional
 
 if TYPE_CHECKING:
+    from pipeline.prepare.formats.parts.doubt import Doubt
     from pipeline.prepare.formats.parts.files import Tree
     from pipeline.sample import Classes, Fault, Sample
 
@@ -33,9 +34,10 @@ class Format(Protocol):
         ...
 
     @optional
-    def recognise(self, tree: "Tree") -> dict[str, Any] | None:
+    def recognise(self, tree: "Tree") -> "dict[str, Any] | Doubt | None":
         """The options with which a folder can be read, {} if none are needed; None if it has another format.
 
-        `convline add` asks every format that has this function.
+        `convline add` asks every format that has this function. Where something speaks against the format, return a
+        Doubt with the reason: `add` then reads the folder only with `--format`.
         """
         ...

@@ -1,12 +1,14 @@
 """Faults of a dataset: all are collected in one pass, then reported together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from pipeline.errors import UserError
 from pipeline.sample import Fault
+from pipeline.terminal import escape
 
+#: lines that are printed
 LISTED = 100
 
 
@@ -26,7 +28,8 @@ class Findings:
     def add(self, new: Iterable[Fault]) -> None:
         """Add faults and warnings."""
         for fault in new:
-            (self.warnings if fault.warning else self.faults).append(fault)
+            kind = self.warnings if fault.warning else self.blockers if fault.blocks else self.faults
+            kind.append(fault)
 
     def raise_if_bad(self, on_bad: str) -> None:
         """Raise one UserError with every fault that stops the dataset."""
@@ -34,10 +37,20 @@ class Findings:
         if not (self.blockers or (stopping and on_bad == "error")):
             return
         lines = [f"{len(stopping)} fault{'s' if len(stopping) > 1 else ''}"]
-        lines += [f"  {fault}" for fault in stopping[:LISTED]]
-        if len(stopping) > LISTED:
-            lines.append(f"  … and {len(stopping) - LISTED} more")
+        lines += [f"  {line}" for line in grouped(stopping)]
         remedy = "Correct them and run again"
         if on_bad == "error" and self.faults and not self.blockers:
             remedy += "; or set the dataset's `on_bad: skip` in params.yaml, which skips faulty images and lists them"
         raise UserError("\n".join([*lines, f"{remedy}."]))
+
+
+def grouped(faults: Sequence[Fault]) -> list[str]:
+    """At most LISTED lines; faults with the same reason take one, which names the first and their number."""
+    by_reason: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_reason.setdefault(fault.reason, []).append(fault)
+    lines = [
+        str(same[0]) + (f" (and {len(same) - 1:,} more like it, up to {escape(same[-1].where)})" if same[1:] else "")
+        for same in by_reason.values()
+    ]
+    return lines if len(lines) <= LISTED else [*lines[:LISTED], f"… and {len(lines) - LISTED:,} other reasons"]

@@ -15,8 +15,9 @@ from pipeline import store
 from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare import make as making
+from pipeline.prepare.findings import Findings
 from pipeline.prepare.stage import run
-from pipeline.sample import SPLITS, Facts, facts
+from pipeline.sample import SPLITS, Facts, Fault, facts
 from pipeline.shards import split
 from pipeline.store import verify
 
@@ -206,12 +207,30 @@ def test_an_empty_split_can_not_be_skipped(tmp_path: Path) -> None:
 
 def test_a_long_list_is_cut(tmp_path: Path) -> None:
     for number in range(130):
-        save(tmp_path, f"a/{number}.png", noise(number, 1, 1))
+        save(tmp_path, f"a/{number}.png", noise(number, 1, number + 1))
     with pytest.raises(UserError) as caught:
         prepare(tmp_path, mine=mine())
     assert "131 faults" in str(caught.value)
-    assert "… and 31 more" in str(caught.value)
+    assert "… and 31 other reasons" in str(caught.value)
     assert "on_bad" not in str(caught.value)  # no image would be left
+
+
+def test_equal_faults_are_told_once_with_their_number(tmp_path: Path) -> None:
+    for number in range(130):
+        save(tmp_path, f"a/{number:03d}.png", noise(number, 1, 1))
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path, mine=mine())
+    assert "a/000.png: 1×1 pixels" in str(caught.value)
+    assert "and 129 more like it" in str(caught.value)
+    assert "a/001.png" not in str(caught.value)
+
+
+def test_a_fault_of_the_whole_dataset_can_not_be_skipped() -> None:
+    findings = Findings(None)
+    findings.add([Fault("names", "count from 1. Subtract one.", blocks=True), Fault("a.png", "is damaged.")])
+    with pytest.raises(UserError, match="count from 1") as caught:
+        findings.raise_if_bad("skip")
+    assert "on_bad" not in str(caught.value)
 
 
 def test_look_alikes_across_splits_are_shown(tmp_path: Path) -> None:
