@@ -25,6 +25,8 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 SNAPSHOTS = "snapshots"
 #: names of version 0.1 in model.json, and today's: of settings, and of an architecture's options
 FORMER_SETTINGS = {"points": "keypoints"}
+#: longer side that images were scaled to by versions whose model.json does not say it
+FORMER_MAX_SIDE = 1024
 FORMER_OPTIONS = {"stages": "levels", "stage": "level", "way": "mode", "share": "positive_fraction"}
 #: former names of layers in torchvision's published weights: patterns, and today's names
 OLDER = (
@@ -80,7 +82,7 @@ def stored_settings(description: dict[str, Any]) -> Settings:
         FORMER_SETTINGS.get(key, key): tuple(value) if isinstance(value, list) else value
         for key, value in description["settings"].items()
     }
-    return Settings(**values)
+    return Settings(**{"max_side": FORMER_MAX_SIDE, **values})
 
 
 def build(description: dict[str, Any]) -> Learner:

@@ -25,15 +25,23 @@ MAX_BYTES = 500_000_000
 #: passes over its pixels that a JPEG may ask for, each of which takes time: Pillow's progressive ones have ten
 MAX_SCANS = 32
 SCAN = b"\xff\xda"
+#: modes of images whose bytes are stored as they came: others are converted by rules of Pillow's, or hide colors
+KEPT_MODES = frozenset({"1", "L", "P", "RGB"})
+
+Pixels = NDArray[np.uint8]
 
 
 class ImageError(Exception):
     """Why an image can't be used, and the remedy; the caller adds the file's name."""
 
 
-def decode(source: Path | bytes) -> NDArray[np.uint8]:
+def decode(source: Path | bytes) -> Pixels:
     """H×W×3 uint8 RGB of an image file or its bytes, upright, transparency over white; ImageError if unusable."""
-    data = source if isinstance(source, bytes) else _read(source)
+    return decode_bytes(source if isinstance(source, bytes) else read(source))[0]
+
+
+def decode_bytes(data: bytes) -> tuple[Pixels, bool]:
+    """What `decode` returns, and whether the bytes can be stored as they came; else `encode` encodes the pixels."""
     if not data:
         raise ImageError("the file is empty. Fetch it again or remove it.")
     if data.lstrip()[:1] == b"<":
@@ -43,7 +51,7 @@ def decode(source: Path | bytes) -> NDArray[np.uint8]:
             check(image)
             _check_scans(image, data)
             image.load()
-            return _upright_rgb(image)
+            return _upright_rgb(image), image.mode in KEPT_MODES and "transparency" not in image.info
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -53,7 +61,8 @@ def decode(source: Path | bytes) -> NDArray[np.uint8]:
         raise ImageError(f"{kind}. Export it again as PNG or JPEG, or remove it.") from error
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of an image file; ImageError if it can't be read or is too large."""
     try:
         status = path.stat()
     except OSError as error:
@@ -87,7 +96,7 @@ def _check_scans(image: Image.Image, data: bytes) -> None:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans. Save it anew as JPEG or PNG.")
 
 
-def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _upright_rgb(image: Image.Image) -> Pixels:
     upright = image
     with contextlib.suppress(Exception):  # damaged EXIF says nothing about the pixels: take them as they are stored
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else exif_transpose would make a copy
@@ -98,28 +107,34 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"), np.uint8)
 
 
-def decode_stored(data: Any, *, gray: bool = False) -> NDArray[np.uint8]:
+def decode_stored(data: Any, *, gray: bool = False) -> Pixels:
     """Pixels of a PNG that `encode_png` made: H×W×3, or H×W with `grey`."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return np.asarray(image.convert("L" if gray else "RGB"), np.uint8)
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode(pixels: Pixels) -> bytes:
+    """The bytes at rest of H×W×3 pixels that have no file, or none that can be kept: a PNG, gray where they are."""
+    gray = pixels[..., 0]
+    return encode_png(gray if (pixels == gray[..., None]).all() else pixels)
+
+
+def encode_png(pixels: Pixels) -> bytes:
     """PNG bytes of H×W×3 RGB or H×W grey pixels."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # six times the speed, a tenth more bytes
     return buffer.getvalue()
 
 
-def data_uri(pixels: NDArray[np.uint8]) -> str:
+def data_uri(pixels: Pixels) -> str:
     """The image as a `data:` address, for a self-contained page."""
     return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
 
 
-def bounded(pixels: NDArray[np.uint8], longest: int) -> tuple[int, int]:
-    """The image's height and width, or smaller ones in that proportion of which the longer is `longest`."""
+def bounded(pixels: Pixels, longest: int | None) -> tuple[int, int]:
+    """The image's height and width, or smaller ones in that proportion of which the longer is `longest`, if given."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, longest / max(height, width))
+    scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -128,7 +143,7 @@ def spread(number: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, number - 1, min(most, number)).astype(np.int64)
 
 
-def resize(pixels: NDArray[np.uint8], height: int, width: int, *, smooth: bool = True) -> NDArray[np.uint8]:
+def resize(pixels: Pixels, height: int, width: int, *, smooth: bool = True) -> Pixels:
     """Scale to height×width: antialiased bilinear, or nearest for ids."""
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -142,12 +157,12 @@ def nearest(old: int, new: int) -> NDArray[np.int32]:
     return np.asarray(columns.resize((new, 1), Image.Resampling.NEAREST), np.int32)[0]
 
 
-def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def luminance(pixels: Pixels) -> Pixels:
     """H×W grey by ITU-R 601-2 weights, as Pillow's mode L."""
     return np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)
 
 
-def grid(pictures: list[NDArray[np.uint8]], columns: int, *, side: int = 96, gap: int = 4) -> NDArray[np.uint8]:
+def grid(pictures: list[Pixels], columns: int, *, side: int = 96, gap: int = 4) -> Pixels:
     """Pictures as a sheet of side×side tiles on white."""
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)

@@ -39,7 +39,7 @@ class Dataset(Strict):
     path: str | None = None
     options: dict[str, JsonValue] = {}
     derived: dict[str, dict[str, JsonValue]] = {}
-    max_side: int = Field(1024, ge=8)
+    max_side: int | None = Field(None, ge=8)
     split: Split = Split()
     seed: int = 0
     on_bad: Literal["error", "skip"] = "error"

@@ -56,7 +56,7 @@ class Annotation:
 class Sample:
     """One image and its annotations; a missing field is None.
 
-    image: H×W×3 uint8 RGB (a format may give the file instead, which prepare decodes) · label: index into
+    image: H×W×3 uint8 RGB (a format may give the file instead, which prepare reads) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
     (compressed RLE at rest), crowd N, difficult N, keypoints N×K×3 float32 (x and y in the pixels of boxes; 0 not
     labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, the weight of a pixel
@@ -142,7 +142,7 @@ class Facts:
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
     has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · keypoints: their
-    names · max_side: maximum longer side of stored images, in pixels.
+    names · max_side: maximum longer side of stored images in pixels, if they have one.
     """
 
     format: str
@@ -156,7 +156,7 @@ class Facts:
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     keypoints: tuple[str, ...] = ()
-    max_side: int = 1024
+    max_side: int | None = None
 
 
 def facts(path: Path) -> Facts:

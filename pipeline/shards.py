@@ -1,4 +1,8 @@
-"""Samples at rest: rows of Arrow files, read memory-mapped. Images up to 1 MB are raw bytes, larger ones PNG."""
+"""Samples at rest: rows of Arrow files, read memory-mapped, and by index.
+
+An image is stored encoded: by the bytes that came, or by a PNG where it has no file or its bytes can't be kept
+(`images.decode_bytes`). It is decoded when its sample is read.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +16,6 @@ from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.sample import TABLE, Form, Sample
-
-RAW_LIMIT_BYTES = 1_000_000
 
 
 def _listed(values: NDArray[Any]) -> list[Any]:
@@ -56,7 +58,7 @@ TYPES: dict[Form, pa.DataType] = {
     Form.BOXES: pa.list_(pa.list_(pa.float32(), 4)),
     Form.MASKS: pa.list_(pa.binary()),
     Form.KEYPOINTS: pa.list_(pa.list_(pa.float32())),
-    Form.IDS: pa.binary(),
+    Form.IDS: pa.large_binary(),
 }
 WRITE: dict[Form, Callable[[Any], Any]] = {
     Form.NUMBERS: _listed,
@@ -83,8 +85,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("height", pa.int32()),
         ("width", pa.int32()),
-        ("encoded", pa.bool_()),
-        ("image", pa.binary()),
+        ("image", pa.large_binary()),
         ("size", pa.list_(pa.int32(), 2)),
         ("label", pa.int64()),
         ("soft", pa.list_(pa.float32())),
@@ -93,11 +94,9 @@ SCHEMA = pa.schema(
 )
 
 
-def to_row(sample: Sample) -> dict[str, Any]:
-    """The Arrow row of a decoded sample."""
-    pixels = sample.pixels
-    height, width = pixels.shape[:2]
-    encoded = pixels.nbytes > RAW_LIMIT_BYTES
+def to_row(sample: Sample, data: bytes | None = None) -> dict[str, Any]:
+    """The Arrow row of a decoded sample; data: the bytes that decode to its pixels, if its image has such."""
+    height, width = sample.pixels.shape[:2]
     soft = isinstance(sample.label, np.ndarray)
     annotations = {name: getattr(sample, name) for name in COLUMNS}
     return {
@@ -106,8 +105,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "source": sample.source,
         "height": height,
         "width": width,
-        "encoded": encoded,
-        "image": images.encode_png(pixels) if encoded else pixels.tobytes(),
+        "image": images.encode(sample.pixels) if data is None else data,
         "size": sample.size or (height, width),
         "label": None if soft or sample.label is None else sample.label,
         "soft": sample.label if soft else None,
@@ -116,17 +114,12 @@ def to_row(sample: Sample) -> dict[str, Any]:
 
 
 def from_row(batch: pa.RecordBatch, index: int) -> Sample:
-    """The sample in a row; its raw pixels are a read-only view of the memory map."""
+    """The sample in a row, decoded."""
     row = {name: batch.column(name)[index].as_py() for name in batch.schema.names if name != "image"}
-    buffer = batch.column("image")[index].as_buffer()
-    if row["encoded"]:
-        pixels = images.decode_stored(buffer)
-    else:
-        pixels = np.frombuffer(buffer, np.uint8).reshape(row["height"], row["width"], 3)
     given = {name: form for name, form in COLUMNS.items() if row.get(name) is not None}
     return Sample(
         id=row["id"],
-        image=pixels,
+        image=images.decode(batch.column("image")[index].as_buffer().to_pybytes()),
         group=row["group"],
         source=row["source"],
         size=tuple(row["size"]),

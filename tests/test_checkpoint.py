@@ -20,6 +20,12 @@ def test_the_names_of_keypoints_are_read_under_both_names() -> None:
         assert read.keypoints == ("nose", "tail")
 
 
+def test_images_are_scaled_as_when_the_model_was_trained() -> None:
+    unsaid = {name: value for name, value in SETTINGS.items() if name != "max_side"}
+    sides = [checkpoint.stored_settings({"settings": unsaid | said}).max_side for said in ({}, {"max_side": None})]
+    assert sides == [1024, None]
+
+
 def test_former_names_of_options_build_the_same_network() -> None:
     options = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}, "width": 8}
     description = {"task": "localization", "architecture": "cam", "loss": {}, "settings": SETTINGS}

@@ -170,6 +170,38 @@ def test_ids_are_resized_without_mixing() -> None:
     assert set(images.resize(ids, 8, 8, smooth=False).ravel().tolist()) == {0, 7, 9, 255}
 
 
+def rotated(picture: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[274] = 6
+    return encoded(picture, "JPEG", exif=exif)
+
+
+PLAIN = Image.fromarray(UPRIGHT)
+#: whether the bytes can be stored as they came
+KEPT = {
+    **{format: (encoded(PLAIN, format), True) for format in ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")},
+    "gray": (encoded(PLAIN.convert("L"), "JPEG"), True),
+    "turned": (rotated(PLAIN), True),
+    "bits": (encoded(PLAIN.convert("1")), True),
+    "palette": (encoded(PLAIN.convert("P")), True),
+    "CMYK": (encoded(PLAIN.convert("CMYK"), "JPEG"), False),
+    "transparent": (encoded(PLAIN.convert("RGBA")), False),
+    "transparent gray": (encoded(PLAIN.convert("LA")), False),
+    "transparent color": (encoded(PLAIN, transparency=(0, 3, 6)), False),
+    "transparent palette": (encoded(PLAIN.convert("P"), transparency=1), False),
+    "transparent WebP": (encoded(PLAIN.convert("RGBA"), "WEBP", lossless=True), False),
+    "Lab": (encoded(PLAIN.convert("RGB").convert("YCbCr"), "TIFF"), False),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_bytes_are_kept_unless_colors_must_be_converted(name: str) -> None:
+    data, expected = KEPT[name]
+    pixels, kept = images.decode_bytes(data)
+    assert kept == expected
+    np.testing.assert_array_equal(images.decode(data if kept else images.encode(pixels)), pixels)
+
+
 def test_stored_png_round_trip() -> None:
     np.testing.assert_array_equal(images.decode_stored(images.encode_png(UPRIGHT)), UPRIGHT)
     gray = UPRIGHT[..., 0]

@@ -34,7 +34,7 @@ class Settings:
 
     class_counts: train samples by class · size: side of the network's input in pixels · mean, std: by channel, of
     pixels in 0..1 · keypoints: names of an object's · max_side: larger images are first scaled to this longer
-    side, as the stored ones were, and then to `size`.
+    side, as the stored ones were, if it is given, and then to `size`.
     """
 
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Settings:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     keypoints: tuple[str, ...] = ()
-    max_side: int = 1024
+    max_side: int | None = None
 
 
 class Learner(nn.Module):

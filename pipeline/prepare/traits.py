@@ -3,17 +3,39 @@
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline import images
+from pipeline.images import Pixels
 
-Pixels = NDArray[np.uint8]
+#: longer side at which an image is digested where `max_side` says no other: earlier versions scaled larger images to
+#: it, and the digest decides the split
+DIGEST_SIDE = 1024
 #: pixels, then sum and sum of squares of red, green, blue and luminance; integers, so that totals are exact
 Moments = tuple[int, ...]
 LOOK_MIN_SIDE = 32
 LOOK_MIN_CONTRAST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """digest: of the pixels, which decides the split · look: perceptual hash, None where it means nothing."""
+
+    digest: str
+    look: bytes | None
+    moments: Moments
+
+
+def measure(pixels: Pixels, digest_side: int) -> Traits:
+    """The traits of an image, whose digest and hash are those of a copy that is at most `digest_side` long."""
+    picture = Image.fromarray(pixels)
+    gray = picture.convert("L")
+    small = images.resize(pixels, *images.bounded(pixels, digest_side))
+    small_gray = np.asarray(gray) if small is pixels else images.luminance(small)
+    return Traits(pixel_digest(small), look(small_gray), moments(picture, gray))
 
 
 def pixel_digest(pixels: Pixels) -> str:
@@ -37,13 +59,11 @@ def look(gray: Pixels) -> bytes | None:
     return np.packbits(np.stack([right, down])).tobytes()
 
 
-def moments(pixels: Pixels, gray: Pixels) -> Moments:
-    """Number of pixels, sums and sums of squares of an image."""
-    values, levels = [gray.size], np.arange(256)
-    for channel in (*np.moveaxis(pixels, 2, 0), gray):
-        counts = np.bincount(channel.ravel(), minlength=256)
-        values += [int(counts @ levels), int(counts @ levels**2)]
-    return tuple(values)
+def moments(picture: Image.Image, gray: Image.Image) -> Moments:
+    """Number of pixels, sums and sums of squares of an RGB image and its luminance."""
+    counts, levels = np.array(picture.histogram() + gray.histogram()).reshape(4, 256), np.arange(256)
+    sums = np.stack([counts @ levels, counts @ levels**2], axis=1)
+    return (gray.width * gray.height, *sums.ravel().tolist())
 
 
 def mean_std(parts: Iterable[Moments]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import store
+from pipeline import images, store
 from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare import make as making
+from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.stage import run
 from pipeline.sample import SPLITS, Facts, Fault, facts
@@ -246,7 +247,8 @@ def test_look_alikes_across_splits_are_shown(tmp_path: Path) -> None:
 
 
 def test_large_images_are_scaled_and_shards_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "SHARD_BYTES", 3 * 16 * 8 * 3)
+    scaled = images.resize(noise(0, 32, 16), 16, 8)
+    monkeypatch.setattr(making, "SHARD_BYTES", int(3.5 * len(images.encode(scaled))))
     for number in range(20):
         save(tmp_path, f"train/a/{number}.png", noise(number, 32, 16))
     save(tmp_path, "test/a/0.png", noise(90, 6, 4))
@@ -256,3 +258,26 @@ def test_large_images_are_scaled_and_shards_bounded(tmp_path: Path, monkeypatch:
     assert {sample.size for sample in train} == {(32, 16)}
     assert len(train.paths) == -(-len(train) // 3)
     assert split(prepared(tmp_path), "test")[0].pixels.shape == (6, 4, 3)
+
+
+def test_the_bytes_that_came_are_stored_unless_they_cannot_be(tmp_path: Path) -> None:
+    """Also of an image that earlier versions scaled; and wherever it goes, its digest and so its split stay."""
+    for number in range(20):
+        save(tmp_path, f"train/a/{number}.jpg", noise(number))
+    save(tmp_path, "test/a/large.jpg", noise(90, 1100, 30))
+    raw = tmp_path / "data/raw/mine"
+    Image.fromarray(noise(91)).convert("CMYK").save(raw / "train/a/cmyk.jpg")
+    Image.fromarray(noise(92)).convert("RGBA").save(raw / "train/a/clear.png")
+    prepare(tmp_path, mine=mine())
+    changed = {"train/a/cmyk.jpg", "train/a/clear.png"}
+    for name in SPLITS:
+        stored = split(prepared(tmp_path), name)
+        for sample, data in zip(stored, stored.column("image"), strict=True):
+            file = raw / sample.id
+            np.testing.assert_array_equal(sample.pixels, images.decode(file))
+            assert (data == file.read_bytes()) == (sample.id not in changed)
+    (large,) = split(prepared(tmp_path), "test")
+    assert large.size == (1100, 30)
+    assert large.group == traits.pixel_digest(images.resize(large.pixels, 1024, 28))
+    for item in split(prepared(tmp_path), "train"):
+        assert item.group == traits.pixel_digest(item.pixels)
