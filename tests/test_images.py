@@ -177,6 +177,7 @@ def rotated(picture: Image.Image) -> bytes:
 
 
 PLAIN = Image.fromarray(UPRIGHT)
+CLEAR = Image.fromarray(np.dstack([UPRIGHT, UPRIGHT[..., 0]]))
 #: whether the bytes can be stored as they came
 KEPT = {
     **{format: (encoded(PLAIN, format), True) for format in ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")},
@@ -185,11 +186,11 @@ KEPT = {
     "bits": (encoded(PLAIN.convert("1")), True),
     "palette": (encoded(PLAIN.convert("P")), True),
     "CMYK": (encoded(PLAIN.convert("CMYK"), "JPEG"), False),
-    "transparent": (encoded(PLAIN.convert("RGBA")), False),
-    "transparent gray": (encoded(PLAIN.convert("LA")), False),
+    "transparent": (encoded(CLEAR), False),
+    "transparent gray": (encoded(CLEAR.convert("LA")), False),
     "transparent color": (encoded(PLAIN, transparency=(0, 3, 6)), False),
     "transparent palette": (encoded(PLAIN.convert("P"), transparency=1), False),
-    "transparent WebP": (encoded(PLAIN.convert("RGBA"), "WEBP", lossless=True), False),
+    "transparent WebP": (encoded(CLEAR, "WEBP", lossless=True), False),
     "Lab": (encoded(PLAIN.convert("RGB").convert("YCbCr"), "TIFF"), False),
 }
 
