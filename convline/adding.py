@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections import Counter
@@ -59,7 +60,8 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
     (root / ".work").mkdir(exist_ok=True)
     lock = store.locked(root / ".work/add.lock", "convline add")
     with lock, tempfile.TemporaryDirectory(dir=root / ".work", prefix="add-") as made:
-        facts = read_folder(source, entry, Path(made))
+        unfinished = root / prepare.UNFINISHED / f"add-{name}"
+        facts = read_folder(source, entry, Path(made), name, unfinished)
         _describe(facts, Path(made))
         if facts.skipped and wishes.on_bad == "error":
             raise UserError(_refusal(facts, source))
@@ -76,6 +78,7 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
             log.info(_diff(old, new))
             complete = raw.add_to_dvc(source, root / path, root)
             store.write_bytes(root / params.FILE, new.encode())
+            shutil.rmtree(unfinished, ignore_errors=True)
             if complete:
                 _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
             _say_what_is_next(name, path, jobs)
@@ -177,14 +180,17 @@ def _missing(source: Path, format: str) -> str:
         return str(error) or "no fault"
 
 
-def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts:
+def read_folder(
+    source: Path, entry: dict[str, Any], made: Path, name: str = "images", unfinished: Path | None = None
+) -> sample.Facts:
     """Read the folder as `prepare` does, into `made`, without faulty images; it may lie anywhere."""
     with tempfile.TemporaryDirectory(dir=made.parent) as stage, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings are no faults: the image was read
         link = Path(stage, entry["path"])
         link.parent.mkdir(parents=True)
         link.symlink_to(source.resolve())
-        make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
+        settings = Dataset.model_validate({**entry, "on_bad": "skip"})
+        make(made, settings, Path(stage), name=name, unfinished=unfinished)
     return sample.facts(made)
 
 

@@ -175,7 +175,11 @@ class Shards(Sequence[Sample]):
 
     def column(self, name: str) -> list[Any]:
         """One field of every sample, without touching the images."""
-        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+        return self.array(name).to_pylist()
+
+    def array(self, name: str) -> pa.ChunkedArray:
+        """One field of every sample as Arrow's own array: a view, nothing is copied."""
+        return pa.chunked_array([batch.column(name) for batch in self._batches], SCHEMA.field(name).type)
 
 
 def copy_rows(source: Shards, indices: Sequence[int], path: Path, *, rows_per_batch: int = 64) -> None:

@@ -7,8 +7,9 @@ too (pipeline/logs.py). It escapes all text, so that a message that forgets `esc
 
 import json
 import re
+import shutil
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 #: control characters (Unicode's Cc), separators of lines and paragraphs, marks that change the direction of text
 #: (U+202A..E, U+2066..9), and halves of surrogate pairs, as which Python keeps bytes of a name that are no UTF-8
@@ -28,8 +29,26 @@ def escape_lines(text: object) -> str:
 
 
 def output(text: object = "", *, error: bool = False) -> None:
-    """Print a command's result, on standard error if it is an error; a Prefect flow with `log_prints` logs it, too."""
+    """Print a command's result, on standard error if it is an error; a Prefect flow with `log_prints` logs it, too.
+
+    A line of progress makes room for it.
+    """
+    ProgressLine.write("")
     print(escape_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+class ProgressLine:
+    """The last line of a terminal, on standard error, where work says how far it has come (pipeline/progress.py)."""
+
+    shown: ClassVar[bool] = False
+
+    @classmethod
+    def write(cls, text: str) -> None:
+        """Replace the line; empty clears it."""
+        if text or cls.shown:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{escape(text)[:width]}", end="", file=sys.stderr, flush=True)
+        cls.shown = bool(text)
 
 
 def name_fault(name: str) -> str | None:

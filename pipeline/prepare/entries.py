@@ -1,165 +1,200 @@
 """The decoding pass: samples of any format → a temporary Arrow file, and one entry per sample for the checks.
 
-Every image is decoded once, on a few threads (Pillow releases the GIL), and few are in memory at a time. An entry holds
-all that later checks and statistics need, so that no image is opened twice. What is stored are the bytes that came.
+Every image is decoded once, by processes on all cores, or not at all if an earlier run has measured it. A few chunks
+are in memory at a time. An entry has all that later checks and statistics need; what is long it reads from the
+temporary file, so that an image takes less than 200 bytes of memory. What is stored are the bytes that came.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
+import contextlib
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline import images
-from pipeline.geometry import rle
-from pipeline.prepare import traits
+from pipeline import processes
 from pipeline.prepare.findings import Findings
-from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
-from pipeline.sample import IGNORE, STORED, Classes, Fault, Sample, resized
-from pipeline.shards import SCHEMA, to_row, write_rows
+from pipeline.prepare.loading import Item, Loader, Stored
+from pipeline.prepare.measured import Journal, Records, unpack
+from pipeline.prepare.traits import Traits
+from pipeline.prepare.validate import misnamed
+from pipeline.progress import Progress
+from pipeline.sample import Classes, Fault, Sample
+from pipeline.shards import SCHEMA, Shards
+from pipeline.store import StoreError
 
-THREADS = min(4, os.cpu_count() or 1)
-#: items in memory at a time: the largest image takes 150 MB, its label map 50 MB
-AT_ONCE = 2 * THREADS
+#: of one chunk: items, and bytes of their files and arrays; the largest image takes 150 MB, its label map 50 MB
+CHUNK_ITEMS, CHUNK_BYTES = 64, 8_000_000
 
-Item = Classes | Sample | Fault
+
+class Spool:
+    """The temporary file: rows of all good samples, and beside it the records of their images."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.records_path = path, path.with_name(f"{path.name}.records")
+
+    @cached_property
+    def rows(self) -> Shards:
+        """The stored samples; once all are written."""
+        return Shards([self.path])
+
+    @cached_property
+    def records(self) -> Records:
+        """The records of their images, in the same order."""
+        return Records(self.records_path)
+
+    def text(self, row: int, column: str) -> str:
+        """A text of a row."""
+        return str(self.rows.array(column)[row].as_py())
+
+    def traits(self, row: int) -> Traits:
+        """What was measured of a row's image."""
+        image = unpack(self.records.record(row))
+        if image is None:
+            raise StoreError(f"{self.records_path}: damaged. Check the disk and run again.")
+        return image.traits
+
+    def remove(self) -> None:
+        """Remove both files."""
+        for path in (self.path, self.records_path):
+            path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What the checks need of a stored sample.
 
-    row: its row in the temporary file · pixels: digest of the image · look: its perceptual hash, None where it
-    means nothing · classes, semantic_ids: the class indices and label-map ids that occur · fields: its annotations ·
-    size_bytes: of the stored image.
+    row: its row in the temporary file · classes, semantic_ids: the class indices and label-map ids that occur · fields:
+    its annotations · size_bytes: of the stored image.
     """
 
+    spool: Spool
     row: int
-    id: str
-    where: str
-    group: str
     split: str | None
-    pixels: str
-    look: bytes | None
     classes: tuple[int, ...]
     semantic_ids: tuple[int, ...]
     fields: frozenset[str]
     size_bytes: int
-    moments: traits.Moments
+
+    @property
+    def where(self) -> str:
+        """The file that messages name."""
+        return self.spool.text(self.row, "source")
+
+    @property
+    def group(self) -> str:
+        """Its group, or the digest of its image."""
+        return self.spool.text(self.row, "group")
+
+    @property
+    def pixels(self) -> str:
+        """Digest of the image."""
+        return self.spool.traits(self.row).digest
+
+    @property
+    def look(self) -> bytes | None:
+        """Perceptual hash of the image, None where it means nothing."""
+        return self.spool.traits(self.row).look
+
+    @property
+    def moments(self) -> tuple[int, ...]:
+        """Sums for mean and standard deviation."""
+        return self.spool.traits(self.row).moments
 
 
-@dataclass(slots=True)
-class Loaded:
-    """The result of an item: a stored row with its entry, or None; and its faults."""
+def ingest(
+    items: Iterator[Item],
+    path: Path,
+    max_side: int | None,
+    findings: Findings,
+    *,
+    earlier: Records | None = None,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> tuple[Classes, list[Entry]]:
+    """Decode, check and store what a format reads; returns the classes, and the entries of the good samples.
 
-    faults: list[Fault] = field(default_factory=list)
-    good: tuple[dict[str, Any], Entry] | None = None
-
-
-def ingest(items: Iterator[Item], spool: Path, max_side: int | None, findings: Findings) -> tuple[Classes, list[Entry]]:
-    """Decode, check and store what a format reads; returns the classes, and the entries of the good samples."""
+    Args:
+        items: of the format's `read`.
+        path: of the temporary file.
+        max_side: larger images are scaled to it.
+        findings: what is found is added to them.
+        earlier: sorted records of images, which are not decoded again.
+        journal: gets the records of the others.
+        progress: is told of each item.
+    """
     classes = next(items)
     if not isinstance(classes, Classes):
         raise TypeError(f"a format must yield its Classes first, not {classes!r}")
     findings.blockers += misnamed(classes)
-    sources: dict[str, str] = {}
-    entries: list[Entry] = []
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for loaded in _on_threads(lambda item: _load(item, classes, max_side, findings.from_root), items):
-            findings.add(loaded.faults)
-            if loaded.good is None:
-                continue
-            row, entry = loaded.good
-            if entry.id in sources:
-                reason = f"its id {entry.id!r} is taken by {sources[entry.id]}. Give each image its own id."
-                findings.add([Fault(entry.where, reason)])
-                continue
-            sources[entry.id] = entry.where
-            entries.append(replace(entry, row=len(entries)))
-            yield row
-
-    write_rows(spool, SCHEMA, rows())
-    return classes, entries
-
-
-def _on_threads(load: Callable[[Item], Loaded], items: Iterator[Item]) -> Iterator[Loaded]:
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = deque(pool.submit(load, item) for item in islice(items, AT_ONCE))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(load, item) for item in islice(items, 1))
+    spool, entries = Spool(path), list[Entry]()
+    load = Loader(classes, max_side, findings.folder, earlier or Records())
+    shared: dict[Hashable, Any] = {}
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(_writer(path))
+        records = stack.enter_context(spool.records_path.open("wb"))
+        append = stack.enter_context((journal or Journal()).appending())
+        for loaded in stack.enter_context(processes.results(load, _chunks(items))):
+            good = [stored for _, stored in loaded.items if stored is not None]
+            writer.write_batch(loaded.rows)
+            records.writelines(stored.record for stored in good)
+            append(b"".join(stored.record for stored in good if stored.new))
+            entries += [_entry(spool, row, stored, shared) for row, stored in enumerate(good, len(entries))]
+            for faults, _ in loaded.items:
+                findings.add(faults)
+            if progress is not None:
+                progress.advance(len(loaded.items))
+    return classes, _with_own_ids(entries, spool, findings)
 
 
-def _load(item: Item, classes: Classes, max_side: int | None, from_root: Callable[[str], str]) -> Loaded:
-    if isinstance(item, Fault):
-        return Loaded([replace(item, where=from_root(item.where))])
-    if isinstance(item, Classes):
-        raise TypeError("a format must yield its Classes only once")
-    where = from_root(item.source) if item.source else item.id
-    try:
-        pixels, data = _decode(item)
-    except images.ImageError as error:
-        return Loaded([Fault(where, str(error))])
-    sample = replace(item, image=pixels, source=where)
-    reasons = list(misfits(sample, classes))
-    if reasons:
-        return Loaded([Fault(where, reason) for reason in reasons])
-    sample, outside = clip_boxes(sample)
-    warnings = (
-        [Fault(where, f"{outside} boxes reach outside the image and were clipped", warning=True)] if outside else []
-    )
-    sample = replace(sample, size=sample.size or (pixels.shape[0], pixels.shape[1]))
-    if max_side is not None and max(pixels.shape) > max_side:
-        sample, data = resized(sample, *images.bounded(pixels, max_side)), None
-        if min(sample.pixels.shape[:2]) < MIN_SIDE:
-            return Loaded([Fault(where, f"less than {MIN_SIDE} pixels wide or high at max_side {max_side}. Crop it.")])
-        if lost := sum(rle.area(mask) == 0 for mask in sample.masks or ()):
-            warnings.append(Fault(where, f"{lost} masks are empty at max_side {max_side}", warning=True))
-    return Loaded(warnings, _with_entry(sample, data, where, max_side))
+@contextlib.contextmanager
+def _writer(path: Path) -> Iterator[pa.RecordBatchFileWriter]:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        yield writer
 
 
-def _decode(item: Sample) -> tuple[NDArray[np.uint8], bytes | None]:
-    """The pixels, and the bytes to store; None if the pixels are to be encoded."""
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items in lists that are small enough to be worked on as one."""
+    chunk, size = list[Item](), 0
+    for item in items:
+        chunk.append(item)
+        size += _size(item)
+        if len(chunk) == CHUNK_ITEMS or size > CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(item: Item) -> int:
+    if not isinstance(item, Sample):
+        return 0
+    size = 0 if item.semantic is None else item.semantic.nbytes
     if not isinstance(item.image, Path):
-        return item.image, None
-    data = images.read(item.image)
-    pixels, kept = images.decode_bytes(data)
-    return pixels, data if kept else None
+        return size + item.image.nbytes
+    with contextlib.suppress(OSError):  # reported when the image is read
+        size += item.image.stat().st_size
+    return size
 
 
-def _with_entry(sample: Sample, data: bytes | None, where: str, max_side: int | None) -> tuple[dict[str, Any], Entry]:
-    measured = traits.measure(sample.pixels, max_side or traits.DIGEST_SIDE)
-    sample = replace(sample, group=sample.group or measured.digest)
-    row = to_row(sample, data)
-    return row, Entry(
-        row=-1,
-        id=sample.id,
-        where=where,
-        group=sample.group or measured.digest,
-        split=sample.split,
-        pixels=measured.digest,
-        look=measured.look,
-        classes=_classes(sample),
-        semantic_ids=() if sample.semantic is None else _ids(sample.semantic[sample.semantic != IGNORE]),
-        fields=frozenset(name for name in STORED if getattr(sample, name) is not None),
-        size_bytes=len(row["image"]),
-        moments=measured.moments,
-    )
+def _entry(spool: Spool, row: int, stored: Stored, shared: dict[Hashable, Any]) -> Entry:
+    """An entry, which shares its values with others that have equal ones."""
+    values = (stored.split, stored.classes, stored.semantic_ids, stored.fields)
+    return Entry(spool, row, *(shared.setdefault(value, value) for value in values), stored.size_bytes)
 
 
-def _classes(sample: Sample) -> tuple[int, ...]:
-    if isinstance(sample.label, np.ndarray):
-        return _ids(np.flatnonzero(sample.label))
-    label = () if sample.label is None else (int(sample.label),)
-    return tuple(sorted({*label, *(() if sample.labels is None else _ids(sample.labels))}))
-
-
-def _ids(values: NDArray[Any]) -> tuple[int, ...]:
-    return tuple(np.unique(values).tolist())
+def _with_own_ids(entries: list[Entry], spool: Spool, findings: Findings) -> list[Entry]:
+    """The entries whose id no earlier one has; the others are faults."""
+    ids = spool.rows.array("id")
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return entries
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        name = spool.text(entry.row, "id")
+        if first.setdefault(name, entry) is not entry:
+            reason = f"its id {name!r} is taken by {first[name].where}. Give each image its own id."
+            findings.add([Fault(entry.where, reason)])
+    return list(first.values())

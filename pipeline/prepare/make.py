@@ -1,40 +1,75 @@
-"""One prepared dataset: read and decode → check → split → shards and dataset.json.
+"""One prepared dataset: read and decode → check → split → shards, dataset.json, and what was measured of its images.
 
-All faults are collected before any is reported; only the settings and the raw files decide the result.
+All faults are collected before any is reported. The settings and the raw files decide the result, whether earlier runs
+measured some of the images or none.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from pipeline import plugins
+from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
-from pipeline.prepare import duplicates, splits, traits
-from pipeline.prepare.entries import Entry, ingest
+from pipeline.prepare import duplicates, measured, splits, traits
+from pipeline.prepare.entries import Entry, Spool, ingest
 from pipeline.prepare.findings import Findings
+from pipeline.prepare.measured import Journal
+from pipeline.progress import Progress, is_watched
 from pipeline.sample import SPLITS, STORED, Classes, Facts, Fault
-from pipeline.shards import Shards, copy_rows
-from pipeline.store import write_json
+from pipeline.shards import copy_rows
+from pipeline.store import write_bytes, write_json
 
 SHARD_BYTES = 256_000_000
 
 
-def make(path: Path, dataset: Dataset, root: Path) -> None:
-    """Write a prepared dataset into the folder `path`; UserError with every fault."""
+def make(
+    path: Path,
+    dataset: Dataset,
+    root: Path,
+    *,
+    name: str = "images",
+    before: Path | None = None,
+    unfinished: Path | None = None,
+) -> None:
+    """Write a prepared dataset into the folder `path`; UserError with every fault.
+
+    Args:
+        path: an empty folder.
+        dataset: its settings.
+        root: what its path begins at.
+        name: of the dataset, for the line that tells the progress.
+        before: the dataset as an earlier run prepared it, if there is one: images that it has are not decoded again.
+        unfinished: a folder for what a run has measured that does not come to its end; the next one goes on with it.
+    """
     findings = Findings(dataset.path)
     reader = plugins.load("prepare.formats", dataset.format)
-    items = reader.read(root / dataset.path if dataset.path else None, **dataset.options)
-    spool = path / "spool.arrow"
-    classes, entries = ingest(items, spool, dataset.max_side, findings)
+    source = root / dataset.path if dataset.path else None
+    items = reader.read(source, **dataset.options)
+    spool, max_side = Spool(path / "spool.arrow"), dataset.max_side
+    journal = Journal(unfinished and unfinished / measured.file_name(max_side))
+    with measured.taken_over(path, max_side, before, journal) as earlier, _progress(name, source) as progress:
+        classes, entries = ingest(
+            items, spool.path, max_side, findings, earlier=earlier, journal=journal, progress=progress
+        )
     entries = check(entries, classes, dataset, findings)
     findings.raise_if_bad(dataset.on_bad)
-    stored = Shards([spool])
     for split in SPLITS:
         for number, rows in enumerate(_shards([entry for entry in entries if entry.split == split])):
-            copy_rows(stored, rows, path / f"{split}-{number:05d}.arrow")
-    spool.unlink()
+            copy_rows(spool.rows, rows, path / f"{split}-{number:05d}.arrow")
     write_json(path / "dataset.json", asdict(_facts(dataset, classes, entries, findings)))
+    write_bytes(path / measured.file_name(max_side), measured.merge([spool.records_path.read_bytes()]))
+    spool.remove()
+
+
+def _progress(name: str, source: Path | None) -> Progress:
+    """The progress of a dataset; its number of images is that of the files that may be some."""
+    total = None
+    if source is not None and source.is_dir() and is_watched():
+        total = sum(Path(file).suffix.lower() in SUFFIXES for _, _, files in os.walk(source) for file in files)
+    return Progress(name, total)
 
 
 def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Findings) -> list[Entry]:

@@ -4,7 +4,9 @@ A dataset is prepared again only if its settings, its raw files or the code that
 restored from `.work/prepare/`. If a dataset is faulty, nothing is changed.
 """
 
+import functools
 import logging
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "pillow", "pyarrow", "ruamel.yaml", "scikit-learn")
 KEEP_BYTES = 20_000_000_000
+#: what was measured of datasets that are not prepared yet
+UNFINISHED = Path(".work/unfinished")
 SHOWN = 5
 
 
@@ -46,7 +50,10 @@ def run(params: Params, root: Path) -> None:
 
 def _update(name: str, dataset: Dataset, root: Path, work: Path, prepared: Path) -> str:
     fingerprint = compute_fingerprint(dataset, root)
-    outcome = store.update(prepared / name, fingerprint, work, lambda path: make(path, dataset, root))
+    target, unfinished = prepared / name, root / UNFINISHED / name
+    make_whole = functools.partial(make, dataset=dataset, root=root, name=name, before=target, unfinished=unfinished)
+    outcome = store.update(target, fingerprint, work, make_whole)
+    shutil.rmtree(unfinished, ignore_errors=True)
     log.info(summary(name, outcome, facts(prepared / name)))
     return fingerprint
 

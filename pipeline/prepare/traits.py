@@ -1,7 +1,9 @@
 """Traits of an image's pixels: a digest, a perceptual hash, and exact sums for mean and standard deviation."""
 
+import functools
 import hashlib
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -68,7 +70,7 @@ def moments(picture: Image.Image, gray: Image.Image) -> Moments:
 
 def mean_std(parts: Iterable[Moments]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Mean and standard deviation in 0..1 over all pixels, for luminance (`"1"`) and for RGB (`"3"`)."""
-    count, *sums = (sum(column) for column in zip(*parts, strict=True))
+    count, *sums = functools.reduce(lambda totals, part: tuple(map(operator.add, totals, part)), parts)
     means = [total / count / 255 for total in sums[0::2]]
     deviations = [
         math.sqrt(count * squares - total * total) / count / 255

@@ -100,7 +100,7 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
 
     findings = Findings(None)
     _, (entry,) = ingest(items(), tmp_path / "spool", 10, findings)
-    (sample,) = Shards([tmp_path / "spool"])
+    sample = Shards([tmp_path / "spool"])[entry.row]
     assert sample.boxes is not None
     assert sample.semantic is not None
     assert sample.boxes.tolist() == [[0, 0, 5, 2.5], [2, 1, 4, 3]]

@@ -1,0 +1,99 @@
+"""Independent chunks of work on all cores: results in the order of the chunks, bounded memory, nothing left behind.
+
+No result may depend on which process works on a chunk. The first chunks are done in this process: little work then
+needs no other, as processes take a second to start. Those that were started end with this process, however it ends.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from pipeline.errors import UserError
+
+#: seconds of work in this process before others are started
+ALONE_S = 2.0
+#: chunks per process that wait to be worked on, or to be taken
+AHEAD = 3
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """The number of cores that this process may use; `taskset` lowers it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def results(
+    function: Callable[[Chunk], Result], chunks: Iterable[Chunk], *, processes: int | None = None
+) -> Iterator[Iterator[Result]]:
+    """`function(chunk)` of each chunk in order, while the block runs; all are pickled, and so are the results.
+
+    Args:
+        function: of a module, or an object of a class of one.
+        chunks: are taken as they are needed.
+        processes: their number, all from the beginning; by default as many as there are cores, once they pay.
+    """
+    waiting = iter(chunks)
+    with contextlib.ExitStack() as stack:
+        alone = _alone(function, waiting, float("inf") if (processes or cores()) < 2 else ALONE_S)
+        yield itertools.chain(alone if processes is None else (), _spread(function, waiting, processes, stack))
+
+
+def _alone(function: Callable[[Chunk], Result], chunks: Iterator[Chunk], seconds: float) -> Iterator[Result]:
+    """The results of chunks that this process works on until the time is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for chunk in itertools.islice(chunks, 1):
+            yield function(chunk)
+            break
+        else:
+            return
+
+
+def _spread(
+    function: Callable[[Chunk], Result], chunks: Iterator[Chunk], processes: int | None, stack: contextlib.ExitStack
+) -> Iterator[Result]:
+    """The results of chunks that other processes work on; they are started for the first, and end with `stack`."""
+    first = list(itertools.islice(chunks, 1))
+    if not first:
+        return
+    number = processes or cores()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([getattr(function, "__module__", type(function).__module__)])
+    executor = ProcessPoolExecutor(number, mp_context=context, initializer=_start)
+    stack.callback(executor.shutdown, cancel_futures=True)
+    chunks = itertools.chain(first, chunks)
+    waiting = deque(executor.submit(function, chunk) for chunk in itertools.islice(chunks, AHEAD * number))
+    while waiting:
+        try:
+            result = waiting.popleft().result()
+        except BrokenProcessPool as error:
+            reason = f"one of {number} processes was killed, as happens where memory runs out"
+            remedy = "Free memory and run again, or use fewer cores, as in `taskset -c 0 make repro`"
+            raise UserError(f"{reason}. {remedy}; what is done is kept.") from error
+        yield result
+        waiting.extend(executor.submit(function, chunk) for chunk in itertools.islice(chunks, 1))
+
+
+def _start() -> None:
+    """Begin a process: Ctrl-C is the parent's to handle, and the parent's end is this process's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

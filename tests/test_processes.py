@@ -1,0 +1,94 @@
+"""Work on other processes: the same results in the same order, and nobody left when it ends, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline import processes
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def square(number: int) -> tuple[int, int]:
+    time.sleep(0.001 * (number % 3))
+    return number * number, os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise UserError("three: is not wanted")
+    return number
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_order_from_several_processes() -> None:
+    with processes.results(square, range(40), processes=2) as results:
+        squares, pids = zip(*results, strict=True)
+    assert list(squares) == [number * number for number in range(40)]
+    assert os.getpid() not in pids
+    assert not any(psutil.pid_exists(pid) for pid in set(pids))
+
+
+def test_little_work_starts_no_process() -> None:
+    with processes.results(square, range(40)) as results:
+        assert {pid for _, pid in results} == {os.getpid()}
+
+
+def test_chunks_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def chunks() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with processes.results(square, chunks(), processes=1) as results:
+        next(results)
+        assert len(taken) <= 1 + processes.AHEAD
+
+
+def test_an_error_comes_as_it_is() -> None:
+    with pytest.raises(UserError, match="three"), processes.results(refuse, range(9), processes=1) as results:
+        list(results)
+
+
+def test_a_process_that_was_killed_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(UserError, match="memory"), processes.results(die, range(9), processes=1) as results:
+        list(results)
+
+
+ENDLESS = """
+import itertools, sys, time
+from pipeline import processes
+from tests.test_processes import square
+with processes.results(square, itertools.count(), processes=2) as results:
+    for _, pid in results:
+        print(pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_end_of_the_parent_is_that_of_its_processes(number: int) -> None:
+    command = [sys.executable, "-c", ENDLESS]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline()
+        below = psutil.Process(parent.pid).children(recursive=True)
+        assert len(below) >= 3  # two, and the server that forks them
+        parent.send_signal(number)
+        _, alive = psutil.wait_procs(below, timeout=20)
+        assert not alive
+        parent.kill()
