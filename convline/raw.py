@@ -53,8 +53,12 @@ def _is_utf8(name: str) -> bool:
 
 
 def dvc_add(target: Path, root: Path) -> None:
-    """Run `dvc add`; UserError with DVC's reason if it fails."""
-    command = [sys.executable, "-m", "dvc", "add", str(target)]  # with --quiet it would not print why it failed
+    """Run `dvc add`; UserError with DVC's reason if it fails.
+
+    Raw files are copied to DVC's cache, not linked: people edit them, and through a hard link would change the cache.
+    """
+    # with --quiet it would not print why it failed
+    command = [sys.executable, "-m", "dvc", "add", "--no-relink", str(target)]
     environment = {**os.environ, **NO_TELEMETRY}
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False

@@ -224,6 +224,21 @@ def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
     return "made"
 
 
+def share(kept: Path, target: Path) -> None:
+    """Make the copy of a stored folder in `kept` links to its files, as DVC links these anew to its cache."""
+    with contextlib.suppress(StoreError):
+        value = manifest(target)
+        copied = kept / value["fingerprint"]
+        if not copied.is_dir() or manifest(copied) != value:
+            return
+        for name in value["files"]:
+            own, link = copied / name, copied / f".{Path(name).name}.link"
+            with contextlib.suppress(OSError):  # of a file system without links, or of another disk
+                if not own.samefile(target / name):
+                    os.link(target / name, link)
+                    os.replace(link, own)
+
+
 def keep_only(parent: Path, wanted: set[str]) -> list[str]:
     """Remove the folders that are not wanted, and those of dead processes; returns the removed names."""
     for path in parent.glob(TEMPORARY):
