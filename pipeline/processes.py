@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -87,7 +88,10 @@ def _spread(
 
 
 def _start() -> None:
-    """Begin a process: Ctrl-C is the parent's to handle, and the parent's end is this process's."""
+    """Begin a process of one thread: Ctrl-C is the parent's to handle, and the parent's end is this process's."""
+    os.environ.update(OMP_NUM_THREADS="1", OPENCV_NUM_THREADS="1")
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

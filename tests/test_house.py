@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 300, 60
 #: library → where it may be imported: files, or folders that end with /
 EDGES = {
     "prefect": ("flows/",),
-    "ray": ("pipeline/train/ray_train.py", "pipeline/augment/ray_augment.py"),
+    "ray": ("pipeline/train/ray_train.py",),
     "mlflow": ("pipeline/tracking.py", "pipeline/register/"),
     "albumentations": ("pipeline/augment/",),
     "torchvision.models": (

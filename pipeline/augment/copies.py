@@ -1,27 +1,25 @@
 """Staged copies: augmented copies of each train image, in parts that can be made in any order by any process.
 
 The content and the random numbers of a part depend on the data and the policy only, so one process and many write the
-same bytes. Few copies are made in this process, since Ray takes 5 to 15 s to start.
+same bytes.
 """
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import shards
+from pipeline import processes, shards
 from pipeline.augment.policy import Policy, Settings
+from pipeline.progress import Progress
 from pipeline.sample import Facts, Sample
 from pipeline.seeds import seed_of
 from pipeline.shards import Shards
 
 #: pixels per part: a file of up to 300 MB
 PART_PIXELS = 100_000_000
-#: pixels from which Ray is faster on two cores: 1.5 min of work on PNGs of a megapixel, 0.5 min on 128×128
-MANY_PIXELS = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -53,18 +51,14 @@ def make(stored: Shards, count: int, settings: Settings, facts: Facts, folder: P
         )
         for number, (start, end) in enumerate(itertools.pairwise(cuts))
     ]
-    if len(parts) > 1 and count * int(pixels.sum()) >= MANY_PIXELS and (os.cpu_count() or 1) > 1:
-        from pipeline.augment import ray_augment
-
-        ray_augment.each(write, parts)
-    else:
-        for part in parts:
-            write(part)
+    with Progress("copies", len(keys)) as progress, processes.results(write, parts) as written:
+        for number in written:
+            progress.advance(number)
 
 
-def write(part: Part) -> None:
-    """Make the copies of one part."""
-    shards.write_shard(part.path, _augment(part))
+def write(part: Part) -> int:
+    """Make the copies of one part; returns their number."""
+    return shards.write_shard(part.path, _augment(part))
 
 
 def _augment(part: Part) -> Iterator[Sample]:

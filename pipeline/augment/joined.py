@@ -47,20 +47,20 @@ def parts(stored: Shards, split: str, name: str, options: dict[str, Any], folder
     ]
 
 
-def make(part: Part) -> None:
-    """Compute and write one part."""
+def make(part: Part) -> int:
+    """Compute and write one part; returns the number of its samples."""
     compute = plugins.load("augment.derived", part.name).build(**part.options)
-    write(part.path, (part.stored[index] for index in part.indices), compute)
+    return write(part.path, (part.stored[index] for index in part.indices), compute)
 
 
-def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDArray[np.float32]]) -> None:
-    """Write the array that `compute` returns for each sample, as one Arrow file."""
+def write(path: Path, stored: Iterable[Sample], compute: Callable[[Sample], NDArray[np.float32]]) -> int:
+    """Write the array that `compute` returns for each sample, as one Arrow file; returns their number."""
 
     def row(item: Sample) -> dict[str, Any]:
         values = compute(item)
         return {"id": item.id, "shape": values.shape, "values": zlib.compress(values.tobytes(), 1)}
 
-    shards.write_rows(path, SCHEMA, map(row, stored))
+    return shards.write_rows(path, SCHEMA, map(row, stored))
 
 
 def options(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

@@ -8,19 +8,19 @@ images before and after the policy. `data/augmented/<dataset>-<name>/` holds a d
 
 import functools
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import images, plugins, roots, sample, shards, store
+from pipeline import images, plugins, processes, roots, sample, shards, store
 from pipeline.augment import copies, joined, sheet
 from pipeline.errors import UserError
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Params
 from pipeline.params import Policy as PolicySettings
+from pipeline.progress import Progress
 from pipeline.shards import Shards
 
 log = logging.getLogger(__name__)
@@ -96,14 +96,9 @@ def derive(path: Path, name: str, options: Options, prepared: Path) -> None:
         raise UserError(f"params.yaml: datasets.{prepared.name}.derived.{name}: {error}") from error
     splits = {split: shards.split(prepared, split) for split in module.SPLITS}
     parts = [part for split, stored in splits.items() for part in joined.parts(stored, split, name, options, path)]
-    many = sum(map(len, splits.values())) >= getattr(module, "MANY", float("inf"))
-    if many and (os.cpu_count() or 1) > 1:
-        from pipeline.augment import ray_augment
-
-        ray_augment.each(joined.make, parts)
-    else:
-        for part in parts:
-            joined.make(part)
+    with Progress(name, sum(map(len, splits.values()))) as progress, processes.results(joined.make, parts) as made:
+        for number in made:
+            progress.advance(number)
     store.write_json(path / joined.OPTIONS, options)
 
 

@@ -26,9 +26,6 @@ class Derived(Protocol):
     TRANSFORMS: tuple[TransformName, ...] | None = None
     """The only transforms that may be combined with it; by default all."""
 
-    MANY: int | None = None
-    """The number of images from which it is computed on all cores, for slow fields."""
-
     def build(self, **options: Any) -> "Callable[[Sample], Any]":
         """A function from a stored sample to the array: weights H×W float32, or boxes P×4 float32 xyxy in pixels.
 

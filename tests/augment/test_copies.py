@@ -1,17 +1,15 @@
 """Staged copies are the same however they are cut into parts and whoever makes them."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import shards
-from pipeline.augment import copies, ray_augment
+from pipeline import processes, shards
+from pipeline.augment import copies
 from pipeline.sample import Facts, Sample
 from pipeline.shards import Shards
-from tests.helpers import surveys
 
 POLICY: list[dict[str, dict[str, Any]]] = [{"rotation": {}}, {"noise": {"p": 1.0}}, {"mixup": {}}]
 FACTS = Facts("x", ("a", "b"), (), {}, (), (), {}, {})
@@ -47,40 +45,14 @@ def test_parts_change_nothing(stored: Shards, tmp_path: Path, pixels: int, monke
     assert made(stored, tmp_path / "parts") == whole
 
 
-def test_a_small_set_is_made_without_ray(stored: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "PART_PIXELS", 600)
-    monkeypatch.setattr(ray_augment, "each", None)
-    assert len(made(stored, tmp_path / "parts")) == 10
-    assert len(list((tmp_path / "parts").iterdir())) > 2
-
-
-def test_a_large_one_goes_to_ray_in_parts(stored: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, seen = made(stored, tmp_path / "one"), []
-
-    def backwards(function: Any, parts: list[copies.Part]) -> None:
-        for part in reversed(parts):
-            seen.append(part.path.name)
-            function(part)
-
-    monkeypatch.setattr(ray_augment, "each", backwards)
-    monkeypatch.setattr(copies, "PART_PIXELS", 600)
-    monkeypatch.setattr(copies, "MANY_PIXELS", 1000)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert made(stored, tmp_path / "parts") == whole
-    assert len(seen) == len(set(seen)) > 2
-
-
-@pytest.mark.slow
-def test_ray_writes_the_same_and_hands_on_errors(
+def test_several_processes_write_the_same_and_hand_on_errors(
     stored: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = made(stored, tmp_path / "one")
     monkeypatch.setattr(copies, "PART_PIXELS", 600)
-    monkeypatch.setattr(copies, "MANY_PIXELS", 1000)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    with surveys.surveyed() as survey:
-        assert made(stored, tmp_path / "parts") == whole
-    assert survey.open_doors() == {}
-    assert {"gcs_server", "raylet"} <= survey.listening.keys()
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "ALONE_S", 0.0)
+    assert made(stored, tmp_path / "parts") == whole
+    assert len(list((tmp_path / "parts").iterdir())) > 2
     with pytest.raises(FileNotFoundError, match="nowhere"):
         copies.make(stored, 2, POLICY, FACTS, tmp_path / "nowhere")

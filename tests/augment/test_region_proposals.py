@@ -1,7 +1,6 @@
 """Region proposals, staged for every split: they move with the image, and whoever lacks them has them computed."""
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import checkpoint, images, sample, shards, store
-from pipeline.augment import joined, ray_augment, stage
+from pipeline import checkpoint, images, processes, sample, shards, store
+from pipeline.augment import joined, stage
 from pipeline.augment.derived import proposals as derived
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
@@ -118,21 +117,10 @@ def test_only_jobs_that_need_them_ask_for_them(root: Path) -> None:
     assert set(needing.derived) == {"proposals"}
 
 
-def test_many_images_are_searched_on_ray_to_the_same_bytes(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def each(function: Any, parts: Any) -> None:
-        asked.extend(parts)
-        for part in reversed(parts):
-            function(part)
-
-    monkeypatch.setattr(ray_augment, "each", each)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(derived, "MANY", 11)
+def test_several_processes_write_the_same_bytes(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "ALONE_S", 0.0)
     stage.derive(tmp_path, "proposals", OPTIONS, root / "data/prepared/tiny")
-    assert len(asked) == 3
     for path in (root / "data/augmented/tiny-proposals").glob("*.arrow"):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 

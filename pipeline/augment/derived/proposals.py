@@ -17,7 +17,6 @@ from pipeline.sample import Sample
 FIELD = "proposals"
 SPLITS = ("train", "val", "test")
 TRANSFORMS = ("horizontal_flip", "vertical_flip", "shift", "scale", "noise", "mean_intensity", "contrast")
-MANY = 200
 
 
 def build(
