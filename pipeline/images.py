@@ -8,8 +8,9 @@ import base64
 import contextlib
 import io
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,24 @@ class ImageError(Exception):
     """Why an image can't be used, and the remedy; the caller adds the file's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How images are read that could be read in several ways, and else are refused.
+
+    bits: what the values of a channel have, if these are more than 8, or `range`: each image's own smallest and largest
+    become 0 and 255 · first_page: of several pages or frames the first is read.
+    """
+
+    bits: int | Literal["range"] | None = None
+    first_page: bool = False
+
+
 def decode(source: Path | bytes) -> Pixels:
     """H×W×3 uint8 RGB of an image file or its bytes, upright, transparency over white; ImageError if unusable."""
     return decode_bytes(source if isinstance(source, bytes) else read(source))[0]
 
 
-def decode_bytes(data: bytes) -> tuple[Pixels, bool]:
+def decode_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Pixels, bool]:
     """What `decode` returns, and whether the bytes can be stored as they came; else `encode` encodes the pixels."""
     if not data:
         raise ImageError("the file is empty. Fetch it again or remove it.")
@@ -48,10 +61,12 @@ def decode_bytes(data: bytes) -> tuple[Pixels, bool]:
         raise ImageError("this looks like HTML or XML, not an image. Fetch it again or remove it.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            check(image)
+            check(image, reading)
             _check_scans(image, data)
+            kept = not _has_pages(image)
             image.load()
-            return _upright_rgb(image), image.mode in KEPT_MODES and "transparency" not in image.info
+            kept = kept and image.mode in KEPT_MODES and "transparency" not in image.info
+            return _upright_rgb(_deep_as_gray(image, reading) if _is_deep(image) else image), kept
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -77,18 +92,41 @@ def read(path: Path) -> bytes:
         raise ImageError(f"can't be read ({error.strerror}). Check its permissions.") from error
 
 
-def check(image: Image.Image) -> None:
+def check(image: Image.Image, reading: Reading = Reading()) -> None:
     """ImageError by its header alone, before pixels are made, for an image that can't be used."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}×{height} is more than {MAX_PIXELS} pixels. Scale it down.")
     if width < 1 or height < 1:
         raise ImageError("has no pixels. Remove it.")
-    if image.mode in {"I", "F"} or image.mode.startswith("I;"):
-        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. Convert it to 8 bits.")
-    # is there a second one? To count them would be to read them all
-    if getattr(image, "is_animated", False) and image.format not in {"MPO", "JPEG"}:
-        raise ImageError("holds several frames or pages. Save the one that counts as its own file.")
+    if image.mode == "F" or (_is_deep(image) and reading.bits is None):
+        remedy = "Convert it to 8 bits" + ("" if image.mode == "F" else ", or set the dataset's `bits: 16` (12, …)")
+        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. {remedy}.")
+    if _has_pages(image) and not reading.first_page:
+        remedy = "Save the one that counts as its own file, or set the dataset's `first_page: true`"
+        raise ImageError(f"holds several frames or pages. {remedy}.")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is gray with more than 8 bits."""
+    return image.mode == "I" or image.mode.startswith("I;")
+
+
+def _has_pages(image: Image.Image) -> bool:
+    """Whether there is a second page or frame; to count them would be to read them all."""
+    return bool(getattr(image, "is_animated", False)) and image.format not in {"MPO", "JPEG"}
+
+
+def _deep_as_gray(image: Image.Image, reading: Reading) -> Image.Image:
+    """An image of more than 8 bits with 8, upright; ImageError if a value has more bits than it should."""
+    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if isinstance(reading.bits, int):
+        if low < 0 or high >= 1 << reading.bits:
+            raise ImageError(f"has values from {low} to {high}, which are not {reading.bits} bits. Correct `bits`.")
+        low, high = 0, (1 << reading.bits) - 1
+    span = max(1, high - low)
+    return Image.fromarray(((2 * 255 * (values - low) + span) // (2 * span)).astype(np.uint8))
 
 
 def _check_scans(image: Image.Image, data: bytes) -> None:

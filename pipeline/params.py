@@ -5,7 +5,7 @@ Every fault is listed with its file and field, and a wrong name with a similar o
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 
@@ -40,6 +40,8 @@ class Dataset(Strict):
     options: dict[str, JsonValue] = {}
     derived: dict[str, dict[str, JsonValue]] = {}
     max_side: int | None = Field(None, ge=8)
+    bits: Annotated[int, Field(ge=9, le=32)] | Literal["range"] | None = None
+    first_page: bool = False
     split: Split = Split()
     seed: int = 0
     on_bad: Literal["error", "skip"] = "error"

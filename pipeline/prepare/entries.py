@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import processes
+from pipeline.images import Reading
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.loading import Item, Loader, Stored
 from pipeline.prepare.measured import Journal, Records, unpack
@@ -111,6 +112,7 @@ def ingest(
     max_side: int | None,
     findings: Findings,
     *,
+    reading: Reading | None = None,
     earlier: Records | None = None,
     journal: Journal | None = None,
     progress: Progress | None = None,
@@ -122,6 +124,7 @@ def ingest(
         path: of the temporary file.
         max_side: larger images are scaled to it.
         findings: what is found is added to them.
+        reading: how images are read that could be read in several ways.
         earlier: sorted records of images, which are not decoded again.
         journal: gets the records of the others.
         progress: is told of each item.
@@ -131,7 +134,7 @@ def ingest(
         raise TypeError(f"a format must yield its Classes first, not {classes!r}")
     findings.blockers += misnamed(classes)
     spool, entries = Spool(path), list[Entry]()
-    load = Loader(classes, max_side, findings.folder, earlier or Records())
+    load = Loader(classes, max_side, reading or Reading(), findings.folder, earlier or Records())
     shared: dict[Hashable, Any] = {}
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(_writer(path))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.geometry import rle
-from pipeline.images import Pixels
+from pipeline.images import Pixels, Reading
 from pipeline.prepare import measured, traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.measured import Measured, Records
@@ -70,6 +70,7 @@ class Loader:
 
     classes: Classes
     max_side: int | None
+    reading: Reading
     folder: str | None
     earlier: Records
 
@@ -117,7 +118,7 @@ class Loader:
         before = self.earlier.find(file)
         if before is not None and before.kept:
             return Image(np.broadcast_to(np.uint8(0), (before.height, before.width, 3)), file, data, before)
-        pixels, kept = images.decode_bytes(data)
+        pixels, kept = images.decode_bytes(data, self.reading)
         return Image(pixels, file, data if kept else None, before)
 
     def _measure(self, image: Image, pixels: Pixels, height: int, width: int) -> Measured:

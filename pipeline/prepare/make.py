@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline import plugins
-from pipeline.images import SUFFIXES
+from pipeline.images import SUFFIXES, Reading
 from pipeline.params import Dataset
 from pipeline.prepare import duplicates, measured, splits, traits
 from pipeline.prepare.entries import Entry, Spool, ingest
@@ -48,11 +48,18 @@ def make(
     reader = plugins.load("prepare.formats", dataset.format)
     source = root / dataset.path if dataset.path else None
     items = reader.read(source, **dataset.options)
-    spool, max_side = Spool(path / "spool.arrow"), dataset.max_side
-    journal = Journal(unfinished and unfinished / measured.file_name(max_side))
-    with measured.taken_over(path, max_side, before, journal) as earlier, _progress(name, source) as progress:
+    spool, reading = Spool(path / "spool.arrow"), Reading(dataset.bits, dataset.first_page)
+    journal = Journal(unfinished and unfinished / measured.file_name(dataset))
+    with measured.taken_over(path, dataset, before, journal) as earlier, _progress(name, source) as progress:
         classes, entries = ingest(
-            items, spool.path, max_side, findings, earlier=earlier, journal=journal, progress=progress
+            items,
+            spool.path,
+            dataset.max_side,
+            findings,
+            reading=reading,
+            earlier=earlier,
+            journal=journal,
+            progress=progress,
         )
     entries = check(entries, classes, dataset, findings)
     findings.raise_if_bad(dataset.on_bad)
@@ -60,7 +67,7 @@ def make(
         for number, rows in enumerate(_shards([entry for entry in entries if entry.split == split])):
             copy_rows(spool.rows, rows, path / f"{split}-{number:05d}.arrow")
     write_json(path / "dataset.json", asdict(_facts(dataset, classes, entries, findings)))
-    write_bytes(path / measured.file_name(max_side), measured.merge([spool.records_path.read_bytes()]))
+    write_bytes(path / measured.file_name(dataset), measured.merge([spool.records_path.read_bytes()]))
     spool.remove()
 
 

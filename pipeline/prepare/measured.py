@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import store
+from pipeline.params import Dataset
 from pipeline.prepare.traits import Traits
 
 #: raised when another digest or hash is measured of an image than before
@@ -125,20 +126,16 @@ def merge(parts: Iterable[bytes]) -> bytes:
     return records[without_file:].tobytes()
 
 
-def rules(max_side: int | None) -> str:
-    """A word for all besides its file that decides what is measured of an image."""
-    return store.digest({"version": VERSION, "max_side": max_side})[:16]
-
-
-def file_name(max_side: int | None) -> str:
-    """The name of the records in a prepared dataset."""
-    return f"measured-{rules(max_side)}.bin"
+def file_name(dataset: Dataset) -> str:
+    """The name of the records in a prepared dataset: it stands for all besides its file that decides an image's."""
+    rules = {"version": VERSION, **dataset.model_dump(include={"max_side", "bits", "first_page"})}
+    return f"measured-{store.digest(rules)[:16]}.bin"
 
 
 @contextlib.contextmanager
-def taken_over(path: Path, max_side: int | None, before: Path | None, journal: Journal) -> Iterator[Records]:
+def taken_over(path: Path, dataset: Dataset, before: Path | None, journal: Journal) -> Iterator[Records]:
     """The records of the dataset as it was before and of a journal, in a file of the folder `path` meanwhile."""
-    stored = [] if before is None else [before / file_name(max_side)]
+    stored = [] if before is None else [before / file_name(dataset)]
     records = Records(path / "earlier.bin")
     (path / "earlier.bin").write_bytes(
         merge([*(file.read_bytes() for file in stored if file.exists()), journal.read()])

@@ -260,6 +260,23 @@ def test_large_images_are_scaled_and_shards_bounded(tmp_path: Path, monkeypatch:
     assert split(prepared(tmp_path), "test")[0].pixels.shape == (6, 4, 3)
 
 
+def test_deep_images_and_several_pages_are_read_as_the_data_set_says(tmp_path: Path) -> None:
+    for number in range(20):
+        save(tmp_path, f"{SPLITS[number % 3]}/a/{number}.png", noise(number))
+    folder = tmp_path / "data/raw/mine/train/a"
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(noise(50)).save(folder / "pages.tif", save_all=True, append_images=[Image.fromarray(noise(51))])
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path, mine=mine())
+    assert "`bits: 16`" in str(caught.value)
+    assert "`first_page: true`" in str(caught.value)
+    prepare(tmp_path, mine=mine(bits=12, first_page=True))
+    read = {item.id: item.pixels for item in split(prepared(tmp_path), "train")}
+    np.testing.assert_array_equal(read["train/a/deep.png"][..., 0], np.rint(deep * (255 / 4095)))
+    np.testing.assert_array_equal(read["train/a/pages.tif"], noise(50))
+
+
 def test_the_bytes_that_came_are_stored_unless_they_cannot_be(tmp_path: Path) -> None:
     """Also of an image that earlier versions scaled; and wherever it goes, its digest and so its split stay."""
     for number in range(20):

@@ -19,6 +19,7 @@ from pipeline.shards import split
 from tests.helpers.small_data import DATA
 
 JPEGS = 30
+DATASET = Dataset(format="image_folder", path="data/raw/mine")
 
 
 def write(root: Path, numbers: range) -> None:
@@ -29,7 +30,7 @@ def write(root: Path, numbers: range) -> None:
 
 
 def prepare(root: Path, **settings: Any) -> Path:
-    dataset = Dataset(format="image_folder", path="data/raw/mine", **settings)
+    dataset = DATASET.model_copy(update=settings)
     run(Params(datasets={"mine": dataset}, jobs={}), root)
     return root / "data/prepared/mine"
 
@@ -39,9 +40,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The bytes that were decoded."""
     seen, decode_bytes = list[bytes](), images.decode_bytes
 
-    def decode(data: bytes) -> tuple[images.Pixels, bool]:
+    def decode(data: bytes, reading: images.Reading) -> tuple[images.Pixels, bool]:
         seen.append(data)
-        return decode_bytes(data)
+        return decode_bytes(data, reading)
 
     monkeypatch.setattr(images, "decode_bytes", decode)
     return seen
@@ -82,10 +83,10 @@ def test_a_run_that_ended_early_is_gone_on_with(
     monkeypatch.setattr(entries, "CHUNK_ITEMS", 5)
     decode_bytes = images.decode_bytes
 
-    def end_early(data: bytes) -> tuple[images.Pixels, bool]:
+    def end_early(data: bytes, reading: images.Reading) -> tuple[images.Pixels, bool]:
         if len(decoded) == 12:
             raise KeyboardInterrupt
-        return decode_bytes(data)
+        return decode_bytes(data, reading)
 
     monkeypatch.setattr(images, "decode_bytes", end_early)
     with pytest.raises(KeyboardInterrupt):
@@ -117,7 +118,7 @@ def test_faults_lose_nothing_that_was_measured(tmp_path: Path, decoded: list[byt
 
 def test_a_damaged_record_is_not_used(tmp_path: Path, decoded: list[bytes]) -> None:
     write(tmp_path, range(JPEGS))
-    file = prepare(tmp_path) / measured.file_name(None)
+    file = prepare(tmp_path) / measured.file_name(DATASET)
     whole = file.read_bytes()
     for position in (40, SIZE + 80):  # in digests of two images
         data = bytearray(file.read_bytes())
@@ -126,7 +127,7 @@ def test_a_damaged_record_is_not_used(tmp_path: Path, decoded: list[bytes]) -> N
     del decoded[:]
     result = prepare(tmp_path, seed=1)
     assert len(decoded) == 2
-    assert (result / measured.file_name(None)).read_bytes() == whole
+    assert (result / measured.file_name(DATASET)).read_bytes() == whole
 
 
 def test_one_process_and_several_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
