@@ -14,8 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import ModuleType
 from typing import TypeVar
 
 from pipeline.errors import UserError
@@ -75,7 +76,12 @@ def _spread(
     executor = ProcessPoolExecutor(number, mp_context=context, initializer=_start)
     stack.callback(executor.shutdown, cancel_futures=True)
     chunks = itertools.chain(first, chunks)
-    waiting = deque(executor.submit(function, chunk) for chunk in itertools.islice(chunks, AHEAD * number))
+
+    def submit(number: int) -> list[Future[Result]]:
+        with _without_program():
+            return [executor.submit(function, chunk) for chunk in itertools.islice(chunks, number)]
+
+    waiting = deque(submit(AHEAD * number))
     while waiting:
         try:
             result = waiting.popleft().result()
@@ -84,7 +90,18 @@ def _spread(
             remedy = "Free memory and run again, or use fewer cores, as in `taskset -c 0 make repro`"
             raise UserError(f"{reason}. {remedy}; what is done is kept.") from error
         yield result
-        waiting.extend(executor.submit(function, chunk) for chunk in itertools.islice(chunks, 1))
+        waiting.extend(submit(1))
+
+
+@contextlib.contextmanager
+def _without_program() -> Iterator[None]:
+    """Processes that start meanwhile import the function's module, and not the program that was started here."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def _start() -> None:

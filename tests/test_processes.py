@@ -70,6 +70,22 @@ def test_a_process_that_was_killed_is_an_error_with_a_remedy() -> None:
         list(results)
 
 
+PROGRAM = """
+from pipeline import processes
+from tests.test_processes import square
+print("begun")
+with processes.results(square, range(3), processes=1) as results:
+    print([number for number, _ in results])
+"""
+
+
+def test_a_program_is_not_begun_again_in_each_process(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command, environment = [sys.executable, str(tmp_path / "program.py")], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["begun", "[0, 1, 4]", ""]
+
+
 ENDLESS = """
 import itertools, sys, time
 from pipeline import processes

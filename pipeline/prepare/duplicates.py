@@ -5,7 +5,7 @@ val before train. Near duplicates and contradicting labels are warnings.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import numpy as np
@@ -50,11 +50,15 @@ def _leaks(entries: list[Entry], key: Callable[[Entry], str], reason: str) -> di
     return faults
 
 
-def _together(entries: Iterable[Entry], key: Callable[[Entry], str]) -> Iterator[list[Entry]]:
-    """Groups of two or more entries with equal keys."""
+def _together(entries: list[Entry], key: Callable[[Entry], str]) -> Iterator[list[Entry]]:
+    """Groups of two or more entries with equal keys; memory has a number per entry, and the keys of these groups."""
+    hashes = np.fromiter((hash(key(entry)) for entry in entries), np.int64, len(entries))
+    values, counts = np.unique(hashes, return_counts=True)
+    repeated = set(values[counts > 1].tolist())
     by_key: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_key[key(entry)].append(entry)
+    for entry, number in zip(entries, hashes, strict=True):
+        if number in repeated:
+            by_key[key(entry)].append(entry)
     return (same for same in by_key.values() if len(same) > 1)
 
 
