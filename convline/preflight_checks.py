@@ -21,6 +21,15 @@ def problems(root: Path) -> Iterator[tuple[str, str]]:
         yield f"{folder}: {left:,} bytes are free for temporary files", "Make room there, or set TMPDIR to another."
 
 
+def linked_to_cache(root: Path) -> Iterator[str]:
+    """Folders of data/raw in which a file has a second name, as `dvc pull` and `dvc checkout` make it."""
+    for entry in sorted(root.glob("data/raw/*.dvc")):
+        folder = entry.with_suffix("")
+        files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+        if any(file.lstat().st_nlink > 1 for file in files):
+            yield str(folder.relative_to(root))
+
+
 def notes() -> Iterator[str]:
     """Unusual settings that are handled."""
     if preflight.is_temp_path_too_long():

@@ -24,8 +24,6 @@ from pipeline import command, logs, params, preflight, store
 log = logging.getLogger("flows.repro")
 
 STAGES = ("prepare", "count", "augment", "train", "evaluate", "register", "report")
-#: where earlier results are kept, and the folders that they are of
-COPIES = {".work/prepare": "data/prepared", ".work/augment": "data/augmented"}
 #: seconds that child processes have to end before they are killed
 CHILDREN_S = 7.0
 
@@ -58,9 +56,6 @@ def run(words: Sequence[str], *, force: bool = False) -> int:
     _log_times(started)
     if code:
         return code
-    for kept, stored in COPIES.items():
-        for folder in (ROOT / stored).glob("*"):
-            store.share(ROOT / kept, folder)
     log.info(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
     for name, reason in failed.items():

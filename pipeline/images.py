@@ -50,11 +50,11 @@ class Reading:
 
 def decode(source: Path | bytes) -> Pixels:
     """H×W×3 uint8 RGB of an image file or its bytes, upright, transparency over white; ImageError if unusable."""
-    return decode_bytes(source if isinstance(source, bytes) else read(source))[0]
+    return np.asarray(open_bytes(source if isinstance(source, bytes) else read(source))[0], np.uint8)
 
 
-def decode_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Pixels, bool]:
-    """What `decode` returns, and whether the bytes can be stored as they came; else `encode` encodes the pixels."""
+def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, bool]:
+    """The image of which `decode` returns the pixels, and whether its bytes can be stored; else `encode` makes some."""
     if not data:
         raise ImageError("the file is empty. Fetch it again or remove it.")
     if data.lstrip()[:1] == b"<":
@@ -134,7 +134,7 @@ def _check_scans(image: Image.Image, data: bytes) -> None:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans. Save it anew as JPEG or PNG.")
 
 
-def _upright_rgb(image: Image.Image) -> Pixels:
+def _upright_rgb(image: Image.Image) -> Image.Image:
     upright = image
     with contextlib.suppress(Exception):  # damaged EXIF says nothing about the pixels: take them as they are stored
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else exif_transpose would make a copy
@@ -142,7 +142,7 @@ def _upright_rgb(image: Image.Image) -> Pixels:
     if upright.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"), np.uint8)
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def decode_stored(data: Any, *, gray: bool = False) -> Pixels:
@@ -171,7 +171,11 @@ def data_uri(pixels: Pixels) -> str:
 
 def bounded(pixels: Pixels, longest: int | None) -> tuple[int, int]:
     """The image's height and width, or smaller ones in that proportion of which the longer is `longest`, if given."""
-    height, width = pixels.shape[:2]
+    return bounded_size(pixels.shape[0], pixels.shape[1], longest)
+
+
+def bounded_size(height: int, width: int, longest: int | None) -> tuple[int, int]:
+    """As `bounded`, of an image of this size."""
     scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 

@@ -179,7 +179,8 @@ class Shards(Sequence[Sample]):
 
     def array(self, name: str) -> pa.ChunkedArray:
         """One field of every sample as Arrow's own array: a view, nothing is copied."""
-        return pa.chunked_array([batch.column(name) for batch in self._batches], SCHEMA.field(name).type)
+        schema = self._batches[0].schema if self._batches else SCHEMA
+        return pa.chunked_array([batch.column(name) for batch in self._batches], schema.field(name).type)
 
 
 def copy_rows(source: Shards, indices: Sequence[int], path: Path, *, rows_per_batch: int = 64) -> None:

@@ -213,6 +213,7 @@ def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             copy(target, kept)
+        _share(target, kept)
         return "kept"
     if holds(kept, fingerprint):
         os.utime(kept)
@@ -224,19 +225,17 @@ def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
     return "made"
 
 
-def share(kept: Path, target: Path) -> None:
-    """Make the copy of a stored folder in `kept` links to its files, as DVC links these anew to its cache."""
-    with contextlib.suppress(StoreError):
-        value = manifest(target)
-        copied = kept / value["fingerprint"]
-        if not copied.is_dir() or manifest(copied) != value:
-            return
-        for name in value["files"]:
-            own, link = copied / name, copied / f".{Path(name).name}.link"
-            with contextlib.suppress(OSError):  # of a file system without links, or of another disk
-                if not own.samefile(target / name):
-                    os.link(target / name, link)
-                    os.replace(link, own)
+def _share(target: Path, kept: Path) -> None:
+    """Make the files of a folder links to those of its kept copy, to which DVC's cache is linked, too.
+
+    Before a stage runs, DVC makes copies of links, and afterwards it leaves copies as they are.
+    """
+    for name, expected in manifest(target)["files"].items():
+        link = target / f".{Path(name).name}.link"
+        with contextlib.suppress(OSError):  # a damaged copy, or a disk without links, or another one
+            if not (kept / name).samefile(target / name) and file_digest(kept / name) == expected["sha256"]:
+                os.link(kept / name, link)
+                os.replace(link, target / name)
 
 
 def keep_only(parent: Path, wanted: set[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """A stored folder is complete and verified, or refused by name; earlier work comes back."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,22 +116,26 @@ def test_damage_that_reaches_both_copies_is_made_again(tmp_path: Path) -> None:
     assert store.holds(target, "f1")
 
 
-def test_a_kept_copy_becomes_links_where_it_is_the_same(tmp_path: Path) -> None:
-    """As after DVC made the files links to its cache; and nothing is taken over from a folder that is another."""
-    target, kept = stored(tmp_path / "it"), tmp_path / "kept"
-    copied = kept / "f1"
-    shutil.copytree(target, copied)
-    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    store.share(kept, target)
-    assert store.holds(copied, "f1")
-    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
-    for name in store.manifest(target)["files"]:
-        assert (copied / name).samefile(target / name)
-    other = stored(tmp_path / "other")
-    store.write_json(other / store.MANIFEST, {**store.manifest(other), "files": {}})
-    store.share(kept, other)
-    store.share(kept, tmp_path / "none")
-    assert (copied / "a.txt").samefile(target / "a.txt")
+def test_what_is_kept_becomes_links_to_its_copy_again(tmp_path: Path) -> None:
+    """As after DVC made copies of links; and a copy that is damaged is not taken."""
+    target, kept = tmp_path / "it", tmp_path / "kept"
+    store.update(target, "f1", kept, fill)
+    names = list(store.manifest(target)["files"])
+
+    def part() -> list[bool]:
+        for name in names:
+            data = (target / name).read_bytes()
+            (target / name).unlink()
+            (target / name).write_bytes(data)
+        assert store.update(target, "f1", kept, fill) == "kept"
+        assert store.holds(target, "f1")
+        return [(target / name).samefile(kept / "f1" / name) for name in names]
+
+    assert all(part())
+    for name in names:
+        (kept / "f1" / name).unlink()
+        (kept / "f1" / name).write_bytes(b"damaged")
+    assert not any(part())
 
 
 def test_copy_leaves_the_source_alone(tmp_path: Path) -> None:

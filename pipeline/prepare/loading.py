@@ -5,6 +5,7 @@ decoded, unless its pixels have to be encoded anew.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline import images
 from pipeline.geometry import rle
@@ -28,12 +30,16 @@ Item = Classes | Sample | Fault
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A decoded image. data: the bytes to store, None if the pixels are to be encoded · before: its record, if an
-    earlier run has measured it; then the pixels may be blank.
+class Opened:
+    """An image of a format.
+
+    pixels: blank, of its size, where nothing needs them · decoded: the image, if it was decoded · file: sha256 of its
+    file · data: the bytes to store, None if the pixels are to be encoded · before: its record, if an earlier run has
+    measured it.
     """
 
     pixels: Pixels
+    decoded: Image.Image | None = None
     file: bytes = measured.NO_FILE
     data: bytes | None = None
     before: Measured | None = None
@@ -77,7 +83,10 @@ class Loader:
     def __call__(self, items: Sequence[Item]) -> Loaded:
         """Load a chunk."""
         rows: list[dict[str, Any]] = []
-        return Loaded([self._load(item, rows) for item in items], pa.RecordBatch.from_pylist(rows, SCHEMA))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's warnings are no faults: the image was read
+            loaded = [self._load(item, rows) for item in items]
+        return Loaded(loaded, pa.RecordBatch.from_pylist(rows, SCHEMA))
 
     def _load(self, item: Item, rows: list[dict[str, Any]]) -> tuple[list[Fault], Stored | None]:
         from_root = Findings(self.folder).from_root
@@ -87,43 +96,54 @@ class Loader:
             raise TypeError("a format must yield its Classes only once")
         where = from_root(item.source) if item.source else item.id
         try:
-            image = self._image(item.image)
+            image = self._open(item.image)
         except images.ImageError as error:
             return [Fault(where, str(error))], None
         sample = replace(item, image=image.pixels, source=where)
         if reasons := list(misfits(sample, self.classes)):
             return [Fault(where, reason) for reason in reasons], None
         sample, outside = clip_boxes(sample)
-        warnings = (
+        remarks = (
             [Fault(where, f"{outside} boxes reach outside the image and were clipped", warning=True)] if outside else []
         )
         height, width = image.pixels.shape[:2]
         sample = replace(sample, size=sample.size or (height, width))
-        if self.max_side is not None and max(height, width) > self.max_side:
+        if self._is_large(height, width):
             sample, image = resized(sample, *images.bounded(image.pixels, self.max_side)), replace(image, data=None)
             if min(sample.pixels.shape[:2]) < MIN_SIDE:
                 reason = f"less than {MIN_SIDE} pixels wide or high at max_side {self.max_side}. Crop it."
                 return [Fault(where, reason)], None
             if lost := sum(rle.area(mask) == 0 for mask in sample.masks or ()):
-                warnings.append(Fault(where, f"{lost} masks are empty at max_side {self.max_side}", warning=True))
+                remarks.append(Fault(where, f"{lost} masks are empty at max_side {self.max_side}", warning=True))
         record = image.before or self._measure(image, sample.pixels, height, width)
         rows.append(to_row(replace(sample, group=sample.group or record.traits.digest), image.data))
-        return warnings, _stored(sample, rows[-1], record, new=record is not image.before)
+        return remarks, _stored(sample, rows[-1], record, new=record is not image.before)
 
-    def _image(self, image: Pixels | Path) -> Image:
+    def _open(self, image: Pixels | Path) -> Opened:
         if not isinstance(image, Path):
-            return Image(image)
+            return Opened(image)
         data = images.read(image)
         file = hashlib.sha256(data).digest()
         before = self.earlier.find(file)
         if before is not None and before.kept:
-            return Image(np.broadcast_to(np.uint8(0), (before.height, before.width, 3)), file, data, before)
-        pixels, kept = images.decode_bytes(data, self.reading)
-        return Image(pixels, file, data if kept else None, before)
+            return Opened(_blank(before.height, before.width), None, file, data, before)
+        decoded, kept = images.open_bytes(data, self.reading)
+        if kept and not self._is_large(decoded.height, decoded.width):
+            return Opened(_blank(decoded.height, decoded.width), decoded, file, data, before)
+        return Opened(np.asarray(decoded, np.uint8), None, file, None, before)
 
-    def _measure(self, image: Image, pixels: Pixels, height: int, width: int) -> Measured:
-        image_traits = traits.measure(pixels, self.max_side or traits.DIGEST_SIDE)
+    def _is_large(self, height: int, width: int) -> bool:
+        return self.max_side is not None and max(height, width) > self.max_side
+
+    def _measure(self, image: Opened, pixels: Pixels, height: int, width: int) -> Measured:
+        decoded = Image.fromarray(pixels) if image.decoded is None else image.decoded
+        image_traits = traits.measure(decoded, self.max_side or traits.DIGEST_SIDE)
         return Measured(image.file, image.data is not None, height, width, image_traits)
+
+
+def _blank(height: int, width: int) -> Pixels:
+    """Pixels of a size that take no memory."""
+    return np.broadcast_to(np.uint8(0), (height, width, 3))
 
 
 def _stored(sample: Sample, row: dict[str, Any], record: Measured, *, new: bool) -> Stored:

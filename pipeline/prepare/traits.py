@@ -1,4 +1,4 @@
-"""Traits of an image's pixels: a digest, a perceptual hash, and exact sums for mean and standard deviation."""
+"""Traits of an image: a digest, a perceptual hash, and exact sums for mean and standard deviation."""
 
 import functools
 import hashlib
@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from pipeline import images
-from pipeline.images import Pixels
 
 #: longer side at which an image is digested where `max_side` says no other: earlier versions scaled larger images to
 #: it, and the digest decides the split
@@ -31,39 +30,40 @@ class Traits:
     moments: Moments
 
 
-def measure(pixels: Pixels, digest_side: int) -> Traits:
-    """The traits of an image, whose digest and hash are those of a copy that is at most `digest_side` long."""
-    picture = Image.fromarray(pixels)
-    gray = picture.convert("L")
-    small = images.resize(pixels, *images.bounded(pixels, digest_side))
-    small_gray = np.asarray(gray) if small is pixels else images.luminance(small)
-    return Traits(pixel_digest(small), look(small_gray), moments(picture, gray))
+def measure(image: Image.Image, digest_side: int) -> Traits:
+    """The traits of an RGB image, whose digest and hash are those of a copy that is at most `digest_side` long."""
+    gray = image.convert("L")
+    height, width = images.bounded_size(image.height, image.width, digest_side)
+    if (width, height) == image.size:
+        return Traits(pixel_digest(image), look(gray), moments(image, gray))
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    return Traits(pixel_digest(small), look(small.convert("L")), moments(image, gray))
 
 
-def pixel_digest(pixels: Pixels) -> str:
+def pixel_digest(image: Image.Image) -> str:
     """sha256 of shape and pixels: equal for exact copies in any file format."""
-    hasher = hashlib.sha256(repr(pixels.shape).encode())
-    hasher.update(np.ascontiguousarray(pixels).data)
+    hasher = hashlib.sha256(repr((image.height, image.width, 3)).encode())
+    hasher.update(image.tobytes())
     return hasher.hexdigest()
 
 
-def look(gray: Pixels) -> bytes | None:
+def look(gray: Image.Image) -> bytes | None:
     """128-bit difference hash (N. Krawetz, 2013): where a thumbnail gets brighter to the right, and downwards.
 
     None for images with a side under 32 pixels, and for those of low contrast, whose bits are noise.
     """
-    if min(gray.shape) < LOOK_MIN_SIDE:
+    if min(gray.size) < LOOK_MIN_SIDE:
         return None
-    small = images.resize(gray, 9, 9)
+    small = np.asarray(gray.resize((9, 9), Image.Resampling.BILINEAR))
     if int(small.max()) - int(small.min()) < LOOK_MIN_CONTRAST:
         return None
     right, down = small[:8, 1:] > small[:8, :-1], small[1:, :8] > small[:-1, :8]
     return np.packbits(np.stack([right, down])).tobytes()
 
 
-def moments(picture: Image.Image, gray: Image.Image) -> Moments:
+def moments(image: Image.Image, gray: Image.Image) -> Moments:
     """Number of pixels, sums and sums of squares of an RGB image and its luminance."""
-    counts, levels = np.array(picture.histogram() + gray.histogram()).reshape(4, 256), np.arange(256)
+    counts, levels = np.array(image.histogram() + gray.histogram()).reshape(4, 256), np.arange(256)
     sums = np.stack([counts @ levels, counts @ levels**2], axis=1)
     return (gray.width * gray.height, *sums.ravel().tolist())
 

@@ -241,6 +241,17 @@ def test_a_torn_lock_of_dvc(root: Path) -> None:
         other.kill()
 
 
+def test_raw_files_that_are_links_to_the_cache_are_told(root: Path) -> None:
+    for name in ("linked", "own"):
+        (root / "data/raw" / name / "inner").mkdir(parents=True)
+        (root / "data/raw" / f"{name}.dvc").touch()
+        (root / "data/raw" / name / "inner/labels.csv").write_text(name)
+    (root / "cache").hardlink_to(root / "data/raw/linked/inner/labels.csv")
+    text = notes(checking.check_dvc, root)
+    assert "dvc unprotect data/raw/linked" in text
+    assert "own" not in text
+
+
 def test_flow_runs_without_a_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "its server is down" in notes(service_checks.check_prefect, root)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time()}

@@ -15,18 +15,31 @@ from pipeline import store
 ROOT = Path(__file__).parents[2]
 STAGE = """stages:
   make:
-    cmd: cp source.txt out/source.txt
-    deps: [source.txt]
+    cmd: python make.py
+    deps: [source.txt, other.txt]
     outs: [out: {persist: true}]
+"""
+MAKE = """
+from pathlib import Path
+from pipeline import store
+text = Path("source.txt").read_bytes()
+make = lambda path: store.write_bytes(path / "a", text)
+store.update(Path("out/images"), store.digest(text.decode()), Path(".work"), make)
 """
 
 
 def run(root: Path, *command: str) -> None:
-    subprocess.run(command, cwd=root, check=True, capture_output=True, env=environment())
+    subprocess.run(command, cwd=root, check=True, capture_output=True, env=environment() | {"PYTHONPATH": str(ROOT)})
 
 
 def dvc(root: Path, *arguments: str) -> None:
     run(root, sys.executable, "-m", "dvc", *arguments)
+
+
+def cached(root: Path, file: Path) -> Path:
+    """The object of a file in DVC's cache."""
+    digest = hashlib.md5(file.read_bytes()).hexdigest()
+    return root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
 
 
 def damaged(root: Path) -> list[Path]:
@@ -57,19 +70,15 @@ def test_labels_that_are_edited_in_place_leave_the_cache_as_it_is(project: Path)
 
 
 @pytest.mark.slow
-def test_a_stage_that_runs_again_leaves_the_cache_as_it_is(project: Path) -> None:
-    out = project / "out/images"
-
-    def update(text: str) -> None:
-        store.update(
-            out, store.digest(text), project / ".work", lambda path: store.write_bytes(path / "a", text.encode())
-        )
-
+def test_outputs_are_links_and_a_stage_that_runs_again_leaves_the_cache_as_it_is(project: Path) -> None:
     (project / "dvc.yaml").write_text(STAGE)
-    for text in ("one", "two", "one"):
-        update(text)
+    (project / "make.py").write_text(MAKE)
+    for other, text in enumerate(["one", "one", "two", "one"]):
         (project / "source.txt").write_text(text)
+        (project / "other.txt").write_text(str(other // 2))
         dvc(project, "repro")
-        assert (out / "a").read_text() == text
-        assert (out / "a").stat().st_nlink > 1
+        image = project / "out/images/a"
+        assert image.read_text() == text
+        assert image.samefile(project / ".work" / store.digest(text) / "a")
+        assert image.samefile(cached(project, image))
         assert damaged(project) == []

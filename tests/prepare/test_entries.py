@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import processes
 from pipeline.prepare import duplicates
@@ -48,7 +49,7 @@ def test_an_image_takes_few_bytes_of_memory(tmp_path: Path, monkeypatch: pytest.
 def test_an_entry_reads_what_was_written(tmp_path: Path) -> None:
     for at, entry in enumerate(entries(tmp_path / "spool", 5)):
         assert entry.where == f"data/raw/mine/a/long/folder/{at:060d}.png"
-        assert entry.pixels == entry.group == pixel_digest(pixels(at))
+        assert entry.pixels == entry.group == pixel_digest(Image.fromarray(pixels(at)))
         assert (entry.classes, entry.row, entry.split) == ((at % 2,), at, None)
 
 

@@ -38,13 +38,13 @@ def prepare(root: Path, **settings: Any) -> Path:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The bytes that were decoded."""
-    seen, decode_bytes = list[bytes](), images.decode_bytes
+    seen, open_bytes = list[bytes](), images.open_bytes
 
-    def decode(data: bytes, reading: images.Reading) -> tuple[images.Pixels, bool]:
+    def decode(data: bytes, reading: images.Reading) -> tuple[Image.Image, bool]:
         seen.append(data)
-        return decode_bytes(data, reading)
+        return open_bytes(data, reading)
 
-    monkeypatch.setattr(images, "decode_bytes", decode)
+    monkeypatch.setattr(images, "open_bytes", decode)
     return seen
 
 
@@ -70,7 +70,7 @@ def test_a_digest_stays_where_the_decoder_changes(tmp_path: Path, monkeypatch: p
     """As under another version of Pillow: the pixels are others, and no image moves to another split."""
     write(tmp_path, range(JPEGS))
     before = {name: split(prepare(tmp_path), name).column("id") for name in SPLITS}
-    monkeypatch.setattr(traits, "pixel_digest", lambda pixels: f"{int(pixels.sum()):064x}")
+    monkeypatch.setattr(traits, "pixel_digest", lambda image: f"{sum(image.tobytes()):064x}")
     write(tmp_path, range(JPEGS, JPEGS + 1))
     after = {name: split(prepare(tmp_path), name).column("id") for name in SPLITS}
     assert all(set(before[name]) <= set(after[name]) for name in SPLITS)
@@ -81,17 +81,17 @@ def test_a_run_that_ended_early_is_gone_on_with(
 ) -> None:
     write(tmp_path, range(JPEGS))
     monkeypatch.setattr(entries, "CHUNK_ITEMS", 5)
-    decode_bytes = images.decode_bytes
+    open_bytes = images.open_bytes
 
-    def end_early(data: bytes, reading: images.Reading) -> tuple[images.Pixels, bool]:
+    def end_early(data: bytes, reading: images.Reading) -> tuple[Image.Image, bool]:
         if len(decoded) == 12:
             raise KeyboardInterrupt
-        return decode_bytes(data, reading)
+        return open_bytes(data, reading)
 
-    monkeypatch.setattr(images, "decode_bytes", end_early)
+    monkeypatch.setattr(images, "open_bytes", end_early)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path)
-    monkeypatch.setattr(images, "decode_bytes", decode_bytes)
+    monkeypatch.setattr(images, "open_bytes", open_bytes)
     (journal,) = (tmp_path / UNFINISHED / "mine").iterdir()
     assert journal.stat().st_size == 10 * SIZE
     with journal.open("ab") as file:
