@@ -126,7 +126,7 @@ def _resume(root: Path, job: str, work: Path) -> str:
 
 
 def check_dvc(root: Path) -> Findings:
-    """DVC's lock file, which a kill can damage, as DVC rewrites it in place; and raw files that are links to its cache."""
+    """DVC's lock file, which a kill can damage, as DVC rewrites it in place; raw files that are links to its cache."""
     for folder in preflight_checks.linked_to_cache(root):
         yield f"files of {folder} are links to DVC's cache; before you edit any: dvc unprotect {folder}"
     path = root / RWLOCK
