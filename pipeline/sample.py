@@ -56,7 +56,7 @@ class Annotation:
 class Sample:
     """One image and its annotations; a missing field is None.
 
-    image: H×W×3 uint8 RGB (a format may give the file instead, which prepare reads) · label: index into
+    image: H×W×3 uint8 RGB (a format may give the file or its bytes, which prepare decodes) · label: index into
     classes, or a soft vector over them after mixing · boxes: N×4 float32 xyxy pixels, with labels N, masks N
     (compressed RLE at rest), crowd N, difficult N, keypoints N×K×3 float32 (x and y in the pixels of boxes; 0 not
     labelled, 1 hidden, 2 visible) · semantic: H×W uint8 ids, 255 = ignore · weight: H×W float32, the weight of a pixel
@@ -66,7 +66,7 @@ class Sample:
     """
 
     id: str
-    image: NDArray[np.uint8] | Path
+    image: NDArray[np.uint8] | Path | bytes
     group: str | None = None
     split: str | None = None
     source: str | None = None
@@ -86,9 +86,9 @@ class Sample:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The decoded image; TypeError while it is still a file."""
-        if isinstance(self.image, Path):
-            raise TypeError(f"{self.image}: not decoded yet")
+        """The decoded image; TypeError while it is still a file or its bytes."""
+        if not isinstance(self.image, np.ndarray):
+            raise TypeError(f"{self.source}: not decoded yet")
         return self.image
 
 

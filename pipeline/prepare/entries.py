@@ -177,7 +177,7 @@ def _size(item: Item) -> int:
         return 0
     size = 0 if item.semantic is None else item.semantic.nbytes
     if not isinstance(item.image, Path):
-        return size + item.image.nbytes
+        return size + (len(item.image) if isinstance(item.image, bytes) else item.image.nbytes)
     with contextlib.suppress(OSError):  # reported when the image is read
         size += item.image.stat().st_size
     return size

@@ -119,10 +119,10 @@ class Loader:
         rows.append(to_row(replace(sample, group=sample.group or record.traits.digest), image.data))
         return remarks, _stored(sample, rows[-1], record, new=record is not image.before)
 
-    def _open(self, image: Pixels | Path) -> Opened:
-        if not isinstance(image, Path):
+    def _open(self, image: Pixels | Path | bytes) -> Opened:
+        if isinstance(image, np.ndarray):
             return Opened(image)
-        data = images.read(image)
+        data = images.read(image) if isinstance(image, Path) else image
         file = hashlib.sha256(data).digest()
         before = self.earlier.find(file)
         if before is not None and before.kept:

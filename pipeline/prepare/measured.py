@@ -8,11 +8,11 @@ ended leaves a journal, from which the next one goes on. A record that is damage
 import bisect
 import contextlib
 import mmap
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import Struct
 
 import numpy as np
 
@@ -23,11 +23,11 @@ from pipeline.prepare.traits import Traits
 #: raised when another digest or hash is measured of an image than before
 VERSION = 1
 #: file, pixels, look, whether it means something, kept, height, width, moments
-LAYOUT = struct.Struct("<32s32s16s??II9q")
-CHECK = struct.Struct("<I")
+LAYOUT = Struct("<32s32s16s??II9q")
+CHECK = Struct("<I")
 SIZE = LAYOUT.size + CHECK.size
 KEY = 32
-NO_FILE = bytes(KEY)
+NO_FILE = b"\0" * KEY
 
 
 @dataclass(frozen=True, slots=True)
