@@ -9,14 +9,27 @@ from pipeline import plugins
 from pipeline.contracts import check
 from pipeline.recipes.parts.statistics import TrainStatistics as TrainStatistics
 from pipeline.sample import Facts
+from pipeline.train import checks
 
 Jobs = dict[str, dict[str, Any]]
 
 
 def tasks(facts: Facts) -> list[str]:
-    """Tasks whose needs every sample meets; not those without needs, which are always possible."""
+    """Tasks whose needs every sample meets, if there is something to learn; those without needs if none has labels."""
     needs = {name: plugins.constant("tasks", name, "NEEDS") for name in plugins.names("tasks")}
-    return [name for name, needed in needs.items() if needed and set(needed) <= set(facts.fields)]
+    if not facts.fields:
+        return [name for name, needed in needs.items() if not needed]
+    possible = [name for name, needed in needs.items() if needed and set(needed) <= set(facts.fields)]
+    return [name for name in possible if not checks.is_one_class(name, facts)]
+
+
+def nothing_to_learn(facts: Facts) -> str | None:
+    """Why no task can learn from annotations that are there; None where that is not the reason."""
+    names = (*facts.classes, *facts.semantic_classes)
+    if not {"label", "semantic"} & set(facts.fields) or len(names) > 1:
+        return None
+    remedy = "Add images of another class; or add them without labels, for generation: --format unlabeled."
+    return f"all is of one class, {', '.join(names)}, so there is nothing to learn. {remedy}"
 
 
 def jobs(dataset: str, possible: list[str], statistics: TrainStatistics) -> Jobs:
