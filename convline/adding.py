@@ -74,7 +74,7 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
-        new = with_entries(old, name, entry, jobs, root)
+        new = with_entries(old, name, entry, jobs, root, first=not before.jobs)
         if not wishes.dry_run:
             log.info(_diff(old, new))
             complete = raw.add_to_dvc(source, root / path, root)
@@ -156,13 +156,18 @@ def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts
     return sample.facts(made)
 
 
-def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path) -> str:
-    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such."""
+def with_entries(
+    old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path, *, first: bool = False
+) -> str:
+    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such.
+
+    first: these are the first jobs of the project, so that the roster names nothing else.
+    """
     new = edit.insert(old, "datasets", name, entry, short=True)
     for job, settings in jobs.items():
         new = edit.insert(new, "jobs", job, settings)
     if jobs:
-        new = edit.append_to_roster(new, name)
+        new = edit.append_to_roster(new, name, alone=first)
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
