@@ -152,7 +152,10 @@ def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts
         link = Path(stage, entry["path"])
         link.parent.mkdir(parents=True)
         link.symlink_to(source.resolve())
-        make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
+        try:
+            make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
+        except UserError as error:
+            raise UserError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
     return sample.facts(made)
 
 

@@ -304,6 +304,11 @@ def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out
     else:
         odd.mkdir()
         folders.picture(odd / "new.png", 900)
+    if not odd.suffix:  # without a folder a class would be missing
+        with pytest.raises(UserError) as refused:
+            add(source, root, Wishes(on_bad="skip"))
+        assert ODD[name][1] in str(refused.value)
+        return
     with pytest.raises(UserError, match="1 fault, listed above"):
         add(source, root)
     assert ODD[name][1] in capsys.readouterr().err

@@ -76,8 +76,8 @@ def one_each(root: Path) -> None:
 
 #: builder → words of the reason
 DOUBTED: dict[Callable[[Path], None], tuple[str, ...]] = {
-    camvid: ("testannot", "trainannot", "splits"),
-    mmsegmentation: ("ann_dir, img_dir", "annotations"),
+    camvid: ("testannot", "splits", "masks/1.png"),
+    mmsegmentation: ("ann_dir, img_dir", "annotations", "--format mask_png"),
     nameless_masks: ("drawn", "site", "masks"),
     masks_with_endings: ("by_hand", "scans", "masks"),
     labels_beside: ("8 images", "monday/0.png", ".txt"),

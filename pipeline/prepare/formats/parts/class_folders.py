@@ -37,9 +37,11 @@ def doubt(tree: Tree, folders: Mapping[str, Names]) -> str | None:
 def _by_name(names: Sequence[str]) -> Iterator[str]:
     splits, roles = ([name for name in names if says(name)] for says in (folder_names.has_split, folder_names.is_role))
     if len(splits) > 1 and 2 * len(splits) >= len(names):
-        yield f"the folders {listed(splits)} are named like splits or parts of one dataset, not like classes."
+        remedy = "Arrange splits of classes as train/cat/1.jpg, and images with masks as images/1.jpg and masks/1.png."
+        yield f"the folders {listed(splits)} are named like splits or parts of one dataset, not like classes. {remedy}"
     elif len(roles) > 1:
-        yield f"the folders {listed(roles)} are named like images and their annotations, not like classes."
+        remedy = "Masks are read by --format mask_png; its options `images` and `masks` name the two folders."
+        yield f"the folders {listed(roles)} are named like images and their annotations, not like classes. {remedy}"
     elif all(map(folder_names.is_part, names)):
         yield f"the folders {listed(names)} are named like days or parts of one dataset, not like classes."
 
@@ -65,7 +67,10 @@ def _masks(root: Path, folders: Mapping[str, Names]) -> Iterator[str]:
         plain = [folder for folder in pair if all(_like_masks(root, folders[folder]))]
         if len(plain) == 1:
             other = pair[pair.index(plain[0]) - 1]
-            yield f"the pictures in {plain[0]} have the names of those in {other}, and few colors: they may be masks."
+            remedy = (
+                f"Masks are read by --format mask_png, with --option 'images: {other}' --option 'masks: {plain[0]}'."
+            )
+            yield f"the pictures in {plain[0]} have the names of those in {other}, and few colors. {remedy}"
 
 
 def _like_masks(root: Path, names: Names) -> Iterator[bool]:

@@ -98,7 +98,8 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
     try:
         entries = sorted(os.scandir(tree.root / folder), key=lambda entry: entry.name)
     except OSError as error:
-        tree.faults.append(Fault(str(folder), f"can't be listed ({error.strerror}). Check its permissions."))
+        reason = f"can't be listed ({error.strerror}). Check its permissions."
+        tree.faults.append(Fault(str(folder), reason, blocks=True))
         return
     spellings: dict[str, str] = {}
     for entry in entries:
@@ -107,8 +108,10 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
             tree.hidden.append(str(name))
             continue
         twin = spellings.setdefault(alike(entry.name), entry.name)
-        reason = _twins(twin) if twin != entry.name else _misnamed(entry.name) or _trap(tree.root, entry)
-        if reason:
+        misnamed = _twins(twin) if twin != entry.name else _misnamed(entry.name)
+        if misnamed:  # without a folder a class or a split would be missing
+            tree.faults.append(Fault(str(name), misnamed, blocks=entry.is_dir(follow_symlinks=False)))
+        elif reason := _trap(tree.root, entry):
             tree.faults.append(Fault(str(name), reason))
         elif entry.is_dir():
             tree.folders.append(name)
