@@ -69,15 +69,17 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
         for folder in tree.folders
         if len(folder.parts) == 1 and (formats := _certain(_candidates(scan(source / folder))))
     ]
-    doubts = {name: answer.reason for name, answer in candidates.items() if isinstance(answer, Doubt)}
-    if doubts and not inner:
-        return "\n".join(
-            f"{source}: {reason}\n  if it is {name} all the same: --format {name}" for name, reason in doubts.items()
-        )
+    doubts = [
+        f"{source}: {answer.reason}\n  if it is {name} all the same: --format {name}"
+        for name, answer in candidates.items()
+        if isinstance(answer, Doubt)
+    ]
+    if doubts or inner:
+        return "\n".join([*(doubts or [f"{source}: holds other folders of images."]), *inner])
     has_images = any(name.suffix.lower() in SUFFIXES for name in tree.files)
     if not has_images and (pictures := pictures_left_out(tree, tree.files)):
         return "\n".join(f"{source}: {len(names):,} images, {listed(names)}. {remedy}" for remedy, names in pictures)
-    lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files.", *inner]
+    lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
     lines += [f"  {first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
     return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
 

@@ -253,7 +253,7 @@ def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_p
     assert "here: .: has no annotation (*.xml). Give the folder that contains Annotations" in str(refused.value)
     assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
     folders.image_folder(tmp_path / "outer/inner")
-    with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
+    with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner$"):
         add(tmp_path / "outer", root)
 
 

@@ -54,6 +54,7 @@ def test_an_inner_folder_is_named_only_where_it_can_be_added(tmp_path: Path) -> 
     text = answer(tmp_path / "archive")
     assert f"convline add {tmp_path}/archive/pets" in text
     assert f"convline add {tmp_path}/archive/domains" not in text
+    assert "pets hold splits" in text
 
 
 @pytest.mark.parametrize("name", ["pets.zip", "pets.tar.gz", "pets.7z"])

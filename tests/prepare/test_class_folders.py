@@ -70,6 +70,13 @@ def labels_elsewhere(root: Path) -> None:
         beside(root, f"{folder}/images", ".xml")
 
 
+def anomalies(root: Path) -> None:
+    """As in MVTec AD, where each folder is a dataset with pictures without a fault to learn from."""
+    for thing in ("bottle", "cable"):
+        pictures(root / thing, "train/good", "test/good", "test/broken")
+        masks(root / thing, "ground_truth/broken")
+
+
 def one_each(root: Path) -> None:
     pictures(root, *(f"item{at}" for at in range(9)), number=1)
 
@@ -82,6 +89,7 @@ DOUBTED: dict[Callable[[Path], None], tuple[str, ...]] = {
     masks_with_endings: ("by_hand", "scans", "masks"),
     labels_beside: ("8 images", "monday/0.png", ".txt"),
     labels_elsewhere: ("north/images/0.png", ".xml"),
+    anomalies: ("bottle, cable", "test, train", "add one of them"),
     one_each: ("9 folders hold 9 images",),
     lambda root: pictures(root, "trainA", "trainB", "testA", "testB"): ("testA", "trainA", "splits"),
     lambda root: pictures(root, "100CANON", "101CANON"): ("100CANON, 101CANON", "parts"),

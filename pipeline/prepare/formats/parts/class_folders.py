@@ -30,7 +30,14 @@ FEW_FOLDERS = 5
 
 def doubt(tree: Tree, folders: Mapping[str, Names]) -> str | None:
     """A sentence on what speaks against classes, or None; `folders` are the images of each that could be one."""
-    checks = (_by_name(sorted(folders)), _label_files(tree, folders), _masks(tree.root, folders), _single(folders))
+    names = sorted(folders)
+    checks = (
+        _by_name(names),
+        _inner_splits(folders),
+        _label_files(tree, folders),
+        _masks(tree.root, folders),
+        _single(folders),
+    )
     return next((reason for check in checks for reason in check), None)
 
 
@@ -44,6 +51,25 @@ def _by_name(names: Sequence[str]) -> Iterator[str]:
         yield f"the folders {listed(roles)} are named like images and their annotations, not like classes. {remedy}"
     elif all(map(folder_names.is_part, names)):
         yield f"the folders {listed(names)} are named like days or parts of one dataset, not like classes."
+
+
+def _inner_splits(folders: Mapping[str, Names]) -> Iterator[str]:
+    """Folders that are datasets of their own: they hold splits."""
+    splits = {
+        folder: {
+            part
+            for name in names
+            for part in name.parts[name.parts.index(folder) + 1 : -1]
+            if part.lower() in folder_names.SPLITS
+        }
+        for folder, names in folders.items()
+    }
+    whole = sorted(folder for folder, inner in splits.items() if len(inner) > 1)
+    if 2 * sum(len(folders[folder]) for folder in whole) > sum(map(len, folders.values())):
+        yield (
+            f"the folders {listed(whole)} hold splits ({listed(sorted(splits[whole[0]]))}). "
+            "If they are datasets, add one of them; if they are classes, put the splits above: train/cat/1.jpg."
+        )
 
 
 def _label_files(tree: Tree, folders: Mapping[str, Names]) -> Iterator[str]:
