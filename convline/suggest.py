@@ -9,7 +9,6 @@ from pipeline import plugins
 from pipeline.contracts import check
 from pipeline.recipes.parts.statistics import TrainStatistics as TrainStatistics
 from pipeline.sample import Facts
-from pipeline.train import checks
 
 Jobs = dict[str, dict[str, Any]]
 
@@ -20,7 +19,13 @@ def tasks(facts: Facts) -> list[str]:
     if not facts.fields:
         return [name for name, needed in needs.items() if not needed]
     possible = [name for name, needed in needs.items() if needed and set(needed) <= set(facts.fields)]
-    return [name for name in possible if not checks.is_one_class(name, facts)]
+    return [name for name in possible if not _is_one_class(name, facts)]
+
+
+def _is_one_class(task: str, facts: Facts) -> bool:
+    """Whether a task needs nothing but a class of each image or pixel, and the dataset has only one."""
+    needs, classes = plugins.constant("tasks", task, "NEEDS"), plugins.constant("tasks", task, "CLASSES")
+    return set(needs) <= {"label", "semantic"} and len(getattr(facts, classes)) < 2
 
 
 def nothing_to_learn(facts: Facts) -> str | None:

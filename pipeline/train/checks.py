@@ -62,17 +62,6 @@ def check_needs(name: str, job: Job, facts: Facts) -> None:
             f"params.yaml: jobs.{name}.dataset: {job.task} needs {', '.join(missing)}, which {job.dataset} lacks. "
             "Choose another dataset or task."
         )
-    if is_one_class(job.task, facts):
-        raise UserError(
-            f"params.yaml: jobs.{name}.dataset: {job.dataset} has one class, so {job.task} has nothing to learn. "
-            "Add images of another class, or choose another dataset."
-        )
-
-
-def is_one_class(task: str, facts: Facts) -> bool:
-    """Whether a task needs nothing but a class of each image or pixel, and the dataset has only one."""
-    needs, classes = plugins.constant("tasks", task, "NEEDS"), plugins.constant("tasks", task, "CLASSES")
-    return bool(needs) and set(needs) <= {"label", "semantic"} and len(getattr(facts, classes)) < 2
 
 
 def buildable(name: str, job: Job, facts: Facts) -> None:

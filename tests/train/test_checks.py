@@ -1,7 +1,6 @@
 """Every fault of every job is told before Ray starts, at the setting that has it; one in a worker is told once."""
 
 import errno
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,6 @@ RESNET = {"architecture": "resnet", "options": {"depth": 18, "width": 8}, "size"
 def test_a_fault_is_told_at_its_setting(project: Project, settings: dict[str, Any], message: str) -> None:
     root, params = project({"a": settings})
     with pytest.raises(UserError, match=f"params\\.yaml: {message}"):
-        checks.check(params, root)
-
-
-def test_one_class_is_refused_before_anything_learns(project: Project) -> None:
-    root, params = project({"a": {}, "b": {"task": "generation", "architecture": "dcgan", "size": 32}})
-    path = root / "data/prepared/digits/dataset.json"
-    facts = store.read_json(path)
-    path.write_text(json.dumps({**facts, "classes": ["0"], "class_counts": facts["class_counts"][:1]}))
-    with pytest.raises(UserError, match=r"^params\.yaml: jobs\.a\.dataset: digits has one class.*another class"):
         checks.check(params, root)
 
 
