@@ -69,11 +69,7 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
         for folder in tree.folders
         if len(folder.parts) == 1 and (formats := _certain(_candidates(scan(source / folder))))
     ]
-    doubts = [
-        f"{source}: {answer.reason}\n  if it is {name} all the same: --format {name}"
-        for name, answer in candidates.items()
-        if isinstance(answer, Doubt)
-    ]
+    doubts = [_doubt(source, name, answer.reason) for name, answer in candidates.items() if isinstance(answer, Doubt)]
     if doubts or inner:
         return "\n".join([*(doubts or [f"{source}: holds other folders of images."]), *inner])
     has_images = any(name.suffix.lower() in SUFFIXES for name in tree.files)
@@ -82,6 +78,12 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
     lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
     lines += [f"  {first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
     return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
+
+
+def _doubt(source: Path, format: str, reason: str) -> str:
+    """What speaks against a format, and how to read the folder so all the same."""
+    option = f"--format {format}"
+    return f"{source}: {reason}" + ("" if option in reason else f"\n  if it is {format} all the same: {option}")
 
 
 def _missing(source: Path, format: str) -> str:

@@ -8,8 +8,8 @@ from pipeline.prepare.formats.parts.files import Tree
 
 #: bytes that are read of a file, and files of a name that are opened
 HEAD_BYTES, OPENED = 20_000, 3
-#: what reads objects of many tools
-OBJECTS = "as COCO, YOLO or PASCAL VOC"
+#: formats of objects that most tools can write
+OBJECTS = "COCO, YOLO or PASCAL VOC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ EXPORTS = (
     ),
     Export(
         "CreateML's json",
-        f"Export them again, {OBJECTS}.",
+        f"Export them again as {OBJECTS}.",
         r".*\.json",
         rb'"coordinates"\s*:\s*\{\s*"(x|y|width|height)"',
     ),
@@ -104,26 +104,26 @@ EXPORTS = (
         r".*\.json",
         rb'"box2d"\s*:',
     ),
-    Export("Labelbox's json", f"Convert it, {OBJECTS}.", r".*\.(nd)?json", rb'"data_row"|"Labeled Data"'),
+    Export("Labelbox's json", f"Convert it to {OBJECTS}.", r".*\.(nd)?json", rb'"data_row"|"Labeled Data"'),
     Export(
         "V7 Darwin's json",
-        f"Export them again, {OBJECTS}.",
+        f"Export them again as {OBJECTS}.",
         r".*\.json",
         rb'"item"\s*:\s*\{.{0,4000}"slots"',
     ),
     Export(
         "Open Images' table of boxes or labels",
-        f"Convert it, {OBJECTS}.",
+        f"Convert it to {OBJECTS}.",
         r".*\.csv",
         rb"\AImageID,Source,LabelName",
     ),
     Export(
         "KITTI's labels",
-        f"Convert them, {OBJECTS}.",
+        f"Convert them to {OBJECTS}.",
         r".*\.txt",
         rb"\A\w+ -?\d\.\d\d -?[0-3] -?\d+\.\d+( -?\d+\.\d+){4}",
     ),
-    Export("WIDER FACE's list of boxes", f"Convert it, {OBJECTS}.", r"(.*/)?wider_face_\w+_bbx_gt\.txt"),
+    Export("WIDER FACE's list of boxes", f"Convert it to {OBJECTS}.", r"(.*/)?wider_face_\w+_bbx_gt\.txt"),
     Export(
         "annotations in MATLAB's .mat files, as of PASCAL-Context, SBD and Stanford Cars",
         "Save masks as PNG files with a value per class, or labels as a table image,label.",

@@ -94,7 +94,7 @@ DOUBTED: dict[Callable[[Path], None], tuple[str, ...]] = {
     lambda root: pictures(root, "trainA", "trainB", "testA", "testB"): ("testA", "trainA", "splits"),
     lambda root: pictures(root, "100CANON", "101CANON"): ("100CANON, 101CANON", "parts"),
     lambda root: pictures(root, "2024-05-30", "2024-05-31 garden"): ("2024-05-30", "days"),
-    lambda root: pictures(root, "images_001/images", "images_002/images"): ("images_001", "annotations"),
+    lambda root: pictures(root, "images_001/images", "images_002/images"): ("images_001", "parts"),
     lambda root: pictures(root, "fold1", "fold2", "fold3"): ("fold1", "parts"),
     lambda root: pictures(root, "imagesTr", "labelsTr", "imagesTs"): ("imagesTr", "annotations"),
 }

@@ -43,14 +43,14 @@ def doubt(tree: Tree, folders: Mapping[str, Names]) -> str | None:
 
 def _by_name(names: Sequence[str]) -> Iterator[str]:
     splits, roles = ([name for name in names if says(name)] for says in (folder_names.has_split, folder_names.is_role))
-    if len(splits) > 1 and 2 * len(splits) >= len(names):
+    if all(map(folder_names.is_part, names)):
+        yield f"the folders {listed(names)} are named like days or parts of one dataset, not like classes."
+    elif len(splits) > 1 and 2 * len(splits) >= len(names):
         remedy = "Arrange splits of classes as train/cat/1.jpg, and images with masks as images/1.jpg and masks/1.png."
         yield f"the folders {listed(splits)} are named like splits or parts of one dataset, not like classes. {remedy}"
     elif len(roles) > 1:
         remedy = "Masks are read by --format mask_png; its options `images` and `masks` name the two folders."
         yield f"the folders {listed(roles)} are named like images and their annotations, not like classes. {remedy}"
-    elif all(map(folder_names.is_part, names)):
-        yield f"the folders {listed(names)} are named like days or parts of one dataset, not like classes."
 
 
 def _inner_splits(folders: Mapping[str, Names]) -> Iterator[str]:
