@@ -70,7 +70,7 @@ def empty(entries: list[Entry]) -> Iterator[Fault]:
     counts = Counter(entry.split for entry in entries)
     for split in SPLITS:
         if entries and not counts[split]:
-            yield Fault(f"split {split}", f"has none of the {len(entries):,} images. {PRESCRIBE}")
+            yield Fault(f"split {split}", f"has no image, of {len(entries):,} in all. {PRESCRIBE}")
     if not entries:
         yield Fault("dataset", "has no usable image. If no fault says why, correct its `format` or `path`.")
 
