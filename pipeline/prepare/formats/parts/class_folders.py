@@ -49,7 +49,7 @@ def _by_name(names: Sequence[str]) -> Iterator[str]:
         remedy = "Arrange splits of classes as train/cat/1.jpg, and images with masks as images/1.jpg and masks/1.png."
         yield f"the folders {listed(splits)} are named like splits or parts of one dataset, not like classes. {remedy}"
     elif len(roles) > 1:
-        remedy = "Masks are read by --format mask_png; its options `images` and `masks` name the two folders."
+        remedy = "Masks are read by --format mask_png, whose options `images`, `masks` and `classes` say what is where."
         yield f"the folders {listed(roles)} are named like images and their annotations, not like classes. {remedy}"
 
 
