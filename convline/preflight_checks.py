@@ -23,6 +23,15 @@ def problems(root: Path) -> Iterator[tuple[str, str]]:
         yield f"{folder}: {left:,} bytes are free for temporary files", "Make room there, or set TMPDIR to another."
 
 
+def notes() -> Iterator[str]:
+    """Unusual settings that are handled."""
+    if preflight.is_temp_path_too_long():
+        yield "TMPDIR is too long for Ray's sockets, which go to a folder below /tmp"
+    proxies = [name for name in PROXIES if os.environ.get(name) or os.environ.get(name.upper())]
+    if proxies:
+        yield f"{', '.join(proxies)} set, and bypassed for services of this machine"
+
+
 def _missing_folders(root: Path) -> Iterator[tuple[str, str]]:
     """Datasets whose folder is missing; where a .dvc file names it, a check of those before a run says so."""
     try:
@@ -34,12 +43,3 @@ def _missing_folders(root: Path) -> Iterator[tuple[str, str]]:
         if not path.exists() and not path.with_name(f"{path.name}.dvc").exists():
             remedy = f"Put its images there and `dvc add {dataset.path}`, or correct the path in {params.FILE}."
             yield f"datasets.{name}: {dataset.path} is missing", remedy
-
-
-def notes() -> Iterator[str]:
-    """Unusual settings that are handled."""
-    if preflight.is_temp_path_too_long():
-        yield "TMPDIR is too long for Ray's sockets, which go to a folder below /tmp"
-    proxies = [name for name in PROXIES if os.environ.get(name) or os.environ.get(name.upper())]
-    if proxies:
-        yield f"{', '.join(proxies)} set, and bypassed for services of this machine"

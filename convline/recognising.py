@@ -25,7 +25,7 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, Option
         if wanted not in names.folder_formats():
             raise UserError(f"--format: {plugins.unknown('format', wanted, names.folder_formats())}")
         answer = candidates.get(wanted, {})
-        return wanted, answer.options if isinstance(answer, Doubt) else answer
+        return wanted, (answer.options or {}) if isinstance(answer, Doubt) else answer
     certain = _certain(candidates)
     if len(certain) == 1:
         return next(iter(certain.items()))
@@ -69,7 +69,7 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
         for folder in tree.folders
         if len(folder.parts) == 1 and (formats := _certain(_candidates(scan(source / folder))))
     ]
-    doubts = [_doubt(source, name, answer.reason) for name, answer in candidates.items() if isinstance(answer, Doubt)]
+    doubts = [_doubt(source, name, answer) for name, answer in candidates.items() if isinstance(answer, Doubt)]
     if doubts or inner:
         return "\n".join([*(doubts or [f"{source}: holds other folders of images."]), *inner])
     has_images = any(name.suffix.lower() in SUFFIXES for name in tree.files)
@@ -80,10 +80,11 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
     return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
 
 
-def _doubt(source: Path, format: str, reason: str) -> str:
-    """What speaks against a format, and how to read the folder so all the same."""
+def _doubt(source: Path, format: str, doubt: Doubt) -> str:
+    """What speaks against a format, and how to read the folder so all the same, if that is possible."""
     option = f"--format {format}"
-    return f"{source}: {reason}" + ("" if option in reason else f"\n  if it is {format} all the same: {option}")
+    is_told = doubt.options is None or option in doubt.reason
+    return f"{source}: {doubt.reason}" + ("" if is_told else f"\n  if it is {format} all the same: {option}")
 
 
 def _missing(source: Path, format: str) -> str:
