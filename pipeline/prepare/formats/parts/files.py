@@ -111,8 +111,8 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
         misnamed = _twins(twin) if twin != entry.name else _misnamed(entry.name)
         if misnamed:  # without a folder a class or a split would be missing
             tree.faults.append(Fault(str(name), misnamed, blocks=entry.is_dir(follow_symlinks=False)))
-        elif reason := _trap(tree.root, entry):
-            tree.faults.append(Fault(str(name), reason))
+        elif trap := _trap(tree.root, entry):
+            tree.faults.append(Fault(str(name), trap))
         elif entry.is_dir():
             tree.folders.append(name)
             _visit(tree, name)
