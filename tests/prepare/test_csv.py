@@ -288,7 +288,8 @@ def test_what_are_no_classes_is_one_clear_refusal(name: str, tmp_path: Path) -> 
     doubt = recognise(scan(tmp_path))
     assert isinstance(doubt, Doubt)
     assert re.search(reason, doubt.reason)
-    if is_readable:
+    assert (doubt.options is not None) == is_readable
+    if doubt.options is not None:
         assert "`as_classes: true`" in lines[0]
         assert not blockers(tmp_path, **doubt.options)
         assert set(labels(tmp_path, **doubt.options)) == set(NUMBERED)

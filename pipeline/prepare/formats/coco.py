@@ -82,7 +82,7 @@ def read(
         yield from faults
     yield from finder.warnings()
     yield from coco_checks.without_annotations(documents)
-    yield from coco_checks.shared_files(documents, files)
+    yield from coco_checks.remove_shared(documents, files)
     if boxes is None:
         number = sum(1 for _ in _entries(documents))
         boxes_of_images = coco_checks.sized_boxes(tree.root, documents, files)

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.prepare.formats.parts.class_names import alike_classes
-from pipeline.prepare.formats.parts.csv_checks import doubts
+from pipeline.prepare.formats.parts.csv_checks import AS_CLASSES, doubts
 from pipeline.prepare.formats.parts.csv_tables import USUAL, Line, Reading, lines
 from pipeline.prepare.formats.parts.doubt import Doubt
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
@@ -25,6 +25,8 @@ from pipeline.sample import Classes, Fault, Sample
 TABLES = (".csv", ".tsv")
 #: lines that are read to recognise a table
 LOOKED_AT = 10_000
+#: the option that reads labels in spite of a doubt
+INSISTENT = {"as_classes": True}
 
 
 def read(
@@ -83,20 +85,22 @@ def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
     """The option `table` if only one of several lists images with labels; no options if all do."""
     tables = _tables(tree)
     reading = Reading(dict.fromkeys(USUAL), Finder(tree, None, "folder"))
-    listing, reasons = [], dict[PurePosixPath, str]()
+    listing, against = [], dict[PurePosixPath, Doubt]()
     for name in tables:
         items = list(islice(lines(tree, name, reading), LOOKED_AT))
         listed, faults = _once(items)
-        against = [f"{fault.where}: {fault.reason}" for fault in faults if fault.blocks]
-        against += [f"{name}: {reason}." for reason in doubts({line.label for line in listed}, len(listed))]
-        if against:
-            reasons[name] = against[0]
+        blockers = [f"{fault.where}: {fault.reason}" for fault in faults if fault.blocks]
+        reasons = [f"{name}: {reason}." for reason in doubts({line.label for line in listed}, len(listed))]
+        only = {"table": str(name)} if len(tables) > 1 else {}
+        if blockers:
+            against[name] = Doubt(blockers[0], {**only, **INSISTENT} if AS_CLASSES in blockers[0] else None)
+        elif reasons:
+            against[name] = Doubt(reasons[0], {**only, **INSISTENT})
         elif listed:
             listing.append(name)
-    only = {"table": str((listing or [*reasons])[0])} if len(listing or reasons) == 1 < len(tables) else {}
     if listing:
-        return only
-    return Doubt(next(iter(reasons.values())), {**only, "as_classes": True}) if reasons else None
+        return {"table": str(listing[0])} if len(listing) == 1 < len(tables) else {}
+    return next(iter(against.values()), None)
 
 
 def _tables(tree: Tree, submissions: bool = False) -> list[PurePosixPath]:

@@ -34,8 +34,8 @@ def without_annotations(documents: Sequence[Document]) -> Iterator[Fault]:
         )
 
 
-def shared_files(documents: Sequence[Document], files: Sequence[Files]) -> Iterator[Fault]:
-    """Faults of image files that two entries name: the objects of each would be trained as background of the other."""
+def remove_shared(documents: Sequence[Document], files: Sequence[Files]) -> Iterator[Fault]:
+    """Remove the image files that two entries name, with faults: each entry lacks the objects of the other."""
     holders: dict[PurePosixPath, list[tuple[PurePosixPath, Id]]] = defaultdict(list)
     for document, of_document in zip(documents, files, strict=True):
         for id, file in of_document.items():
@@ -51,6 +51,9 @@ def shared_files(documents: Sequence[Document], files: Sequence[Files]) -> Itera
             ids = " and ".join(str(id) for _, id in entries[:2])
             reason = "two entries of `images` are this one file. Merge them, or give each image its own file."
             yield Fault(f"{names[0]}: images {ids} ({file})", reason, blocks=True)
+    for of_document in files:
+        for id in [id for id, file in of_document.items() if len(holders[file]) > 1]:
+            del of_document[id]
     for (first, second), count in shared.items():
         many = f"{count:,} image{'s are' if count > 1 else ' is'} listed by {second}, too"
         why = f"such as {examples[first, second]}; files of equal names may have been copied over each other"
@@ -88,8 +91,8 @@ def written_as_corners(boxes: Iterable[tuple[Sequence[float], tuple[int, int]]],
             return
     if total >= FEW_BOXES and outside >= MANY_OUTSIDE * total:
         reason = (
-            f"as x, y, width, height {outside:,} of {total:,} boxes reach outside their images; "
+            f"read as x, y, width, height, {outside:,} of {total:,} boxes reach outside their images; "
             f"as x_min, y_min, x_max, y_max they lie inside. Set the option `boxes: {CORNERS}`, "
             f"or `boxes: {SIZE}` if they are right as they are."
         )
-        yield Fault("bbox", reason, blocks=True)
+        yield Fault(".", reason, blocks=True)

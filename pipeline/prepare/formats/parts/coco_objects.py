@@ -23,7 +23,7 @@ def to_object(
     if number(crowd) not in (0, 1) and crowd is not True:
         raise ValueError(f"iscrowd {crowd!r} is neither 0 nor 1. Correct it")
     if number(_attributes(entry).get("rotation")):
-        raise ValueError(f"attributes: {ROTATED}")
+        raise ValueError(f"turned by attributes.rotation: {ROTATED}")
     box = _box(entry, boxes)
     mask = None if size is None else _mask(entry.get("segmentation"), size)
     values = _keypoints(entry.get("keypoints"), keypoints) if keypoints else ()

@@ -23,7 +23,8 @@ MARKS = r"[,;|/+&]"
 #: numbers that are no classes: so many different ones, and so large a part of all images
 MANY_NUMBERS, MANY_OF_ALL = 10, 0.3
 #: the option that settles a doubt
-INSIST = "set the option `as_classes: true` if these are classes"
+AS_CLASSES = "`as_classes: true`"
+INSIST = f"set the option {AS_CLASSES} if these are classes"
 
 
 def box_columns(header: dict[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from pipeline.images import SUFFIXES
 from pipeline.prepare.formats.image_folder import SPLITS
-from pipeline.prepare.formats.parts.csv_checks import box_columns, numeric
+from pipeline.prepare.formats.parts.csv_checks import AS_CLASSES, box_columns, numeric
 from pipeline.prepare.formats.parts.files import Tree
 from pipeline.prepare.formats.parts.finder import Finder
 from pipeline.prepare.formats.parts.objects import text
@@ -157,7 +157,7 @@ def _table(name: PurePosixPath, header: list[str], reading: Reading) -> _Table:
             raise _LineError(f"{reason}; {listed}. {remedy}")
     if not reading.as_classes and (boxes := box_columns(dict(zip(plain, header, strict=True)))):
         reason = f"has boxes in its columns {', '.join(boxes)}; {NOT_BOXES}"
-        raise _LineError(f"{reason}, or set the option `as_classes: true` to read its labels alone", blocks=True)
+        raise _LineError(f"{reason}, or set the option {AS_CLASSES} to read its labels alone", blocks=True)
     taken = set(columns.values())
     classes = [] if "label" in columns else [at for at in range(len(header)) if at not in taken]
     classes = [at for at in classes if not INDEX.fullmatch(header[at].casefold())]

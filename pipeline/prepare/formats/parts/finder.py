@@ -119,7 +119,7 @@ class Finder:
                 guess = Guess.ADDRESS if is_address else guess
                 break
         if file is None:
-            raise ValueError(f"no image file of the dataset has this name{self._nearest(text)}. {self._remedy()}")
+            raise ValueError(f"names no image file of the dataset{self._nearest(text)}. {self._remedy()}")
         if guess:
             self._counts.setdefault(guess, _Count(0, text, file)).number += 1
         self.unused.discard(file)
@@ -129,7 +129,7 @@ class Finder:
         """One warning for each way of guessing, with the number of names and an example."""
         for guess, count in self._counts.items():
             names = "name was" if count.number == 1 else "names were"
-            reason = f"{count.number:,} {names} found {guess.value}, such as {count.text!r} in {str(count.file)!r}"
+            reason = f"{count.number:,} {names} found {guess.value}, such as {count.text!r} as {str(count.file)!r}"
             yield Fault(".", reason, warning=True)
 
     def _exact(self, text: str, near: PurePosixPath | None) -> PurePosixPath | None:
