@@ -184,7 +184,7 @@ def _read_annotations(document: Document, entries: list[Entry]) -> None:
         what = f"annotation {entry['id']}" if "id" in entry else f"entry {index} of 'annotations'"
         ids[what] += 1
         image, category = key(entry.get("image_id")), key(entry.get("category_id"))
-        if image not in document.pictures and image not in document.excluded:
+        if image is None or (image not in document.pictures and image not in document.excluded):
             strays.append(f"{what} (image_id {entry.get('image_id')!r})")
         elif category not in document.categories:
             unnamed.append(f"{what} (category_id {entry.get('category_id')!r})")

@@ -42,8 +42,8 @@ def numbers(values: Any) -> list[float] | None:
         return None
     if all(type(value) in {int, float} and abs(value) < FAR for value in values):
         return values
-    read = [number(value) for value in values]
-    return read if all(value is not None and abs(value) < FAR for value in read) else None  # type: ignore[return-value]
+    read: list[Any] = [number(value) for value in values]
+    return read if all(value is not None and abs(value) < FAR for value in read) else None
 
 
 def _attributes(entry: Entry) -> Entry:
@@ -106,8 +106,8 @@ def _encoded(segmentation: Any, size: tuple[int, int]) -> bytes:
 def _polygons(segmentation: Any) -> list[list[float]] | None:
     if not isinstance(segmentation, list):
         return None
-    polygons = [numbers(item) for item in ([segmentation] if numbers(segmentation) else segmentation)]
-    return polygons if all(polygon is not None for polygon in polygons) else None  # type: ignore[return-value]
+    polygons: list[Any] = [numbers(item) for item in ([segmentation] if numbers(segmentation) else segmentation)]
+    return None if None in polygons else polygons
 
 
 def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
@@ -115,7 +115,8 @@ def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
     if given != list(size) and numbers(given) != list(size):
         raise ValueError(f"size {given} is not the image's height and width {list(size)}")
     if isinstance(counts, list):
-        return rle.encode_counts([number(count) for count in counts], *size)  # type: ignore[misc]
+        runs: list[Any] = [number(count) for count in counts]
+        return rle.encode_counts(runs, *size)
     if not isinstance(counts, str) or not counts.isascii():
         raise ValueError("counts is neither a list nor COCO's text")
     encoded = counts.encode()

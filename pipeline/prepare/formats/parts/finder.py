@@ -113,11 +113,8 @@ class Finder:
                 equal reasons are told once.
         """
         file, guess = self._exact(text, near), None
-        for is_address, path in () if file else _readings(text):
-            file, guess = self._by_end(path, None if near is None else _split_of(str(near)))
-            if file:
-                guess = Guess.ADDRESS if is_address else guess
-                break
+        if file is None:
+            file, guess = self._guess(text, None if near is None else _split_of(str(near)))
         if file is None:
             raise ValueError(f"names no image file of the dataset{self._nearest(text)}. {self._remedy()}")
         if guess:
@@ -142,6 +139,14 @@ class Finder:
                 if file := self.files.get(posixpath.normpath(posixpath.join(base, name))):
                     return file
         return None
+
+    def _guess(self, text: str, split: str | None) -> tuple[PurePosixPath | None, Guess | None]:
+        """The file that a name can mean, read as an address or as a path."""
+        for is_address, path in _readings(text):
+            file, guess = self._by_end(path, split)
+            if file:
+                return file, Guess.ADDRESS if is_address else guess
+        return None, None
 
     def _by_end(self, path: str, split: str | None) -> tuple[PurePosixPath | None, Guess | None]:
         """The file with the longest end of this path."""
