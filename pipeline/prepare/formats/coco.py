@@ -25,7 +25,7 @@ from pipeline.prepare.formats.parts.objects import text
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 Names = list[PurePosixPath]
-UPRIGHT, STORED = "upright", "stored"
+STORED = "stored"
 #: json files outside the usual folders, at most; labelme has one per image
 FEW = 20
 
@@ -39,7 +39,7 @@ def read(
     keypoints: bool = True,
     semantic: bool = False,
     boxes: str | None = None,
-    orientation: str = UPRIGHT,
+    orientation: str = "upright",
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
 
@@ -54,11 +54,11 @@ def read(
     ignored.
     boxes: `corners` reads `bbox` as x_min, y_min, x_max, y_max; `size` as x, y, width, height, as by default, even if
     boxes look like corners.
-    orientation: `stored` if the annotations are for the pixels as the files store them, before EXIF turns the image;
-    default: `upright`.
+    orientation: `stored` if the annotations are for the pixels as the files store them, before EXIF turns the image,
+    or `upright`.
     """
     _check(boxes, (None, SIZE, CORNERS), "boxes")
-    _check(orientation, (UPRIGHT, STORED), "orientation")
+    _check(orientation, ("upright", STORED), "orientation")
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
