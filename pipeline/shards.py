@@ -1,7 +1,7 @@
 """Samples at rest: rows of Arrow files, read memory-mapped, and by index.
 
 An image is stored encoded: by the bytes that came, or by a PNG where it has no file or its bytes can't be kept
-(`images.decode_bytes`). It is decoded when its sample is read.
+(`images.open_bytes`). It is decoded when its sample is read.
 """
 
 import itertools
