@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.prepare.formats.parts.doubt import Doubt
+from pipeline.errors import UserError
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.formats.voc import read, recognise
 from pipeline.sample import Classes, Fault, Sample
@@ -98,12 +98,13 @@ def test_words_for_difficult(difficult: str, value: bool, tmp_path: Path) -> Non
 @pytest.mark.parametrize(("shape", "tool"), [("robndbox", "roLabelImg"), ("polygon", "LabelMe")])
 def test_shapes_other_than_boxes_are_told_in_one_line(shape: str, tool: str, tmp_path: Path) -> None:
     lay(tmp_path, "Annotations/{}.xml", item(box=f"<{shape}><cx>20</cx></{shape}>"))
-    answer = recognise(scan(tmp_path))
-    assert isinstance(answer, Doubt)
-    assert tool in answer.reason
-    assert "Export" in answer.reason
-    faults = listing(tmp_path)[2]
-    assert len({fault.reason for fault in faults if "object" in fault.where}) == 1
+    assert recognise(scan(tmp_path)) == {}
+    with pytest.raises(UserError, match=f"{tmp_path}: .*{shape.removeprefix('robnd')}.*{tool}.*Export"):
+        listing(tmp_path)
+    (tmp_path / "Annotations/0.xml").write_text(f"<annotation>{item()}</annotation>")
+    _, samples, faults = listing(tmp_path)
+    assert len(samples) == 1
+    assert len({fault.reason for fault in faults if "object 0 (bolt)" in fault.where}) == 1
 
 
 def test_a_box_of_one_pixel(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
     if mask_legend.tables(tree):
         return options
     guess = mask_survey.guess(tree.root, pairs)
-    return Doubt(guess.reason, options | guess.options) if isinstance(guess, Doubt) else options | guess
+    if isinstance(guess, Doubt):  # one without options can't be read, and `read` tells why
+        return Doubt(guess.reason, options | guess.options) if guess.options else options
+    return options | guess
 
 
 def _pictures(tree: Tree, layout: Layout, lists: str) -> tuple[list[PurePosixPath], _Listed]:
@@ -141,6 +143,8 @@ def _named(
     reasons = [_why_unreadable(tree, *each) for each in pairs[:TRIED]]
     if all(reasons):
         raise UserError(f"{tree.root / pairs[0][1]}: {reasons[0]}")
+    if isinstance(guess := mask_survey.guess(tree.root, pairs), Doubt):
+        raise UserError(f"{tree.root}: {guess.reason}")
     raise UserError(f"{tree.root}: nothing names the classes. Set the option `classes: [background, road, …]`.")
 
 

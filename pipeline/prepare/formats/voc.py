@@ -16,7 +16,6 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.prepare.formats.parts import split_lists, voc_document
-from pipeline.prepare.formats.parts.doubt import Doubt
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.prepare.formats.parts.finder import Finder
 from pipeline.prepare.formats.parts.objects import AnnotatedObject, sample, split_of
@@ -41,14 +40,15 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
     lists = split_lists.find_lists(tree, "Main")
     parsed = {name: voc_document.annotation(tree.root, name, first_pixel) for name in files}
     annotations = {name: item for name, item in parsed.items() if isinstance(item, Annotation)}
+    faults = [fault for item in parsed.values() if isinstance(item, list) for fault in item]
+    if not annotations and faults and {fault.reason for fault in faults} <= voc_document.UNSUPPORTED:
+        raise UserError(f"{path}: each object of its xml files is {faults[0].reason}")
     classes = sorted({item.name for annotation in annotations.values() for item in annotation.objects})
     yield Classes(tuple(classes))
     yield from tree.faults
     if not files:
         yield Fault(".", "has no annotation (*.xml). Give the folder that contains Annotations and JPEGImages.")
-    for item in parsed.values():
-        if isinstance(item, list):
-            yield from item
+    yield from faults
     if first_pixel == 1:
         yield from _odd_boxes(annotations)
     splits, faults = split_lists.splits(tree, lists, {name.stem for name in files}, "annotation", ".xml")
@@ -58,20 +58,10 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
     yield from ignored(tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in used])
 
 
-def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
-    """No options, if an xml is a VOC annotation; a doubt if none has upright boxes."""
+def recognise(tree: Tree) -> dict[str, Any] | None:
+    """No options, if an xml is a VOC annotation."""
     files = [name for name in tree.files if name.suffix.lower() == ".xml"][:LOOKED_INTO]
-    shapes: set[str] = set()
-    is_voc = False
-    for name in files:
-        try:
-            shapes |= voc_document.shapes(voc_document.parse(tree.root / name))
-            is_voc = True
-        except ValueError:  # told when it is read
-            is_voc = is_voc or voc_document.begins_like_voc(tree.root / name)
-    if shapes and "bndbox" not in shapes:
-        return Doubt(f"each object of its xml files is {voc_document.OTHER_SHAPES[min(shapes)]}.")
-    return {} if is_voc else None
+    return {} if any(voc_document.is_voc(tree.root / name) for name in files) else None
 
 
 def _odd_boxes(annotations: dict[PurePosixPath, Annotation]) -> Iterator[Fault]:

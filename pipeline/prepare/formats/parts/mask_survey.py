@@ -1,6 +1,7 @@
 """What the values in the masks of a folder can mean: class ids, levels, colors, smoothed edges, numbers of objects.
 
-Nothing is guessed so that objects vanish: where values can't be told apart, the answer is a Doubt with the reason.
+Nothing is guessed so that objects vanish: where values can't be told apart, the answer is a Doubt with the reason, and
+with options if these read the masks.
 """
 
 import contextlib
@@ -123,7 +124,8 @@ def _of_levels(survey: Survey) -> dict[str, Any] | Doubt | None:
     if sum(value > IGNORE for value in values) >= LEAST_SMOOTHED or survey.counts_objects():
         return Doubt(
             f"its masks have {len(values)} values up to {values[-1]}, as numbers of single objects. A label map has "
-            "one value per class, and at most 255 classes. Export class ids, or the objects as COCO."
+            "one value per class, and at most 255 classes. Export class ids, or the objects as COCO; "
+            "if they are classes, name them by the options `classes` and `values`."
         )
     others = [value for value in values if value != IGNORE]
     return _classes(survey, others if is_void(others) else values, "class-{}", lambda value: value)

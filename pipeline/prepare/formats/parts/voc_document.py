@@ -22,6 +22,7 @@ OTHER_SHAPES = {
     "robndbox": "a rotated box (robndbox, as roLabelImg writes), which is not supported. Export upright boxes (bndbox)",
     "polygon": "a polygon without a bndbox, as LabelMe writes. Export the annotations as COCO or with boxes",
 }
+UNSUPPORTED = frozenset(f"{reason}." for reason in OTHER_SHAPES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,15 @@ def annotation(root: Path, name: PurePosixPath, first_pixel: int) -> Annotation 
     return Annotation((height, width) if height and width else None, objects, _text(tree, "filename"))
 
 
-def shapes(root: ET.Element) -> set[str]:
-    """The elements that say where objects are: `bndbox`, or a shape that is not supported."""
-    return {shape for shape in ("bndbox", *OTHER_SHAPES) if root.find(f"object/{shape}") is not None}
-
-
-def begins_like_voc(path: Path) -> bool:
-    """Whether a file that can't be parsed has <annotation> among its first bytes."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return b"<annotation>" in file.read(HEAD_BYTES)
-    return False
+def is_voc(path: Path) -> bool:
+    """Whether a file is a VOC annotation, or begins like one: what is wrong with it is told when it is read."""
+    try:
+        parse(path)
+    except ValueError:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return b"<annotation>" in file.read(HEAD_BYTES)
+        return False
+    return True
 
 
 def _text(item: ET.Element, key: str) -> str:
