@@ -115,6 +115,21 @@ def test_labelimg_s_names_among_the_labels_and_splits_by_folder(tmp_path: Path) 
     assert "other names than train/labels/classes.txt" in fault.reason
 
 
+def test_lists_beside_a_list_of_names(tmp_path: Path) -> None:
+    images = lay(tmp_path, "images/{}.png", "labels/{}.txt")
+    write(tmp_path / "obj.names", "bolt\nnut\n")
+    write(tmp_path / "train.txt", "\n".join(images[:4]))
+    write(tmp_path / "valid.txt", "\n".join(images[4:]))
+    assert_read(tmp_path, {"data": "obj.names"}, {"train", "val"})
+
+
+def test_roboflow_s_darknet_export(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        lay(tmp_path, f"{split}/{split}{{}}.jpg", f"{split}/{split}{{}}.txt", 2)
+        write(tmp_path / split / "_darknet.labels", "bolt\nnut")
+    assert_read(tmp_path, {"data": "train/_darknet.labels"}, {"train", "val"})
+
+
 def test_labels_beside_images_in_a_folder_images(tmp_path: Path) -> None:
     lay(tmp_path, "images/{}.png", "images/{}.txt")
     write(tmp_path / "data.yaml", "train: images\nnames: {'0': bolt, '1': nut}\n")

@@ -162,7 +162,7 @@ def _classes(
 ) -> dict[str, Any] | Doubt | None:
     """A class per value; a doubt if most values occur at edges only; None if they are too few or too many."""
     smoothed = survey.is_smoothed()
-    classes = [value for value in values if value in survey.solid()] if smoothed else values
+    classes = sorted(set(values) & set(survey.solid())) if smoothed else values
     if not 1 < len(classes) <= MOST_GUESSED:
         return None
     names = ["background" if value == 0 else name.format(value) for value in classes]

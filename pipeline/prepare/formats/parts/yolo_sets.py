@@ -2,8 +2,9 @@
 
 - `data.yaml` (Ultralytics, Roboflow, CVAT): `names`, and folders of images or lists of them for `train`, `val`, `test`.
 - `obj.data` (darknet, CVAT's YOLO 1.1): `names = data/obj.names`, `train = data/train.txt`, `valid = …`.
-- `classes.txt` (labelImg, Label Studio), `obj.names`, or Label Studio's `notes.json`: names; every image belongs to the
-  dataset, and folders `train`, `val` and `test` give its split.
+- `classes.txt` (labelImg, Label Studio), `obj.names`, `_darknet.labels` (Roboflow) or Label Studio's `notes.json`:
+  names; images and splits are those of lists `train.txt`, `val.txt` and `test.txt` beside it, else every image belongs
+  to the dataset, and folders `train`, `val` and `test` give its split.
 
 Folders and lists of another machine are matched by their last parts.
 """
@@ -20,6 +21,7 @@ from pipeline.prepare.formats.image_folder import SPLITS as FOLDERS
 from pipeline.prepare.formats.parts.files import Tree
 from pipeline.prepare.formats.parts.finder import Finder
 from pipeline.prepare.formats.parts.objects import text
+from pipeline.prepare.formats.parts.yolo_lines import look_like_labels
 from pipeline.sample import Fault
 
 Path = PurePosixPath
@@ -52,7 +54,7 @@ def candidates(tree: Tree) -> list[Path]:
 
 def lists_names(name: Path) -> bool:
     """Whether a file of this name lists nothing but names of classes."""
-    usual = name.name in {"classes.txt", NOTES} or name.suffix == ".names"
+    usual = name.name in {"classes.txt", NOTES, "_darknet.labels"} or name.suffix == ".names"
     return usual and len(name.parts) <= DEPTH
 
 
@@ -75,17 +77,18 @@ def load(tree: Tree, data: Path) -> YoloSet:
 
 
 def _of_names(tree: Tree, data: Path) -> YoloSet:
-    """All images of the folder, with the names in `data` and in files of the same name elsewhere."""
+    """The images of lists in the top folder, or all of the folder; files of names of one kind must be equal."""
     names = _names_in(tree, data)
-    loaded = YoloSet(names, files={data})
-    for other in tree.files:
-        if lists_names(other) and other.name == data.name and other != data:
-            if _names_in(tree, other) != names:
-                raise ValueError(f"has other names than {other}. Keep one of the two")
-            loaded.files.add(other)
-    loaded.files |= {name for name in tree.files if lists_names(name)}
-    for name in tree.files:
-        if name.suffix.lower() in SUFFIXES:
+    loaded = YoloSet(names, files={name for name in tree.files if lists_names(name)})
+    for other in loaded.files:
+        if other.name == data.name and _names_in(tree, other) != names:
+            raise ValueError(f"has other names than {other}. Keep one of the two")
+    images = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    lists = {key: f"{key}.txt" for key in SPLITS if images and Path(f"{key}.txt") in tree.files}
+    if lists and not look_like_labels(tree, [Path(name) for name in lists.values()]):
+        _add_images(tree, data, lists, loaded)
+    else:
+        for name in images:
             splits = [FOLDERS[part.lower()] for part in name.parent.parts if part.lower() in FOLDERS]
             loaded.images[name] = splits[-1] if splits else None
     return loaded
@@ -186,8 +189,9 @@ def _add_images(tree: Tree, data: Path, settings: dict[str, Any], loaded: YoloSe
 
 def _entries(key: str, written: object) -> list[str]:
     entries = written if isinstance(written, list) else [written] if written else []
-    for entry in (entry for entry in entries if not isinstance(entry, str)):
-        raise ValueError(f"`{key}`: {entry!r} is not a path. Name a folder of images, or a list of them")
+    wrong = [entry for entry in entries if not isinstance(entry, str)]
+    if wrong:
+        raise ValueError(f"`{key}`: {wrong[0]!r} is not a path. Name a folder of images, or a list of them")
     return entries
 
 
