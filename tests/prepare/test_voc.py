@@ -134,8 +134,6 @@ REFUSED = {
     "nan": (f"<annotation>{thing(box=BOX.replace('9', 'nan'))}</annotation>", "not four finite"),
     "no box": (f"<annotation>{thing(box='')}</annotation>", "has no bndbox"),
     "half a box": (f"<annotation>{thing(box='<bndbox/>')}</annotation>", "xmin None"),
-    "rotated": (f"<annotation>{thing(box='<robndbox/>')}</annotation>", "robndbox.*not supported"),
-    "polygon": (f"<annotation>{thing(box='<polygon/>')}</annotation>", "polygon.*LabelMe"),
     "difficult": (f"<annotation>{thing(more='<difficult>x</difficult>')}</annotation>", "difficult 'x'"),
     "size": ("<annotation><size><width>9.5</width><height>8</height></size></annotation>", "width '9.5'"),
 }

@@ -117,6 +117,11 @@ def test_a_box_of_one_pixel(tmp_path: Path) -> None:
     (warning,) = faults
     assert "4 boxes are one pixel wide" in warning.reason
     assert all("must exceed" in fault.reason for fault in listing(tmp_path, first_pixel=0)[2][:4])
+    (tmp_path / "Annotations/0.xml").write_text(
+        f"<annotation>{item(box=BOX.replace('20', '5').replace('18', '6'))}</annotation>"
+    )
+    (fault,) = [fault for fault in listing(tmp_path)[2] if not fault.warning]
+    assert "a single pixel" in fault.reason
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
     """The folders' names, and provisional class names for the values in the masks if no table names them."""
     xml = any(name.suffix.lower() == ".xml" for name in tree.files)  # of PASCAL VOC, which `voc` reads
     for layout in LAYOUTS:
-        if xml and layout.images == "JPEGImages":
+        has_folder = layout == Layout() or any(layout.in_masks(name) for name in tree.files)
+        if not has_folder or (xml and layout.images == "JPEGImages"):
             continue
         lists = "Segmentation" if layout.images == "JPEGImages" and split_lists.find_lists(tree, "Segmentation") else ""
         candidates, _ = _pictures(tree, layout, lists)

@@ -34,12 +34,13 @@ class Layout:
     image_ending: str = ""
     mask_ending: str = ""
 
+    def in_masks(self, name: PurePosixPath) -> bool:
+        """Whether a file is in the folder of masks."""
+        return any(_rest(part, self.masks) is not None for part in name.parts[:-1])
+
     def masked(self, name: PurePosixPath) -> bool:
         """Whether a file is a mask, by its folder or, outside both folders, by its name."""
-        parts = name.parts[:-1]
-        if any(_rest(part, self.masks) is not None for part in parts):
-            return True
-        return all(_rest(part, self.images) is None for part in parts) and ENDING.search(name.stem) is not None
+        return self.in_masks(name) or (not self.inside(name) and ENDING.search(name.stem) is not None)
 
     def inside(self, name: PurePosixPath) -> bool:
         """Whether a file is in one of the two folders."""

@@ -22,7 +22,6 @@ OTHER_SHAPES = {
     "robndbox": "a rotated box (robndbox, as roLabelImg writes), which is not supported. Export upright boxes (bndbox)",
     "polygon": "a polygon without a bndbox, as LabelMe writes. Export the annotations as COCO or with boxes",
 }
-UNSUPPORTED = frozenset(f"{reason}." for reason in OTHER_SHAPES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,11 @@ def annotation(root: Path, name: PurePosixPath, first_pixel: int) -> Annotation 
     return Annotation((height, width) if height and width else None, objects, _text(tree, "filename"))
 
 
+def are_other_shapes(faults: Sequence[Fault]) -> bool:
+    """Whether all faults are of shapes that are not supported."""
+    return all(fault.reason.removesuffix(".") in OTHER_SHAPES.values() for fault in faults)
+
+
 def is_voc(path: Path) -> bool:
     """Whether a file is a VOC annotation, or begins like one: what is wrong with it is told when it is read."""
     try:
@@ -129,6 +133,8 @@ def _box(item: ET.Element, first_pixel: int) -> tuple[float, float, float, float
         relation = "be at least" if first_pixel else "exceed"
         remedy = f"xmax must {relation} xmin, and ymax ymin. Correct or remove it"
         raise ValueError(f"bndbox {_listed(given)} has no area: {remedy}")
+    if x_max == x_min and y_max == y_min:
+        raise ValueError(f"bndbox {_listed(given)} is a single pixel, as a click makes it. Correct or remove it")
     return x_min, y_min, x_max, y_max
 
 
