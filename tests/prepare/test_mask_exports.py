@@ -276,12 +276,19 @@ def test_images_without_a_mask_are_background_by_an_option(tmp_path: Path) -> No
     lay(tmp_path, lambda _: squares(1))
     for number in (10, 11):
         picture(tmp_path / f"images/{number}.png", number)
+    (tmp_path / "Lists").mkdir()
+    (tmp_path / "Lists/train.txt").write_text("0\n1\n10\n")
     faults = listing(tmp_path, classes=["ground", "bolt"])[2]
     assert len(faults) == 2
     assert all("without_mask" in fault.reason for fault in faults)
     _, samples, faults = listing(tmp_path, classes=["ground", "bolt"], without_mask="ground")
-    assert (faults, len(samples)) == ([], 8)
-    assert ids(samples[6:]) == {0}
+    assert [fault for fault in faults if not fault.warning] == []
+    assert (len(samples), ids(samples[6:])) == (8, {0})
+    _, samples, faults = listing(tmp_path, classes=["ground", "bolt"], without_mask="ground", lists="Lists")
+    assert [fault for fault in faults if not fault.warning] == []
+    assert [(sample.id, sample.split) for sample in samples] == [
+        (f"images/{number}.png", "train") for number in (0, 1, 10)
+    ]
     with pytest.raises(UserError, match="without_mask: 'sky'"):
         listing(tmp_path, classes=["ground", "bolt"], without_mask="sky")
 

@@ -8,8 +8,9 @@ is read by the options `masks: annotations, ignore: 0`, PASCAL VOC by `images: J
 lists: Segmentation`, Cityscapes and others by those in parts/layout.py, which `convline add` finds by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,11 +36,17 @@ TWO = ["background", "object"]
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """Lists of names, the split of each name, and the faults of the lists."""
+    """Lists of names, the split of each name (None without lists), and the faults of the lists."""
 
     files: split_lists.Names
-    splits: dict[str, str]
+    splits: dict[str, str] | None
     faults: list[Fault]
+
+    def split(self, image: PurePosixPath, layout: Layout) -> str | None:
+        """The split of an image: of the lists, or of a folder's name."""
+        if self.splits is not None:
+            return self.splits[layout.key(image)[-1]]
+        return next((SPLITS[part.lower()] for part in image.parts[:-1][:2] if part.lower() in SPLITS), None)
 
 
 def read(
@@ -74,7 +81,7 @@ def read(
         if not isinstance(name, str):
             raise UserError(f"option {option}: {name!r} is not a string. Put it into quotes.")
     tree, layout = scan(path), Layout(images, masks, image_ending, mask_ending)
-    pictures, named = _pictures(tree, layout, lists)
+    pictures, named = _pictures(tree, layout, lists, alone=bool(without_mask))
     tables = mask_legend.tables(tree)
     paired = pair(pictures, layout)
     if threshold is not None:
@@ -91,8 +98,9 @@ def read(
     yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables, *named.files}])
     # 255 is ignored by the custom of label maps, which levels such as 0, 127, 255 and colors do not follow
     warn = ignore == IGNORE and not ignore_others and (legend.coloured or not mask_survey.is_void([*legend.values]))
-    yield from _samples(tree, paired.pairs, layout, named if lists else None, legend, threshold, warn)
-    yield from _without_mask(tree, paired.unmasked, legend, without_mask)
+    split = partial(named.split, layout=layout)
+    yield from _samples(tree, paired.pairs, split, legend, threshold, warn)
+    yield from _without_mask(tree, paired.unmasked, split, legend, without_mask)
 
 
 def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
@@ -103,7 +111,7 @@ def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
         if not has_folder or (xml and layout.images == "JPEGImages"):
             continue
         lists = "Segmentation" if layout.images == "JPEGImages" and split_lists.find_lists(tree, "Segmentation") else ""
-        candidates, _ = _pictures(tree, layout, lists)
+        candidates, _ = _pictures(tree, layout, lists, alone=False)
         pairs = pair(candidates, layout).pairs
         if len(pairs) * 4 > len(candidates):  # an image and its mask are two files
             break
@@ -120,17 +128,21 @@ def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
     return options | guess
 
 
-def _pictures(tree: Tree, layout: Layout, lists: str) -> tuple[list[PurePosixPath], _Listed]:
-    """Images and masks, and what the lists in folders of the name `lists` say, which choose them if there are some."""
+def _pictures(tree: Tree, layout: Layout, lists: str, *, alone: bool) -> tuple[list[PurePosixPath], _Listed]:
+    """Images and masks, and what the lists in folders of the name `lists` say, which choose them if there are some.
+
+    alone: whether images without a mask may be listed.
+    """
     pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES and layout.reads(name)]
     if not lists:
-        return pictures, _Listed([], {}, [])
+        return pictures, _Listed([], None, [])
     files = split_lists.find_lists(tree, lists)
     if not files:
         raise UserError(f"option lists: no folder {lists} has a train.txt. Name another folder.")
-    masks = {layout.key(name)[-1] for name in pictures if layout.inside(name) and layout.masked(name)}
-    named = _Listed(files, *split_lists.splits(tree, files, masks, "mask", ".png"))
-    return [name for name in pictures if layout.inside(name) and layout.key(name)[-1] in named.splits], named
+    inside = [name for name in pictures if layout.inside(name)]
+    stems = {layout.key(name)[-1] for name in inside if alone or layout.masked(name)}
+    splits, faults = split_lists.splits(tree, files, stems, "mask", ".png")
+    return [name for name in inside if layout.key(name)[-1] in splits], _Listed(files, splits, faults)
 
 
 def _named(
@@ -169,7 +181,12 @@ def _of_threshold(
 
 
 def _samples(
-    tree: Tree, pairs: Pairs, layout: Layout, named: _Listed | None, legend: Legend, threshold: float | None, warn: bool
+    tree: Tree,
+    pairs: Pairs,
+    split: Callable[[PurePosixPath], str | None],
+    legend: Legend,
+    threshold: float | None,
+    warn: bool,
 ) -> Iterator[Sample | Fault]:
     vanished: list[PurePosixPath] = []
     for image, mask in pairs:
@@ -178,8 +195,7 @@ def _samples(
         except MaskError as error:
             yield Fault(str(mask), str(error))
             continue
-        split = _split(image) if named is None else named.splits[layout.key(image)[-1]]
-        yield Sample(str(image), tree.root / image, split=split, source=str(image), semantic=semantic)
+        yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
         if warn and (semantic == IGNORE).any():
             vanished.append(mask)
     if vanished:
@@ -188,7 +204,9 @@ def _samples(
         yield Fault(".", f"{reason}. If they are a class, name it by `classes` and `values`", warning=True)
 
 
-def _without_mask(tree: Tree, unmasked: list[PurePosixPath], legend: Legend, name: str) -> Iterator[Sample | Fault]:
+def _without_mask(
+    tree: Tree, unmasked: list[PurePosixPath], split: Callable[[PurePosixPath], str | None], legend: Legend, name: str
+) -> Iterator[Sample | Fault]:
     """Images without a mask: one class each, or a fault."""
     for image in unmasked:
         if not name:
@@ -200,11 +218,7 @@ def _without_mask(tree: Tree, unmasked: list[PurePosixPath], legend: Legend, nam
         except ImageError as error:
             yield Fault(str(image), str(error))
             continue
-        yield Sample(str(image), tree.root / image, split=_split(image), source=str(image), semantic=semantic)
-
-
-def _split(name: PurePosixPath) -> str | None:
-    return next((SPLITS[part.lower()] for part in name.parts[:-1][:2] if part.lower() in SPLITS), None)
+        yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
 
 
 def _binary(tree: Tree, pairs: Pairs) -> bool:

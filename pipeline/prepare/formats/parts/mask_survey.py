@@ -23,6 +23,8 @@ from pipeline.sample import IGNORE
 MOST_GUESSED = 32
 #: values after which the survey ends: a photograph mistaken for a mask has millions
 MOST_VALUES = 10_000
+#: masks whose pixels are compared with their neighbours, which takes as long as reading the mask
+LOOKED_AT = 200
 #: ids of classes are below this where 255 is taken for "ignore"
 SMALL_IDS = 64
 #: pixels in the middle of their own value, as a fraction of a value's pixels: smoothed edges have fewer
@@ -40,9 +42,14 @@ THRESHOLD = 128
 
 @dataclass(slots=True)
 class Survey:
-    """Pixels of each value, those of them whose four neighbours have the same value, and the values of each mask."""
+    """What the masks hold.
+
+    pixels: of each value · looked_at, inside: those of the first masks, and how many of them equal their four
+    neighbours · masks: the values of each mask · tried: masks that were opened.
+    """
 
     pixels: Counter[int] = field(default_factory=Counter)
+    looked_at: Counter[int] = field(default_factory=Counter)
     inside: Counter[int] = field(default_factory=Counter)
     masks: list[frozenset[int]] = field(default_factory=list)
 
@@ -55,14 +62,17 @@ class Survey:
         with contextlib.suppress(MaskError):  # reported when the mask is read
             for rows in levels:
                 pixels.update(values_of(rows))
-                inside.update(values_of(_middles(rows)))
+                if self.tried <= LOOKED_AT:
+                    inside.update(values_of(_middles(rows)))
             self.pixels.update(pixels)
-            self.inside.update(inside)
+            if self.tried <= LOOKED_AT:
+                self.looked_at.update(pixels)
+                self.inside.update(inside)
             self.masks.append(frozenset(pixels))
 
     def solid(self) -> list[int]:
         """Values that fill more than edges."""
-        return sorted(value for value, count in self.pixels.items() if self.inside[value] >= INSIDE * count)
+        return sorted(value for value in self.pixels if self.inside[value] >= INSIDE * self.looked_at[value])
 
     def is_smoothed(self) -> bool:
         """Whether most values occur at edges only."""
