@@ -139,7 +139,7 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[s
         if wanted not in names.folder_formats():
             raise UserError(f"--format: {plugins.unknown('format', wanted, names.folder_formats())}")
         answer = candidates.get(wanted, {})
-        return wanted, answer.options if isinstance(answer, Doubt) else answer
+        return wanted, (answer.options or {}) if isinstance(answer, Doubt) else answer
     certain = {name: answer for name, answer in candidates.items() if not isinstance(answer, Doubt)}
     if len(certain) == 1:
         return next(iter(certain.items()))
@@ -154,11 +154,12 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, dict[str, Any]
     """What speaks against the formats that could read the folder, or what each format misses."""
     if export := exports.explain(tree):
         return f"{source}: {export}"
-    doubts = {name: answer.reason for name, answer in candidates.items() if isinstance(answer, Doubt)}
+    doubts = {name: answer for name, answer in candidates.items() if isinstance(answer, Doubt)}
     if doubts:
-        lines = [
-            f"{source}: {reason}\n  if it is {name} all the same: --format {name}" for name, reason in doubts.items()
-        ]
+        lines = []
+        for name, doubt in doubts.items():
+            way_on = "" if doubt.options is None else f"\n  if it is {name} all the same: --format {name}"
+            lines.append(f"{source}: {doubt.reason}{way_on}")
         return "\n".join(lines)
     lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
     for folder in (folder for folder in tree.folders if len(folder.parts) == 1):

@@ -331,3 +331,15 @@ def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str)
     made = params.read(root / "params.yaml")
     assert list(made.datasets) == ["pets"]
     assert made.selected()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_format_is_proposed_only_if_it_can_read_the_folder(is_readable: bool, root: Path, tmp_path: Path) -> None:
+    """Numbers may be classes after all; two labels of one image are more than a format reads."""
+    rows = [f"{at}.png,{at * 1.5 if is_readable else label}" for at in range(12) for label in ("cat", "dog")]
+    for number in range(12):
+        folders.picture(tmp_path / "table" / f"{number}.png", number)
+    (tmp_path / "table/labels.csv").write_text("\n".join(["image,label", *rows]))
+    with pytest.raises(UserError, match="not supported") as error:
+        add(tmp_path / "table", root)
+    assert ("--format csv" in str(error.value)) == is_readable

@@ -103,3 +103,10 @@ def test_a_job_for_points_learns_a_step() -> None:
     task = plugins.load("tasks", job.task)
     losses = learner(*task.collate([sample.resized(one, job.size, job.size)], learner.settings))
     assert torch.isfinite(losses["loss_keypoint"])
+
+
+@pytest.mark.parametrize("task", ["detection", "instance_segmentation", "keypoint_detection"])
+def test_without_a_box_no_detector_is_suggested(task: str) -> None:
+    """Sizes and anchors follow the boxes of the train split: there are none to follow."""
+    assert suggest.jobs("mine", [task], statistics())
+    assert suggest.jobs("mine", [task], statistics(boxes=np.empty(0), crowded=0)) == {}
