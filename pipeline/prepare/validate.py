@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +164,7 @@ def drop_copies(sample: Sample) -> tuple[Sample, int]:
     kept = list(first.values())
     if len(kept) == len(sample.boxes):
         return sample, 0
-    changes = {
+    changes: dict[str, Any] = {
         name: value[kept] if isinstance(value, np.ndarray) else [value[index] for index in kept]
         for name, value in given.items()
     }

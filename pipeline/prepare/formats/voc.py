@@ -42,7 +42,7 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
     annotations = {name: item for name, item in parsed.items() if isinstance(item, Annotation)}
     faults = [fault for item in parsed.values() if isinstance(item, list) for fault in item]
     if faults and not annotations and voc_document.are_other_shapes(faults):
-        raise UserError(f"{path}: each object of its xml files is {faults[0].reason}")
+        raise UserError(f"{tree.root}: each object of its xml files is {faults[0].reason}")
     classes = sorted({item.name for annotation in annotations.values() for item in annotation.objects})
     yield Classes(tuple(classes))
     yield from tree.faults

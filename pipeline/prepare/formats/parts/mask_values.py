@@ -73,8 +73,8 @@ def _check_alpha(pixels: NDArray[Any]) -> None:
     for rows in _some_rows(pixels):
         for alpha, colors in ((255, opaque), (0, transparent)):
             part = rows[rows[..., -1] == alpha][:, :-1]
-            changes = np.concatenate([[True], (part[1:] != part[:-1]).any(axis=1)]) if len(part) else []
-            colors |= {color.tobytes() for color in np.unique(part[changes], axis=0)} if len(part) else set()
+            changes = (part[1:] != part[:-1]).any(axis=1)  # of a run, one pixel counts
+            colors |= {color.tobytes() for color in np.concatenate([part[:1], np.unique(part[1:][changes], axis=0)])}
         if both := opaque & transparent:
             color = ", ".join(map(str, min(both)))
             what = f"the color [{color}] is opaque in some pixels and transparent in others"
