@@ -278,7 +278,7 @@ def test_images_without_a_mask_are_background_by_an_option(tmp_path: Path) -> No
         picture(tmp_path / f"images/{number}.png", number)
     (tmp_path / "Lists").mkdir()
     (tmp_path / "Lists/train.txt").write_text("0\n1\n10\n")
-    faults = listing(tmp_path, classes=["ground", "bolt"])[2]
+    faults = [fault for fault in listing(tmp_path, classes=["ground", "bolt"])[2] if not fault.warning]
     assert len(faults) == 2
     assert all("without_mask" in fault.reason for fault in faults)
     _, samples, faults = listing(tmp_path, classes=["ground", "bolt"], without_mask="ground")
