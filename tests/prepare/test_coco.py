@@ -174,11 +174,11 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "no such image": (thing(image_id=9), "image_id 9"),
     "no such category": (thing(category_id="x"), "category_id 'x'"),
     "no category": (thing(category_id=None), "none of the 1 annotations has a category_id"),
-    "traversal": (content(images=[{"id": 1, "file_name": "../../etc/x.png"}]), r"etc/x\.png'\): no image file"),
-    "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), r"'/etc/x\.png'\): no image file"),
+    "traversal": (content(images=[{"id": 1, "file_name": "../../etc/x.png"}]), r"etc/x\.png'\): names no image"),
+    "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), r"'/etc/x\.png'\): names no image"),
     "missing file": (
         content(images=[{"id": 1, "file_name": "c.png"}]),
-        r"image 1 \(file_name 'c.png'\): no image file",
+        r"image 1 \(file_name 'c.png'\): names no image",
     ),
     "no name": (content(images=[{"id": 1, "file_name": None}]), "image 1: file_name None is not a path"),
     "one file twice": (
@@ -382,7 +382,7 @@ def test_ids_of_annotations_are_not_needed(tmp_path: Path) -> None:
     lay(tmp_path, content(annotations=[ANNOTATION, {**ANNOTATION, "image_id": 2}]))
     _, samples, faults = listing(tmp_path)
     assert boxes_of(samples) == [[[2, 1, 6, 4]]] * 2
-    assert "used more than once" in told(faults, warning=True)
+    assert "1 annotations have the id of another" in told(faults, warning=True)
 
 
 @pytest.mark.parametrize("size", [(-1, -1), (0, 0), (None, 9), ("8.0", 9.0)])

@@ -25,7 +25,7 @@ from pipeline.prepare.formats.parts.objects import text
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 Names = list[PurePosixPath]
-UPRIGHT, STORED = "upright", "stored"
+STORED = "stored"
 #: json files outside the usual folders, at most; labelme has one per image
 FEW = 20
 
@@ -39,7 +39,7 @@ def read(
     keypoints: bool = True,
     semantic: bool = False,
     boxes: str | None = None,
-    orientation: str = UPRIGHT,
+    orientation: str = "upright",
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
 
@@ -54,11 +54,11 @@ def read(
     ignored.
     boxes: `corners` reads `bbox` as x_min, y_min, x_max, y_max; `size` as x, y, width, height, as by default, even if
     boxes look like corners.
-    orientation: `stored` if the annotations are for the pixels as the files store them, before EXIF turns the image;
-    default: `upright`.
+    orientation: `stored` if the annotations are for the pixels as the files store them, before EXIF turns the image,
+    or `upright`.
     """
     _check(boxes, (None, SIZE, CORNERS), "boxes")
-    _check(orientation, (UPRIGHT, STORED), "orientation")
+    _check(orientation, ("upright", STORED), "orientation")
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
@@ -74,19 +74,10 @@ def read(
     if semantic and (not with_masks or len(classes) >= IGNORE):
         counts = f"{len(classes)} classes and {'masks' if with_masks else 'no masks'}"
         raise UserError(f"option semantic: label maps need masks of at most {IGNORE - 1} classes; found {counts}.")
-    files = []
-    for document in documents:
-        yield from document.faults
-        of_document, faults = _find_images(document, finder)
-        files.append(of_document)
-        yield from faults
-    yield from finder.warnings()
-    yield from coco_checks.without_annotations(documents)
-    yield from coco_checks.remove_shared(documents, files)
-    if boxes is None:
-        number = sum(1 for _ in _entries(documents))
-        boxes_of_images = coco_checks.sized_boxes(tree.root, documents, files)
-        yield from coco_checks.written_as_corners(boxes_of_images, number)
+    yield from (fault for document in documents for fault in document.faults)
+    files, faults = _find_images(documents, finder)
+    yield from faults
+    yield from _whole_set(tree, documents, files, boxes)
     reading = Reading(tree, classes, with_masks, len(keypoint_names), boxes or SIZE, orientation == STORED)
     for document, of_document in zip(documents, files, strict=True):
         for item in samples(document, of_document, reading):
@@ -195,12 +186,26 @@ def _keypoints(documents: list[Document]) -> tuple[str, ...]:
     return next(iter(by_names))
 
 
-def _find_images(document: Document, finder: Finder) -> tuple[coco_checks.Files, list[Fault]]:
-    """The file of each image, and faults of those without."""
-    files, faults = {}, []
-    for id, picture in document.pictures.items():
-        try:
-            files[id] = finder.find(picture.file_name, document.name)
-        except ValueError as error:
-            faults.append(Fault(f"{document.name}: image {id} (file_name {picture.file_name!r})", f"{error}."))
-    return files, faults
+def _find_images(documents: list[Document], finder: Finder) -> tuple[list[coco_checks.Files], list[Fault]]:
+    """The files of each document's images, and faults of images without."""
+    files: list[coco_checks.Files] = [{} for _ in documents]
+    faults = []
+    for document, of_document in zip(documents, files, strict=True):
+        for id, picture in document.pictures.items():
+            try:
+                of_document[id] = finder.find(picture.file_name, document.name)
+            except ValueError as error:
+                where = f"{document.name}: image {id} (file_name {picture.file_name!r})"
+                faults.append(Fault(where, f"{error}."))
+    return files, [*faults, *finder.warnings()]
+
+
+def _whole_set(
+    tree: Tree, documents: list[Document], files: list[coco_checks.Files], boxes: str | None
+) -> Iterator[Fault]:
+    """What concerns more than one image; files that are shared are removed."""
+    yield from coco_checks.without_annotations(documents)
+    yield from coco_checks.remove_shared(documents, files)
+    if boxes is None:
+        number = sum(1 for _ in _entries(documents))
+        yield from coco_checks.written_as_corners(coco_checks.sized_boxes(tree.root, documents, files), number)

@@ -6,7 +6,7 @@ annotation is excluded, since the missing object would be trained as background.
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -178,16 +178,18 @@ def _size(entry: Entry) -> tuple[int, int] | None:
 
 
 def _read_annotations(document: Document, entries: list[Entry]) -> None:
-    ids = Counter[str]()
+    ids = set[Id]()
+    repeated = 0
     strays, unnamed = [], []
     for index, entry in enumerate(entries):
-        what = f"annotation {entry['id']}" if "id" in entry else f"entry {index} of 'annotations'"
-        ids[what] += 1
+        if isinstance(id := entry.get("id"), Id):
+            repeated += id in ids
+            ids.add(id)
         image, category = key(entry.get("image_id")), key(entry.get("category_id"))
         if image is None or (image not in document.pictures and image not in document.excluded):
-            strays.append(f"{what} (image_id {entry.get('image_id')!r})")
+            strays.append(f"{_name(entry, index)} (image_id {entry.get('image_id')!r})")
         elif category not in document.categories:
-            unnamed.append(f"{what} (category_id {entry.get('category_id')!r})")
+            unnamed.append(f"{_name(entry, index)} (category_id {entry.get('category_id')!r})")
             document.excluded.add(image)
         else:
             entry["category_id"] = category
@@ -204,7 +206,11 @@ def _read_annotations(document: Document, entries: list[Entry]) -> None:
         for what in unnamed:
             reason = "its category is not in this file. Correct it"
             document.add_fault(what, reason, blocks=len(unnamed) == len(entries))
-    if repeated := sum(count > 1 for count in ids.values()):
-        document.warn(f"{repeated:,} ids of annotations are used more than once; they are not read")
+    if repeated:
+        document.warn(f"{repeated:,} annotations have the id of another; ids of annotations are not read")
     if empty := sum(id not in document.annotations for id in document.pictures.keys() - document.excluded):
         document.warn(f"{empty} image{'s' if empty > 1 else ''} without annotations, kept without objects")
+
+
+def _name(annotation: Entry, index: int) -> str:
+    return f"annotation {annotation['id']}" if "id" in annotation else f"entry {index} of 'annotations'"
