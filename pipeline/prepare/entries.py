@@ -136,6 +136,7 @@ def ingest(
     spool, entries = Spool(path), list[Entry]()
     load = Loader(classes, max_side, reading or Reading(), findings.folder, earlier or Records())
     shared: dict[Hashable, Any] = {}
+    copies: dict[int, int] = {}
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(_writer(path))
         records = stack.enter_context(spool.records_path.open("wb"))
@@ -145,11 +146,17 @@ def ingest(
             writer.write_batch(loaded.rows)
             records.writelines(stored.record for stored in good)
             append(b"".join(stored.record for stored in good if stored.new))
+            copies |= {len(entries) + index: stored.copies for index, stored in enumerate(good) if stored.copies}
             entries += [_entry(spool, row, stored, shared) for row, stored in enumerate(good, len(entries))]
             for faults, _ in loaded.items:
                 findings.add(faults)
             if progress is not None:
                 progress.advance(len(loaded.items))
+    if copies:
+        many = f"{sum(copies.values()):,} objects were annotated more than once (same class, same corners)"
+        example = spool.text(next(iter(copies)), "source")
+        reason = f"{many} in {len(copies):,} images, such as {example}; the copies were dropped"
+        findings.add([Fault(findings.from_root("."), reason, warning=True)])
     return classes, _with_own_ids(entries, spool, findings)
 
 

@@ -22,7 +22,7 @@ from pipeline.images import Pixels, Reading
 from pipeline.prepare import measured, traits
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.measured import Measured, Records
-from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits
+from pipeline.prepare.validate import MIN_SIDE, clip_boxes, drop_copies, misfits
 from pipeline.sample import IGNORE, STORED, Classes, Fault, Sample, resized
 from pipeline.shards import SCHEMA, to_row
 
@@ -50,7 +50,7 @@ class Stored:
     """What the checks need of a stored sample besides its row.
 
     classes, semantic_ids: class indices and label-map ids that occur · fields: its annotations · size_bytes: of the
-    stored image · record: of its image · new: whether this run measured it.
+    stored image · record: of its image · new: whether this run measured it · copies: of objects, which were dropped.
     """
 
     split: str | None
@@ -60,6 +60,7 @@ class Stored:
     size_bytes: int
     record: bytes
     new: bool
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Loader:
         sample = replace(item, image=image.pixels, source=where)
         if reasons := list(misfits(sample, self.classes)):
             return [Fault(where, reason) for reason in reasons], None
+        sample, copies = drop_copies(sample)
         sample, outside = clip_boxes(sample)
         remarks = (
             [Fault(where, f"{outside} boxes reach outside the image and were clipped", warning=True)] if outside else []
@@ -117,7 +119,8 @@ class Loader:
                 remarks.append(Fault(where, f"{lost} masks are empty at max_side {self.max_side}", warning=True))
         record = image.before or self._measure(image, sample.pixels, height, width)
         rows.append(to_row(replace(sample, group=sample.group or record.traits.digest), image.data))
-        return remarks, _stored(sample, rows[-1], record, new=record is not image.before)
+        stored = _stored(sample, rows[-1], record, new=record is not image.before)
+        return remarks, replace(stored, copies=copies)
 
     def _open(self, image: Pixels | Path | bytes) -> Opened:
         if isinstance(image, np.ndarray):
