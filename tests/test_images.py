@@ -222,8 +222,9 @@ DEEP = np.array([[0, 1000, 2047], [4095, 3000, 16]], np.uint16)
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_more_than_8_bits_are_scaled_as_the_data_set_says(format: str) -> None:
     data = encoded(Image.fromarray(DEEP), format)
-    for bits, top in ((12, 4095), (16, 65535), ("range", 4095)):
-        image, kept = images.open_bytes(data, images.Reading(bits=bits))
+    readings = {images.Reading(12): 4095, images.Reading(16): 65535, images.Reading("range"): 4095}
+    for reading, top in readings.items():
+        image, kept = images.open_bytes(data, reading)
         np.testing.assert_array_equal(image, np.repeat(np.rint(DEEP * (255 / top))[..., None], 3, axis=2))
         assert not kept
     shifted, _ = images.open_bytes(encoded(Image.fromarray(DEEP + 500), format), images.Reading(bits="range"))

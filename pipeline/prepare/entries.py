@@ -192,8 +192,10 @@ def _size(item: Item) -> int:
 
 def _entry(spool: Spool, row: int, stored: Stored, shared: dict[Hashable, Any]) -> Entry:
     """An entry, which shares its values with others that have equal ones."""
-    values = (stored.split, stored.classes, stored.semantic_ids, stored.fields)
-    return Entry(spool, row, *(shared.setdefault(value, value) for value in values), stored.size_bytes)
+    classes, ids, fields = (
+        shared.setdefault(value, value) for value in (stored.classes, stored.semantic_ids, stored.fields)
+    )
+    return Entry(spool, row, shared.setdefault(stored.split, stored.split), classes, ids, fields, stored.size_bytes)
 
 
 def _with_own_ids(entries: list[Entry], spool: Spool, findings: Findings) -> list[Entry]:

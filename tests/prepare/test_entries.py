@@ -10,8 +10,9 @@ from PIL import Image
 
 from pipeline import processes
 from pipeline.prepare import duplicates
-from pipeline.prepare.entries import Entry, Item, ingest
+from pipeline.prepare.entries import Entry, ingest
 from pipeline.prepare.findings import Findings
+from pipeline.prepare.loading import Item
 from pipeline.prepare.traits import pixel_digest
 from pipeline.sample import Classes, Sample
 

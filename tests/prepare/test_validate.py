@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import rle
-from pipeline.prepare.entries import Item, ingest
+from pipeline.prepare.entries import ingest
 from pipeline.prepare.findings import Findings
+from pipeline.prepare.loading import Item
 from pipeline.prepare.splits import hash_number
 from pipeline.prepare.validate import misfits
 from pipeline.sample import Classes, Sample

@@ -72,7 +72,7 @@ def members(path: Path) -> Iterator[Member]:
             for entry in archive:
                 if entry.isfile() and _is_shown(name := PurePosixPath(entry.name)):
                     yield Member(name, entry.size, archive, entry)
-                archive.members.clear()  # else it remembers each for good
+                archive.members.clear()  # type: ignore[attr-defined]  # else it remembers each for good
 
 
 def _check_end(path: Path) -> None:
