@@ -106,6 +106,7 @@ def test_smoothed_edges_are_no_classes_and_a_threshold_reads_them(tmp_path: Path
     lay(tmp_path, lambda number: smoothed(squares(255, 255) if number % 2 else squares(255)))
     answer = recognise(scan(tmp_path))
     assert isinstance(answer, Doubt)
+    assert answer.options is not None
     assert "threshold: 128" in answer.reason
     names, samples, faults = listing(tmp_path, **answer.options)
     assert (names, faults, ids(samples)) == (("background", "object"), [], {0, 1})
@@ -122,6 +123,7 @@ def test_smoothed_edges_of_several_classes(tmp_path: Path) -> None:
     lay(tmp_path, lambda _: smoothed(mask))
     answer = recognise(scan(tmp_path))
     assert isinstance(answer, Doubt)
+    assert answer.options is not None
     assert answer.options["values"] == [0, 120, 255]
     assert answer.options["ignore_others"] is True
 
@@ -209,7 +211,7 @@ def test_camvid_s_three_splits(tmp_path: Path) -> None:
     assert [sample.split for sample in samples] == ["test"] * 2 + ["train"] * 2 + ["val"] * 2
 
 
-COLORS = {0: (0, 0, 0), 1: (250, 50, 83)}
+COLORS: dict[int, tuple[int, ...]] = {0: (0, 0, 0), 1: (250, 50, 83)}
 
 
 def cvat(root: Path) -> None:

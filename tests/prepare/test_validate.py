@@ -14,7 +14,7 @@ from pipeline.prepare.findings import Findings
 from pipeline.prepare.loading import Item
 from pipeline.prepare.splits import hash_number
 from pipeline.prepare.validate import misfits
-from pipeline.sample import Classes, Sample
+from pipeline.sample import Classes, Fault, Sample
 from pipeline.shards import Shards
 
 CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"), ("head", "tail"))
@@ -129,8 +129,9 @@ def test_of_equal_objects_one_is_kept(tmp_path: Path) -> None:
         masks=[FULL, FULL, FULL, FULL, rle.encode(dot)],
     )
     findings = Findings("raw")
-    items = iter([CLASSES, copied, replace(copied, id="2", group="other"), replace(GOOD, id="3", group="third")])
-    _, entries = ingest(items, tmp_path / "spool", 64, findings)
+    others = [replace(copied, id="2", group="other"), replace(GOOD, id="3", group="third")]
+    items: list[Classes | Sample | Fault] = [CLASSES, copied, *others]
+    _, entries = ingest(iter(items), tmp_path / "spool", 64, findings)
     first, _, third = Shards([tmp_path / "spool"])
     assert len(entries) == 3
     assert first.boxes is not None

@@ -188,11 +188,12 @@ def _add_images(tree: Tree, data: Path, settings: dict[str, Any], loaded: YoloSe
 
 
 def _entries(key: str, written: object) -> list[str]:
-    entries = written if isinstance(written, list) else [written] if written else []
-    wrong = [entry for entry in entries if not isinstance(entry, str)]
-    if wrong:
-        raise ValueError(f"`{key}`: {wrong[0]!r} is not a path. Name a folder of images, or a list of them")
-    return entries
+    entries: list[object] = written if isinstance(written, list) else [written] if written else []
+    paths = [entry for entry in entries if isinstance(entry, str)]
+    if len(paths) < len(entries):
+        wrong = next(entry for entry in entries if not isinstance(entry, str))
+        raise ValueError(f"`{key}`: {wrong!r} is not a path. Name a folder of images, or a list of them")
+    return paths
 
 
 def _inside(tree: Tree, folder: Path, key: str, loaded: YoloSet) -> list[Path]:
