@@ -171,9 +171,12 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_stored(data: Any, *, gray: bool = False) -> Pixels:
-    """Pixels of a PNG that `encode_png` made: H×W×3, or H×W with `grey`."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        return np.asarray(image.convert("L" if gray else "RGB"), np.uint8)
+    """Pixels of an image that prepare stored, or `encode_png` made: what `decode` gives, without its checks.
+
+    H×W×3, or H×W with `gray`.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return np.asarray(image.convert("L") if gray else _upright_rgb(image), np.uint8)
 
 
 def encode(pixels: Pixels) -> bytes:

@@ -119,7 +119,7 @@ def from_row(batch: pa.RecordBatch, index: int) -> Sample:
     given = {name: form for name, form in COLUMNS.items() if row.get(name) is not None}
     return Sample(
         id=row["id"],
-        image=images.decode(batch.column("image")[index].as_buffer().to_pybytes()),
+        image=images.decode_stored(batch.column("image")[index].as_buffer()),
         group=row["group"],
         source=row["source"],
         size=tuple(row["size"]),
@@ -175,9 +175,9 @@ class Shards(Sequence[Sample]):
 
     def column(self, name: str) -> list[Any]:
         """One field of every sample, without touching the images."""
-        return self.array(name).to_pylist()
+        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
 
-    def array(self, name: str) -> pa.ChunkedArray:
+    def arrow_column(self, name: str) -> pa.ChunkedArray:
         """One field of every sample as Arrow's own array: a view, nothing is copied."""
         schema = self._batches[0].schema if self._batches else SCHEMA
         return pa.chunked_array([batch.column(name) for batch in self._batches], schema.field(name).type)

@@ -49,7 +49,7 @@ class Spool:
 
     def text(self, row: int, column: str) -> str:
         """A text of a row."""
-        return str(self.rows.array(column)[row].as_py())
+        return str(self.rows.arrow_column(column)[row].as_py())
 
     def traits(self, row: int) -> Traits:
         """What was measured of a row's image."""
@@ -200,7 +200,7 @@ def _entry(spool: Spool, row: int, stored: Stored, shared: dict[Hashable, Any]) 
 
 def _with_own_ids(entries: list[Entry], spool: Spool, findings: Findings) -> list[Entry]:
     """The entries whose id no earlier one has; the others are faults."""
-    ids = spool.rows.array("id")
+    ids = spool.rows.arrow_column("id")
     if pc.count_distinct(ids).as_py() == len(ids):
         return entries
     first: dict[str, Entry] = {}
