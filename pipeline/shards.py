@@ -148,14 +148,14 @@ class Shards(Sequence[Sample]):
     """Samples of Arrow files, read memory-mapped and by index; pickles as its paths."""
 
     paths: list[Path]
-    _batches: list[pa.RecordBatch] = field(default_factory=list, repr=False)
+    batches: list[pa.RecordBatch] = field(default_factory=list, repr=False)
     _starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
 
     def __post_init__(self) -> None:
         for path in self.paths:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            self._batches += [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        self._starts = np.cumsum([0] + [batch.num_rows for batch in self._batches])
+            self.batches += [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        self._starts = np.cumsum([0] + [batch.num_rows for batch in self.batches])
 
     def __reduce__(self) -> tuple[type["Shards"], tuple[list[Path]]]:
         return Shards, (self.paths,)
@@ -171,16 +171,16 @@ class Shards(Sequence[Sample]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         batch = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._batches[batch].slice(int(index - self._starts[batch]), 1)
+        return self.batches[batch].slice(int(index - self._starts[batch]), 1)
 
     def column(self, name: str) -> list[Any]:
         """One field of every sample, without touching the images."""
-        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+        return [value for batch in self.batches for value in batch.column(name).to_pylist()]
 
-    def arrow_column(self, name: str) -> pa.ChunkedArray:
-        """One field of every sample as Arrow's own array: a view, nothing is copied."""
-        schema = self._batches[0].schema if self._batches else SCHEMA
-        return pa.chunked_array([batch.column(name) for batch in self._batches], schema.field(name).type)
+
+def arrow_column(stored: Shards, name: str) -> pa.ChunkedArray:
+    """One field of every sample as Arrow's own array: a view, nothing is copied."""
+    return pa.chunked_array([batch.column(name) for batch in stored.batches], SCHEMA.field(name).type)
 
 
 def copy_rows(source: Shards, indices: Sequence[int], path: Path, *, rows_per_batch: int = 64) -> None:

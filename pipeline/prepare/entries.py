@@ -24,7 +24,7 @@ from pipeline.prepare.traits import Traits
 from pipeline.prepare.validate import misnamed
 from pipeline.progress import Progress
 from pipeline.sample import Classes, Fault, Sample
-from pipeline.shards import SCHEMA, Shards
+from pipeline.shards import SCHEMA, Shards, arrow_column
 from pipeline.store import StoreError
 
 #: of one chunk: items, and bytes of their files and arrays; the largest image takes 150 MB, its label map 50 MB
@@ -36,6 +36,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path, self.records_path = path, path.with_name(f"{path.name}.records")
+        self._columns: dict[str, pa.ChunkedArray] = {}
 
     @cached_property
     def rows(self) -> Shards:
@@ -49,7 +50,9 @@ class Spool:
 
     def text(self, row: int, column: str) -> str:
         """A text of a row."""
-        return str(self.rows.arrow_column(column)[row].as_py())
+        if column not in self._columns:
+            self._columns[column] = arrow_column(self.rows, column)
+        return str(self._columns[column][row].as_py())
 
     def traits(self, row: int) -> Traits:
         """What was measured of a row's image."""
@@ -200,7 +203,7 @@ def _entry(spool: Spool, row: int, stored: Stored, shared: dict[Hashable, Any]) 
 
 def _with_own_ids(entries: list[Entry], spool: Spool, findings: Findings) -> list[Entry]:
     """The entries whose id no earlier one has; the others are faults."""
-    ids = spool.rows.arrow_column("id")
+    ids = arrow_column(spool.rows, "id")
     if pc.count_distinct(ids).as_py() == len(ids):
         return entries
     first: dict[str, Entry] = {}
