@@ -113,7 +113,7 @@ def test_another_limit_of_detections_is_noted(tmp_path: Path) -> None:
     noted = []
     for limit in ({}, {"detections": 300}):
         for name, job in jobs.items():
-            fabricate.measured(tmp_path, name, job, {"mAP": 0.4, "AR300": 0.5})
+            fabricate.measured(tmp_path, name, job, {"box_mAP": 0.4, "box_AR300": 0.5})
             path = tmp_path / "metrics" / f"{name}.json"
             write_json(path, read_json(path) | limit)
         noted.append("At most 300 detections" in _page(tmp_path, fabricate.params(jobs)))

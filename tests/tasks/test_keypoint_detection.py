@@ -66,7 +66,7 @@ def test_scores_are_those_of_pycocotools() -> None:
     assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-9)
     extra = {name for name in scores if name.startswith("keypoint_")} - set(expected)
     assert extra == {"keypoint_AR1", "keypoint_AR10"}
-    assert scores["mAP"] == detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))["mAP"]
+    assert scores["box_mAP"] == detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))["box_mAP"]
 
 
 def test_a_worked_case() -> None:
