@@ -76,6 +76,7 @@ MANY = {
         "box_AP75": 0.17810106489515587,
         "box_AR": 0.501,
     },
+}
 
 
 def many() -> tuple[Sample, Detections]:

@@ -49,9 +49,8 @@ def test_tasks_agree_about_a_score_that_several_name() -> None:
 
 
 def test_the_sizes_of_objects_are_among_the_metrics() -> None:
-    assert {f"box_{kind}_{size}" for kind in ("AP", "AR") for size in ("small", "medium", "large")} <= metrics(
-        "detection"
-    )
+    kinds, sizes = ("box_AP", "box_AR"), ("small", "medium", "large")
+    assert {f"{kind}_{size}" for kind in kinds for size in sizes} <= metrics("detection")
 
 
 def test_a_metric_of_masks_names_its_similarity_and_an_unknown_one_has_no_meaning() -> None:

@@ -9,6 +9,7 @@ area −1 there, which lies in no range. Made by `COCOeval(truth, truth.loadRes(
 
 import dataclasses
 import json
+import re
 import tracemalloc
 from collections.abc import Sequence
 from typing import Any
