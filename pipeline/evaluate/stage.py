@@ -43,12 +43,12 @@ def run(params: Params, root: Path) -> None:
             evaluate(path, root, models[name], job, plans[name])
 
         how = store.update(target, marks[name], root / KEPT, make)
-        if params.study(name) is None:
-            _measure_speed(root, name, job, marks[name])
         metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
         metrics |= store.read_json(target / "scores.json")
         store.write_json(root / "metrics" / f"{name}.json", metrics)
         _tell(name, how, metrics)
+        if params.study(name) is None:
+            _measure_speed(root, name, job, marks[name])
     store.keep_only(root / "evaluations", set(wanted))
     for path in (root / "metrics").glob("*"):
         if path.name not in {f"{name}.json" for name in wanted}:

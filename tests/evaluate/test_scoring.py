@@ -33,7 +33,7 @@ def test_scores_are_of_as_many_detections_as_are_asked_for(asked: dict[str, int]
     tables, plan = {"val": table, "test": table}, stage.Plan(Evaluate(resamples=100), asked=asked)
     scores, drawn = stage._scores("detection", tables, SETTINGS, plan)
     expected = MANY[asked.get("detections", 100)]["box_mAP"]
-    assert scores["val_box_mAP"] == scores["box_mAP"] == scores["mAP_high"] == pytest.approx(expected, abs=1e-6)
+    assert scores["val_box_mAP"] == scores["box_mAP"] == scores["box_mAP_high"] == pytest.approx(expected, abs=1e-6)
     limited = (scores.get("detections"), scores.get("box_AR300"))
     assert limited == ((300, MANY[300]["box_AR"]) if asked else (None, None))
     assert np.ptp(drawn["box_AP50_voc10"]) == 0
