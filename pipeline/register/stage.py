@@ -78,10 +78,10 @@ class Group:
         """Update runs, versions and aliases; returns this model's entry of registered.json."""
         made = {fingerprint: self._version(name) for name, fingerprint in self.fingerprints.items()}
         first = ranking.best_on_val(self.metrics)
-        best = first and made[self.fingerprints[first]]
+        best = None if first is None else made[self.fingerprints[first]]
         present = self._alias("champion") or self._from_before(before)
         decision: dict[str, Any] | None = None
-        if first is None:
+        if first is None or best is None:
             decision = ranking.unranked(self.metrics)
         elif present is None:
             self._set_aliases(champion=best)

@@ -40,7 +40,7 @@ def read(
 def stripped(item: Sample, one_class: bool) -> Sample:
     changes = {"boxes": item.boxes[:0], "labels": item.labels[:0]}
     if item.masks is not None:
-        changes |= {"masks": [], "keypoints": item.keypoints[:0], "semantic": np.full_like(item.semantic, 255)}
+        changes |= {"masks": [], "keypoints": item.keypoints[:0], "semantic": np.zeros_like(item.semantic)}
     if one_class:
         changes["label"] = 0
     return dataclasses.replace(item, **changes)

@@ -27,7 +27,7 @@ def render(results: Results) -> str:
 def _charts(ranking: Ranking, results: Results) -> str:
     size = {job: finite_or_none(results.job_counts(job).get("parameters")) for job in ranking.jobs}
     latencies = {job: results.latency(job) for job in ranking.jobs}
-    latency = {job: score and score.value for job, score in latencies.items()}
+    latency = {job: None if score is None else score.value for job, score in latencies.items()}
     unmeasured = [job for job, value in latency.items() if value is None]
     comparable = not unmeasured and len({results.machine(job) for job in ranking.jobs}) == 1
     charts = [
