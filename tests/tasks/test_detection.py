@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.geometry import boxes as geometry
 from pipeline.learners.detector import Detections, GroundTruth
 from pipeline.metrics import coco_ap
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks import detection
 from tests.helpers.detections import (
     BOX,
@@ -284,3 +284,25 @@ def test_of_many_classes_only_the_mean_has_a_name() -> None:
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["mean 1.00"]
+
+
+FACTS = Facts("x", ("0",), (), {"train": 2, "val": 1, "test": 1}, (1,), ("boxes", "labels"), {}, {})
+
+
+def test_ignored_objects_and_boxes_without_area_teach_nothing() -> None:
+    useless = [sample([{"box": BOX, "crowd": True}]), sample([{"box": BOX, "difficult": True}]), sample([])]
+    useless.append(sample([{"box": [5, 5, 5, 9]}]))
+    assert detection.missing(FACTS, useless) == "no box"
+    assert detection.missing(FACTS, [*useless, sample([{"box": BOX}])]) is None
+    assert detection.missing(dataclasses.replace(FACTS, class_counts=(0,)), [sample([{"box": BOX}])]) == "no box"
+
+
+def test_no_more_train_images_are_read_than_are_needed() -> None:
+    class Train(list[Sample]):
+        """The first image only."""
+
+        def __iter__(self) -> Iterator[Sample]:
+            yield sample([{"box": BOX}])
+            raise AssertionError("a second image is read")
+
+    assert detection.missing(FACTS, Train()) is None

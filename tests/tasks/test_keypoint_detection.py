@@ -23,7 +23,7 @@ from pipeline.learners.detector import Detections, Detector
 from pipeline.metrics import oks
 from pipeline.metrics.coco_ap import IGNORED, TRUE_POSITIVE
 from pipeline.plots.figures import GREEN
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks import detection, keypoint_detection
 from tests.helpers.detections import SIZE, detections_of, sample
 
@@ -169,3 +169,11 @@ def test_pictures_and_figures() -> None:
     table = pa.Table.from_pylist([keypoint_detection.rows(true(), answered(POINTS))])
     expected = [f"{name}{by}" for name in ("keypoint-precision-recall", "precision-recall") for by in ("", "-by-class")]
     assert list(keypoint_detection.figures(table, SETTINGS)) == expected
+
+
+def test_objects_without_a_labelled_keypoint_teach_nothing() -> None:
+    facts = Facts("x", ("0",), (), {"train": 2, "val": 1, "test": 1}, (1,), (), {}, {}, keypoints=NAMES)
+    unlabelled = true(POINTS * np.array([1, 1, 0], np.float32))
+    assert keypoint_detection.missing(facts, [unlabelled]) == "no object with keypoints"
+    assert keypoint_detection.missing(facts, [unlabelled, true()]) is None
+    assert detection.missing(facts, [unlabelled]) is None  # its box can be learnt
