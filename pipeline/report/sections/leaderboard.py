@@ -67,7 +67,9 @@ def _ranking(ranking: Ranking, results: Results) -> str:
             if score
             else _undefined_cell(results.why_undefined(job, ranking.primary)),
         ]
-        row += [_metric_cell(results.score(job, name), digits[name]) for name in others]
+        row += [
+            _metric_cell(results.score(job, name), digits[name], results.why_undefined(job, name)) for name in others
+        ]
         rows.append(row + _cost_cells(job, results))
     machines = sorted({results.machine(job) for job in ranking.jobs} - {""})
     return "".join(
@@ -122,9 +124,9 @@ def _range(score: Score, digits: int) -> str:
     return f'<span class="range">{format_fixed(score.low, digits)}–{format_fixed(score.high, digits)}</span>'
 
 
-def _metric_cell(score: Score | None, digits: int) -> str:
+def _metric_cell(score: Score | None, digits: int, reason: str) -> str:
     if score is None:
-        return cell(ABSENT)
+        return cell(f'<span class="absent" title="{escape(reason)}">undefined</span>' if reason else ABSENT)
     return cell(f"{format_fixed(score.value, digits)}{_range(score, digits)}", score.value)
 
 
