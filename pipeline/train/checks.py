@@ -66,10 +66,7 @@ def check_needs(name: str, job: Job, facts: Facts) -> None:
 
 
 def check_learnable(name: str, job: Job, facts: Facts, root: Path) -> None:
-    """Raise a UserError if the task can't be learnt from the dataset's train split at all, for lack of a second class.
-
-    Imports the task, and torch with it.
-    """
+    """Raise a UserError if the dataset's train split lacks what the task needs to be learnt at all, such as any box."""
     module = plugins.load("tasks", job.task)
     if not hasattr(module, "missing"):
         return
@@ -77,7 +74,7 @@ def check_learnable(name: str, job: Job, facts: Facts, root: Path) -> None:
     if missing is not None:
         raise UserError(
             f"params.yaml: jobs.{name}.dataset: {job.task} can't be learnt from {job.dataset}: {missing} in train. "
-            "Annotate train images accordingly, change the dataset's split or seed, or choose another dataset."
+            "Add what is missing, change the dataset's split or seed, or choose another dataset."
         )
 
 
