@@ -109,7 +109,7 @@ def test_evaluate_says_what_is_undefined_and_goes_on(outcome: Outcome, task: str
     assert undefined == set(reasons)
     assert all(reason.endswith((" in val", " in test")) for reason in reasons.values())
     assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
-    line = outcome.line("evaluate:", name)
+    line = outcome.line(f"evaluate: {name} ")
     if task in LACKS:
         assert metrics[key] is None
         assert f"{primary} undefined: {LACKS[task]} in {split}" in line
