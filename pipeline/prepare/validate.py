@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from pipeline.sample import IGNORE, PER_OBJECT, SPLITS, Classes, Fault, Sample
 from pipeline.terminal import name_fault
 
 MIN_SIDE = 2
+#: letters of a class's name: a caption is no class, and names of files and metrics hold it
+MAX_NAME = 200
 
 
 def misnamed(classes: Classes) -> Iterator[Fault]:
@@ -18,6 +21,9 @@ def misnamed(classes: Classes) -> Iterator[Fault]:
     for name in (*classes.names, *classes.semantic, *classes.keypoints):
         if why := name_fault(name):
             yield Fault(f"class {name}", f"{why}. Rename the class in the raw data.")
+        if len(name) > MAX_NAME:
+            what = f"its name has {len(name):,} letters, more than {MAX_NAME}"
+            yield Fault(f"class {name[:40]}…", f"{what}. Give a short name of the class.")
 
 
 def misfits(sample: Sample, classes: Classes) -> Iterator[str]:
@@ -143,6 +149,31 @@ def _semantic(ids: NDArray[np.uint8], height: int, width: int, names: tuple[str,
             yield _outside(f"label map: {counts[value]} pixels of id", value, names)
     if counts[IGNORE] == ids.size:
         yield f"label map: every pixel is {IGNORE} (ignore). Label or remove it."
+
+
+def drop_copies(sample: Sample) -> tuple[Sample, int]:
+    """Keep one of the objects that are equal in class, corners and all else; returns also how many were dropped.
+
+    A copy can never be detected: of two equal boxes a prediction matches one, and the other counts as missed.
+    """
+    if sample.boxes is None or sample.labels is None or len(sample.boxes) < 2:
+        return sample, 0
+    given = {name: getattr(sample, name) for name in PER_OBJECT}
+    given = {name: value for name, value in given.items() if value is not None}
+    first: dict[tuple[object, ...], int] = {}
+    for index in range(len(sample.boxes)):
+        key = tuple(
+            value[index] if isinstance(value[index], bytes) else value[index].tobytes() for value in given.values()
+        )
+        first.setdefault(key, index)
+    kept = list(first.values())
+    if len(kept) == len(sample.boxes):
+        return sample, 0
+    changes: dict[str, Any] = {
+        name: value[kept] if isinstance(value, np.ndarray) else [value[index] for index in kept]
+        for name, value in given.items()
+    }
+    return replace(sample, **changes), len(sample.boxes) - len(kept)
 
 
 def clip_boxes(sample: Sample) -> tuple[Sample, int]:
