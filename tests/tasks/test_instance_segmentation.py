@@ -94,6 +94,6 @@ def test_pictures_and_figures() -> None:
     assert picture[48, 48].argmax() == 1  # green inside
     assert not picture[150, 150].any()
     table = pa.Table.from_pylist([instance_segmentation.rows(item, given)])
-    names = ("mask-precision-recall", "precision-recall")
+    names = ("mask-precision-recall", "box-precision-recall")
     expected = [f"{name}{kind}" for name in names for kind in ("", "-by-class")]
     assert list(instance_segmentation.figures(table, SETTINGS)) == expected

@@ -167,7 +167,8 @@ def test_pictures_and_figures() -> None:
     asked = Sample("x", np.zeros((*SIZE, 3), np.uint8), label=0)
     assert (keypoint_detection.draw(asked, answered(POINTS), SETTINGS) == GREEN).all(axis=2).any()
     table = pa.Table.from_pylist([keypoint_detection.rows(true(), answered(POINTS))])
-    expected = [f"{name}{by}" for name in ("keypoint-precision-recall", "precision-recall") for by in ("", "-by-class")]
+    names = ("keypoint-precision-recall", "box-precision-recall")
+    expected = [f"{name}{by}" for name in names for by in ("", "-by-class")]
     assert list(keypoint_detection.figures(table, SETTINGS)) == expected
 
 
