@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.parts import ratios, sample_data
 from pipeline import shards
+from pipeline.augment.fit import Fit
 from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
@@ -37,7 +38,7 @@ def measure() -> ratios.Ratio:
     with tempfile.TemporaryDirectory() as folder:
         samples = (Sample(str(number), pixels, label=0) for number, pixels in enumerate(photographs))
         shards.write_shard(Path(folder) / "train-0.arrow", samples)
-        stored = loader.Samples(shards.split(Path(folder), "train"), SIDE)
+        stored = loader.Samples(shards.split(Path(folder), "train"), Fit(SIDE))
 
         def decode() -> None:
             for data in files:

@@ -89,6 +89,7 @@ class Job(Strict):
     train_images: PositiveInt | None = None
     fraction: float | None = Field(None, gt=0, le=1)
     size: int = Field(32, ge=1)
+    fit: Literal["stretch", "letterbox", "crop"] = "stretch"
     channels: Literal[1, 3] = 3
     seed: int = Field(0, ge=0)
     epochs: int = Field(10, ge=0)
@@ -121,6 +122,11 @@ class Job(Strict):
         return self.pretrained.weights if self.pretrained else None
 
     @property
+    def undecisive(self) -> frozenset[str]:
+        """The settings that are no part of this job's fingerprint."""
+        return UNDECISIVE | {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+
+    @property
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
         named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
@@ -129,6 +135,8 @@ class Job(Strict):
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
 UNDECISIVE = frozenset({"workers", "loader_workers"})
+#: settings that came later: no part of a fingerprint at their default, so that no earlier job becomes stale
+LATER = frozenset({"fit"})
 
 
 class Train(Strict):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline import plugins, sample, shards
+from pipeline.augment.fit import Fit
 from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
 from pipeline.learners import base
@@ -59,16 +60,17 @@ class Plan(Sampler[list[Key]]):
 
 
 class Samples(Dataset[Sample]):
-    """Stored samples, scaled to the job's size and, for training, augmented by its policy.
+    """Stored samples, fitted to the job's size and, for training, augmented by its policy.
 
-    index: indices into `stored`, where only some samples are used or some repeatedly · labels: the class of each of
-    them, for balanced sampling: each epoch then resamples the images, and each repetition is augmented differently.
+    fit: how they become the network's input · index: indices into `stored`, where only some samples are used or some
+    repeatedly · labels: the class of each of them, for balanced sampling: each epoch then resamples the images, and
+    each repetition is augmented differently.
     """
 
     def __init__(
         self,
         stored: Sequence[Sample],
-        size: int,
+        fit: Fit,
         *,
         index: Index | None = None,
         labels: Index | None = None,
@@ -77,7 +79,7 @@ class Samples(Dataset[Sample]):
         classes: int = 0,
         keypoints: Sequence[str] = (),
     ) -> None:
-        self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
+        self.stored, self.fit, self.index, self.settings, self.seed = stored, fit, index, policy, seed
         self.classes, self.keypoints, self.labels = classes, keypoints, labels
         self._policy: Policy | None = None
         self._epoch_index: tuple[int, Index] | None = None
@@ -90,12 +92,12 @@ class Samples(Dataset[Sample]):
         if self._policy is None:
             self._policy = Policy(self.settings, self.classes, self.keypoints)
         other = functools.partial(self._other, epoch)
-        return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
+        return self._policy(self._stored(epoch, index), seed_of("augment", self.seed, epoch, index), other, self.fit)
 
-    def _scaled(self, epoch: int, index: int) -> Sample:
+    def _stored(self, epoch: int, index: int) -> Sample:
         position = index if self.labels is None else int(self._resampled(epoch)[index])
-        stored = self.stored[position if self.index is None else int(self.index[position])]
-        return sample.resized(stored, self.size, self.size)
+        stored: Sample = self.stored[position if self.index is None else int(self.index[position])]
+        return stored
 
     def _resampled(self, epoch: int) -> Index:
         if self._epoch_index is None or self._epoch_index[0] != epoch:
@@ -105,7 +107,7 @@ class Samples(Dataset[Sample]):
 
     def _other(self, epoch: int, number: int) -> Sample:
         """The sample to mix in; `number` is random, from the seed of the sample that it is mixed into."""
-        return self._scaled(epoch, number % len(self))
+        return self._stored(epoch, number % len(self))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_policy": None, "_epoch_index": None}
@@ -159,7 +161,8 @@ def train_samples(
     if job.sampling == "balanced":
         labels = _labels(stored)
         settings["labels"] = labels if index is None else labels[index]
-    return Samples(joined(stored, "train", derived or {}), job.size, index=index, **settings)
+    fit = Fit(job.size, job.fit)
+    return Samples(joined(stored, "train", derived or {}), fit, index=index, **settings)
 
 
 def _image_count(job: Job, images: int) -> int:

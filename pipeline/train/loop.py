@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline import bootstrap, checkpoint, plugins, sample, shards, store
 from pipeline.augment import joined
+from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
@@ -57,7 +58,7 @@ class Trainer:
             self.job, job_spec.policy, job_spec.prepared, job_spec.augmented, job_spec.derived
         )
         stored = joined.joined(shards.split(job_spec.prepared, "val"), "val", job_spec.derived)
-        self.held_out = loader.Samples(stored, self.job.size)
+        self.held_out = loader.Samples(stored, Fit(self.job.size, self.job.fit))
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")
         self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
@@ -214,7 +215,9 @@ class Trainer:
                 with self._autocast():
                     predictions = learner.predict_batch(*loader.to_device(batch, self.ranks.device))
                 for (_, index), prediction in zip(keys, predictions, strict=True):
-                    rows.append(self.task.rows(self.held_out.stored[index], prediction))
+                    item = self.held_out.stored[index]
+                    placement = self.held_out.fit.placement(*item.pixels.shape[:2])
+                    rows.append(self.task.rows(item, restore(self.task, prediction, placement)))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])
         scores: dict[str, float] = self.task.scorer(table, self.settings)(np.ones(len(table), np.int64))
         return scores

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
-from pipeline.params import KEPT, UNDECISIVE, Job, Params
+from pipeline.params import KEPT, Job, Params
 from pipeline.train import checks, ray_train, reads
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
@@ -88,7 +88,8 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     code_roots = roots.training(job, policy.online)
     decided = inputs(
         code_roots,
-        job=job.model_dump(exclude=set(UNDECISIVE | NOT_BY_VALUE | OF_THE_MACHINE)) | _set_for_the_machine(job, facts),
+        job=job.model_dump(exclude=set(job.undecisive | NOT_BY_VALUE | OF_THE_MACHINE))
+        | _set_for_the_machine(job, facts),
         sources=source_digests,
         online=policy.online,
         dataset=store.content_digest(prepared),
