@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline import params_checks, params_files, params_form, params_old, plugins, pretrained_weights, store, studies
 from pipeline.errors import UserError
@@ -109,7 +109,7 @@ class Job(Strict):
     patience: int | None = Field(None, ge=1)
     precision: Literal["auto", "float32"] = "auto"
     workers: PositiveInt | Literal["auto"] = 1
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: NonNegativeInt | Literal["auto"] = "auto"
 
     @property
     def policy(self) -> str:

@@ -36,7 +36,7 @@ class Fit:
         """The input that a sample becomes, with its annotations, and where the image lies in it."""
         pixels = sample.pixels
         placement = self.placement(*pixels.shape[:2])
-        if self.mode == "crop":
+        if self.mode == "crop" and not placement.fills:
             return self.from_window(sample, _centre(*pixels.shape[:2])), placement
         left, top, right, bottom = map(int, placement.box)
         scaled = resized(sample, bottom - top, right - left)

@@ -6,6 +6,7 @@ is split over the ranks, so that every sample is used exactly once per epoch.
 """
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from pipeline.params import Job
 from pipeline.sample import Sample
 from pipeline.seeds import seed_of
 
+#: per process that trains
+MOST_WORKERS = 8
 Key = tuple[int, int]
 Index = NDArray[np.int64]
 
@@ -62,6 +65,8 @@ class Plan(Sampler[list[Key]]):
 class Samples(Dataset[Sample]):
     """Stored samples, fitted to the job's size and, for training, augmented by its policy.
 
+    If `view` is set, they come from it: the same samples, fitted before.
+
     fit: how they become the network's input · index: indices into `stored`, where only some samples are used or some
     repeatedly · labels: the class of each of them, for balanced sampling: each epoch then resamples the images, and
     each repetition is augmented differently.
@@ -81,6 +86,7 @@ class Samples(Dataset[Sample]):
     ) -> None:
         self.stored, self.fit, self.index, self.settings, self.seed = stored, fit, index, policy, seed
         self.classes, self.keypoints, self.labels = classes, keypoints, labels
+        self.view: Sequence[Sample] | None = None
         self._policy: Policy | None = None
         self._epoch_index: tuple[int, Index] | None = None
 
@@ -96,7 +102,8 @@ class Samples(Dataset[Sample]):
 
     def _stored(self, epoch: int, index: int) -> Sample:
         position = index if self.labels is None else int(self._resampled(epoch)[index])
-        stored: Sample = self.stored[position if self.index is None else int(self.index[position])]
+        source = self.stored if self.view is None else self.view
+        stored: Sample = source[position if self.index is None else int(self.index[position])]
         return stored
 
     def _resampled(self, epoch: int) -> Index:
@@ -185,19 +192,45 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def load(samples: Samples, plan: Iterable[list[Key]], job: Job, settings: base.Settings) -> DataLoader[Any]:
-    """A loader of one epoch's batches."""
-    collate = functools.partial(plugins.load("tasks", job.task).collate, settings=settings)
-    workers = job.loader_workers
-    return DataLoader(
-        samples,
-        batch_sampler=plan,
-        collate_fn=collate,
-        num_workers=workers,
-        timeout=120 if workers else 0,
-        worker_init_fn=_start_worker,
-        multiprocessing_context="forkserver" if workers else None,
-    )
+def worker_count(asked: int | str, device: str) -> int:
+    """The number of processes that load images; `auto`: none on a CPU, which trains on all cores, else by cores."""
+    if asked != "auto":
+        return int(asked)
+    gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // gpus - 1)) if gpus else 0
+
+
+@dataclass
+class _Keys(Sampler[list[Key]]):
+    """The batches of the plan that is set."""
+
+    plan: Iterable[list[Key]] = ()
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.plan)
+
+
+class Loader:
+    """Loads batches of samples; its worker processes, if it has some, stay from one epoch to the next."""
+
+    def __init__(self, samples: Samples, job: Job, settings: base.Settings, device: str = "cpu") -> None:
+        workers = worker_count(job.loader_workers, device)
+        self._keys = _Keys()
+        self._loaded: DataLoader[Any] = DataLoader(
+            samples,
+            batch_sampler=self._keys,
+            collate_fn=functools.partial(plugins.load("tasks", job.task).collate, settings=settings),
+            num_workers=workers,
+            timeout=120 if workers else 0,
+            worker_init_fn=_start_worker,
+            multiprocessing_context="forkserver" if workers else None,
+            persistent_workers=workers > 0,
+        )
+
+    def batches(self, plan: Iterable[list[Key]]) -> Iterator[Any]:
+        """The batches of a plan, in its order."""
+        self._keys.plan = plan
+        return iter(self._loaded)
 
 
 def to_device(batch: Any, device: str) -> Any:

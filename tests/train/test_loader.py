@@ -48,7 +48,7 @@ def contents(batches: Iterable[Any]) -> Epoch:
 
 def epoch(plan: Plan, *, workers: int = 0, samples: Samples | None = None) -> Epoch:
     samples = samples or Samples(stored(), Fit(SIDE), policy=POLICY, seed=5)
-    return contents(loader.load(samples, plan, job(loader_workers=workers), SETTINGS))
+    return contents(loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def mixed(workers: int = 0, rank: int = 0, world: int = 1) -> Counter[str]:
     """The multiset of soft labels and pixels; a label says which two samples were mixed, and in which shares."""
     samples = Samples(stored(), Fit(SIDE), policy=MIXED, seed=5, classes=NUMBER)
     plan, found = Plan(NUMBER, 4, 5, 1, rank, world), Counter[str]()
-    batches = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    batches = loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan)
     for (images, labels), weight in zip(batches, plan.weights(), strict=True):
         assert labels.sum(dim=1).tolist() == pytest.approx([1] * len(labels))
         pairs = zip(images.numpy(), labels.numpy(), strict=True) if weight else ()
@@ -117,7 +117,7 @@ def test_ranks_change_nothing(world: int, alone: Epoch) -> None:
     found: Epoch = Counter()
     for rank in range(world):
         plan = Plan(NUMBER, 4, 5, 1, rank, world)
-        batches = loader.load(Samples(stored(), Fit(SIDE), policy=POLICY, seed=5), plan, job(), SETTINGS)
+        batches = loader.Loader(Samples(stored(), Fit(SIDE), policy=POLICY, seed=5), job(), SETTINGS).batches(plan)
         found += contents(batch for batch, weight in zip(batches, plan.weights(), strict=True) if weight)
     assert found == alone
 
@@ -267,7 +267,7 @@ def balanced_epoch(workers: int = 0, rank: int = 0, world: int = 1, at: int = 1)
     labels = np.array([item.label for item in items])
     samples = Samples(items, Fit(SIDE), labels=labels, policy=POLICY, seed=5)
     plan = Plan(NUMBER, 4, 5, at, rank, world)
-    loaded = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    loaded = loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan)
     return contents(batch for batch, weight in zip(loaded, plan.weights(), strict=True) if weight)
 
 
