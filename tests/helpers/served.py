@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,17 @@ class Server:
         basic = base64.b64encode(self.secret.encode()).decode()
         headers = {"Content-Type": "application/json", "Authorization": f"Basic {basic}"}
         request = urllib.request.Request(f"{self.address}/api{path}", data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read() or "null")
+
+        def ask() -> Any:
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return [json.loads(answer.read() or "null")]
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                return None  # its database is locked by another request; Prefect's own client asks again, too
+
+        return wait(ask, 60.0)[0]
 
     def deployment(self, name: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/deployments/name/{name}/{name}"))
@@ -69,6 +80,9 @@ class Server:
 
     def below(self, run: str) -> list[dict[str, Any]]:
         return list(self.call("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}))
+
+    def stage(self, run: str, name: str) -> dict[str, Any]:
+        return next(one for one in self.below(run) if one["name"] == name)
 
     def tasks(self, run: str) -> dict[str, str]:
         found = self.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
