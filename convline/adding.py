@@ -7,36 +7,30 @@ prepared images are kept, so that the first `make repro` does not read them agai
 import contextlib
 import difflib
 import logging
-import math
 import os
 import re
+import shlex
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from convline import edit, names, raw, suggest
+from convline import describing, edit, raw, recognising, suggest
 from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, shards, store
 from pipeline.errors import UserError
-from pipeline.images import SUFFIXES
 from pipeline.params import Dataset
-from pipeline.prepare import exports
 from pipeline.prepare import stage as prepare
-from pipeline.prepare.findings import LISTED
-from pipeline.prepare.formats.parts.doubt import Doubt
-from pipeline.prepare.formats.parts.files import Tree, scan
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.terminal import escape, name_fault
 
 log = logging.getLogger(__name__)
 
-KIND = "prepare.formats"
 RAW = "data/raw"
-#: class names that are printed
-SHOWN_CLASSES = 20
+#: letters of a dataset's name, which folders and files get with those of jobs and policies; and of a file's name
+MAX_NAME, MAX_FILE_NAME = 64, 255
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,13 @@ class Wishes:
     on_bad: Literal["error", "skip"] = "error"
     dry_run: bool = False
 
+    def with_skip(self, source: Path) -> str:
+        """The command that leaves faulty images out, with all that was given."""
+        words = ["convline", "add", str(source)]
+        given = [("--name", self.name), ("--format", self.format), *(("--option", option) for option in self.options)]
+        words += [word for flag, value in given if value is not None for word in (flag, value)]
+        return shlex.join([*words, "--on-bad", "skip", *(["--dry-run"] if self.dry_run else [])])
+
 
 def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
     """Add a folder to the project; returns what was added, or would be, with the change of params.yaml as `diff`."""
@@ -60,18 +61,20 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
     lock = store.locked(root / ".work/add.lock", "convline add")
     with lock, tempfile.TemporaryDirectory(dir=root / ".work", prefix="add-") as made:
         facts = read_folder(source, entry, Path(made))
-        _describe(facts, Path(made))
+        describing.describe(facts, Path(made))
         if facts.skipped and wishes.on_bad == "error":
-            raise UserError(_refusal(facts, source))
+            raise UserError(describing.refusal(facts, source, wishes.with_skip(source)))
         if facts.skipped:
             entry["on_bad"] = "skip"
         tasks = suggest.tasks(facts)
+        if not tasks and (reason := suggest.nothing_to_learn(facts)):
+            raise UserError(f"{source}: {reason} Nothing was changed.")
         jobs = suggest.jobs(name, tasks, suggest.TrainStatistics.of(facts, shards.split(Path(made), "train")))
         log.info(f"  tasks: {', '.join(tasks)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
-        new = with_entries(old, name, entry, jobs, root)
+        new = with_entries(old, name, entry, jobs, root, first=not before.jobs)
         if not wishes.dry_run:
             log.info(_diff(old, new))
             complete = raw.add_to_dvc(source, root / path, root)
@@ -97,16 +100,21 @@ def name_and_path(source: Path, wanted: str | None, root: Path, before: params.P
     if fault := name_fault(str(source)):
         raise UserError(f"{escape(source)}: {fault}. Rename it, or the folder above it with such a name.")
     if not source.is_dir():
-        what = "not a folder; unpack an archive first" if source.exists() else "no such folder"
-        raise UserError(f"{source}: {what}. Give the folder that holds the files.")
+        raise UserError(f"{source}: {recognising.no_folder(source)}")
     raw_folder, folder = (root / RAW).resolve(), source.resolve()
     if raw_folder.is_relative_to(folder):
         raise UserError(f"{source}: holds the project's own {RAW}. Give the folder of one dataset.")
     name = wanted or re.sub(r"[^\w-]+", "-", source.name, flags=re.ASCII).strip("-")
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise UserError(f"--name: {name!r}: a dataset's name has only letters, digits, '-' and '_'. Give another.")
+    if len(name) > MAX_NAME:
+        raise UserError(f"{name}: a dataset's name has at most {MAX_NAME} letters. Give a shorter one by --name.")
     inside = folder.is_relative_to(raw_folder)
     path = PurePosixPath(RAW, folder.relative_to(raw_folder).as_posix() if inside else name)
+    if len(os.fsencode(f"{path.name}.dvc")) > MAX_FILE_NAME:
+        raise UserError(
+            f"{source}: its name is too long for the file {path.name[:20]}….dvc beside it. Rename the folder."
+        )
     for other, dataset in before.datasets.items():
         if dataset.path is not None and PurePosixPath(dataset.path) == path:
             raise UserError(f"{params.FILE}: {path} is there already, as datasets.{other}. Nothing was changed.")
@@ -120,61 +128,21 @@ def name_and_path(source: Path, wanted: str | None, root: Path, before: params.P
 
 def _entry(source: Path, path: str, wishes: Wishes) -> dict[str, Any]:
     """The dataset's entry in params.yaml: the format and its options, as recognised and as given."""
-    format, options = recognise(source, scan(source), wishes.format)
-    options |= dict(map(_option, wishes.options))
-    allowed = plugins.options(KIND, format, "read") or []
+    given = dict(map(_option, wishes.options))
+    for option in Dataset.model_fields.keys() & given.keys():
+        entry = edit.flow({option: given[option]})[1:-1]
+        what = f"{option!r} is a setting of the dataset, not an option of its format"
+        raise UserError(f"--option: {what}. Write it into {params.FILE}: `datasets: {{NAME: {{format: …, {entry}}}}}`.")
+    format, options = recognising.recognise(source, scan(source), wishes.format)
+    options |= given
+    allowed = plugins.options(recognising.KIND, format, "read") or []
     for option in options:
         if option not in allowed:
             raise UserError(f"--option: {plugins.unknown(f'option of {format}', option, allowed)}")
-    log.info(f"  {_first_line(format)}")
+    log.info(f"  {recognising.first_line(format)}")
     for option, value in options.items():
         log.info(f"  option {option}: {value}")
     return {"format": format, "path": path} | ({"options": options} if options else {})
-
-
-def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, dict[str, Any]]:
-    """The format that recognises the folder, and its options; UserError unless exactly one does."""
-    candidates = _recognised(tree)
-    if wanted is not None:
-        if wanted not in names.folder_formats():
-            raise UserError(f"--format: {plugins.unknown('format', wanted, names.folder_formats())}")
-        answer = candidates.get(wanted, {})
-        return wanted, answer.options if isinstance(answer, Doubt) else answer
-    certain = {name: answer for name, answer in candidates.items() if not isinstance(answer, Doubt)}
-    if len(certain) == 1:
-        return next(iter(certain.items()))
-    if certain:
-        raise UserError(
-            f"{source}: could be {' or '.join(certain)}. Choose by --format, as in `--format {min(certain)}`."
-        )
-    raise UserError(_unrecognised(source, tree, candidates))
-
-
-def _unrecognised(source: Path, tree: Tree, candidates: dict[str, dict[str, Any] | Doubt]) -> str:
-    """What speaks against the formats that could read the folder, or what each format misses."""
-    if export := exports.explain(tree):
-        return f"{source}: {export}"
-    doubts = {name: answer.reason for name, answer in candidates.items() if isinstance(answer, Doubt)}
-    if doubts:
-        lines = [
-            f"{source}: {reason}\n  if it is {name} all the same: --format {name}" for name, reason in doubts.items()
-        ]
-        return "\n".join(lines)
-    lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
-    for folder in (folder for folder in tree.folders if len(folder.parts) == 1):
-        if inner := _recognised(scan(source / folder)):
-            lines.append(f"Its folder {folder} looks like {' or '.join(inner)}: convline add {source / folder}")
-    lines += [f"  {_first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
-    return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
-
-
-def _missing(source: Path, format: str) -> str:
-    """The first fault that a format finds in a folder."""
-    try:
-        items = plugins.load(KIND, format).read(source)
-        return str(next(item for item in items if isinstance(item, sample.Fault) and not item.warning))
-    except (UserError, StopIteration) as error:
-        return str(error) or "no fault"
 
 
 def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts:
@@ -184,17 +152,25 @@ def read_folder(source: Path, entry: dict[str, Any], made: Path) -> sample.Facts
         link = Path(stage, entry["path"])
         link.parent.mkdir(parents=True)
         link.symlink_to(source.resolve())
-        make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
+        try:
+            make(made, Dataset.model_validate({**entry, "on_bad": "skip"}), Path(stage))
+        except UserError as error:
+            raise UserError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
     return sample.facts(made)
 
 
-def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path) -> str:
-    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such."""
+def with_entries(
+    old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path, *, first: bool = False
+) -> str:
+    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such.
+
+    first: these are the first jobs of the project, so that the roster names nothing else.
+    """
     new = edit.insert(old, "datasets", name, entry, short=True)
     for job, settings in jobs.items():
         new = edit.insert(new, "jobs", job, settings)
     if jobs:
-        new = edit.append_to_roster(new, name)
+        new = edit.append_to_roster(new, name, alone=first)
     trial = root / ".work/add.params.yaml"
     store.write_bytes(trial, new.encode())
     try:
@@ -213,15 +189,6 @@ def with_entries(old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs,
     return new
 
 
-def _recognised(tree: Tree) -> dict[str, dict[str, Any] | Doubt]:
-    recognised = {name: plugins.load(KIND, name).recognise(tree) for name in names.folder_formats()}
-    return {name: options for name, options in recognised.items() if options is not None}
-
-
-def _first_line(format: str) -> str:
-    return str(plugins.load(KIND, format).__doc__).partition("\n")[0]
-
-
 def _option(text: str) -> tuple[str, Any]:
     """The name and value of `NAME: VALUE` in YAML."""
     try:
@@ -232,39 +199,6 @@ def _option(text: str) -> tuple[str, Any]:
         raise UserError(f"--option: {text!r} is not of the form 'NAME: VALUE', as in 'classes: [background, road]'.")
     ((name, content),) = value.items()
     return str(name), content
-
-
-def _describe(facts: sample.Facts, made: Path) -> None:
-    counts = ", ".join(f"{split} {facts.counts[split]:,}" for split in sample.SPLITS)
-    parts = [shards.split(made, split) for split in sample.SPLITS]
-    sizes = sorted({tuple(size) for part in parts for size in part.column("size")}, key=math.prod)
-    ends = " to ".join(f"{width}×{height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-    log.info(f"  {sum(facts.counts.values()):,} images ({counts}), {ends} pixels")
-    classes = facts.classes or facts.semantic_classes
-    more = ", …" if len(classes) > SHOWN_CLASSES else ""
-    log.info(f"  {len(classes)} class{'es' if len(classes) > 1 else ''}: {', '.join(classes[:SHOWN_CLASSES])}{more}")
-    if facts.classes:
-        few, many = min(facts.class_counts), max(facts.class_counts)
-        log.info(f"  train images per class: {few:,}" + ("" if few == many else f" to {many:,}"))
-    counts_by_suffix = Counter(Path(source).suffix for part in parts for source in part.column("source"))
-    suffixes = Counter({suffix: count for suffix, count in counts_by_suffix.items() if suffix.lower() in SUFFIXES})
-    if len(suffixes) > 1:
-        log.info(f"  extensions mixed: {', '.join(f'{count:,} {suffix}' for suffix, count in suffixes.most_common())}")
-    for what, notes in (("warnings", facts.warnings), ("faults", facts.skipped)):
-        if notes:
-            log.warning(f"  {what}: {len(notes):,}")
-            log.warning(
-                "\n".join(f"    {note}" for note in notes[:LISTED]) + ("\n    …" if len(notes) > LISTED else "")
-            )
-
-
-def _refusal(facts: sample.Facts, source: Path) -> str:
-    left = sum(facts.counts.values())
-    many = f"{len(facts.skipped):,} fault{'s' if len(facts.skipped) > 1 else ''}"
-    return (
-        f"{source}: {many}, listed above; nothing was changed. Fix them; or leave the faulty "
-        f"out and keep {left:,} images by `on_bad: skip`:\n  convline add {source} --on-bad skip"
-    )
 
 
 def _diff(old: str, new: str) -> str:

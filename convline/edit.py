@@ -43,20 +43,26 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
     return "".join([*before, *(f"{' ' * indent}{line}".rstrip() + "\n" for line in new), *after])
 
 
-def append_to_roster(text: str, name: str) -> str:
-    """The text of params.yaml whose roster also has this name; unchanged where it is `all`, or has it."""
+def append_to_roster(text: str, name: str, *, alone: bool = False) -> str:
+    """The text of params.yaml whose roster also has this name; unchanged where it is `all`, or has it.
+
+    alone: the roster has this name only, as its words name nothing.
+    """
     nodes = {key.value: value for key, value in YAML(pure=True).compose(text).value}
     node = nodes.get("roster")
     words = [] if node is None else [node.value] if isinstance(node.value, str) else [item.value for item in node.value]
     if node is None or name in words or ALL in words:
         return text
     start, end = node.start_mark.index, node.end_mark.index
+    if alone and (isinstance(node.value, str) or node.flow_style):
+        return f"{text[:start].rstrip()} {flow(name)}{text[end:]}"
     if isinstance(node.value, str):
         return f"{text[:start].rstrip()}\n- {text[start:end]}\n- {flow(name)}{text[end:]}"
     if node.flow_style:
         return f"{text[: end - 1]}{', ' if words else ''}{flow(name)}{text[end - 1 :]}"
     lines, last = text.splitlines(keepends=True), last_line(node)
-    return "".join([*lines[: last + 1], f"{' ' * node.start_mark.column}- {flow(name)}\n", *lines[last + 1 :]])
+    kept = lines[: node.start_mark.line] if alone else lines[: last + 1]
+    return "".join([*kept, f"{' ' * node.start_mark.column}- {flow(name)}\n", *lines[last + 1 :]])
 
 
 def last_line(node: Any) -> int:

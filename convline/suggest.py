@@ -14,9 +14,27 @@ Jobs = dict[str, dict[str, Any]]
 
 
 def tasks(facts: Facts) -> list[str]:
-    """Tasks whose needs every sample meets; not those without needs, which are always possible."""
+    """Tasks whose needs every sample meets, if there is something to learn; those without needs if none has labels."""
     needs = {name: plugins.constant("tasks", name, "NEEDS") for name in plugins.names("tasks")}
-    return [name for name, needed in needs.items() if needed and set(needed) <= set(facts.fields)]
+    if not facts.fields:
+        return [name for name, needed in needs.items() if not needed]
+    possible = [name for name, needed in needs.items() if needed and set(needed) <= set(facts.fields)]
+    return [name for name in possible if not _is_one_class(name, facts)]
+
+
+def _is_one_class(task: str, facts: Facts) -> bool:
+    """Whether a task needs nothing but a class of each image or pixel, and the dataset has only one."""
+    needs, classes = plugins.constant("tasks", task, "NEEDS"), plugins.constant("tasks", task, "CLASSES")
+    return set(needs) <= {"label", "semantic"} and len(getattr(facts, classes)) < 2
+
+
+def nothing_to_learn(facts: Facts) -> str | None:
+    """Why no task can learn from annotations that are there; None where that is not the reason."""
+    names = (*facts.classes, *facts.semantic_classes)
+    if not {"label", "semantic"} & set(facts.fields) or len(names) > 1:
+        return None
+    remedy = "Add images of another class; or add them without labels, for generation: --format unlabeled."
+    return f"all is of one class, {', '.join(names)}, so there is nothing to learn. {remedy}"
 
 
 def jobs(dataset: str, possible: list[str], statistics: TrainStatistics) -> Jobs:

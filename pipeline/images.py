@@ -7,6 +7,7 @@ An image is refused, with a remedy, rather than shown wrongly.
 import base64
 import contextlib
 import io
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,24 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 #: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+#: how files of image formats begin; those that are not in FORMATS are named, not read
+SIGNATURES = (
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
+    (rb"II\*\0|MM\0\*", "TIFF"),
+    (rb"RIFF.{4}WEBP", "WEBP"),
+    (rb".{4}ftypavi[fs]", "AVIF"),
+    (rb".{4}ftyp(?:he[iv][cmsx]|mif1|msf1)", "HEIC"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
+    (rb"8BPS\0", "Photoshop"),
+)
+#: bytes of a file that tell its format
+HEAD_BYTES = 32
 #: of one image: a photograph has less, but for the largest sensors; decoded it takes 150 MB, and a second
 MAX_PIXELS = 50_000_000
 #: of one file: three times what so many pixels take where nothing packs them
@@ -49,8 +66,16 @@ def decode(source: Path | bytes) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"more than {MAX_PIXELS} pixels. Scale it down.") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for damaged bytes
-        kind = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
-        raise ImageError(f"{kind}. Export it again as PNG or JPEG, or remove it.") from error
+        name = kind(data)
+        if name is not None and name not in FORMATS:
+            raise ImageError(f"a {name} image, which is not read. Convert it to JPEG or PNG, or remove it.") from error
+        what = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
+        raise ImageError(f"{what}. Export it again as PNG or JPEG, or remove it.") from error
+
+
+def kind(data: bytes) -> str | None:
+    """The image format that a file's first bytes tell, whatever its suffix; None if they are those of no image."""
+    return next((name for pattern, name in SIGNATURES if re.match(pattern, data[:HEAD_BYTES], re.DOTALL)), None)
 
 
 def _read(path: Path) -> bytes:

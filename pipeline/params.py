@@ -271,6 +271,8 @@ def read(path: Path = FILE, *, empty: bool = False, folder: Path | None = None) 
     if faults or files.faults:
         if signs := params_old.signs(files.written):
             raise UserError(f"{path}: {params_old.describe(signs)}")
+        if emptied := files.emptied():
+            raise UserError(f"{path}: {emptied}")
         lines = [*files.faults, *(f"{files.locate(where)}: {text}" for where, text in faults)]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return params

@@ -19,9 +19,9 @@ Faults = Iterator[tuple[str, str]]
 
 
 def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Faults:
-    """Faults of content in a file without faults of form; `empty`: that no job is selected is none."""
+    """Faults of content in a file without faults of form; `empty`: that no job is there, or selected, is none."""
     contracts.check(("report.sections", name) for name in plugins.own_names("report.sections"))  # no setting names them
-    content = list(faults(params, value))
+    content = [(where, text) for where, text in faults(params, value) if params.jobs or where != "roster"]
     yield from content
     if not params.jobs and not empty:
         yield "jobs", "there is none. `convline add FOLDER` makes the first ones for a folder of images."

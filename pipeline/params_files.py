@@ -14,7 +14,8 @@ from pipeline import plugins, safe_yaml, studies
 from pipeline.errors import UserError
 
 FILE, FOLDER = Path("params.yaml"), "params"
-#: the sections to which files of params/ add entries
+#: sections without which no job of params/ can run, and those to which files of params/ add entries
+NEEDED = ("datasets", "jobs")
 SECTIONS = ("datasets", "augmentation", "sets", "jobs", "studies")
 
 
@@ -46,6 +47,20 @@ class Files:
             passed.add(name)
             name = entry["like"]
         return f"{self.origins[section, name]}: {'.'.join(part for part in (section, name, setting) if part)}"
+
+    def emptied(self) -> str | None:
+        """What to do where params.yaml was cleared, so that jobs of params/ lack what it had; None if it was not."""
+        own = [name for (section, name), file in self.origins.items() if file == self.path and section in NEEDED]
+        others = sorted(
+            {file for (section, _), file in self.origins.items() if file != self.path and section == "jobs"}
+        )
+        if own or not others:
+            return None
+        return (
+            f"has no datasets and jobs, which those of {others[0]} need. Empty the files beside it as well: "
+            f'`for file in {others[0].parent}/*.yaml; do echo "{{}}" > "$file"; done`; '
+            f"or take back what it had: `git checkout {self.path.name}`."
+        )
 
 
 def read(path: Path, folder: Path) -> Files:

@@ -45,10 +45,22 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     np.testing.assert_array_equal(images.decode(encoded(stored, exif=exif)), UPRIGHT)
 
 
-@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG"])
-def test_every_format_opens(format: str) -> None:
-    gray = Image.new("RGB", (20, 10), (128, 128, 128))
-    np.testing.assert_allclose(images.decode(encoded(gray, format)), 128, atol=1)
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_every_format_opens_and_is_known_by_its_first_bytes(format: str) -> None:
+    data = encoded(Image.new("RGB", (20, 10), (128, 128, 128)), format)
+    np.testing.assert_allclose(images.decode(data), 128, atol=2)
+    assert images.kind(data) == format
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1"])
+def test_heic_is_named(brand: bytes) -> None:
+    with pytest.raises(images.ImageError, match=r"a HEIC image.*Convert it to JPEG"):
+        images.decode(b"\0\0\0\x18ftyp" + brand + bytes(400))
+
+
+@pytest.mark.parametrize("data", [b"", b"BMW, Audi", b"hello", b"RIFF....WAVE", b"\0\0\0\x18ftypmp42"])
+def test_what_is_no_image_has_no_kind(data: bytes) -> None:
+    assert images.kind(data) is None
 
 
 def test_multi_picture_jpeg_gives_its_first() -> None:

@@ -1,5 +1,6 @@
 """params.yaml and params/ are one: entries are merged, `like` inherits, a file is a set, and faults name their file."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,12 @@ def test_dvc_changes_one_line_after_a_folder_was_added(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     apply_overrides(path, ["jobs.linear.lr=0.04"])
     assert path.read_text(encoding="utf-8") == text.replace("    lr: 0.05\n", "    lr: 0.04\n")
+
+
+@pytest.mark.parametrize("cleared", ["roster: core\ndatasets: {}\njobs: {}\n", "datasets:\njobs:\n"])
+def test_a_file_that_was_cleared_is_told_once_and_the_remedy_works(cleared: str, tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, cleared, lineage=LINEAGE)
+    assert line.startswith("params.yaml: has no datasets and jobs")
+    remedy = next(word for word in line.split("`") if word.startswith("for file in"))
+    subprocess.run(["sh", "-c", remedy], check=True, cwd=tmp_path)
+    assert params.read(tmp_path / "params.yaml", empty=True).jobs == {}

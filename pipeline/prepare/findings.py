@@ -1,6 +1,6 @@
 """Faults of a dataset: all are collected in one pass, then reported together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -44,13 +44,18 @@ class Findings:
         raise UserError("\n".join([*lines, f"{remedy}."]))
 
 
-def grouped(faults: Sequence[Fault]) -> list[str]:
-    """At most LISTED lines; faults with the same reason take one, which names the first and their number."""
-    by_reason: dict[str, list[Fault]] = {}
-    for fault in faults:
-        by_reason.setdefault(fault.reason, []).append(fault)
+def grouped(notes: Iterable[Fault | str], most: int = LISTED) -> list[str]:
+    """At most `most` lines; notes with the same reason take one, which names the first and their number.
+
+    A note is a fault, or one as it is stored: `where: reason`.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for note in notes:
+        where, _, reason = note.partition(": ") if isinstance(note, str) else (note.where, "", note.reason)
+        by_reason.setdefault(reason, []).append(where)
     lines = [
-        str(same[0]) + (f" (and {len(same) - 1:,} more like it, up to {escape(same[-1].where)})" if same[1:] else "")
-        for same in by_reason.values()
+        escape(f"{first}: {reason}" if reason else first)
+        + (f" (and {len(others):,} more like it, up to {escape(others[-1])})" if others else "")
+        for reason, (first, *others) in by_reason.items()
     ]
-    return lines if len(lines) <= LISTED else [*lines[:LISTED], f"… and {len(lines) - LISTED:,} other reasons"]
+    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most:,} other reasons"]

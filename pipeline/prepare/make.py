@@ -54,6 +54,7 @@ def check(entries: list[Entry], classes: Classes, dataset: Dataset, findings: Fi
     findings.blockers += splits.empty(entries)
     findings.add(duplicates.contradictions(entries, classes))
     findings.add(duplicates.look_alikes(entries))
+    findings.add(splits.similar(classes))
     findings.add(splits.scarce(class_counts(entries, classes), classes))
     return entries
 

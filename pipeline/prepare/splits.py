@@ -5,14 +5,18 @@ image to another split, and images of one group stay in one split.
 """
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.prepare.entries import Entry
+from pipeline.prepare.formats.parts.files import alike
 from pipeline.sample import SPLITS, Classes, Fault
 
 FEW = 2
+#: the remedy that every format and command allows; the seed of a dataset that is not yet in params.yaml can't be set
+PRESCRIBE = "Add images, or prescribe the split of each, as by folders train, val and test."
 
 
 def undecided(entries: list[Entry]) -> dict[int, Fault]:
@@ -56,7 +60,7 @@ def untrained(entries: list[Entry], classes: Classes) -> tuple[list[Fault], set[
     for (name, split), holding in sorted(holders.items()):
         if (name, "train") not in holders:
             many = f"{len(holding)} image{'s' if len(holding) > 1 else ''} in {split}, such as {holding[0].where}"
-            faults.append(Fault(f"class {name!r}", f"{many}, but none in train. Add some, or change `seed`."))
+            faults.append(Fault(f"class {name!r}", f"{many}, but none in train. {PRESCRIBE}"))
             rows |= {entry.row for entry in holding}
     return faults, rows
 
@@ -66,9 +70,20 @@ def empty(entries: list[Entry]) -> Iterator[Fault]:
     counts = Counter(entry.split for entry in entries)
     for split in SPLITS:
         if entries and not counts[split]:
-            yield Fault(f"split {split}", "has no image. Add images, or change `split` or `seed`.")
+            yield Fault(f"split {split}", f"has no image, of {len(entries):,} in all. {PRESCRIBE}")
     if not entries:
         yield Fault("dataset", "has no usable image. If no fault says why, correct its `format` or `path`.")
+
+
+def similar(classes: Classes) -> Iterator[Fault]:
+    """A warning for each class whose name differs from another's by case, spaces, - or _ only."""
+    for names in (classes.names, classes.semantic):
+        spellings: dict[str, str] = {}
+        for name in names:
+            key = re.sub(r"[\s_-]", "", alike(name))
+            if (other := spellings.setdefault(key, name)) != name:
+                reason = f"may be the same as class {other!r}: only case, spaces, - or _ differ"
+                yield Fault(f"class {name!r}", reason, warning=True)
 
 
 def scarce(counts: tuple[int, ...], classes: Classes) -> Iterator[Fault]:

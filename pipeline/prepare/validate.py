@@ -11,6 +11,8 @@ from pipeline.sample import IGNORE, PER_OBJECT, SPLITS, Classes, Fault, Sample
 from pipeline.terminal import name_fault
 
 MIN_SIDE = 2
+#: letters of a class's name: a caption is no class, and names of files and metrics hold it
+MAX_NAME = 200
 
 
 def misnamed(classes: Classes) -> Iterator[Fault]:
@@ -18,6 +20,9 @@ def misnamed(classes: Classes) -> Iterator[Fault]:
     for name in (*classes.names, *classes.semantic, *classes.keypoints):
         if why := name_fault(name):
             yield Fault(f"class {name}", f"{why}. Rename the class in the raw data.")
+        if len(name) > MAX_NAME:
+            what = f"its name has {len(name):,} letters, more than {MAX_NAME}"
+            yield Fault(f"class {name[:40]}…", f"{what}. Give a short name of the class.")
 
 
 def misfits(sample: Sample, classes: Classes) -> Iterator[str]:

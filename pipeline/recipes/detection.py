@@ -7,5 +7,7 @@ from pipeline.recipes.parts.statistics import TrainStatistics
 
 
 def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]:
-    """One job."""
+    """One job, or none if the train split has no box."""
+    if not statistics.boxes.size:
+        return {}
     return {"faster_rcnn": detectors.from_scratch(statistics)}

@@ -7,5 +7,7 @@ from pipeline.recipes.parts.statistics import TrainStatistics
 
 
 def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]:
-    """One job."""
+    """One job, or none if the train split has no box."""
+    if not statistics.boxes.size:
+        return {}
     return {"mask_rcnn": detectors.with_head(dataset, statistics, mask_width=64, mask_layers=2)}

@@ -7,6 +7,8 @@ from pipeline.recipes.parts.statistics import TrainStatistics
 
 
 def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]:
-    """One job."""
+    """One job, or none if the train split has no box."""
+    if not statistics.boxes.size:
+        return {}
     head = detectors.with_head(dataset, statistics, keypoint_width=64, keypoint_layers=3)
     return {"mask_rcnn-keypoints": {"architecture": "mask_rcnn", **head}}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -166,16 +167,93 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
     assert len(facts(root / "data/prepared/pets").skipped) == 1
 
 
+def test_many_faults_are_told_once_and_skipping_them_is_not_proposed(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "pets"
+    folders.image_folder(source)
+    for number in range(4):
+        (source / f"train/cat/torn{number}.png").write_bytes(b"")
+    with pytest.raises(UserError, match="4 faults, listed above; nothing was changed") as refused:
+        add(source, root)
+    assert "skip" not in str(refused.value)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "torn" in line]
+    assert "torn0.png: the file is empty" in line
+    assert line.endswith("(and 3 more like it, up to data/raw/pets/train/cat/torn3.png)")
+
+
+def test_the_command_that_skips_keeps_what_was_given_and_can_be_pasted(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "my pets"
+    folders.image_folder(source)
+    (source / "train/cat/torn.png").write_bytes(b"")
+    wishes = Wishes(name="animals", format="image_folder", options=[r"group: '/(\d)\.'", "splits: true"], dry_run=True)
+    with pytest.raises(UserError) as refused:
+        add(source, root, Wishes(format="image_folder", options=[r"group: '(cat|dog|\w+)/'"], dry_run=True))
+    words = shlex.split(str(refused.value).splitlines()[-1])
+    given = ["--format", "image_folder", "--option", r"group: '(cat|dog|\w+)/'", "--on-bad", "skip", "--dry-run"]
+    assert words == ["convline", "add", str(source), *given]
+    words = shlex.split(wishes.with_skip(source))
+    assert words[3:7] == ["--name", "animals", "--format", "image_folder"]
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--option"] == list(wishes.options)
+
+
+def test_one_class_is_refused_and_so_is_a_setting_that_is_no_option(root: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        folders.picture(tmp_path / f"pets/cat/{number}.png", number)
+    before = state(root)
+    with pytest.raises(UserError, match=r"30 images in cat alone.*two or more(.|\n)*--format unlabeled"):
+        add(tmp_path / "pets", root)
+    with pytest.raises(UserError, match=r"one class, cat.*nothing to learn.*another class"):
+        add(tmp_path / "pets", root, Wishes(format="image_folder"))
+    with pytest.raises(UserError, match=r"'seed' is a setting of the dataset.*params\.yaml.*seed: 3"):
+        add(tmp_path / "pets", root, Wishes(format="image_folder", options=["seed: 3"]))
+    assert state(root) == before
+    added = add(tmp_path / "pets", root, Wishes(format="unlabeled"))
+    assert (added["tasks"], list(added["jobs"])) == (["generation"], ["pets-dcgan"])
+    assert params.read(root / "params.yaml").datasets["pets"].format == "unlabeled"
+
+
+def test_a_few_images_are_refused_with_a_remedy_that_add_allows(root: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("cat/1.png", "cat/2.png", "dog/1.png")):
+        folders.picture(tmp_path / f"pets/{name}", number)
+    with pytest.raises(UserError) as refused:
+        add(tmp_path / "pets", root)
+    assert "folders train, val and test" in str(refused.value)
+    assert "seed" not in str(refused.value)
+
+
+def test_names_that_are_too_long_are_refused_before_anything_is_read(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / ("n" * 200)
+    folders.image_folder(source)
+    with pytest.raises(UserError, match=r"at most 64 letters.*--name"):
+        add(source, root)
+    add(source, root, Wishes(name="short"))
+    inside = root / "data/raw" / ("n" * 253)
+    folders.image_folder(inside)
+    with pytest.raises(UserError, match=r"too long for the file .*dvc"):
+        add(inside, root, Wishes(name="other"))
+
+
+def test_a_class_whose_name_is_a_caption_is_refused(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "pets"
+    folders.csv(source)
+    table = source / "labels.csv"
+    table.write_text(table.read_text().replace(",dog,", f",{'a dog that runs ' * 20},"))
+    with pytest.raises(UserError, match=r"class a dog that runs .*letters, more than 200"):
+        add(source, root, Wishes(on_bad="skip"))
+
+
 def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_path: Path) -> None:
     folders.picture(tmp_path / "loose/1.png", 1)
-    with pytest.raises(UserError, match="no format recognises this folder of 1 files") as refused:
+    (tmp_path / "loose/notes.json").write_text("{}")
+    with pytest.raises(UserError, match="no format recognises this folder of 2 files") as refused:
         add(tmp_path / "loose", root)
     for name in FOLDERS:
         assert f"\n  {name}: " in str(refused.value)
     assert "here: .: has no annotation (*.xml). Give the folder that contains Annotations" in str(refused.value)
     assert "here: 1.png: an image outside any class folder. Move it into one." in str(refused.value)
     folders.image_folder(tmp_path / "outer/inner")
-    with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner\n"):
+    with pytest.raises(UserError, match=r"Its folder inner looks like image_folder: convline add .*/outer/inner$"):
         add(tmp_path / "outer", root)
 
 
@@ -226,6 +304,11 @@ def test_names_that_are_no_text_or_that_a_terminal_obeys_are_faults_and_left_out
     else:
         odd.mkdir()
         folders.picture(odd / "new.png", 900)
+    if not odd.suffix:  # without a folder a class would be missing
+        with pytest.raises(UserError) as refused:
+            add(source, root, Wishes(on_bad="skip"))
+        assert ODD[name][1] in str(refused.value)
+        return
     with pytest.raises(UserError, match="1 fault, listed above"):
         add(source, root)
     assert ODD[name][1] in capsys.readouterr().err
@@ -260,7 +343,8 @@ def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
     archive = tmp_path / "pets.zip"
     archive.touch()
     for path, reason in (
-        (archive, "not a folder; unpack an archive first"),
+        (archive, "an archive. Unpack it into a folder of its own, such as .*/pets, and add that"),
+        (root / "params.yaml", "not a folder"),
         (tmp_path / "none", "no such folder"),
         (root, "holds the project's own data/raw"),
         (root / "data/raw", "holds the project's own data/raw"),
@@ -323,11 +407,27 @@ def test_where_dvc_can_not_work_nothing_is_read(root: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "sections", ["datasets: {}\njobs: {}\n", "datasets:\njobs:  # none yet\n", "jobs: {}\ndatasets:"]
 )
-def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str) -> None:
-    (root / "params.yaml").write_text(f"roster: all\n{sections}")
+@pytest.mark.parametrize("roster", ["all", "core", "[core, linear]", "[]", "\n- core"])
+def test_the_first_entry_of_a_project(root: Path, tmp_path: Path, sections: str, roster: str) -> None:
+    (root / "params.yaml").write_text(f"roster: {roster}\n{sections}")
+    with pytest.raises(UserError, match=r"jobs: there is none\. `convline add FOLDER` makes the first") as refused:
+        params.read(root / "params.yaml")
+    assert len(str(refused.value).splitlines()) == 1
     source = tmp_path / "pets"
     FOLDERS["image_folder"](source)
     add(source, root)
     made = params.read(root / "params.yaml")
     assert list(made.datasets) == ["pets"]
     assert made.selected()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_format_is_proposed_only_if_it_can_read_the_folder(is_readable: bool, root: Path, tmp_path: Path) -> None:
+    """Numbers may be classes after all; two labels of one image are more than a format reads."""
+    rows = [f"{at}.png,{at * 1.5 if is_readable else label}" for at in range(12) for label in ("cat", "dog")]
+    for number in range(12):
+        folders.picture(tmp_path / "table" / f"{number}.png", number)
+    (tmp_path / "table/labels.csv").write_text("\n".join(["image,label", *rows]))
+    with pytest.raises(UserError, match="not supported") as error:
+        add(tmp_path / "table", root)
+    assert ("--format csv" in str(error.value)) == is_readable

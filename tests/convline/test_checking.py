@@ -108,6 +108,18 @@ def test_a_check_that_breaks_is_told_and_the_others_made(
     assert "second    fine" in out
 
 
+def test_a_dataset_whose_folder_is_missing(root: Path) -> None:
+    datasets = {"digits": {"format": "digits"}, "pets": {"format": "csv", "path": "data/raw/pets"}}
+    support.write_params(root, {"linear": {}}, datasets=datasets)
+    (finding,) = findings(checking.check_around, root)
+    assert finding.what == "datasets.pets: data/raw/pets is missing"
+    assert "dvc add data/raw/pets" in finding.remedy
+    (root / "data/raw").mkdir(parents=True)
+    (root / "data/raw/pets.dvc").write_text("outs:\n- {md5: abc.dir, path: pets}\n")
+    (finding,) = findings(checking.check_around, root)
+    assert "dvc pull data/raw/pets.dvc" in finding.remedy
+
+
 def test_what_lies_around(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / ".git").rmdir()
     (root / "dvc.lock").write_text("<<<<<<< HEAD\n")

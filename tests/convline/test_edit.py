@@ -84,3 +84,16 @@ def test_a_file_without_the_section_is_told() -> None:
 )
 def test_the_roster_gets_one_more_name(text: str, expected: str) -> None:
     assert edit.append_to_roster(text, "pets") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("roster: core  # the demo\njobs: {}\n", "roster: pets  # the demo\njobs: {}\n"),
+        ("roster: [core, a]\n", "roster: pets\n"),
+        ("roster:\n  - core\n  - a\n# next\njobs: {}\n", "roster:\n  - pets\n# next\njobs: {}\n"),
+        ("roster: all\n", "roster: all\n"),
+    ],
+)
+def test_a_roster_that_names_nothing_gets_the_name_alone(text: str, expected: str) -> None:
+    assert edit.append_to_roster(text, "pets", alone=True) == expected

@@ -32,6 +32,22 @@ def statistics(**given: Any) -> suggest.TrainStatistics:
     return suggest.TrainStatistics(**{**plain, **given})
 
 
+def test_images_without_labels_get_a_generator_that_learns_a_step(tmp_path: Path) -> None:
+    FOLDERS["image_folder"](tmp_path / "data/raw/mine")
+    made = tmp_path / "made"
+    made.mkdir()
+    make(made, Dataset(format="unlabeled", path="data/raw/mine"), tmp_path)
+    facts, train = sample.facts(made), shards.split(made, "train")
+    assert (facts.classes, facts.fields) == ((), ())
+    ((name, settings),) = suggest.jobs("mine", suggest.tasks(facts), suggest.TrainStatistics.of(facts, train)).items()
+    job = Job.model_validate(settings)
+    assert (name, job.task) == ("mine-dcgan", "generation")
+    learner = checkpoint.build(checkpoint.describe(job, facts))
+    batch = [sample.resized(train[at], job.size, job.size) for at in range(2)]
+    losses = learner(*plugins.load("tasks", job.task).collate(batch, learner.settings))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 @pytest.mark.parametrize("name", ["image_folder", "mask_png", "coco"])
 def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None:
     facts, made = prepared(name, tmp_path)
@@ -50,14 +66,23 @@ def test_every_job_is_valid_and_learns_a_step(name: str, tmp_path: Path) -> None
 
 
 def test_tasks_are_those_whose_needs_are_met() -> None:
-    def possible(*fields: str) -> list[str]:
-        return suggest.tasks(Facts("x", (), (), {}, (), fields, {}, {}))
+    def possible(*fields: str, classes: tuple[str, ...] = ("a", "b")) -> list[str]:
+        return suggest.tasks(Facts("x", classes, classes, {}, (), fields, {}, {}))
 
     assert possible("label") == ["classification"]
     assert possible("boxes", "labels") == ["detection"]
     assert "instance_segmentation" in possible("boxes", "labels", "masks")
     assert possible("semantic") == ["segmentation"]
-    assert possible() == []
+    assert possible() == ["generation"]
+
+
+def test_one_class_teaches_a_classifier_nothing_and_a_detector_something() -> None:
+    one = Facts("x", ("a",), (), {}, (3,), ("label",), {}, {})
+    assert suggest.tasks(one) == []
+    assert "one class, a" in str(suggest.nothing_to_learn(one))
+    boxed = Facts("x", ("a",), (), {}, (3,), ("boxes", "labels"), {}, {})
+    assert suggest.tasks(boxed) == ["detection"]
+    assert suggest.nothing_to_learn(boxed) is None
 
 
 def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:
@@ -103,3 +128,10 @@ def test_a_job_for_points_learns_a_step() -> None:
     task = plugins.load("tasks", job.task)
     losses = learner(*task.collate([sample.resized(one, job.size, job.size)], learner.settings))
     assert torch.isfinite(losses["loss_keypoint"])
+
+
+@pytest.mark.parametrize("task", ["detection", "instance_segmentation", "keypoint_detection"])
+def test_without_a_box_no_detector_is_suggested(task: str) -> None:
+    """Sizes and anchors follow the boxes of the train split: there are none to follow."""
+    assert suggest.jobs("mine", [task], statistics())
+    assert suggest.jobs("mine", [task], statistics(boxes=np.empty(0), crowded=0)) == {}

@@ -11,8 +11,10 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.geometry import rle
+from pipeline.images import decode
 from pipeline.params import Dataset, Params
-from pipeline.prepare.formats.coco import read
+from pipeline.prepare.formats.coco import read, recognise
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.stage import run
 from pipeline.sample import IGNORE, Classes, Fault, Sample, facts
 from pipeline.shards import split
@@ -164,21 +166,29 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     ),
     "no list": ({"images": []}, "has no list 'categories'"),
     "deep": ("[" * 100_000, "nested too deeply"),
-    "ids": (content(annotations=[{"image_id": 1}]), "entry 0 of 'annotations': id None"),
+    "ids": (content(images=[{"file_name": "a.png"}]), "entry 0 of 'images': id None"),
     "image twice": (
         content(images=[{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]),
         "'a.png' and 'b.png'",
     ),
-    "annotation twice": (
-        content(annotations=[ANNOTATION, {**ANNOTATION, "image_id": 2}]),
-        "annotation 1: two annotations have this id",
-    ),
     "no such image": (thing(image_id=9), "image_id 9"),
-    "no such category": (thing(category_id="1"), "category_id '1'"),
-    "traversal": (content(images=[{"id": 1, "file_name": "../../etc/x.png"}]), r"leaves the dataset's folder"),
-    "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), "leaves the dataset's folder"),
-    "windows": (content(images=[{"id": 1, "file_name": "images\\a.png"}]), "backslashes"),
-    "missing file": (content(images=[{"id": 1, "file_name": "c.png"}]), "image 1: file_name 'c.png' is no image file"),
+    "no such category": (thing(category_id="x"), "category_id 'x'"),
+    "no category": (thing(category_id=None), "none of the 1 annotations has a category_id"),
+    "traversal": (content(images=[{"id": 1, "file_name": "../../etc/x.png"}]), r"etc/x\.png'\): names no image"),
+    "absolute": (content(images=[{"id": 1, "file_name": "/etc/x.png"}]), r"'/etc/x\.png'\): names no image"),
+    "missing file": (
+        content(images=[{"id": 1, "file_name": "c.png"}]),
+        r"image 1 \(file_name 'c.png'\): names no image",
+    ),
+    "no name": (content(images=[{"id": 1, "file_name": None}]), "image 1: file_name None is not a path"),
+    "one file twice": (
+        content(images=[{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "/home/me/a.png"}]),
+        r"images 1 and 2 \(images/a.png\): two entries",
+    ),
+    "no annotation": (content(annotations=[]), r"all\.json: 2 images, but not one annotation"),
+    "text for numbers": (thing(bbox=["1", "2", "wide", "3"]), r"bbox .*'wide'.* finite"),
+    "rotated": (thing(bbox=[5, 4, 3, 2, 30]), "rotated boxes are not supported"),
+    "rotated by CVAT": (thing(attributes={"occluded": False, "rotation": 30.0}), "rotated boxes are not supported"),
     "size": (
         content(images=[{"id": 1, "file_name": "a.png", "width": 10**6, "height": 10**6}]),
         "not a valid image size",
@@ -188,7 +198,7 @@ REFUSED: dict[str, tuple[Json | str, str]] = {
     "inverted box": (thing(bbox=[6, 4, -4, -3]), r"bbox \[6, 4, -4, -3\] has no area"),
     "empty box": (thing(bbox=[2, 2, 0, 3]), r"bbox \[2, 2, 0, 3\] has no area"),
     "crowd": (thing(iscrowd="yes"), "iscrowd 'yes'"),
-    "polygon": (thing(segmentation=[[1, 2, 3, 4]]), "segmentation: polygon 0 has 4 numbers"),
+    "polygon": (thing(segmentation=[[1, 2, 3, 4]]), "segmentation: polygon 0 has 4 numbers.*`masks: false`"),
     "polygon's nan": (thing(segmentation=[[1, 2, 3, 4, 5, float("inf")]]), "finite numbers"),
     "run of less than nothing": (thing(segmentation={"counts": [8, -1, 65], "size": [8, 9]}), "not an integer from 0"),
     "run lengths": (thing(segmentation={"counts": "04", "size": [8, 9]}), "cover 4 pixels, not 9×8"),
@@ -208,7 +218,7 @@ def test_refused(name: str, tmp_path: Path) -> None:
     told = [str(fault) for fault in faults if not fault.warning]
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError("\n".join(told))
-    assert "images/a.png" not in {sample.id for sample in samples} or name == "no such image"
+    assert "images/a.png" not in {sample.id for sample in samples} or any(fault.blocks for fault in faults)
 
 
 def test_key_points(tmp_path: Path) -> None:
@@ -302,7 +312,8 @@ def test_equal_shapes_in_every_way_of_writing_are_equal_masks(tmp_path: Path) ->
     plain = np.diff([0, *turns, inside.size]).tolist()
     ways: list[Any] = [[SQUARE], {"counts": encoded.decode(), "size": [8, 9]}, {"counts": plain, "size": [8, 9]}]
     things = [
-        {**ANNOTATION, "id": number, "segmentation": way, "iscrowd": number % 2} for number, way in enumerate(ways * 2)
+        {**ANNOTATION, "id": number, "bbox": [number, 1, 4, 3], "segmentation": way, "iscrowd": number % 2}
+        for number, way in enumerate(ways * 2)
     ]
     lay(tmp_path, content(annotations=things))
     first = listing(tmp_path)[1][0]
@@ -316,3 +327,218 @@ def test_prepare_compares_the_size_with_the_file(tmp_path: Path) -> None:
     settings = Dataset(format="coco", path="data/raw/mine", options={"masks": False})
     with pytest.raises(UserError, match=r"images/a\.png: .*8×9.* 9×8"):
         run(Params(datasets={"mine": settings}, jobs={}), tmp_path)
+
+
+def told(faults: list[Fault], *, warning: bool = False) -> str:
+    return "\n".join(str(fault) for fault in faults if fault.warning == warning)
+
+
+def boxes_of(items: list[Sample]) -> list[Any]:
+    return [[] if item.boxes is None else item.boxes.tolist() for item in items]
+
+
+def as_text(value: Any) -> Any:
+    """Every number as text, as some tools write them."""
+    if isinstance(value, dict):
+        return {name: as_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    return str(float(value)) if type(value) in {int, float} else value
+
+
+def as_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: as_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [as_floats(item) for item in value]
+    return float(value) if type(value) is int else value
+
+
+@pytest.mark.parametrize("write", [as_text, as_floats])
+def test_numbers_are_read_as_tools_write_them(write: Any, tmp_path: Path) -> None:
+    plain, written = tmp_path / "plain", tmp_path / "written"
+    lay(plain, pose([2, 1, 2, 5.5, 3, 1]) | {"annotations": pose([2, 1, 2, 5.5, 3, 1])["annotations"]})
+    lay(written, write(pose([2, 1, 2, 5.5, 3, 1])))
+    (_, wanted, _), (classes, samples, faults) = listing(plain), listing(written)
+    assert classes.names == ("cat", "dog")
+    assert not told(faults)
+    for one, other in zip(wanted, samples, strict=True):
+        assert (one.id, one.size, one.masks) == (other.id, other.size, other.masks)
+        for name in ("boxes", "labels", "crowd", "keypoints"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_an_id_as_text_is_the_number_but_leading_zeros_count(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png"}, {"id": "01", "file_name": "b.png"}]
+    objects = [{**ANNOTATION, "image_id": "1"}, {**ANNOTATION, "image_id": "01", "bbox": [0, 0, 2, 2]}]
+    lay(tmp_path, content(images=images, annotations=objects))
+    assert boxes_of(listing(tmp_path)[1]) == [[[2, 1, 6, 4]], [[0, 0, 2, 2]]]
+
+
+def test_ids_of_annotations_are_not_needed(tmp_path: Path) -> None:
+    without = {name: value for name, value in ANNOTATION.items() if name != "id"}
+    lay(tmp_path, content(annotations=[without, {**without, "image_id": 2}]))
+    assert len(listing(tmp_path)[1]) == 2
+    lay(tmp_path, content(annotations=[ANNOTATION, {**ANNOTATION, "image_id": 2}]))
+    _, samples, faults = listing(tmp_path)
+    assert boxes_of(samples) == [[[2, 1, 6, 4]]] * 2
+    assert "1 annotations have the id of another" in told(faults, warning=True)
+
+
+@pytest.mark.parametrize("size", [(-1, -1), (0, 0), (None, 9), ("8.0", 9.0)])
+def test_a_size_that_the_tool_did_not_know_is_that_of_the_file(size: tuple[Any, Any], tmp_path: Path) -> None:
+    height, width = size
+    lay(tmp_path, content(images=[{"id": 1, "file_name": "a.png", "width": width, "height": height}]))
+    assert [sample.size for sample in listing(tmp_path)[1]] == [(8, 9)]
+
+
+def test_a_missing_box_is_that_of_its_polygons(tmp_path: Path) -> None:
+    lay(tmp_path, thing(bbox=[]))
+    assert boxes_of(listing(tmp_path)[1])[0] == [[2, 1, 6, 4]]
+
+
+def test_exact_repetitions_are_dropped_with_a_word(tmp_path: Path) -> None:
+    others = [{**ANNOTATION, "id": 2}, {**ANNOTATION, "id": 3, "category_id": 7}, {**ANNOTATION, "id": 4, "iscrowd": 1}]
+    lay(tmp_path, content(annotations=[ANNOTATION, *others]))
+    _, samples, faults = listing(tmp_path)
+    assert len(boxes_of(samples)[0]) == 3
+    assert re.search(r"\b1 annotations repeat.*images/a\.png", told(faults, warning=True))
+
+
+def corner_set(root: Path, corners: list[tuple[int, int, int, int]], **options: Any) -> tuple[list[Any], list[Fault]]:
+    """What is read of boxes that are written as corners, one an image of 9×8 pixels."""
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(corners))]
+    objects = [{"id": n, "image_id": n, "category_id": 1, "bbox": list(box)} for n, box in enumerate(corners)]
+    lay(root, content(images=images, annotations=objects))
+    for number in range(len(corners)):
+        picture(root, f"images/{number}.png")
+    _, samples, faults = listing(root, **options)
+    return boxes_of(samples), faults
+
+
+def test_boxes_as_corners_are_recognised_over_the_whole_set(tmp_path: Path) -> None:
+    corners = [(number, 1, number + 3, 5) for number in range(6)]
+    _, faults = corner_set(tmp_path, corners)
+    (fault,) = [fault for fault in faults if fault.blocks]
+    assert re.search(r"\b[1-6] of 6 boxes.*`boxes: corners`", fault.reason)
+    boxes, faults = corner_set(tmp_path, corners, boxes="corners")
+    assert boxes == [[list(box)] for box in corners]
+    assert not told(faults)
+    assert not any(fault.blocks for fault in corner_set(tmp_path, corners, boxes="size")[1])
+    with pytest.raises(UserError, match="option boxes"):
+        list(read(tmp_path, boxes="xyxy"))
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(1, 1, 8, 7)] * 6,
+        [(0, 0, 9, 8)] * 6,
+        [(4, 4, 5, 4), (5, 1, 2, 2), (6, 6, 3, 2), (1, 0, 8, 8)],
+        [(6, 1, 8, 2), (1, 1, 4, 4)],
+    ],
+    ids=["a pixel over the border", "whole images", "as they should be", "too few to say"],
+)
+def test_boxes_that_fit_as_they_are_raise_no_doubt(boxes: list[tuple[int, int, int, int]], tmp_path: Path) -> None:
+    assert not any(fault.blocks for fault in corner_set(tmp_path, boxes)[1])
+
+
+def test_one_image_in_two_files_is_refused_by_their_names(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        lay(tmp_path, content(), f"annotations/instances_{part}.json")
+    _, samples, faults = listing(tmp_path)
+    (fault,) = [fault for fault in faults if not fault.warning]
+    assert (fault.blocks, samples) == (True, [])
+    assert re.search(r"instances_train\.json: 2 images.*instances_val\.json.*images/a\.png", str(fault))
+
+
+def test_a_repeated_entry_of_an_image_is_dropped(tmp_path: Path) -> None:
+    lay(tmp_path, content(images=[{"id": 1, "file_name": "a.png"}] * 2))
+    _, samples, faults = listing(tmp_path, masks=False)
+    assert (len(samples), told(faults)) == (1, "")
+    assert "1 entries of `images` repeat" in told(faults, warning=True)
+
+
+def test_annotations_that_all_miss_their_images_can_t_be_skipped(tmp_path: Path) -> None:
+    """Without them, all images would be background; one stray annotation concerns no image."""
+    lay(tmp_path, content(annotations=[{**ANNOTATION, "image_id": 9}]))
+    assert any(fault.blocks for fault in listing(tmp_path)[2])
+    lay(tmp_path, content(annotations=[{**ANNOTATION, "id": 2, "image_id": 9}, ANNOTATION]))
+    _, samples, faults = listing(tmp_path)
+    assert (len(samples), [fault.blocks for fault in faults if not fault.warning]) == (2, [False])
+
+
+def test_classes_that_differ_by_case_are_told(tmp_path: Path) -> None:
+    lay(tmp_path, content(categories=[{"id": 1, "name": "Bolt"}, {"id": 7, "name": "bolt "}]))
+    classes, _, faults = listing(tmp_path)
+    assert classes.names == ("Bolt", "bolt")
+    assert "'Bolt' and 'bolt'" in told(faults, warning=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "warned"),
+    [
+        ("images\\{}", False),
+        ("../images/{}", False),
+        ("/home/me/images/{}", True),
+        ("C:\\data\\images\\{}", True),
+        ("/data/local-files/?d=images/{}", True),
+    ],
+)
+def test_images_are_found_however_they_are_named(written: str, warned: bool, tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": written.format(name)} for number, name in ((1, "a.png"), (2, "b.png"))]
+    lay(tmp_path, content(images=images))
+    _, samples, faults = listing(tmp_path)
+    assert [sample.id for sample in samples] == ["images/a.png", "images/b.png"]
+    assert ("2 names were found" in told(faults, warning=True)) == warned
+
+
+def test_images_in_the_root_and_a_pattern_of_folders(tmp_path: Path) -> None:
+    lay(tmp_path / "root", content())
+    for name in ("a.png", "b.png"):
+        (tmp_path / "root/images" / name).rename(tmp_path / "root" / name)
+        picture(tmp_path / "root", f"copies/{name}")
+    assert [sample.id for sample in listing(tmp_path / "root")[1]] == ["a.png", "b.png"]
+    assert [sample.id for sample in listing(tmp_path / "root", images=".")[1]] == ["a.png", "b.png"]
+    assert [sample.id for sample in listing(tmp_path / "root", images="cop*")[1]] == ["copies/a.png", "copies/b.png"]
+    with pytest.raises(UserError, match=r"option images: 'nowhere'.*copies"):
+        listing(tmp_path / "root", images="nowhere")
+
+
+def test_the_json_beside_its_images_in_a_folder_is_read(tmp_path: Path) -> None:
+    lay(tmp_path, content(), "images/labels.json")
+    (tmp_path / "images/notes.json").write_text("{}")
+    assert recognise(scan(tmp_path)) == {}
+    assert len(listing(tmp_path)[1]) == 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_annotations_of_stored_pixels_are_turned_with_them(orientation: int, tmp_path: Path) -> None:
+    """The brightest pixels of the upright image are those of the box, and those of the mask."""
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[1:3, 2:7] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lay(tmp_path, content())
+    Image.fromarray(pixels).save(tmp_path / "images/a.jpg", exif=exif, quality=100, subsampling=0)
+    entry = {**ANNOTATION, "bbox": [2, 1, 5, 2], "segmentation": [[2, 1, 7, 1, 7, 3, 2, 3]], "keypoints": [2.5, 1.5, 2]}
+    lay(
+        tmp_path,
+        content(
+            images=[{"id": 1, "file_name": "a.jpg", "width": 16, "height": 8}],
+            categories=[{"id": 1, "name": "cat", "keypoints": ["tip"]}],
+            annotations=[entry],
+        ),
+    )
+    _, faults = listing(tmp_path)[1:]
+    assert any("`orientation: stored`" in fault.reason for fault in faults if fault.blocks) == (orientation > 4)
+    (item,) = listing(tmp_path, orientation="stored")[1]
+    upright = decode(tmp_path / "images/a.jpg")[..., 0] > 128
+    assert item.size == upright.shape
+    rows, columns = np.nonzero(upright)
+    assert boxes_of([item])[0] == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+    assert item.masks is not None
+    np.testing.assert_array_equal(rle.decode(item.masks[0], *item.size), upright)
+    assert item.keypoints is not None
+    x, y, _ = item.keypoints[0, 0]
+    assert upright[int(y), int(x)]

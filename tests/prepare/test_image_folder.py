@@ -3,11 +3,14 @@
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.prepare.formats.image_folder import read
+from pipeline.prepare.formats.image_folder import read, recognise
+from pipeline.prepare.formats.parts.doubt import Doubt
+from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import Classes, Fault, Sample
 
 
@@ -17,8 +20,8 @@ def lay(root: Path, *names: str) -> None:
         (root / name).write_bytes(b"not decoded here")
 
 
-def listing(root: Path, group: str | None = None) -> tuple[Classes, list[Sample], list[Fault]]:
-    classes, *items = read(root, group=group)
+def listing(root: Path, **options: Any) -> tuple[Classes, list[Sample], list[Fault]]:
+    classes, *items = read(root, **options)
     assert isinstance(classes, Classes)
     samples = [item for item in items if isinstance(item, Sample)]
     return classes, samples, [item for item in items if isinstance(item, Fault)]
@@ -62,6 +65,71 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert listing(tmp_path)[0].names == ("bus", "train")
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("Train Data", "Test Data"),
+        ("train/train", "test/test"),
+    ],
+)
+def test_split_folders_of_other_names(tmp_path: Path, train: str, test: str) -> None:
+    lay(tmp_path, f"{train}/cats/1.png", f"{train}/dogs/1.png", f"{test}/dogs/1.png", f"{test}/cats/1.png")
+    assert recognise(scan(tmp_path)) == {}
+    classes, samples, faults = listing(tmp_path)
+    assert (classes.names, faults) == (("cats", "dogs"), [])
+    assert {(sample.id, sample.split, sample.label) for sample in samples} == {
+        (f"{train}/cats/1.png", "train", 0),
+        (f"{train}/dogs/1.png", "train", 1),
+        (f"{test}/dogs/1.png", "test", 1),
+        (f"{test}/cats/1.png", "test", 0),
+    }
+
+
+def test_pictures_beside_split_folders_of_other_names_are_faults(tmp_path: Path) -> None:
+    lay(tmp_path, "seg_train/sea/1.png", "seg_train/ice/1.png", "seg_test/sea/1.png", "seg_pred/1.png")
+    assert listing(tmp_path)[0].names == ("ice", "sea")
+    assert "not a split" in told(tmp_path)["seg_pred"]
+
+
+@pytest.mark.parametrize("names", [("training_set/1.png", "test_set/1.png"), ("train_set/a/1.png", "test_set/b/1.png")])
+def test_where_names_of_splits_hold_no_common_classes_add_asks(tmp_path: Path, names: tuple[str, ...]) -> None:
+    lay(tmp_path, *names)
+    answer = recognise(scan(tmp_path))
+    assert isinstance(answer, Doubt)
+    assert "named like splits" in answer.reason
+
+
+def test_a_class_called_train_may_have_sub_folders_as_the_others_have(tmp_path: Path) -> None:
+    lay(tmp_path, *(f"{kind}/{source}/1.png" for kind in ("bus", "car", "train") for source in ("own", "web")))
+    assert recognise(scan(tmp_path)) == {}
+    classes, samples, faults = listing(tmp_path)
+    assert (classes.names, len(samples), faults) == (("bus", "car", "train"), 6, [])
+
+
+def test_a_folder_train_beside_another_is_asked_about_and_an_option_decides(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat/1.png", "train/dog/1.png", "new/1.png")
+    answer = recognise(scan(tmp_path))
+    assert isinstance(answer, Doubt)
+    assert "splits: false" in answer.reason
+    _, samples, (fault,) = listing(tmp_path)
+    assert (samples, fault.blocks) == ([], True)
+    assert "new, train" in fault.reason
+    classes, samples, faults = listing(tmp_path, splits=False)
+    assert (classes.names, len(samples), faults) == (("new", "train"), 3, [])
+    classes, samples, (fault,) = listing(tmp_path, splits=True)
+    assert (classes.names, [sample.split for sample in samples]) == (("cat", "dog"), ["train", "train"])
+    assert (fault.where, fault.blocks) == ("new", False)
+
+
+def test_the_option_splits_is_checked(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.png", "dog/1.png")
+    for wrong, reason in (("yes", "neither true nor false"), (True, "no folder is named like a split")):
+        with pytest.raises(UserError, match=f"option splits: .*{reason}"):
+            list(read(tmp_path, splits=wrong))  # type: ignore[arg-type]
+
+
 def test_images_right_in_split_folders_are_no_classes(tmp_path: Path) -> None:
     lay(tmp_path, "train/1.png", "test/1.png")
     classes, samples, _ = listing(tmp_path)
@@ -83,7 +151,9 @@ def test_misplaced_folders(tmp_path: Path) -> None:
 
 def test_a_class_spelled_in_two_ways(tmp_path: Path) -> None:
     lay(tmp_path, "train/Cat/1.png", "test/cat/1.png")
-    assert "spelled 'cat'" in told(tmp_path)["train/Cat"]
+    (fault,) = listing(tmp_path)[2]
+    assert (fault.where, fault.blocks) == ("train/Cat", True)
+    assert "spelled 'cat'" in fault.reason
 
 
 def test_hidden_and_foreign_files_are_counted(tmp_path: Path) -> None:
@@ -94,6 +164,30 @@ def test_hidden_and_foreign_files_are_counted(tmp_path: Path) -> None:
         "2 hidden files or folders ignored: .git, a/.DS_Store",
         "4 other files ignored: LICENSE, README.md, a/notes.txt, …",
     ]
+
+
+JPEG, AVIF = b"\xff\xd8\xff\xe0" + bytes(40), b"\0\0\0\x1cftypavif" + bytes(40)
+HEIC = b"\0\0\0\x18ftypheic" + bytes(40)
+
+
+def test_images_that_are_left_out_by_their_suffix_are_told_as_images(tmp_path: Path) -> None:
+    lay(tmp_path, "a/1.png", "b/2.avif", "b/3.jfif", "b/4.JPE", "a/notes.doc")
+    files = {"a/IMG_1.HEIC": HEIC, "b/IMG_2.HEIC": HEIC, "b/0017": JPEG, "a/x.jpg~": JPEG, "a/new": AVIF}
+    for name, data in {**files, "a/raw.NEF": b"MM\0*" + bytes(40)}.items():
+        (tmp_path / name).write_bytes(data)
+    _, samples, faults = listing(tmp_path)
+    assert [sample.id for sample in samples] == ["a/1.png", "b/2.avif", "b/3.jfif", "b/4.JPE"]
+    assert all(fault.warning for fault in faults)
+    others, *reasons = [fault.reason for fault in faults]
+    assert others == "1 other files ignored: a/notes.doc"
+    for words in (
+        ("2 images are left out", "a/IMG_1.HEIC, b/IMG_2.HEIC", "HEIC", "*.HEIC"),
+        ("1 images are left out", "b/0017", "JPEG", "no suffix", ".jpg"),
+        ("1 images are left out", "a/x.jpg~", "JPEG", "the suffix .jpg~"),
+        ("1 images are left out", "a/new", "AVIF", ".avif"),
+        ("1 images are left out", "a/raw.NEF", "raw files"),
+    ):
+        assert [reason for reason in reasons if all(word in reason for word in words)], words
 
 
 def test_traps_are_named(tmp_path: Path) -> None:

@@ -6,25 +6,28 @@ uncompressed run lengths become masks; polygons are rasterised as by pycocotools
 image's corner. A category 0 that no annotation uses and that is only a supercategory (Roboflow's) is dropped.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import UserError
-from pipeline.geometry.rle import decode
-from pipeline.images import SUFFIXES, ImageError
-from pipeline.prepare.formats.parts.coco_document import Document, load, to_object
+from pipeline.images import SUFFIXES
+from pipeline.prepare.formats.parts import coco_checks
+from pipeline.prepare.formats.parts.class_names import alike_classes
+from pipeline.prepare.formats.parts.coco_document import JSON_BYTES, Document, Entry, load
+from pipeline.prepare.formats.parts.coco_objects import CORNERS, SIZE
+from pipeline.prepare.formats.parts.coco_samples import Reading, label_map, samples
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
-from pipeline.prepare.formats.parts.objects import plain, sample, split_of, upright_size
+from pipeline.prepare.formats.parts.finder import Finder
+from pipeline.prepare.formats.parts.objects import text
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
 Names = list[PurePosixPath]
+STORED = "stored"
+#: json files outside the usual folders, at most; labelme has one per image
+FEW = 20
 
 
 def read(
@@ -35,21 +38,31 @@ def read(
     masks: bool = True,
     keypoints: bool = True,
     semantic: bool = False,
+    boxes: str | None = None,
+    orientation: str = "upright",
 ) -> Iterator[Classes | Sample | Fault]:
     """Samples of a folder with COCO json files.
 
     annotations: the json files, as patterns below the path: `labels/*.json`. Default: all `*.coco.json`, else
-    `annotations/instances_*.json`, else all of `annotations/`, else those directly in the path. A file or folder name
-    with the word train, val, valid or test gives the split.
-    images: the folder that `file_name` is relative to; default: the json's, else any folder if the name is unique.
+    `annotations/instances_*.json`, else all of `annotations/`, else those directly in the path, else a few elsewhere. A
+    file or folder name with the word train, val, valid or test gives the split.
+    images: the folder that `file_name` is relative to, or a pattern of folders: `*/images`; default: the json's, else
+    the path itself, else any folder if the name is unique.
     masks: false reads no masks. keypoints: false reads no keypoints; all categories that have keypoints must name them
     alike. COCO's own are in `annotations/person_keypoints_*.json`.
     semantic: true also makes label maps from the masks, with a class `background` first; pixels of several classes are
     ignored.
+    boxes: `corners` reads `bbox` as x_min, y_min, x_max, y_max; `size` as x, y, width, height, as by default, even if
+    boxes look like corners.
+    orientation: `stored` if the annotations are for the pixels as the files store them, before EXIF turns the image,
+    or `upright`.
     """
+    _check(boxes, (None, SIZE, CORNERS), "boxes")
+    _check(orientation, ("upright", STORED), "orientation")
     tree = scan(path)
     chosen = _chosen(tree, annotations)
     documents = [load(tree.root, name) for name in chosen]
+    finder = _finder(tree, images)
     classes, faults = _classes(documents)
     keypoint_names = _keypoints(documents) if keypoints else ()
     yield Classes(classes, ("background", *classes) if semantic else (), keypoint_names)
@@ -57,35 +70,45 @@ def read(
     if not chosen:
         yield Fault(".", "has no annotation file (*.json). Add it, or name it in the option `annotations`.")
     yield from faults
-    with_masks = masks and any(
-        entry.get("segmentation")
-        for document in documents
-        for entries in document.annotations.values()
-        for entry in entries
-    )
+    with_masks = masks and any(entry.get("segmentation") for entry in _entries(documents))
     if semantic and (not with_masks or len(classes) >= IGNORE):
         counts = f"{len(classes)} classes and {'masks' if with_masks else 'no masks'}"
         raise UserError(f"option semantic: label maps need masks of at most {IGNORE - 1} classes; found {counts}.")
-    finder = _Finder(tree, images)
-    for document in documents:
-        yield from document.faults
-        for item in _samples(tree, document, classes, finder, with_masks, len(keypoint_names)):
-            yield replace(item, semantic=_label_map(item)) if semantic and isinstance(item, Sample) else item
-    yield from finder.left()
+    yield from (fault for document in documents for fault in document.faults)
+    files, faults = _find_images(documents, finder)
+    yield from faults
+    yield from _whole_set(tree, documents, files, boxes)
+    reading = Reading(tree, classes, with_masks, len(keypoint_names), boxes or SIZE, orientation == STORED)
+    for document, of_document in zip(documents, files, strict=True):
+        for item in samples(document, of_document, reading):
+            yield replace(item, semantic=label_map(item)) if semantic and isinstance(item, Sample) else item
+    if finder.unused:
+        reason = f"{len(finder.unused):,} images ignored that no json lists, such as {min(finder.unused)}"
+        yield Fault(".", reason, warning=True)
     yield from ignored(
         tree, [name for name in tree.files if name.suffix.lower() not in SUFFIXES and name not in chosen]
     )
 
 
-def _label_map(item: Sample) -> NDArray[np.uint8]:
-    """1 + the class of the object at each pixel, 0 without an object, IGNORE with objects of several classes."""
-    assert item.size is not None
-    assert item.labels is not None
-    ids = np.zeros(item.size, np.uint8)
-    for label, mask in zip(item.labels.tolist(), item.masks or (), strict=True):
-        inside = decode(mask, *item.size)
-        ids[inside] = np.where(np.isin(ids[inside], (0, label + 1)), label + 1, IGNORE)
-    return ids
+def _check(value: object, allowed: tuple[str | None, ...], option: str) -> None:
+    if value not in allowed:
+        listed = " or ".join(str(name) for name in allowed if name)
+        raise UserError(f"option {option}: {value!r} is not {listed}. Correct it.")
+
+
+def _finder(tree: Tree, images: str | None) -> Finder:
+    if images is None:
+        return Finder(tree, None, "images")
+    if not isinstance(images, str) or not images:
+        raise UserError(f"option images: {images!r} is not a folder. Name one, or a pattern such as `*/images`.")
+    try:
+        return Finder(tree, PurePosixPath(images.replace("\\", "/")), "images")
+    except ValueError as error:
+        raise UserError(f"option images: {error}.") from error
+
+
+def _entries(documents: list[Document]) -> Iterator[Entry]:
+    return (entry for document in documents for entries in document.annotations.values() for entry in entries)
 
 
 def recognise(tree: Tree) -> dict[str, Any] | None:
@@ -104,6 +127,7 @@ def _chosen(tree: Tree, patterns: str | list[str] | None) -> Names:
             [name for name in files if name.match("annotations/instances_*.json")],
             [name for name in files if name.match("annotations/*.json")],
             [name for name in files if len(name.parts) == 1],
+            [name for name in files if _has_lists(tree.root / name)] if len(files) <= FEW else [],
         ]
         return next((tier for tier in tiers if tier), [])
     chosen: Names = []
@@ -114,6 +138,15 @@ def _chosen(tree: Tree, patterns: str | list[str] | None) -> Names:
             raise UserError(f"option annotations: {pattern!r} matches no json file in {tree.root}. There are: {there}.")
         chosen += [name for name in matching if name not in chosen]
     return chosen
+
+
+def _has_lists(path: Path) -> bool:
+    """Whether the text names the lists of COCO's json."""
+    try:
+        content = text(path, JSON_BYTES)
+    except ValueError:
+        return False
+    return all(f'"{name}"' in content for name in ("annotations", "categories", "images"))
 
 
 def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
@@ -132,13 +165,12 @@ def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
                 faults.append(Fault(str(document.name), reason, warning=True))
             ids[name] = id
             used.setdefault(name, len(used))
-    return tuple(used), faults
+    return tuple(used), [*faults, *alike_classes(used)]
 
 
 def _keypoints(documents: list[Document]) -> tuple[str, ...]:
     """Names of the keypoints, if any annotation has some; UserError if categories differ."""
-    entries = (entry for document in documents for entries in document.annotations.values() for entry in entries)
-    if not any(entry.get("keypoints") for entry in entries):
+    if not any(entry.get("keypoints") for entry in _entries(documents)):
         return ()
     by_names = {
         names: f"{document.name}: category {id} ({', '.join(names)})"
@@ -154,65 +186,26 @@ def _keypoints(documents: list[Document]) -> tuple[str, ...]:
     return next(iter(by_names))
 
 
-class _Finder:
-    """Finds the image files that an annotation file names."""
-
-    def __init__(self, tree: Tree, folder: str | None) -> None:
-        try:
-            self.folder = None if folder is None else plain("option images:", folder)
-        except ValueError as error:
-            raise UserError(f"{error}.") from error
-        self.files = {name for name in tree.files if name.suffix.lower() in SUFFIXES}
-        self.unused = set(self.files)
-        self.named: dict[str, Names] = defaultdict(list)
-        for name in sorted(self.files):
-            self.named[name.name].append(name)
-
-    def find(self, document: PurePosixPath, file_name: PurePosixPath) -> PurePosixPath:
-        """The image's path; ValueError if there is none or several."""
-        path = (document.parent if self.folder is None else self.folder) / file_name
-        if path in self.files:
-            matching = [path]
-        elif self.folder is None:
-            matching = [name for name in self.named[file_name.name] if str(name).endswith(f"/{file_name}")]
-            split = split_of(document)
-            matching = [name for name in matching if split_of(name.parent) == split] if len(matching) > 1 else matching
-        else:
-            matching = []
-        if len(matching) != 1:
-            kind = "is no image file of the dataset" if not matching else f"could be {matching[0]} or {matching[1]}"
-            raise ValueError(
-                f"file_name {str(file_name)!r} {kind}. Add the file, correct it or set the option `images`"
-            )
-        self.unused -= set(matching)
-        return matching[0]
-
-    def left(self) -> Iterator[Fault]:
-        """A warning for images that no annotation file lists."""
-        if self.unused:
-            first = min(self.unused)
-            yield Fault(".", f"{len(self.unused)} images ignored that no json lists, such as {first}", warning=True)
-
-
-def _samples(
-    tree: Tree, document: Document, classes: tuple[str, ...], finder: _Finder, with_masks: bool, keypoints: int
-) -> Iterator[Sample | Fault]:
-    labels = {id: classes.index(name) for id, (name, _) in document.categories.items() if name in classes}
-    split = split_of(document.name)
-    fields = ["crowd", *(["masks"] if with_masks else []), *(["keypoints"] if keypoints else [])]
-    for id, picture in document.pictures.items():
-        try:
-            name = finder.find(document.name, picture.file_name)
-            size = picture.size or upright_size(tree.root / name)
-        except (ValueError, ImageError) as error:
-            yield Fault(f"{document.name}: image {id}", f"{str(error).removesuffix('.')}.")
-            continue
-        objects, faults = [], []
-        for entry in document.annotations.get(id, []):
+def _find_images(documents: list[Document], finder: Finder) -> tuple[list[coco_checks.Files], list[Fault]]:
+    """The files of each document's images, and faults of images without."""
+    files: list[coco_checks.Files] = [{} for _ in documents]
+    faults = []
+    for document, of_document in zip(documents, files, strict=True):
+        for id, picture in document.pictures.items():
             try:
-                objects.append(to_object(entry, labels[entry["category_id"]], size if with_masks else None, keypoints))
+                of_document[id] = finder.find(picture.file_name, document.name)
             except ValueError as error:
-                faults.append(Fault(f"{document.name}: annotation {entry['id']} ({name})", f"{error}."))
-        yield from faults
-        if not faults and id not in document.excluded:
-            yield sample(tree.root, name, objects, fields, split=split, size=size, keypoints=keypoints)
+                where = f"{document.name}: image {id} (file_name {picture.file_name!r})"
+                faults.append(Fault(where, f"{error}."))
+    return files, [*faults, *finder.warnings()]
+
+
+def _whole_set(
+    tree: Tree, documents: list[Document], files: list[coco_checks.Files], boxes: str | None
+) -> Iterator[Fault]:
+    """What concerns more than one image; files that are shared are removed."""
+    yield from coco_checks.without_annotations(documents)
+    yield from coco_checks.remove_shared(documents, files)
+    if boxes is None:
+        number = sum(1 for _ in _entries(documents))
+        yield from coco_checks.written_as_corners(coco_checks.sized_boxes(tree.root, documents, files), number)

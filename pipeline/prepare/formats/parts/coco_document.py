@@ -1,36 +1,40 @@
 """COCO's json, checked entry by entry: faults name the file, the entry and the field.
 
-An image with a faulty annotation is excluded, since the missing object would be trained as background.
+Numbers are read as tools write them (7, 7.0, "7"), and ids that nobody needs are not asked for. An image with a faulty
+annotation is excluded, since the missing object would be trained as background.
 """
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.geometry import rle
 from pipeline.images import MAX_PIXELS
-from pipeline.prepare.formats.parts.objects import AnnotatedObject, plain, text
+from pipeline.prepare.formats.parts.objects import text
 from pipeline.sample import Fault
 
 JSON_BYTES = 2_000_000_000
-FAR = 1e9
+PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,30}")
 Entry = dict[str, Any]
 Id = int | str
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An entry of `images`: size is height and width, None where neither is given."""
+    """An entry of `images`: size is height and width, None where they are not given."""
 
-    file_name: PurePosixPath
+    file_name: str
     size: tuple[int, int] | None
 
 
 @dataclass(slots=True)
 class Document:
-    """One json file: categories by id as (name, supercategory), names of their keypoints, annotations by image id."""
+    """One json file: categories by id as (name, supercategory), names of their keypoints, annotations by image id.
+
+    An annotation is its entry, with `category_id` as the key of its category.
+    """
 
     name: PurePosixPath
     categories: dict[Id, tuple[str, str]] = field(default_factory=dict)
@@ -41,11 +45,15 @@ class Document:
     #: ids of images with faults
     excluded: set[Id] = field(default_factory=set)
 
-    def add_fault(self, what: str, reason: str, image: object = None) -> None:
+    def add_fault(self, what: str, reason: str, image: Id | None = None, *, blocks: bool = False) -> None:
         """Add a fault, and exclude its image."""
-        self.faults.append(Fault(f"{self.name}: {what}", f"{reason}."))
-        if isinstance(image, Id):
+        self.faults.append(Fault(f"{self.name}: {what}", f"{reason}.", blocks=blocks))
+        if image is not None:
             self.excluded.add(image)
+
+    def warn(self, reason: str) -> None:
+        """Add a warning."""
+        self.faults.append(Fault(str(self.name), reason, warning=True))
 
 
 def load(root: Path, name: PurePosixPath) -> Document:
@@ -67,6 +75,29 @@ def load(root: Path, name: PurePosixPath) -> Document:
     return document
 
 
+def number(value: object) -> float | None:
+    """A number, also one that is written as text; None if it is none. Whole numbers are integers."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if not isinstance(value, float):
+        return None
+    return int(value) if value.is_integer() else value
+
+
+def key(value: object) -> Id | None:
+    """An id, where 7, 7.0 and "7" are one, but 7 and "07" two; None if it is neither a whole number nor text."""
+    if isinstance(value, str):
+        digits = value.removesuffix(".0")
+        return int(digits) if PLAIN_INTEGER.fullmatch(digits) else value
+    whole = number(value)
+    return whole if isinstance(whole, int) else None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> Entry:
     entry = dict(pairs)
     if len(entry) < len(pairs):
@@ -76,29 +107,32 @@ def _unique(pairs: list[tuple[str, Any]]) -> Entry:
     return entry
 
 
-def _entries(content: Any, key: str) -> list[Entry]:
-    entries = content.get(key) if isinstance(content, dict) else None
+def _entries(content: Any, name: str) -> list[Entry]:
+    entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"has no list {key!r} of objects, as COCO's instances have. Choose other files: `annotations`")
-    for number, entry in enumerate(entries):
-        if type(entry.get("id")) not in {int, str}:
+        raise ValueError(
+            f"has no list {name!r} of objects, as COCO's instances have. Choose other files: `annotations`"
+        )
+    for index, entry in enumerate(entries):
+        if name != "annotations" and key(entry.get("id")) is None:
             raise ValueError(
-                f"entry {number} of {key!r}: id {entry.get('id')!r} is neither an integer nor a string. Correct it"
+                f"entry {index} of {name!r}: id {entry.get('id')!r} is neither an integer nor a string. Correct it"
             )
     return entries
 
 
 def _read_categories(document: Document, entries: list[Entry]) -> None:
     for entry in entries:
-        what, name = f"category {entry['id']}", entry.get("name")
+        what, name, id = f"category {entry['id']}", entry.get("name"), key(entry["id"])
+        assert id is not None
         if not isinstance(name, str) or not name.strip():
             document.add_fault(what, f"name {name!r} is not a string. Name the class")
-        elif entry["id"] in document.categories:
-            document.add_fault(what, f"{document.categories[entry['id']][0]!r} and {name!r} have this id. Renumber one")
+        elif document.categories.get(id, (name.strip(),))[0] != name.strip():
+            document.add_fault(what, f"{document.categories[id][0]!r} and {name!r} have this id. Renumber one")
         else:
-            document.categories[entry["id"]] = (name.strip(), str(entry.get("supercategory")))
+            document.categories[id] = (name.strip(), str(entry.get("supercategory")))
             if names := entry.get("keypoints"):
-                _name_keypoints(document, entry["id"], names)
+                _name_keypoints(document, id, names)
 
 
 def _name_keypoints(document: Document, category: Id, names: Any) -> None:
@@ -112,113 +146,71 @@ def _name_keypoints(document: Document, category: Id, names: Any) -> None:
 
 
 def _read_pictures(document: Document, entries: list[Entry]) -> None:
+    repeated = 0
     for entry in entries:
-        id, what, file_name = entry["id"], f"image {entry['id']}", entry.get("file_name")
-        if id in document.pictures:
+        id, what, file_name = key(entry["id"]), f"image {entry['id']}", entry.get("file_name")
+        assert id is not None
+        if not isinstance(file_name, str) or not file_name.strip():
+            document.add_fault(what, f"file_name {file_name!r} is not a path. Name the file", id)
+        elif id not in document.pictures:
+            try:
+                document.pictures[id] = Picture(file_name, _size(entry))
+            except ValueError as error:
+                document.add_fault(what, str(error), id)
+        elif document.pictures[id].file_name == file_name:
+            repeated += 1
+        else:
             other = document.pictures[id].file_name
-            document.add_fault(what, f"{str(other)!r} and {file_name!r} have this id. Give each image its own", id)
-            continue
-        try:
-            document.pictures[id] = Picture(plain("file_name", file_name), _size(entry))
-        except ValueError as error:
-            document.add_fault(what, str(error), id)
+            reason = f"{other!r} and {file_name!r} have this id. Give each image its own"
+            document.add_fault(what, reason, id, blocks=True)
+    if repeated:
+        document.warn(f"{repeated:,} entries of `images` repeat another and were dropped")
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    height, width = entry.get("height"), entry.get("width")
-    if height is None and width is None:
-        return None
-    if not (isinstance(height, int) and isinstance(width, int) and 0 < height * width <= MAX_PIXELS and height > 0):
-        raise ValueError(f"width {width!r}, height {height!r}: not a valid image size. Give its pixels")
-    return height, width
+    """Height and width; None where they are missing, or where a tool writes 0 or -1 because it does not know."""
+    sides = [number(value) if value is not None else -1 for value in (entry.get("height"), entry.get("width"))]
+    height, width = sides
+    if not isinstance(height, int) or not isinstance(width, int) or max(0, height) * max(0, width) > MAX_PIXELS:
+        given = f"width {entry.get('width')!r}, height {entry.get('height')!r}"
+        raise ValueError(f"{given}: not a valid image size. Give its pixels")
+    return (height, width) if min(height, width) > 0 else None
 
 
 def _read_annotations(document: Document, entries: list[Entry]) -> None:
-    image_ids = document.pictures.keys() | document.excluded
-    owners: dict[Id, Any] = {}
-    for entry in entries:
-        what, image, category = f"annotation {entry['id']}", entry.get("image_id"), entry.get("category_id")
-        if entry["id"] in owners:
-            document.add_fault(what, "two annotations have this id. Give each its own", image)
-            if isinstance(owner := owners[entry["id"]], Id):
-                document.excluded.add(owner)
-            continue
-        owners[entry["id"]] = image
-        if not isinstance(image, Id) or image not in image_ids:
-            document.add_fault(
-                what, f"image_id {image!r} is not an image of this file. Add the image or remove the annotation"
-            )
-        elif not isinstance(category, Id) or category not in document.categories:
-            document.add_fault(what, f"category_id {category!r} is not a category of this file. Correct it", image)
+    ids = set[Id]()
+    repeated = 0
+    strays, unnamed = [], []
+    for index, entry in enumerate(entries):
+        if isinstance(id := entry.get("id"), Id):
+            repeated += id in ids
+            ids.add(id)
+        image, category = key(entry.get("image_id")), key(entry.get("category_id"))
+        if image is None or (image not in document.pictures and image not in document.excluded):
+            strays.append(f"{_name(entry, index)} (image_id {entry.get('image_id')!r})")
+        elif category not in document.categories:
+            unnamed.append(f"{_name(entry, index)} (category_id {entry.get('category_id')!r})")
+            document.excluded.add(image)
         else:
+            entry["category_id"] = category
             document.annotations[image].append(entry)
+    # if no annotation fits, what is left without them would be wrong
+    for what in strays:
+        reason = "its image is not in this file. Add the image or remove the annotation"
+        document.add_fault(what, reason, blocks=len(strays) == len(entries))
+    if unnamed and len(unnamed) == len(entries) and all(entry.get("category_id") is None for entry in entries):
+        reason = f"none of the {len(entries):,} annotations has a category_id, so no object has a class. "
+        remedy = "Give each object its class in the tool that drew them (VIA: a region attribute), and export again"
+        document.add_fault("annotations", reason + remedy, blocks=True)
+    else:
+        for what in unnamed:
+            reason = "its category is not in this file. Correct it"
+            document.add_fault(what, reason, blocks=len(unnamed) == len(entries))
+    if repeated:
+        document.warn(f"{repeated:,} annotations have the id of another; ids of annotations are not read")
     if empty := sum(id not in document.annotations for id in document.pictures.keys() - document.excluded):
-        count = f"{empty} image{'s' if empty > 1 else ''} without annotations, kept without objects"
-        document.faults.append(Fault(str(document.name), count, warning=True))
+        document.warn(f"{empty} image{'s' if empty > 1 else ''} without annotations, kept without objects")
 
 
-def to_object(entry: Entry, label: int, size: tuple[int, int] | None, keypoints: int = 0) -> AnnotatedObject:
-    """The object of an annotation, with its mask if the image's size is given; ValueError names field and remedy.
-
-    keypoints: their number per object; an annotation without keypoints gets unlabelled ones.
-    """
-    crowd: Any = entry.get("iscrowd", 0)
-    box: Any = entry.get("bbox")
-    if crowd not in (0, 1):
-        raise ValueError(f"iscrowd {crowd!r} is neither 0 nor 1. Correct it")
-    if not _numbers(box) or len(box) != 4:
-        raise ValueError(f"bbox {box!r} is not four finite numbers x, y, width, height. Correct it")
-    x, y, width, height = box
-    if width <= 0 or height <= 0:
-        raise ValueError(f"bbox {box} has no area: its width and height must exceed 0. Correct or remove it")
-    mask = None if size is None else _mask(entry.get("segmentation"), size)
-    values = _keypoints(entry.get("keypoints"), keypoints) if keypoints else ()
-    return AnnotatedObject(label, (x, y, x + width, y + height), mask, crowd=bool(crowd), keypoints=values)
-
-
-def _keypoints(values: Any, count: int) -> tuple[float, ...]:
-    if not values:
-        return (0.0,) * 3 * count
-    if not _numbers(values) or len(values) != 3 * count:
-        raise ValueError(
-            f"keypoints {values!r} are not x, y and visibility of {count} keypoints. Give {3 * count} numbers"
-        )
-    if invalid := set(values[2::3]) - {0, 1, 2}:
-        raise ValueError(f"keypoints: visibility {min(invalid)} is not 0, 1 or 2. Correct it")
-    return tuple(values)
-
-
-def _mask(segmentation: Any, size: tuple[int, int]) -> bytes:
-    if not segmentation:
-        raise ValueError("has no segmentation, but others have. Draw it, or set the dataset's option `masks: false`")
-    try:
-        if isinstance(segmentation, dict):
-            return _run_lengths(segmentation, size)
-        return rle.encode_polygons(_polygons(segmentation), *size)
-    except ValueError as error:
-        raise ValueError(f"segmentation: {error}. Draw it again or remove the annotation") from error
-
-
-def _polygons(segmentation: Any) -> list[list[float]]:
-    polygons = [segmentation] if _numbers(segmentation) else segmentation
-    if not isinstance(polygons, list) or not all(_numbers(item) for item in polygons):
-        raise ValueError("neither polygons of finite numbers nor run lengths")
-    return polygons
-
-
-def _run_lengths(segmentation: Entry, size: tuple[int, int]) -> bytes:
-    counts, given = segmentation.get("counts"), segmentation.get("size")
-    if given != list(size):
-        raise ValueError(f"size {given} is not the image's height and width {list(size)}")
-    if isinstance(counts, list):
-        return rle.encode_counts(counts, *size)
-    if not isinstance(counts, str) or not counts.isascii():
-        raise ValueError("counts is neither a list nor COCO's text")
-    encoded = counts.encode()
-    rle.area(encoded, size)
-    return encoded
-
-
-def _numbers(values: Any) -> bool:
-    """Whether it is a list of numbers that can be pixels; json also allows NaN, true and huge integers."""
-    return isinstance(values, list) and all(type(value) in {int, float} and abs(value) < FAR for value in values)
+def _name(annotation: Entry, index: int) -> str:
+    return f"annotation {annotation['id']}" if "id" in annotation else f"entry {index} of 'annotations'"

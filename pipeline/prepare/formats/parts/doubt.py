@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Doubt:
-    """reason: what speaks against the format, as a sentence for people · options: with which it could be read."""
+    """reason: what speaks against the format, as a sentence for people · options: with which it could be read.
+
+    options is None if the format can't read the folder at all.
+    """
 
     reason: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] | None = field(default_factory=dict)

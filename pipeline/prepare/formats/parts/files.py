@@ -8,10 +8,11 @@ contain control characters, or that are not UTF-8.
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
+from pipeline import images
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.sample import Fault
@@ -19,6 +20,10 @@ from pipeline.store import file_digest
 from pipeline.terminal import name_fault
 
 EXAMPLES = 3
+#: suffixes of files that are not asked whether they are images: a dataset can have as many as it has images
+TEXTS = frozenset({".csv", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})
+#: suffixes of cameras' raw files, most of which begin like TIFF
+CAMERA_RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 #: depth of nested folders: datasets have five, and Python's recursion limit is 1,000
 MAX_DEPTH = 50
 
@@ -93,7 +98,8 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
     try:
         entries = sorted(os.scandir(tree.root / folder), key=lambda entry: entry.name)
     except OSError as error:
-        tree.faults.append(Fault(str(folder), f"can't be listed ({error.strerror}). Check its permissions."))
+        reason = f"can't be listed ({error.strerror}). Check its permissions."
+        tree.faults.append(Fault(str(folder), reason, blocks=True))
         return
     spellings: dict[str, str] = {}
     for entry in entries:
@@ -102,9 +108,11 @@ def _visit(tree: Tree, folder: PurePosixPath) -> None:
             tree.hidden.append(str(name))
             continue
         twin = spellings.setdefault(alike(entry.name), entry.name)
-        reason = _twins(twin) if twin != entry.name else _misnamed(entry.name) or _trap(tree.root, entry)
-        if reason:
-            tree.faults.append(Fault(str(name), reason))
+        misnamed = _twins(twin) if twin != entry.name else _misnamed(entry.name)
+        if misnamed:  # without a folder a class or a split would be missing
+            tree.faults.append(Fault(str(name), misnamed, blocks=entry.is_dir(follow_symlinks=False)))
+        elif trap := _trap(tree.root, entry):
+            tree.faults.append(Fault(str(name), trap))
         elif entry.is_dir():
             tree.folders.append(name)
             _visit(tree, name)
@@ -154,8 +162,46 @@ def _link_trap(root: Path, link: Path) -> str | None:
 
 
 def ignored(tree: Tree, strangers: list[PurePosixPath]) -> Iterator[Fault]:
-    """Warnings with the numbers of hidden entries, and of files that the format does not read."""
-    for names, what in ((tree.hidden, "hidden files or folders"), ([str(name) for name in strangers], "other files")):
+    """Warnings with the numbers of hidden entries, of files that the format does not read, and of images among them."""
+    pictures = pictures_left_out(tree, strangers)
+    left_out = {name for _, names in pictures for name in names}
+    others = [name for name in strangers if name not in left_out]
+    for names, what in ((tree.hidden, "hidden files or folders"), (others, "other files")):
         if names:
-            shown = ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
-            yield Fault(".", f"{len(names)} {what} ignored: {shown}", warning=True)
+            yield Fault(".", f"{len(names)} {what} ignored: {listed(names)}", warning=True)
+    for remedy, names in pictures:
+        yield Fault(".", f"{len(names)} images are left out: {listed(names)}. {remedy}", warning=True)
+
+
+def listed(names: Sequence[PurePosixPath | str]) -> str:
+    """The first names, for a message."""
+    return ", ".join(map(str, names[:EXAMPLES])) + (", …" if len(names) > EXAMPLES else "")
+
+
+def pictures_left_out(tree: Tree, strangers: Iterable[PurePosixPath]) -> list[tuple[str, list[PurePosixPath]]]:
+    """Files without an image's suffix that are images by their bytes, by what can be done about them."""
+    pictures: dict[str, list[PurePosixPath]] = {}
+    for name in strangers:
+        if (suffix := name.suffix.lower()) in SUFFIXES or suffix in TEXTS:
+            continue
+        if remedy := _remedy(tree.root / name):
+            pictures.setdefault(remedy, []).append(name)
+    return list(pictures.items())
+
+
+def _remedy(path: Path) -> str | None:
+    """How an image without a usual suffix can be read; None if it is no image."""
+    suffix = path.suffix
+    if suffix.lower() in CAMERA_RAW:
+        return "They are a camera's raw files, which are not read. Develop them to JPEG or PNG."
+    try:
+        with path.open("rb") as file:
+            kind = images.kind(file.read(images.HEAD_BYTES))
+    except OSError:  # a file that the format does not need
+        return None
+    if kind is None:
+        return None
+    if kind in images.FORMATS:
+        end, usual = f"the suffix {suffix}" if suffix else "no suffix", ".jpg" if kind == "JPEG" else f".{kind.lower()}"
+        return f"They are {kind} images with {end}. Rename them, so that they end in {usual}."
+    return f"They are {kind} images, which are not read. Convert them, as by `magick mogrify -format jpg *{suffix}`."

@@ -1,5 +1,6 @@
 """Shared by formats with boxes: annotated objects, the sample of an image with its objects, and helpers."""
 
+import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,33 +67,51 @@ def _keypoints(objects: Sequence[AnnotatedObject], count: int) -> NDArray[np.flo
 
 def split_of(name: PurePosixPath) -> str | None:
     """The split in the words of a path; the last word counts: `annotations/instances_val2017.json` is val."""
-    words = re.findall(r"[a-z]+", str(name.with_suffix("")).lower())
+    words = re.findall(r"[a-z]+", str(name.with_suffix("") if name.name else name).lower())
     return next((SPLITS[word] for word in reversed(words) if word in SPLITS), None)
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image after EXIF rotation, from its header; ImageError if it can't be read."""
+def stored_size(path: Path) -> tuple[tuple[int, int], int]:
+    """Height and width of an image as its file stores it, and EXIF's orientation, both from its header.
+
+    ImageError if it can't be read.
+    """
     try:
         with Image.open(path, formats=images.FORMATS) as image:
             images.check(image)  # some formats are read whole for their EXIF
             width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # images.decode decides on damaged and unusual files, and names the fault
         height, width = images.decode(path).shape[:2]
-        return height, width
-    return (width, height) if turned else (height, width)
+        return (height, width), 1
+    return (height, width), orientation
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image after EXIF rotation, from its header; ImageError if it can't be read."""
+    (height, width), orientation = stored_size(path)
+    return (width, height) if orientation in TURNED else (height, width)
+
+
+def distinct(objects: Sequence[AnnotatedObject]) -> list[AnnotatedObject]:
+    """The objects without exact repetitions, which no detector could find twice."""
+    return list(dict.fromkeys(objects))
 
 
 def text(path: Path, limit: int = TEXT_BYTES) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark; ValueError says what is wrong with it."""
+    """The text of a file in UTF-8, or in UTF-16 that a byte order mark declares; ValueError says what is wrong."""
     try:
         if path.stat().st_size > limit:
             raise ValueError(f"{path.stat().st_size:,} bytes, more than {limit:,}. Split it")
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror}). Check its permissions") from error
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        decoded = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError("is not UTF-8 text. Export it again") from error
+        raise ValueError("is not UTF-8 text. Save it as UTF-8, or export it again") from error
+    return decoded.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def plain(field: str, name: object) -> PurePosixPath:
