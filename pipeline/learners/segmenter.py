@@ -36,14 +36,14 @@ class LabelMap:
 
     def restored(self, placement: Placement) -> "LabelMap":
         """The label map of the image that lies in the input, in its pixels: of resized logits, else of the ids."""
-        size = placement.height, placement.width
+        height, width = placement.height, placement.width
         if self.logits is not None:
             logits, box = cropped(self.logits, placement.cells(*self.logits.shape[1:]))
-            return LabelMap(_most_probable(logits, box, *size), self.classes)
+            return LabelMap(_most_probable(logits, box, height, width), self.classes)
         if placement.fills:
             return self
         ids, box = cropped(self.ids, placement.cells(*self.ids.shape))
-        part = Image.fromarray(ids).resize(size[::-1], Image.Resampling.NEAREST, box=box)
+        part = Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST, box=box)
         return LabelMap(np.asarray(part, np.uint8), self.classes)
 
     def scaled(self, height: int, width: int) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def build(
 
     def sample(generator: np.random.Generator, height: int, width: int) -> Window:
         for _ in range(TRIES):
-            area = generator.uniform(*scale) * height * width
+            area = generator.uniform(scale[0], scale[1]) * height * width
             aspect = exp(generator.uniform(log(ratio[0]), log(ratio[1])))
             across, down = round(sqrt(area * aspect)), round(sqrt(area / aspect))
             if 0 < across <= width and 0 < down <= height:
