@@ -129,7 +129,7 @@ def test_the_least_recently_used_leave_and_none_that_may_be_in_use(tmp_path: Pat
     new = old.with_name("new")
     assert "no view" in view.bring(new, images, Fit(SIDE), size + 1)
     os.utime(old, (0, 0))
-    assert "made in" in view.bring(new, images, Fit(SIDE), 2 * size - 1)
+    assert "made in" in view.bring(new, images, Fit(SIDE), size + len(images) * SIDE**2 * 3 - 1)
     assert not old.exists()
     assert new.exists()
 
