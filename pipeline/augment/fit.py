@@ -87,7 +87,7 @@ def cut(sample: Sample, window: Window) -> Sample:
         changes[name] = values[top:bottom, left:right]
     for name, boxes in fields.given(sample, Form.BOXES).items():
         changes[name], _ = fields.clipped(boxes - np.tile(origin, 2), *new)
-    kept = {
+    kept: dict[str, Any] = {
         name: fields.moved(keypoints, keypoints[..., :2] - origin, part.shape)
         for name, keypoints in fields.given(sample, Form.KEYPOINTS).items()
     }

@@ -94,7 +94,7 @@ class Sampler(Learner):
         real, _ = self.feature_cache.extract(images)
         measured = zip(pictures, severities, real, *extract(self.extractor, fakes), strict=True)
         name, fit = self.extractor.name, self.settings.fit
-        return [Generated(picture, severity, name, *rest, fit=fit) for picture, severity, *rest in measured]
+        return [Generated(*both, name, real, fake, classes, fit) for *both, real, fake, classes in measured]
 
     def generate_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """B×C×S×S uint8 → as many generated images, uint8, and the probability B that each is fake."""

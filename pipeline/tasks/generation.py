@@ -189,5 +189,5 @@ def measured(
         real_features, _ = extract(extractor, stack(reals, settings.channels))
         fake_outputs = extract(extractor, stack([Sample("", item.image) for item in fakes], settings.channels))
         for item, *outputs in zip(fakes, real_features, *fake_outputs, strict=True):
-            results.append(Generated(item.image, item.severity, extractor.name, *outputs, fit=fit.mode))
+            results.append(Generated(item.image, item.severity, extractor.name, *outputs, fit.mode))
     return results
