@@ -48,7 +48,7 @@ def measure() -> ratios.Ratio:
         return judge.stats
 
     scores, stats = ours(), peer()
-    assert np.allclose([scores["mAP"], scores["AP50"], scores["AR100"]], stats[[0, 1, 8]], atol=1e-9)
+    assert np.allclose([scores["box_mAP"], scores["box_AP50"], scores["box_AR100"]], stats[[0, 1, 8]], atol=1e-9)
     return ratios.ratio(ours, peer, pairs=5)
 
 

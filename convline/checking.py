@@ -173,7 +173,8 @@ def check_mlflow(root: Path) -> Findings:
             )
         elif state == "failed" and status != "FAILED":
             yield Finding(f"run {name}: its state file says failed, but MLflow says {status}", "make repro")
-    remembered = {model: entry["champion"]["fingerprint"] for model, entry in registered.entries(root).items()}
+    holders = {model: entry["champion"] for model, entry in registered.entries(root).items()}
+    remembered = {model: holder["fingerprint"] for model, holder in holders.items() if holder}
     champions = versions.champions(client)
     unsigned = set(trust.unsigned(root, champions))
     for model in sorted(unsigned):

@@ -45,7 +45,7 @@ def predict(
     inputs = inputs or noise_images(number, seed, learner.settings)
     ask = predictor(learner, description["task"])
     lines = _open_answers(out)
-    total = failed = 0
+    total = failed = undrawn = 0
     for name, item in inputs:
         total += 1
         if isinstance(item, images.ImageError):
@@ -57,12 +57,15 @@ def predict(
         answer = {"image": name, **task.answer(item, prediction, learner.settings)}
         if out is not None:
             drawn = task.draw(Sample(item.id, item.image), prediction, learner.settings)
-            answer |= _write_picture(out, name, drawn)
+            picture = _write_picture(out, name, drawn)
+            answer |= picture
+            undrawn += "picture_error" in picture
         _write(lines, answer)
     if out is not None:
         lines.close()
-        log.info(f"{total - failed} of {total} images answered by {model}: {out / ANSWERS} and a picture each")
-    return not failed
+        pictures = f"a picture of {total - failed - undrawn}" if undrawn else "a picture each"
+        log.info(f"{total - failed} of {total} images answered by {model}: {out / ANSWERS} and {pictures}")
+    return not failed and not undrawn
 
 
 def model_folder(root: Path, name: str) -> Path:
@@ -72,7 +75,10 @@ def model_folder(root: Path, name: str) -> Path:
         return job_folder
     fingerprints = registered.jobs(root)
     if name in entries:
-        job, fingerprint = entries[name]["champion"]["job"], entries[name]["champion"]["fingerprint"]
+        holder = entries[name]["champion"]
+        if holder is None:
+            raise UserError(f"{name} has no champion: {entries[name]['decision']['text']}. Name one of its jobs.")
+        job, fingerprint = holder["job"], holder["fingerprint"]
         what = f"the champion of {name}, {job},"
         if not fingerprint:
             raise UserError(f"{what} is no model of this project: {entries[name]['decision']['text']}.")
@@ -131,13 +137,18 @@ def _open_answers(out: Path | None) -> TextIO:
 
 
 def _write_picture(out: Path, name: str, drawn: NDArray[np.uint8]) -> dict[str, str]:
-    """Write an image's picture under its name, or a shortened one, which the answer then contains."""
+    """Write an image's picture under its name, or a shortened one, which the answer then contains, or why it failed."""
     path = out / f"{name}.png"
     fits = len(os.fsencode(path.name)) <= MAX_NAME
     if not fits:
         start = os.fsencode(path.name)[: MAX_NAME // 2].decode(errors="ignore")
         path = path.with_name(f"{start}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.png")
-    store.write_bytes(path, images.encode_png(drawn))
+    try:
+        store.write_bytes(path, images.encode_png(drawn))
+    except OSError as error:
+        reason = f"its picture can't be written: {error.strerror or error}"
+        log.warning(escape(f"{name}: {reason}"))
+        return {"picture_error": reason}
     return {} if fits else {"picture": str(path.relative_to(out))}
 
 

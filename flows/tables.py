@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store, tracking
-from pipeline.evaluate.stage import words
 from pipeline.metric_names import renamed, renamed_scores
 from pipeline.register.decisions import news
+from pipeline.scores import words
 from pipeline.train.job_state import JobState
 
 Rows = list[dict[str, Any]]

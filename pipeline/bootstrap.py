@@ -72,15 +72,18 @@ class Estimate:
     high: float
 
 
-def over_seeds(values: Resampled, resampled: Resampled, *, seed: int = 0) -> Estimate:
+def over_seeds(
+    values: Resampled, resampled: Resampled, bounds: tuple[float | None, float | None] = (None, None), *, seed: int = 0
+) -> Estimate:
     """Mean over S seeds of scores, or of differences of scores, from S values and their S×N resamples of test images.
 
     Two sources of uncertainty are combined: test-set sampling (bootstrap) and training seed (Student t, S−1 d.f.,
-    scaled by the standard error over the seeds). The interval is that of the sum of random samples of both.
+    scaled by the standard error over the seeds). The interval is that of the sum of random samples of both. Student's t
+    knows no bounds, so the interval is cut at those of the score.
     """
     number, trainings = len(values), 200
     noise = np.random.default_rng(seed).standard_t(number - 1, (resampled.shape[1], trainings))
     error = values.std(ddof=1) / np.sqrt(number)
     sums = resampled.mean(axis=0)[:, None] + error * noise
-    low, high = np.nanpercentile(sums, [2.5, 97.5])
+    low, high = np.clip(np.nanpercentile(sums, [2.5, 97.5]), *bounds)
     return Estimate(float(values.mean()), float(low), float(high))

@@ -10,6 +10,9 @@ OLD_METRIC_NAMES = {
     "sure[": "confident_fraction[",
     "classes[": "classes_found[",
 }
+#: measures of boxes, whose names begin with `box_` today: `mAP`, `AP50_low`, `AP[cat]`, `AR_small`
+OF_BOXES = r"(?:mAP|AP(?:50|75)?(?:_voc07|_voc10)?|AR\d*)(?:_small|_medium|_large)?"
+BOX_METRIC = re.compile(rf"{OF_BOXES}(?=\[| under |(?:_low|_high)?$)")
 #: what may stand before a metric's name in a file or a run
 PREFIXES = ("val_", "val/", "test/")
 
@@ -18,6 +21,8 @@ def renamed(name: str) -> str:
     """A metric's name of today, whatever stands around it: `val/loc_acc`, `loc_acc_low`, `sure[lenet5] under fog`."""
     prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
     bare = name.removeprefix(prefix)
+    if BOX_METRIC.match(bare):
+        return f"{prefix}box_{bare}"
     for old, new in OLD_METRIC_NAMES.items():
         if bare.startswith(old):
             return prefix + new + bare.removeprefix(old)
@@ -27,7 +32,8 @@ def renamed(name: str) -> str:
 def renamed_text(text: str) -> str:
     """A sentence with today's names: `cam: loc_acc 0.47 on test` → `cam: localization_accuracy 0.47 on test`."""
     names = "|".join(map(re.escape, OLD_METRIC_NAMES))
-    return re.sub(rf"(?<!\w)(?:{names})", lambda match: OLD_METRIC_NAMES[match[0]], text)
+    text = re.sub(rf"(?<!\w)(?:{names})", lambda match: OLD_METRIC_NAMES[match[0]], text)
+    return re.sub(r"(?<![\w-])mAP(?![\w-])", "box_mAP", text)
 
 
 def rename_fields(values: Mapping[str, Any], **renames: Callable[[str], str]) -> dict[str, Any]:

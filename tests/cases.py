@@ -8,6 +8,7 @@ read right, is for a person to say. Exit code 1 if any crashed or hung.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def main() -> int:
             project = Path(scratch, "project")
             (project / ".git").mkdir(parents=True)
             (project / "params.yaml").write_text(PARAMS)
+            shutil.copy(CODE / "dvc.yaml", project)
             started = time.monotonic()
             verdict, text = try_to_add(build(script, Path(scratch, "input")), project)
             verdicts[verdict] += 1

@@ -169,3 +169,12 @@ def test_the_interval_over_seeds_covers_the_truth_where_that_of_the_images_alone
         by_images += low <= truth <= high
     assert 0.92 <= covered / 250 <= 1
     assert by_images / 250 < 0.9
+
+
+def test_an_interval_over_seeds_stays_within_the_bounds_of_the_score() -> None:
+    values = np.array([0.93, 0.99, 1.0])
+    drawn = np.tile(values[:, None], 500)
+    assert over_seeds(values, drawn).high > 1, "control: Student's t knows no bounds"
+    bounded = over_seeds(values, drawn, (0, 1))
+    assert (bounded.low, bounded.high) == (over_seeds(values, drawn).low, 1)
+    assert over_seeds(values, drawn, (None, None)) == over_seeds(values, drawn)

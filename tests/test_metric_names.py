@@ -27,6 +27,14 @@ DECISION = {"promoted": False, "metric": "loc_acc", "text": "cam: loc_acc differ
         ("sure[lenet5]", "confident_fraction[lenet5]"),
         ("val/sure[lenet5]", "val/confident_fraction[lenet5]"),
         ("classes[lenet5]_low", "classes_found[lenet5]_low"),
+        ("mAP", "box_mAP"),
+        ("val/mAP", "val/box_mAP"),
+        ("val_mAP", "val_box_mAP"),
+        ("AP50_voc07_low", "box_AP50_voc07_low"),
+        ("AP[a cat]_high", "box_AP[a cat]_high"),
+        ("AR_small", "box_AR_small"),
+        ("test/AR300", "test/box_AR300"),
+        ("AP75 under fog", "box_AP75 under fog"),
     ],
 )
 def test_an_old_name_becomes_todays(stored: str, today: str) -> None:
@@ -35,7 +43,11 @@ def test_an_old_name_becomes_todays(stored: str, today: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["top1", "gt_known_loc", "val_top1", "recall[loc_acc]", "classes", "sure", "train/loss"]
+    "name",
+    [
+        *("top1", "gt_known_loc", "val_top1", "recall[loc_acc]", "classes", "sure", "train/loss", "mask_mAP"),
+        *("keypoint_AP50", "mask_AP[cat]", "AREA", "APx", "MAP", "mAP5"),
+    ],
 )
 def test_other_names_stay(name: str) -> None:
     assert renamed(name) == name
@@ -60,6 +72,9 @@ def test_scores_and_their_primary_are_renamed_together() -> None:
 def test_a_sentence_is_renamed_and_other_words_stay() -> None:
     assert renamed_text("cam: loc_acc 0.4750 on test") == "cam: localization_accuracy 0.4750 on test"
     assert renamed_text("sure[lenet5] 0.5") == "confident_fraction[lenet5] 0.5"
+    assert renamed_text("rcnn replaces it: mAP differs") == "rcnn replaces it: box_mAP differs"
+    for text in ("mask_mAP 0.4", "my-mAP 0.5"):
+        assert renamed_text(text) == text
     for text in ("all classes", "of 3 subclasses[a]", "my_loc_acc", "localization_accuracy 0.5"):
         assert renamed_text(text) == text
 

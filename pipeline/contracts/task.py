@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.geometry.placement import Placement
     from pipeline.learners.base import Learner, Settings
-    from pipeline.sample import Sample
+    from pipeline.sample import Facts, Sample
 
 OutputType = Literal[
     "string", "double", "float", "long", "integer", "boolean", "binary", "string[]", "double[]", "float[]", "long[]"
@@ -57,6 +57,14 @@ class Task(Protocol):
     MEANINGS: dict[str, str] | None = None
     """A sentence for each score, for the report; `recall[cat]` is looked up as `recall`."""
 
+    BOUNDS: dict[str, tuple[float | None, float | None]] | None = None
+    """The smallest and largest possible value of each score, within which intervals stay; None where there is none.
+
+    `box_AP[cat]` is looked up as `box_AP`, then as `box_`, then as "", which stands for all that are not named."""
+
+    UNDEFINED: dict[str, str] | None = None
+    """What a split lacks where a score is undefined, such as `no box`; looked up as in BOUNDS."""
+
     def learner(self, network: "nn.Module", settings: "Settings", **options: Any) -> "Learner":
         """What the loop trains: the network with its loss.
 
@@ -86,7 +94,8 @@ class Task(Protocol):
     def scorer(self, table: "pa.Table", settings: "Settings", **options: Any) -> "Callable[[Any], dict[str, float]]":
         """A function from row counts N (how often each row counts, for the bootstrap) to all scores.
 
-        Keyword-only arguments are settings of `evaluate` in params.yaml.
+        A score is nan where it is undefined, and its name is there all the same. Keyword-only arguments are settings of
+        `evaluate` in params.yaml.
         """
         ...
 
@@ -113,6 +122,14 @@ class Task(Protocol):
         Args:
             prediction: the learner's.
             placement: where the image, of `placement.height`×`placement.width` pixels, lies in the input.
+        """
+        ...
+
+    @optional
+    def missing(self, facts: "Facts", train: "Sequence[Sample]") -> str | None:
+        """What the train split lacks, so that nothing can be learnt from it: `no box`; None if it lacks nothing.
+
+        Jobs on such data are refused before training. Read no more of `train` than is needed.
         """
         ...
 

@@ -17,10 +17,9 @@ EPOCHS = 6
 def draw(
     path: Path, task: Any, stored: Any, predictions: Mapping[int, Any], table: pa.Table, settings: Any, number: int
 ) -> None:
-    """Write example predictions and the worst mistakes, `number` of each."""
-    count = min(number, len(stored))
-    spread = images.spread(len(stored), number)
-    worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:count]
+    """Write example predictions and the worst mistakes, `number` of each, or as many as there are."""
+    spread, severity = images.spread(len(stored), number), table["severity"].to_numpy()
+    worst = np.argsort(-severity, kind="stable")[: min(number, int((severity > 0).sum()))]
     for name, chosen in (("examples", spread), ("failures", worst)):
         pictures = [task.draw(stored[int(index)], predictions[int(index)], settings) for index in chosen]
         if pictures:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, shards, store
+from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, scores, shards, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.params import Evaluate, Job, Params, Policy
@@ -43,12 +43,12 @@ def run(params: Params, root: Path) -> None:
             evaluate(path, root, models[name], job, plans[name])
 
         how = store.update(target, marks[name], root / KEPT, make)
+        metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
+        metrics |= store.read_json(target / "scores.json")
+        store.write_json(root / "metrics" / f"{name}.json", metrics)
+        _tell(name, how, metrics)
         if params.study(name) is None:
             _measure_speed(root, name, job, marks[name])
-        scores = store.read_json(target / "scores.json")
-        metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset, **scores}
-        store.write_json(root / "metrics" / f"{name}.json", metrics)
-        _tell(name, how, scores)
     store.keep_only(root / "evaluations", set(wanted))
     for path in (root / "metrics").glob("*"):
         if path.name not in {f"{name}.json" for name in wanted}:
@@ -57,15 +57,10 @@ def run(params: Params, root: Path) -> None:
     store.bound(root / FEATURES, KEEP_BYTES, set())
 
 
-def _tell(name: str, how: str, scores: dict[str, Any]) -> None:
-    log.info(f"evaluate: {name:<16} {how:<9} {words(scores)}")
-
-
-def words(scores: dict[str, Any]) -> str:
-    """`test top1 0.9883 [0.9738, 0.9971]`"""
-    primary = scores["primary"]
-    value, low, high = (scores[primary + end] for end in ("", "_low", "_high"))
-    return f"test {primary} {value:.4f} [{low:.4f}, {high:.4f}]"
+def _tell(name: str, how: str, metrics: dict[str, Any]) -> None:
+    val = f"val_{metrics['primary']}"
+    unranked = f"; val {scores.undefined(metrics, val)}" if metrics[val] is None else ""
+    log.info(f"evaluate: {name:<16} {how:<9} {scores.words(metrics)}{unranked}")
 
 
 @dataclass(frozen=True)
@@ -163,8 +158,8 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
         tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task, keep=0)
     for split, table in tables.items():
         pq.write_table(table, path / f"{split.replace(' ', '-')}.parquet")
-    scores, drawn = _scores(task, tables, learner.settings, plan)
-    store.write_json(path / "scores.json", scores)
+    measured, drawn = _scores(job.task, tables, learner.settings, plan)
+    store.write_json(path / "scores.json", measured)
     pq.write_table(pa.table(drawn), path / "draws.parquet")
     if plan.gradients:
         store.write_json(path / "gradients.json", gradients.measure(model.folder, job, prepared))
@@ -185,20 +180,28 @@ def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
     from pipeline.evaluate import predict, speed
 
     speeds = store.read_json(root / "reports/speed.json", {})
-    if speeds.get(name, {}).get("evaluation") == mark:
+    entry, key = speeds.get(name, {}), speed.key(mark)
+    if entry.get("evaluation") == key and entry.get("latency_ms") is not None:
         return
     learner, _ = checkpoint.load(root / "models" / name)
     stored = shards.split(root / "data/prepared" / job.dataset, "test")
-    measured = speed.measure(predict.predictor(learner, job.task), stored)
-    speeds[name] = {**speeds.get(name, {}), **measured, "device": "cpu", "evaluation": mark}
+    measured = speed.kept_or_measured(root, mark, predict.predictor(learner, job.task), stored)
+    if "not_measured" in measured:
+        log.info(f"evaluate: {name:<16} latency not measured: {measured['not_measured']}")
+    trained = {field: value for field, value in entry.items() if field.startswith("train_")}
+    speeds[name] = {**trained, **measured, "device": "cpu", "evaluation": key}
     store.write_json(root / "reports/speed.json", speeds)
 
 
-def _scores(task: Any, tables: dict[str, pa.Table], settings: Any, plan: Plan) -> tuple[dict[str, Any], Any]:
+def _scores(
+    task_name: str, tables: dict[str, pa.Table], settings: Any, plan: Plan
+) -> tuple[dict[str, Any], dict[str, bootstrap.Resampled]]:
     """Flat test scores with their intervals, and the primary score on val, by which candidates are ranked.
 
-    Second the resamples that the intervals are of, without those of single classes (`recall[3]`).
+    Undefined scores are null, and `undefined` has the reasons. Second the resamples that the intervals are of, without
+    those of single classes (`recall[3]`).
     """
+    task = plugins.load("tasks", task_name)
 
     def measured(table: pa.Table) -> tuple[dict[str, float], dict[str, Any]]:
         scorer, groups = task.scorer(table, settings, **plan.asked), table["group"].to_pylist()
@@ -212,15 +215,27 @@ def _scores(task: Any, tables: dict[str, pa.Table], settings: Any, plan: Plan) -
             metric = f"{primary}{name.removeprefix('test')}"
             changed, resampled = measured(table)
             values[metric], drawn[metric] = changed[primary], resampled[primary]
-    bounds = bootstrap.intervals(drawn)
-    scores: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
     val = task.scorer(tables["val"], settings, **plan.asked)(np.ones(len(tables["val"]), np.int64))
-    scores[f"val_{primary}"] = round(val[primary], 6)
+    result: dict[str, Any] = {"primary": primary, "higher_is_better": task.HIGHER_IS_BETTER, **plan.asked}
+    result |= {f"val_{primary}": scores.rounded(val[primary]), **_with_intervals(values, drawn)}
+    reasons = {
+        metric: scores.reason(task_name, metric.removeprefix("val_"), "val" if metric == f"val_{primary}" else "test")
+        for metric in (f"val_{primary}", *values)
+        if result[metric] is None
+    }
+    result |= {scores.UNDEFINED: reasons} if reasons else {}
+    return result, {name: values for name, values in drawn.items() if "[" not in name or name == primary}
+
+
+def _with_intervals(values: dict[str, float], drawn: dict[str, bootstrap.Resampled]) -> dict[str, float | None]:
+    """Each score with the ends of its interval; null where the score is undefined."""
+    bounds = bootstrap.intervals(drawn)
+    result: dict[str, float | None] = {}
     for metric, value in values.items():
-        scores[metric] = round(value, 6) if np.isfinite(value) else None
+        result[metric] = scores.rounded(value)
         bounded = np.isfinite(value) and metric in bounds
         low, high = bounds[metric] if bounded else (None, None)
         # resampling raises a biased score such as ECE, so the interval is widened to contain the value
-        scores[f"{metric}_low"] = None if low is None else round(min(low, value), 6)
-        scores[f"{metric}_high"] = None if high is None else round(max(high, value), 6)
-    return scores, {name: values for name, values in drawn.items() if "[" not in name or name == primary}
+        result[f"{metric}_low"] = None if low is None else scores.rounded(min(low, value))
+        result[f"{metric}_high"] = None if high is None else scores.rounded(max(high, value))
+    return result

@@ -196,7 +196,7 @@ def unpack(table: pa.Table, name: str, *shape: int) -> Bytes:
 
 
 def scores(
-    table: pa.Table, classes: tuple[str, ...], column: str = "matches", limit: int = LIMITS[-1]
+    table: pa.Table, classes: tuple[str, ...], column: str = "box_matches", limit: int = LIMITS[-1]
 ) -> Callable[[Counts], dict[str, Any]]:
     """A function from row counts to COCO's scores and `AP[class]`; sizes without true objects are left out.
 

@@ -93,7 +93,7 @@ class ClassMatches:
         return float(at_tenths.mean()), float((self.true_positive * weights) @ highest[:-1] / total)
 
 
-def scores(table: pa.Table, classes: int, column: str = "voc_matches") -> Callable[[Counts], dict[str, Any]]:
+def scores(table: pa.Table, classes: int, column: str = "box_voc_matches") -> Callable[[Counts], dict[str, Any]]:
     """A function from row counts to `AP50_voc07`, by eleven recalls, and `AP50_voc10`, by all."""
     labels, confidences, true_labels = (flatten(table, name) for name in ("labels", "scores", "true_labels"))
     images, true_images = row_indices(table, "labels"), row_indices(table, "true_labels")

@@ -76,6 +76,7 @@ class Dense(nn.Module):
         shifts = [padded[..., y : y + rows, x : x + columns] for y in range(step) for x in range(step)]
         per_pass = max(1, IMAGES_PER_PASS // len(images))
         passes = (torch.cat(shifts[start : start + per_pass]) for start in range(0, len(shifts), per_pass))
-        logits = torch.cat([self.body(shifted) for shifted in passes])
+        # where layers pad, a dilated body has further cells, whose windows reach past the border
+        logits = torch.cat([self.body(shifted)[..., : cells[0], : cells[1]] for shifted in passes])
         interlaced = logits.view(step, step, len(images), -1, *cells).permute(2, 3, 4, 0, 5, 1)
         return interlaced.reshape(len(images), logits.shape[1], cells[0] * step, cells[1] * step)[..., :height, :width]

@@ -36,7 +36,7 @@ Floats = NDArray[np.float32]
 
 @torch.inference_mode()
 def figures(sampler: Any, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
-    """By name; `anchors` only if the sampler has an extractor."""
+    """By name; `anchors` only if the sampler has an extractor, and there are held-out images enough for a distance."""
     train_images, unseen = (_stack_evenly(sampler, split) for split in (train, held_out))
     fakes = torch.cat([sampler.generate_for(part)[0] for part in unseen.split(BATCH)])
     result = {
@@ -44,7 +44,7 @@ def figures(sampler: Any, train: Sequence[Sample], held_out: Sequence[Sample]) -
         "nearest": nearest(sampler, fakes, train_images, unseen),
         "changes": perturbations.figure(sampler, unseen[files.spread(len(unseen), PERTURBED)]),
     }
-    if sampler.extractor is not None:
+    if sampler.extractor is not None and len(unseen) > 1:
         result["anchors"] = anchors(sampler, fakes, train_images, unseen)
     return result
 

@@ -22,11 +22,15 @@ SIDE, COVER = 96, 0.5
 
 
 def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
-    """The fraction of localized images by IoU threshold."""
+    """The fraction of localized images by IoU threshold, of those that have a true box; none if there are none."""
     from matplotlib.figure import Figure
 
-    correct = table["label"].to_numpy() == table["prediction"].to_numpy()
     iou, gt_known_iou = table["iou"].to_numpy(), table["gt_known_iou"].to_numpy()
+    has_box = np.isfinite(iou)
+    if not has_box.any():
+        return {}
+    correct = (table["label"].to_numpy() == table["prediction"].to_numpy())[has_box]
+    iou, gt_known_iou = iou[has_box], gt_known_iou[has_box]
     thresholds = np.linspace(0, 1, 101)
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
@@ -57,14 +61,14 @@ def draw(sample: Sample, prediction: ClassMaps, settings: Settings) -> NDArray[n
         return captioned(np.asarray(canvas), text, GREEN)
     box = prediction.box(prediction.label, height, width)
     iou, label_correct = best_iou(sample, box), sample.label == prediction.label
-    correct = label_correct and iou >= MIN_IOU
+    correct = label_correct and not iou < MIN_IOU
     for true_box in sample.boxes if sample.boxes is not None else ():
         _rectangle(pen, true_box * scale, "white")
     _rectangle(pen, box * scale, "#00e676" if correct else "#ff5252")
     name = settings.classes[int(sample.label)]
-    text = f"{name} IoU {iou:.2f}"
-    if not label_correct:
-        text = f"{name} as {settings.classes[prediction.label]} {iou:.2f}"
+    text = name if label_correct else f"{name} as {settings.classes[prediction.label]}"
+    if np.isfinite(iou):
+        text += f" IoU {iou:.2f}" if label_correct else f" {iou:.2f}"
     return captioned(np.asarray(canvas), text, GREEN if correct else RED)
 
 

@@ -20,15 +20,19 @@ COLORS, GRAY = 10, "0.7"
 
 
 def curves(
-    table: pa.Table, settings: Settings, prefix: str = "", *, detections: int = coco_ap.LIMITS[-1]
+    table: pa.Table, settings: Settings, prefix: str = "box_", *, detections: int = coco_ap.LIMITS[-1]
 ) -> dict[str, "Figure"]:
     """By name: one line per overlap, the mean over classes; and at overlap 0.5 one line per class, and their mean.
 
-    prefix: `mask_` for masks, `keypoint_` for keypoints · detections: limit per image and class.
+    None without true objects, where precision and recall are undefined.
+
+    prefix: `box_` for boxes, `mask_` for masks, `keypoint_` for keypoints · detections: limit per image and class.
     """
     by_class = coco_ap.matches_by_class(table, len(settings.classes), f"{prefix}matches", detections)
     counts = np.ones(len(table), np.int64)
     values = np.stack([item.precisions(counts)[0] for item in by_class])
+    if np.isnan(values).all():
+        return {}
     name = f"{prefix}precision-recall".replace("_", "-")
     return {name: _by_overlap(values), f"{name}-by-class": _by_class(values[:, 0], settings.classes)}
 

@@ -22,9 +22,10 @@ def figures(table: pa.Table, settings: Settings) -> dict[str, "Figure"]:
     classes = settings.semantic_classes
     matrix = matrices(table, len(classes)).sum(axis=0).reshape(len(classes), len(classes))
     by_class = iou(matrix)
+    mean = mean_defined(by_class)
     return {
         "confusion": confusion_figure(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), classes),
-        "IoU": bars_figure(by_class, classes, f"IoU (mean {mean_defined(by_class):.3f})"),
+        "IoU": bars_figure(by_class, classes, f"IoU (mean {mean:.3f})" if np.isfinite(mean) else "IoU (undefined)"),
     }
 
 

@@ -20,7 +20,7 @@ from pipeline import images
 from pipeline.geometry import rle
 from pipeline.prepare import traits
 from pipeline.prepare.findings import Findings
-from pipeline.prepare.validate import MIN_SIDE, clip_boxes, misfits, misnamed
+from pipeline.prepare.validate import MIN_SIDE, clip_boxes, drop_copies, misfits, misnamed
 from pipeline.sample import IGNORE, STORED, Classes, Fault, Sample, resized
 from pipeline.shards import write_shard
 
@@ -56,10 +56,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Loaded:
-    """The result of an item: a sample with its entry, or None; and its faults."""
+    """The result of an item: a sample with its entry, or None; its faults; how many copies of objects were dropped."""
 
     faults: list[Fault] = field(default_factory=list)
     good: tuple[Sample, Entry] | None = None
+    copies: int = 0
 
 
 def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings) -> tuple[Classes, list[Entry]]:
@@ -69,6 +70,7 @@ def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings
         raise TypeError(f"a format must yield its Classes first, not {classes!r}")
     findings.blockers += misnamed(classes)
     sources: dict[str, str] = {}
+    copies: dict[str, int] = {}
     entries: list[Entry] = []
 
     def samples() -> Iterator[Sample]:
@@ -82,10 +84,16 @@ def ingest(items: Iterator[Item], spool: Path, max_side: int, findings: Findings
                 findings.add([Fault(entry.where, reason)])
                 continue
             sources[sample.id] = entry.where
+            if loaded.copies:
+                copies[entry.where] = loaded.copies
             entries.append(replace(entry, row=len(entries)))
             yield sample
 
     write_shard(spool, samples())
+    if copies:
+        many = f"{sum(copies.values()):,} objects were annotated more than once (same class, same corners)"
+        reason = f"{many} in {len(copies):,} images, such as {next(iter(copies))}; the copies were dropped"
+        findings.add([Fault(findings.from_root("."), reason, warning=True)])
     return classes, entries
 
 
@@ -111,6 +119,7 @@ def _load(item: Item, classes: Classes, max_side: int, from_root: Callable[[str]
     reasons = list(misfits(sample, classes))
     if reasons:
         return Loaded([Fault(where, reason) for reason in reasons])
+    sample, copies = drop_copies(sample)
     sample, outside = clip_boxes(sample)
     warnings = (
         [Fault(where, f"{outside} boxes reach outside the image and were clipped", warning=True)] if outside else []
@@ -122,7 +131,7 @@ def _load(item: Item, classes: Classes, max_side: int, from_root: Callable[[str]
             return Loaded([Fault(where, f"less than {MIN_SIDE} pixels wide or high at max_side {max_side}. Crop it.")])
         if lost := sum(rle.area(mask) == 0 for mask in sample.masks or ()):
             warnings.append(Fault(where, f"{lost} masks are empty at max_side {max_side}", warning=True))
-    return Loaded(warnings, _with_entry(sample, where))
+    return Loaded(warnings, _with_entry(sample, where), copies)
 
 
 def _with_entry(sample: Sample, where: str) -> tuple[Sample, Entry]:

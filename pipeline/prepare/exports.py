@@ -34,17 +34,6 @@ EXPORTS = (
         rb"<annotations>\s*<(version|meta|image|track)\b",
     ),
     Export(
-        "CVAT's export `YOLO 1.1` (darknet's obj.data)",
-        "Export the task again as `Ultralytics YOLO Detection 1.0` or `COCO 1.0`.",
-        r"(.*/)?obj\.(data|names)",
-    ),
-    Export(
-        "CVAT's export `Segmentation mask 1.1`",
-        "Export the task again as `COCO 1.0`, and add it with --option 'semantic: true'.",
-        r"(.*/)?labelmap\.txt",
-        rb"# label:color_rgb:parts:actions",
-    ),
-    Export(
         "Label Studio's brush masks, one picture per label",
         "Join those of each image into one mask with a value per class, and give it the image's name: "
         "images/1.jpg with masks/1.png.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,31 @@ def _semantic(ids: NDArray[np.uint8], height: int, width: int, names: tuple[str,
             yield _outside(f"label map: {counts[value]} pixels of id", value, names)
     if counts[IGNORE] == ids.size:
         yield f"label map: every pixel is {IGNORE} (ignore). Label or remove it."
+
+
+def drop_copies(sample: Sample) -> tuple[Sample, int]:
+    """Keep one of the objects that are equal in class, corners and all else; returns also how many were dropped.
+
+    A copy can never be detected: of two equal boxes a prediction matches one, and the other counts as missed.
+    """
+    if sample.boxes is None or sample.labels is None or len(sample.boxes) < 2:
+        return sample, 0
+    given = {name: getattr(sample, name) for name in PER_OBJECT}
+    given = {name: value for name, value in given.items() if value is not None}
+    first: dict[tuple[object, ...], int] = {}
+    for index in range(len(sample.boxes)):
+        key = tuple(
+            value[index] if isinstance(value[index], bytes) else value[index].tobytes() for value in given.values()
+        )
+        first.setdefault(key, index)
+    kept = list(first.values())
+    if len(kept) == len(sample.boxes):
+        return sample, 0
+    changes: dict[str, Any] = {
+        name: value[kept] if isinstance(value, np.ndarray) else [value[index] for index in kept]
+        for name, value in given.items()
+    }
+    return replace(sample, **changes), len(sample.boxes) - len(kept)
 
 
 def clip_boxes(sample: Sample) -> tuple[Sample, int]:

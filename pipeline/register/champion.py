@@ -6,6 +6,7 @@ images. The champion is replaced only if the whole 95 % interval favours the cha
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, images, plugins, shards, tracking
+from pipeline import bootstrap, images, plugins, scores, shards, tracking
 from pipeline.errors import UserError
 from pipeline.learners.base import Learner, Settings
 from pipeline.sample import Sample
@@ -28,14 +30,19 @@ RESAMPLES, SEED = 2000, 0
 def decide(challenger: pa.Table, champion: pa.Table, task: str, settings: Settings, **arguments: Any) -> dict[str, Any]:
     """Compare two models' rows of the same test images, with `arguments` for the scorer: `promoted`, and the reason.
 
-    UserError if the task can't compare the rows, such as those measured by two extractors.
+    Where the score of one is undefined, neither wins. UserError if the task can't compare the rows, such as those
+    measured by two extractors.
     """
     module = plugins.load("tasks", task)
     if hasattr(module, "comparable"):
         module.comparable([challenger, champion])
-    metric = module.PRIMARY
     ours, theirs = (module.scorer(table, settings, **arguments) for table in (challenger, champion))
     groups = challenger["group"].to_pylist()
+    metric, everything = module.PRIMARY, np.ones(len(groups), np.int64)
+    totals = [scorer(everything) for scorer in (ours, theirs)]
+    if not all(math.isfinite(total[bootstrap.primary(metric, total)]) for total in totals):
+        text = f"is not compared with the champion: {metric} undefined: {scores.reason(task, metric, 'test')}"
+        return {"promoted": False, "metric": metric, "text": text}
     interval = bootstrap.paired(ours, theirs, groups, metric, number=RESAMPLES, seed=SEED)
     promoted = interval["low"] > 0 if module.HIGHER_IS_BETTER else interval["high"] < 0
     numbers = {name: round(value, 6) for name, value in interval.items()}

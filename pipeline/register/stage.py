@@ -14,12 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline import registered, store, tracking
+from pipeline import registered, scores, store, tracking
 from pipeline.evaluate import scoring
-from pipeline.evaluate.stage import words
 from pipeline.metric_names import renamed_scores, renamed_text
 from pipeline.params import Evaluate, Job, Params
-from pipeline.register import decisions, trust, versions
+from pipeline.register import decisions, ranking, trust, versions
 from pipeline.register.decisions import DECISION, PROMOTED
 from pipeline.tracking import FINGERPRINT, SYNCED
 from pipeline.train import history, job_state
@@ -46,7 +45,9 @@ def run(params: Params, root: Path) -> None:
             group = Group(client, root, keys, model, jobs, params.evaluate)
             entries[model] = group.update(before.get(model, {}))
             news = decisions.news(before.get(model), entries[model])
-            log.info(f"register: {model}: champion {entries[model]['champion']['job']}, {news}")
+            holder = entries[model]["champion"]
+            champion = f"champion {holder['job']}" if holder else "no champion"
+            log.info(f"register: {model}: {champion}, {news}")
         ours = {model for model, version in versions.champions(client).items() if trust.signed(keys, version)}
         for model in sorted((ours | set(before)) - set(groups)):
             entry = Group(client, root, keys, model, {}, params.evaluate).keep(before.get(model, {}))
@@ -76,11 +77,13 @@ class Group:
     def update(self, before: dict[str, Any]) -> dict[str, Any]:
         """Update runs, versions and aliases; returns this model's entry of registered.json."""
         made = {fingerprint: self._version(name) for name, fingerprint in self.fingerprints.items()}
-        first = self._first()
-        best = made[self.fingerprints[first]]
+        first = ranking.best_on_val(self.metrics)
+        best = None if first is None else made[self.fingerprints[first]]
         present = self._alias("champion") or self._from_before(before)
         decision: dict[str, Any] | None = None
-        if present is None:
+        if first is None or best is None:
+            decision = ranking.unranked(self.metrics)
+        elif present is None:
             self._set_aliases(champion=best)
         elif present.version == best.version:
             self._note_promoted(best, decisions.stored(best))
@@ -115,7 +118,7 @@ class Group:
             return "not known"
         fingerprint = version.tags.get(FINGERPRINT)
         for name in (name for name, other in self.fingerprints.items() if other == fingerprint):
-            return words(self.metrics[name])
+            return scores.words(self.metrics[name])
         if "score" in before and (before.get("champion") or {}).get("fingerprint") == fingerprint:
             return str(before["score"])
         return renamed_text(str(version.description or "not known"))
@@ -127,11 +130,6 @@ class Group:
         for name in first.values():
             self._run(name)
         return set(first)
-
-    def _first(self) -> str:
-        """The candidate that is best on val; of equals the first in params.yaml."""
-        sign = 1 if next(iter(self.metrics.values()))["higher_is_better"] else -1
-        return max(self.jobs, key=lambda name: sign * self.metrics[name][f"val_{self.metrics[name]['primary']}"])
 
     def _version(self, name: str) -> Any:
         """The job's version, after completing its run in MLflow."""
@@ -163,10 +161,7 @@ class Group:
 
     def _words(self, name: str) -> str:
         """`lenet5: top1 0.9883 [0.9738, 0.9971] on test`"""
-        metrics = self.metrics[name]
-        primary = metrics["primary"]
-        low, high = metrics[f"{primary}_low"], metrics[f"{primary}_high"]
-        return f"{name}: {primary} {metrics[primary]:.4f} [{low:.4f}, {high:.4f}] on test"
+        return f"{name}: {scores.words(self.metrics[name], before='', after=' on test')}"
 
     def _log_training(self, run: tracking.Run, name: str) -> None:
         """Log the learning curves, and the pictures of the training."""
@@ -177,7 +172,7 @@ class Group:
 
     def _totals(self, name: str) -> dict[str, float | None]:
         """Final metrics of a job, by their names in MLflow."""
-        plain = ("job", "task", "architecture", "dataset", "primary", "higher_is_better")
+        plain = ("job", "task", "architecture", "dataset", "primary", "higher_is_better", scores.UNDEFINED)
         totals = {f"test/{key}": value for key, value in self.metrics[name].items() if key not in plain}
         parameters = store.read_json(self.root / "reports/parameters.json", {})
         counted = parameters.get(self.jobs[name].architecture, {}).get("jobs", {}).get(name, {})

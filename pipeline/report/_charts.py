@@ -134,19 +134,20 @@ class Point:
     high: float | None
 
 
-def scatter(points: Sequence[Point], x_label: str, y_label: str, *, higher_is_better: bool) -> str:
-    """Score against cost on a logarithmic x axis, with the Pareto front as a line."""
+def scatter(points: Sequence[Point], x_label: str, y_label: str, *, higher_is_better: bool, front: bool = True) -> str:
+    """Score against cost on a logarithmic x axis, with the Pareto front as a line if `front`."""
     width, height = 440, 320
     x = fit_axis([point.x for point in points], 52, width - 16, log=True, margin=0.12)
     extent = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     y = fit_axis(extent, height - 44, 28)
-    front = pareto_front(points, higher_is_better=higher_is_better)
-    body = [frame(x, y, x_label, y_label), path([(point.x, point.y) for point in front], x, y, "front")]
+    best = pareto_front(points, higher_is_better=higher_is_better) if front else []
+    body = [frame(x, y, x_label, y_label)]
+    body += [path([(point.x, point.y) for point in best], x, y, "front")] if best else []
     for point in points:
         left = x.to_px(point.x)
         if point.low is not None and point.high is not None:
             body.append(line(left, y.to_px(point.low), left, y.to_px(point.high), "whisker"))
-        css_class = "dot" if point in front else "dot faint"
+        css_class = "dot" if point in best or not front else "dot faint"
         tip = f"{point.name}: {point.y:.4g} at {format_compact(point.x)}"
         body.append(dot(left, y.to_px(point.y), 5, css_class, tip))
     centres = [(x.to_px(point.x), y.to_px(point.y)) for point in points]

@@ -9,7 +9,8 @@ from pipeline.metric_names import renamed
 COSTS = {
     "parameters": "number of trainable parameters",
     "multiply-adds": "multiply-add operations per image",
-    "latency": "time from image to prediction for one image, on the device named below the table",
+    "latency": "median time from image to prediction for one image, with its quartiles, on the processor named below "
+    "the table; not measured while other programs used it",
     "training": "wall-clock time of the whole training",
 }
 #: prefix of a metric → the similarity that it uses in place of box IoU
@@ -23,11 +24,14 @@ def meanings() -> dict[str, str]:
 
 
 def meaning(metric: str) -> str | None:
-    """The sentence for a metric: `FID[lenet5]` is looked up as `FID`, `AR300` as `AR`, `mask_AP75` as `AP75`."""
+    """The sentence for a metric: `FID[lenet5]` is looked up as `FID`, `box_AR300` as `box_AR`.
+
+    `mask_AP75` is looked up as `box_AP75`, with another similarity.
+    """
     name = renamed(metric).split("[")[0]
     for prefix, similarity in SIMILARITIES.items():
         if name.startswith(prefix):
-            sentence = meaning(name.removeprefix(prefix))
+            sentence = meaning(f"box_{name.removeprefix(prefix)}")
             return sentence and f"{sentence}; with {similarity} in place of box IoU"
     sentences = meanings()
-    return sentences.get(name) or sentences.get(re.sub(r"^AR\d+$", "AR", name))
+    return sentences.get(name) or sentences.get(re.sub(r"^box_AR\d+$", "box_AR", name))

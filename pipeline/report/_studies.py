@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.bootstrap import Estimate, Resampled, over_seeds
 from pipeline.metric_names import renamed, renamed_scores
 from pipeline.params import Params, Study
+from pipeline.scores import UNBOUNDED, Bounds, bounds
 from pipeline.store import read_json
 from pipeline.studies import Claim, claim
 
@@ -35,6 +36,7 @@ class StudyResults:
 
     name: str
     study: Study
+    task: str
     failed: dict[str, str]
     metrics: dict[str, dict[str, Any]]
     resampled: dict[str, dict[str, Resampled]]
@@ -85,7 +87,10 @@ class StudyResults:
     def estimate(self, variant: str, measure: str) -> Estimate | None:
         """A measure's mean over seeds with its interval."""
         values = self.values(variant, measure)
-        return None if values is None else over_seeds(*values)
+        return None if values is None else over_seeds(*values, self._bounds(measure))
+
+    def _bounds(self, measure: str) -> Bounds:
+        return UNBOUNDED if measure in COUNTED else bounds(self.task, measure)
 
     def judge_claims(self) -> list[JudgedClaim]:
         """Judge each claim: it held if all its pairs held; it did not hold if any pair is clearly the opposite."""
@@ -102,7 +107,9 @@ class StudyResults:
         left_values, right_values = self.values(left, measure), self.values(right, measure)
         if left_values is None or right_values is None:
             return UNDECIDED, f"not every job of {left} and {right} has {measure or 'a score'}"
-        difference = over_seeds(left_values[0] - right_values[0], left_values[1] - right_values[1])
+        low, high = self._bounds(measure)
+        limits = UNBOUNDED if low is None or high is None else (low - high, high - low)
+        difference = over_seeds(left_values[0] - right_values[0], left_values[1] - right_values[1], limits)
         held = {">": difference.low > 0, "<": difference.high < 0, "=": difference.low == difference.high == 0}[sign]
         undecided = difference.low <= 0 <= difference.high and difference.low != difference.high
         outcome = HELD if held else UNDECIDED if undecided else OPPOSITE
@@ -135,6 +142,7 @@ def read(root: Path, params: Params) -> list[StudyResults]:
             StudyResults(
                 name=name,
                 study=study,
+                task=next(iter(jobs.values())).task,
                 failed={job: str(reasons[job].get("reason", "")) for job in jobs if job in reasons},
                 metrics={job: renamed_scores(read_json(root / "metrics" / f"{job}.json")) for job in measured},
                 resampled={job: _read_resampled(folder / "draws.parquet") for job, folder in folders.items()},

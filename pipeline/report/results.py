@@ -16,6 +16,7 @@ from pipeline.metric_names import renamed_scores
 from pipeline.params import Job, Params
 from pipeline.report import _studies
 from pipeline.sample import Facts, facts
+from pipeline.scores import UNDEFINED, finite_or_none
 from pipeline.shards import Shards, split
 from pipeline.store import read_json
 from pipeline.train import history
@@ -103,6 +104,30 @@ class Results:
         value, low, high = (finite_or_none(scores.get(metric + end)) for end in ("", "_low", "_high"))
         return None if value is None else Score(value, low, high)
 
+    def why_undefined(self, job: str, metric: str) -> str:
+        """Why a measured job lacks a score: `no box in test`; empty if nothing says why."""
+        reasons = self.metrics.get(job, {}).get(UNDEFINED) or {}
+        return str(reasons.get(metric, ""))
+
+    def latency(self, job: str) -> Score | None:
+        """Milliseconds per image, with quartiles; None if they were not measured on a quiet machine."""
+        speed = self.speed.get(job, {})
+        value, low, high = (finite_or_none(speed.get(f"latency{end}_ms")) for end in ("", "_low", "_high"))
+        return None if value is None or "processor" not in speed else Score(value, low, high)
+
+    def machine(self, job: str) -> str:
+        """Where the job's latency was measured: `2 threads of Intel Xeon`; empty if it was not."""
+        speed = self.speed.get(job, {})
+        return f"{speed.get('threads')} threads of {speed['processor']}" if self.latency(job) else ""
+
+    def mistakes(self, job: str) -> tuple[int, int] | None:
+        """On how many test images a job is mistaken, and how many there are; None if it is not measured."""
+        path = self.root / "evaluations" / job / "test.parquet"
+        if not path.is_file() or "severity" not in pq.read_schema(path).names:
+            return None
+        severity = pq.read_table(path, columns=["severity"])["severity"].to_numpy()
+        return int((severity > 0).sum()), len(severity)
+
     def metric_names(self, jobs: tuple[str, ...]) -> list[str]:
         """Metrics with an interval of any of the jobs, without those of single classes (`recall[3]`)."""
         names: dict[str, None] = {}
@@ -141,12 +166,6 @@ class Results:
                 current = holder.get("fingerprint") == self.models.get(job, holder).get("fingerprint")
                 roles.append(role if current else f"{role}: an earlier version")
         return roles
-
-
-def finite_or_none(value: Any) -> float | None:
-    """The value as a float if it is a finite number, else None."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
 
 
 def read(root: Path, params: Params) -> Results:

@@ -20,7 +20,7 @@ from pipeline.learners.batch import stack
 from pipeline.learners.classifier import Classifier
 from pipeline.plots.classification import draw as draw
 from pipeline.plots.classification import figures as figures
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("label",)
@@ -39,6 +39,10 @@ MEANINGS = {
     "ECE": "expected calibration error: mean difference between confidence and accuracy; 0 is best",
     "recall": "fraction of a class’s images that are classified correctly",
 }
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1), "nll": (0, None)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {"": "no image", "recall": "no image of the class"}
 BINS = 15
 
 
@@ -93,7 +97,7 @@ def rows(sample: Sample, prediction: NDArray[np.float32]) -> dict[str, Any]:
         "confidence": float(prediction[predicted]),
         "rank": rank,
         "nll": float(-np.log(max(true, 1e-12))),
-        "severity": float(1 - true),
+        "severity": 0.0 if predicted == label else float(1 - true),
     }
 
 
@@ -122,6 +126,12 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
         }
 
     return score
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: images of a second class."""
+    present = [name for name, count in zip(facts.classes, facts.class_counts, strict=True) if count]
+    return None if len(present) > 1 else f"no image of a second class beside {', '.join(present) or 'none'}"
 
 
 def answer(sample: Sample, prediction: NDArray[np.float32], settings: Settings) -> dict[str, Any]:

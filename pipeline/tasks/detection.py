@@ -1,9 +1,9 @@
 """Detection: a box, a class and a score per object.
 
-Scores are COCO's (https://cocodataset.org/#detection-eval): average precision over overlaps from 50 % to 95 %, at 50 %
-and 75 %, by size and by class, average recall of the best 1, 10 and 100 detections per image and class, and by size;
-and PASCAL VOC's average precision, of 2007 and of 2010 and later. Difficult objects (PASCAL VOC) and crowds (COCO) are
-ignored.
+Scores are COCO's (https://cocodataset.org/#detection-eval), of boxes (`box_mAP`, `box_AP50`, …): average precision over
+overlaps from 50 % to 95 %, at 50 % and 75 %, by size and by class, average recall of the best 1, 10 and 100 detections
+per image and class, and by size; and PASCAL VOC's average precision, of 2007 and of 2010 and later. Difficult objects
+(PASCAL VOC) and crowds (COCO) are ignored.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pipeline.learners.detector import Detections, Detector, Target
 from pipeline.plots import proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks.parts import detection_rows
 
 if TYPE_CHECKING:
@@ -29,29 +29,33 @@ if TYPE_CHECKING:
 
 NEEDS = ("boxes", "labels")
 CLASSES = "classes"
-PRIMARY = "mAP"
+PRIMARY = "box_mAP"
 HIGHER_IS_BETTER = True
 #: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels
 OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]"}
 #: what the report says of each score
 MEANINGS = {
-    "mAP": "average precision of boxes, averaged over classes and IoU thresholds from 0.50 to 0.95 (COCO)",
-    "AP50": "average precision of boxes at an IoU threshold of 0.50",
-    "AP75": "average precision of boxes at an IoU threshold of 0.75",
-    "AP": "average precision of one class’s boxes, averaged over IoU thresholds from 0.50 to 0.95",
-    "AP_small": "average precision for objects of fewer than 32×32 pixels",
-    "AP_medium": "average precision for objects from 32×32 to 96×96 pixels",
-    "AP_large": "average precision for objects of more than 96×96 pixels",
-    "AP50_voc07": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2007, at eleven recalls",
-    "AP50_voc10": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2010 to 2012, at all recalls",
-    "AR1": "average recall of boxes with at most one detection per image and class",
-    "AR10": "average recall of boxes with at most 10 detections per image and class",
-    "AR100": "average recall of boxes with at most 100 detections per image and class",
-    "AR": "average recall of boxes with at most so many detections per image and class",
-    "AR_small": "average recall for objects of fewer than 32×32 pixels",
-    "AR_medium": "average recall for objects from 32×32 to 96×96 pixels",
-    "AR_large": "average recall for objects of more than 96×96 pixels",
+    "box_mAP": "average precision of boxes, averaged over classes and IoU thresholds from 0.50 to 0.95 (COCO)",
+    "box_AP50": "average precision of boxes at an IoU threshold of 0.50",
+    "box_AP75": "average precision of boxes at an IoU threshold of 0.75",
+    "box_AP": "average precision of one class’s boxes, averaged over IoU thresholds from 0.50 to 0.95",
+    "box_AP_small": "average precision for objects of fewer than 32×32 pixels",
+    "box_AP_medium": "average precision for objects from 32×32 to 96×96 pixels",
+    "box_AP_large": "average precision for objects of more than 96×96 pixels",
+    "box_AP50_voc07": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2007, at eleven recalls",
+    "box_AP50_voc10": "average precision of boxes at IoU 0.50 by the rules of PASCAL VOC 2010 to 2012, at all recalls",
+    "box_AR1": "average recall of boxes with at most one detection per image and class",
+    "box_AR10": "average recall of boxes with at most 10 detections per image and class",
+    "box_AR100": "average recall of boxes with at most 100 detections per image and class",
+    "box_AR": "average recall of boxes with at most so many detections per image and class",
+    "box_AR_small": "average recall for objects of fewer than 32×32 pixels",
+    "box_AR_medium": "average recall for objects from 32×32 to 96×96 pixels",
+    "box_AR_large": "average recall for objects of more than 96×96 pixels",
 }
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {"": "no box", "box_AP": "no object of the class"}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
@@ -92,6 +96,11 @@ def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence
 def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with true positives in green, false positives in red and missed objects in yellow."""
     return render_detections(sample, prediction, settings)
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: objects."""
+    return detection_rows.missing(facts, train)
 
 
 def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:

@@ -57,10 +57,21 @@ MEANINGS = {
     "classes_found": "number of classes among the generated images with a probability of at least 0.9",
     "diversity": "distance between generated images over distance between real ones; near 0 is mode collapse",
 }
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1), "FID": (0, None), "KID": (None, None), "classes_found": (0, None), "diversity": (0, None)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {
+    "": "fewer than 2 images",
+    "sample_precision": "fewer than 4 images",
+    "sample_recall": "fewer than 4 images",
+    "diversity": "fewer than 2 different images",
+}
 
 PIXELS_SIDE = 8
 #: side of a rendered picture in pixels, and how many a figure shows
 RENDERED_PX, SHOWN = 96, 64
+#: the discriminator's probability of a fake above which a sample is a mistake
+UNREAL = 0.5
 #: diversity below which mode collapse is reported
 COLLAPSED = 0.5
 
@@ -101,7 +112,7 @@ def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
         "guess": None if prediction.probabilities is None else int(prediction.probabilities.argmax()),
         "confidence": None if prediction.probabilities is None else float(prediction.probabilities.max()),
         "image": files.encode_png(prediction.image),
-        "severity": prediction.severity,
+        "severity": prediction.severity if prediction.severity > UNREAL else 0.0,
     }
 
 

@@ -1,7 +1,7 @@
 """Instance segmentation: a mask, a box, a class and a score per object.
 
-Scores are COCO's and PASCAL VOC's, of masks (`mask_mAP`, `mask_AP50`, …) and of their boxes (`mAP`, `AP50`, …); see
-tasks/detection.py. The overlap of masks is counted in pixels of the stored image.
+Scores are COCO's and PASCAL VOC's, of masks (`mask_mAP`, `mask_AP50`, …) and of their boxes (`box_mAP`, `box_AP50`, …);
+see tasks/detection.py. The overlap of masks is counted in pixels of the stored image.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from pipeline.learners.detector import Detections, Detector, Target
 from pipeline.plots import proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks.parts import detection_rows
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ NEEDS = ("boxes", "labels", "masks")
 CLASSES = "classes"
 PRIMARY = "mask_mAP"
 HIGHER_IS_BETTER = True
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {"": "no object", "mask_AP": "no object of the class", "box_AP": "no object of the class"}
 #: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels · masks: COCO's compressed RLE
 OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "masks": "string[]"}
 
@@ -56,7 +60,7 @@ def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:
 
 def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Scorer:
     """A function from row counts to all scores; `detections`: COCO's limit per image and class."""
-    by_mask, by_box = (detection_rows.scores(table, settings, detections, prefix) for prefix in ("mask_", ""))
+    by_mask, by_box = (detection_rows.scores(table, settings, detections, prefix) for prefix in ("mask_", "box_"))
 
     def score(counts: Counts) -> dict[str, float]:
         return by_mask(counts) | by_box(counts)
@@ -66,7 +70,7 @@ def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Sco
 
 def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
     """Precision against recall, of masks and of boxes, by overlap and by class."""
-    by_mask, by_box = (curves(table, settings, prefix, detections=detections) for prefix in ("mask_", ""))
+    by_mask, by_box = (curves(table, settings, prefix, detections=detections) for prefix in ("mask_", "box_"))
     return by_mask | by_box
 
 
@@ -78,6 +82,11 @@ def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence
 def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with true positives in green, false positives in red and missed objects in yellow."""
     return render_detections(sample, prediction, settings, masks=True)
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: objects."""
+    return detection_rows.missing(facts, train)
 
 
 def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Scores are COCO's (https://cocodataset.org/#keypoints-eval) of keypoints (`keypoint_mAP`, `keypoint_AP50`, …), with
 object keypoint similarity instead of the overlap of boxes and at most 20 detections per image and class; and COCO's and
-PASCAL VOC's of boxes (`mAP`, `AP50`, …), see tasks/detection.py. Keypoints of small objects have no score: COCO labels
-none.
+PASCAL VOC's of boxes (`box_mAP`, `box_AP50`, …), see tasks/detection.py. Keypoints of small objects have no score: COCO
+labels none.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from pipeline.metrics import coco_ap, oks
 from pipeline.plots import proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks.parts import detection_rows
 
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ NEEDS = ("boxes", "labels", "keypoints")
 CLASSES = "classes"
 PRIMARY = "keypoint_mAP"
 HIGHER_IS_BETTER = True
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {
+    "": "no object with keypoints",
+    "keypoint_AP": "no object of the class with keypoints",
+    "box_": "no box",
+    "box_AP": "no object of the class",
+}
 #: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels · keypoints: three numbers
 #: each, x, y and a score, which is not a probability
 OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]", "keypoints": "double[]"}
@@ -104,6 +113,11 @@ def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence
 def draw(sample: Sample, prediction: Detections, settings: Settings) -> NDArray[np.uint8]:
     """The image with true positives in green, false positives in red, missed objects and true keypoints in yellow."""
     return render_detections(sample, prediction, settings, keypoints=True)
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: objects with keypoints."""
+    return detection_rows.missing(facts, train, keypoints=True)
 
 
 def answer(sample: Sample, prediction: Detections, settings: Settings) -> dict[str, Any]:

@@ -5,12 +5,13 @@ in the paper, a map becomes a box: resize it to the image, keep pixels above 20 
 the largest connected component. The dataset's boxes are used for scores only: localization_accuracy is the fraction of
 images whose label is right and whose box has an IoU of at least 0.5 with the true one; gt_known_loc uses the true
 class's map and so scores the box alone; mean_iou is that of the predicted class's box. Of several true boxes the one of
-the highest IoU is used.
+the highest IoU is used; images without a true box count for top1 alone.
 """
 
 import base64
 import io
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.learners.localizer import ClassMaps, Localizer
 from pipeline.metrics import localization
 from pipeline.plots.localization import draw as draw
 from pipeline.plots.localization import figures as figures
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks import classification
 
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
@@ -40,6 +41,10 @@ MEANINGS = {
     "gt_known_loc": "fraction of images whose box has an IoU ≥ 0.5 with a true box when the true class is given",
     "mean_iou": "intersection over union (IoU) of predicted and true box, averaged over images",
 }
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {"": "no box", "top1": "no image"}
 
 
 def learner(network: nn.Module, settings: Settings) -> Learner:
@@ -69,13 +74,24 @@ def rows(sample: Sample, prediction: ClassMaps) -> dict[str, Any]:
         "box": box.tolist(),
         "iou": iou,
         "gt_known_iou": localization.best_iou(sample, prediction.box(label, *size)),
-        "severity": float(prediction.label != label) + 1 - iou,
+        "severity": _severity(prediction.label == label, iou),
     }
+
+
+def _severity(correct: bool, iou: float) -> float:
+    """0 for a correct label with a box that overlaps enough; else 1 for a wrong label, and what the IoU lacks."""
+    lacking = 0.0 if isnan(iou) else 1 - iou
+    return 0.0 if correct and lacking <= 1 - localization.MIN_IOU else float(not correct) + lacking
 
 
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
     """A function from row counts to all scores."""
     return localization.scores(table)
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: images of a second class."""
+    return classification.missing(facts, train)
 
 
 def answer(sample: Sample, prediction: ClassMaps, settings: Settings) -> dict[str, Any]:

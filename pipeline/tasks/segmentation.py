@@ -30,7 +30,7 @@ from pipeline.metrics import miou
 from pipeline.metrics.boundary_f1 import boundary_f1
 from pipeline.plots.segmentation import draw as draw
 from pipeline.plots.segmentation import figures as figures
-from pipeline.sample import IGNORE, Sample
+from pipeline.sample import IGNORE, Facts, Sample
 
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("semantic",)
@@ -47,6 +47,14 @@ MEANINGS = {
     "fw_IoU": "IoU averaged over classes, each weighted by its number of pixels",
     "pixel_acc": "fraction of pixels whose class is correct",
     "mean_acc": "fraction of a class’s pixels whose class is correct, averaged over classes",
+}
+#: the smallest and largest value of each score; "" stands for all that are not named
+BOUNDS = {"": (0, 1)}
+#: what a split lacks where a score is undefined
+UNDEFINED = {
+    "": "no annotated pixel",
+    "IoU": "no true or predicted pixel of the class",
+    "BF1": "no true or predicted border",
 }
 
 
@@ -125,6 +133,17 @@ def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:
 def scorer(table: pa.Table, settings: Settings) -> Scorer:
     """A function from row counts to all scores."""
     return miou.scores(table, settings.semantic_classes)
+
+
+def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
+    """What the train split lacks, so that nothing can be learnt from it: pixels of a second class."""
+    present = set[int]()
+    for sample in train:
+        present |= set() if sample.semantic is None else set(np.unique(sample.semantic).tolist()) - {IGNORE}
+        if len(present) > 1:
+            return None
+    names = ", ".join(facts.semantic_classes[value] for value in present)
+    return f"no pixel of a second class beside {names or 'none'}"
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Checks of jobs that need the prepared data: required fields, files of weights, and that the learner can be built."""
+"""Checks of jobs that need the prepared data: what the task needs, files of weights, whether a learner can be built."""
 
 from pathlib import Path
 
-from pipeline import plugins, sample, store
+from pipeline import plugins, sample, shards, store
 from pipeline.errors import UserError
 from pipeline.params import Job, Params, Policy
 from pipeline.sample import Facts
@@ -17,6 +17,7 @@ def check(params: Params, root: Path) -> None:
         facts = sample.facts(root / "data/prepared" / job.dataset)
         try:
             check_needs(name, job, facts)
+            check_learnable(name, job, facts, root)
             if job.pretrained is not None and job.pretrained.file is not None:
                 weights(name, root / job.pretrained.file)
             buildable(name, job, facts)
@@ -61,6 +62,19 @@ def check_needs(name: str, job: Job, facts: Facts) -> None:
         raise UserError(
             f"params.yaml: jobs.{name}.dataset: {job.task} needs {', '.join(missing)}, which {job.dataset} lacks. "
             "Choose another dataset or task."
+        )
+
+
+def check_learnable(name: str, job: Job, facts: Facts, root: Path) -> None:
+    """Raise a UserError if the dataset's train split lacks what the task needs to be learnt at all, such as any box."""
+    module = plugins.load("tasks", job.task)
+    if not hasattr(module, "missing"):
+        return
+    missing = module.missing(facts, shards.split(root / "data/prepared" / job.dataset, "train"))
+    if missing is not None:
+        raise UserError(
+            f"params.yaml: jobs.{name}.dataset: {job.task} can't be learnt from {job.dataset}: {missing} in train. "
+            "Add what is missing, change the dataset's split or seed, or choose another dataset."
         )
 
 

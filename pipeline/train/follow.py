@@ -75,6 +75,8 @@ def line(name: str, entry: dict[str, Any]) -> str:
         parts.append(f"loss {entry['loss']:.4f}")
     if entry.get("value") is not None:
         parts.append(f"val {entry['primary']} {entry['value']:.4f}")
+    elif entry.get("primary") and done >= 1:
+        parts.append(f"val {entry['primary']} undefined")
     if entry.get("images_per_s"):
         rate = entry["images_per_s"]
         parts.append(f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s")

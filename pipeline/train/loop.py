@@ -226,9 +226,10 @@ class Trainer:
         return scores
 
     def _note_best(self, row: dict[str, Any]) -> None:
+        """Keep the weights of the best epoch; while the score is undefined on val, those of the last one."""
         score = row.get(f"val/{self.primary}")
         value = -math.inf if score is None else score * (1 if self.task.HIGHER_IS_BETTER else -1)
-        if self.best is None or value > self.best["value"]:
+        if self.best is None or value > self.best["value"] or self.best["value"] == -math.inf:
             self.best, self.since_best = {"value": value, "epoch": row["epoch"]}, 0
             if self.ranks.leads:
                 self._store_best()

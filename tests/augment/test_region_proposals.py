@@ -210,6 +210,7 @@ def test_an_image_without_its_proposals_takes_as_long_as_the_search(
 
     monkeypatch.setattr(derived, "selective_search", search)
     monkeypatch.setattr(speed, "REPEATS", 1)
+    monkeypatch.setattr(speed, "disturbance", lambda *_, **__: None)
     monkeypatch.setattr(speed, "BATCH", 2)
     learner, _ = checkpoint.load(root / "models/regions")
     ask = predict.predictor(learner, "detection")

@@ -193,6 +193,29 @@ def test_long_and_odd_names_are_answered_and_shown(
     assert [name for name in names if "picture" in found[name]] == names[:1]
 
 
+def test_a_picture_that_can_not_be_written_loses_no_answer(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The picture of `a.png` would stand where the folder of another picture is to be."""
+    given = tmp_path / "given"
+    for seed, name in enumerate(("a.png.png/b.png", "a.png", "c.png")):
+        folders.picture(given / name, seed)
+    assert not ask(root, "classification", given, out=tmp_path / "out")
+    found = {record["image"]: record for record in answers((tmp_path / "out/predictions.jsonl").read_text())}
+    assert all("probabilities" in record for record in found.values())
+    assert [name for name, record in found.items() if "picture_error" in record] in (["a.png"], ["a.png.png/b.png"])
+    assert images.decode(tmp_path / "out/c.png.png").std() > 0
+    assert "picture can't be written" in capsys.readouterr().err
+
+
+def test_a_registered_model_without_a_champion_is_no_model(root: Path, tmp_path: Path) -> None:
+    decision = {"promoted": False, "text": "no candidate is ranked: box_mAP undefined: no box in val"}
+    entry = {"champion": None, "decision": decision, "models": {}}
+    store.write_json(tmp_path / "reports/registered.json", {"pets-detection": entry})
+    with pytest.raises(UserError, match=r"pets-detection has no champion: .*no box in val"):
+        ask(tmp_path, "pets-detection", folders.picture(tmp_path / "one.png", 1))
+
+
 def test_what_can_not_be_asked(root: Path, tmp_path: Path) -> None:
     picture = folders.picture(tmp_path / "one.png", 1)
     (tmp_path / "empty").mkdir()

@@ -1,16 +1,12 @@
 """Rows and predictions do not depend on how a split is cut into batches, nor on the images' own sizes."""
 
-import time
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.checkpoint import build
-from pipeline.evaluate import predict, speed
+from pipeline.evaluate import predict
 from pipeline.learners.base import Learner
 from pipeline.sample import Sample, resized
 
@@ -91,19 +87,3 @@ def test_no_gradient_is_kept(learner: Learner) -> None:
     predict.predictor(learner, "classification")(stored(1))
     hook.remove()
     assert seen == [False]
-
-
-@pytest.mark.parametrize(("seconds", "times"), [(0.125, speed.REPEATS + 1), (3.0, 2), (60.0, 1)])
-def test_speed_is_of_one_image_and_of_a_batch(monkeypatch: pytest.MonkeyPatch, seconds: float, times: int) -> None:
-    """A slow model is not asked for long."""
-    asked: list[int] = []
-    clock = iter(np.arange(0, 10_000, seconds))
-
-    def answer(samples: Any) -> list[NDArray[np.float32]]:
-        asked.append(len(samples))
-        return []
-
-    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    measured = speed.measure(answer, stored(3))
-    assert measured == {"latency_ms": 1000 * seconds, "throughput_images_per_s": predict.BATCH / seconds}
-    assert asked == [1] * times + [predict.BATCH] * times

@@ -31,12 +31,12 @@ def test_scores_are_of_as_many_detections_as_are_asked_for(asked: dict[str, int]
     row = detection.rows(*many())
     table = pa.Table.from_pylist([{"id": name, "group": name, **row} for name in "ab"])
     tables, plan = {"val": table, "test": table}, stage.Plan(Evaluate(resamples=100), asked=asked)
-    scores, drawn = stage._scores(detection, tables, SETTINGS, plan)
-    expected = MANY[asked.get("detections", 100)]["mAP"]
-    assert scores["val_mAP"] == scores["mAP"] == scores["mAP_high"] == pytest.approx(expected, abs=1e-6)
-    limited = (scores.get("detections"), scores.get("AR300"))
-    assert limited == ((300, MANY[300]["AR"]) if asked else (None, None))
-    assert np.ptp(drawn["AP50_voc10"]) == 0
+    scores, drawn = stage._scores("detection", tables, SETTINGS, plan)
+    expected = MANY[asked.get("detections", 100)]["box_mAP"]
+    assert scores["val_box_mAP"] == scores["box_mAP"] == scores["box_mAP_high"] == pytest.approx(expected, abs=1e-6)
+    limited = (scores.get("detections"), scores.get("box_AR300"))
+    assert limited == ((300, MANY[300]["box_AR"]) if asked else (None, None))
+    assert np.ptp(drawn["box_AP50_voc10"]) == 0
 
 
 def test_the_champion_is_decided_by_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,4 +48,4 @@ def test_the_champion_is_decided_by_as_many(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert champion.decide(ours, theirs, "detection", SETTINGS)["difference"] == pytest.approx(0)
     decision = champion.decide(ours, theirs, "detection", SETTINGS, detections=300)
-    assert decision["difference"] == pytest.approx(MANY[300]["mAP"] - MANY[100]["mAP"], abs=1e-6)
+    assert decision["difference"] == pytest.approx(MANY[300]["box_mAP"] - MANY[100]["box_mAP"], abs=1e-6)

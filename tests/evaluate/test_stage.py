@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from pipeline import images, plugins, shards, store
 from pipeline import params as params_module
 from pipeline.errors import UserError
-from pipeline.evaluate import stage
+from pipeline.evaluate import pictures, stage
 from pipeline.params import Params
 from pipeline.train import stage as train_stage
 from tests.helpers import support
@@ -31,8 +34,9 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         from pipeline.train import ray_train
 
         patch.setattr(ray_train, "run", support.train_here)
+        patch.setattr("pipeline.evaluate.speed.disturbance", lambda *_, **__: None)
         train_stage.run(params, root)
-    stage.run(params, root)
+        stage.run(params, root)
     return root
 
 
@@ -107,8 +111,10 @@ def test_a_second_making_gives_the_same_bytes_and_holds_no_time(copied: Path) ->
         assert not re.search(r"time|_ms|_s\b|per_s|20\d\d-|seconds", path.read_text()), path
 
 
-def test_speed_goes_to_its_own_file_and_is_of_the_model_in_place(copied: Path) -> None:
+def test_speed_goes_to_its_own_file_and_is_of_the_model_in_place(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.evaluate.speed.disturbance", lambda *_, **__: None)
     path, measured = copied / "reports/speed.json", {"latency_ms", "throughput_images_per_s", "device", "evaluation"}
+    measured |= {"latency_low_ms", "latency_high_ms", "processor", "threads"}
     first = store.read_json(path)
     assert set(first) == {"small", "other"}
     assert all(set(entry) >= measured and entry["latency_ms"] > 0 for entry in first.values())
@@ -119,6 +125,7 @@ def test_speed_goes_to_its_own_file_and_is_of_the_model_in_place(copied: Path) -
     again = store.read_json(path)
     assert set(again["small"]) == measured | {"train_s"}
     assert again["other"] == first["other"]
+    assert again["small"]["latency_ms"] == first["small"]["latency_ms"]  # kept, not measured again
     shutil.rmtree(copied / "models/small")
     shutil.copytree(copied / "models/other", copied / "models/small")
     stage.run(params(copied), copied)
@@ -184,6 +191,7 @@ def test_a_score_that_is_undefined_is_null_with_null_bounds(copied: Path, monkey
     stage.run(params(copied, pictures=5), copied)
     scores = store.read_json(copied / "metrics/small.json")
     assert (scores["mystery"], scores["mystery_low"], scores["mystery_high"]) == (None, None, None)
+    assert scores["undefined"] == {"mystery": "no image in test"}
     for name, value in (("raised", 1.0), ("lowered", 2.0)):  # by resampling, as ECE is
         assert (scores[f"{name}_low"], scores[name], scores[f"{name}_high"]) == (1.0, value, 2.0)
 
@@ -208,3 +216,32 @@ def test_a_chosen_job_is_measured_and_the_results_of_others_stay(
     train_stage.run(plain, copied)
     stage.run(params_module.with_kept(plain, copied), copied)
     assert files() == after
+
+
+def test_worst_mistakes_are_mistakes(trained: Path) -> None:
+    """A right answer of low probability is none."""
+    rows = pq.read_table(trained / "evaluations/small/test.parquet")
+    right = [a == b for a, b in zip(rows["label"].to_pylist(), rows["prediction"].to_pylist(), strict=True)]
+    severity = rows["severity"].to_pylist()
+    assert any(value == 0 for value in severity)
+    assert [value == 0 for value in severity] == right
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 3])
+def test_no_more_pictures_are_shown_than_there_are_mistakes(tmp_path: Path, wrong: int) -> None:
+    class Task:
+        """Draws the image's index."""
+
+        def __init__(self) -> None:
+            self.drawn: list[int] = []
+
+        def draw(self, sample: Any, prediction: int, settings: Any) -> NDArray[np.uint8]:
+            self.drawn.append(prediction)
+            return np.zeros((4, 4, 3), np.uint8)
+
+    task = Task()
+    severity = [0.0] * (6 - wrong) + [0.1 * number for number in range(1, wrong + 1)]
+    pictures.draw(tmp_path, task, list(range(6)), list(range(6)), pa.table({"severity": severity}), None, 2)
+    assert task.drawn[:2] == [0, 5]
+    assert task.drawn[2:] == [5, 4][:wrong]
+    assert (tmp_path / "failures.png").exists() == (wrong > 0)

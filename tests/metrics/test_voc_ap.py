@@ -14,7 +14,7 @@ from pipeline.sample import Sample
 from pipeline.tasks import detection
 from tests.helpers.detections import BOX, SETTINGS, SIZE, case, detections_of, sample, scored
 
-NAMES = ("AP50_voc07", "AP50_voc10")
+NAMES = ("box_AP50_voc07", "box_AP50_voc10")
 
 
 def voc(samples: list[Sample], predictions: list[Detections], counts: Any = None) -> tuple[float, ...]:
@@ -105,7 +105,7 @@ def test_scores_are_those_of_the_development_kit_for_repeated_images(seed: int) 
     assert 0.1 < expected[0] != pytest.approx(expected[1])
     assert voc(samples, predictions, counts) == pytest.approx(expected, abs=1e-12)
     assert voc(*repeated) == pytest.approx(expected, abs=1e-12)
-    assert scored(samples, predictions, counts)["AP50"] != pytest.approx(expected[1], abs=1e-3)
+    assert scored(samples, predictions, counts)["box_AP50"] != pytest.approx(expected[1], abs=1e-3)
 
 
 def test_a_worked_example() -> None:
@@ -129,7 +129,7 @@ def test_three_of_ten_are_three_tenths() -> None:
 
 def match(true: list[dict[str, Any]], boxes: list[list[int]]) -> list[int]:
     row = detection.rows(sample(true), detections_of([{"box": box, "score": 0.5} for box in boxes]))
-    return list(row["voc_matches"])
+    return list(row["box_voc_matches"])
 
 
 def test_a_detection_is_assigned_to_the_object_it_overlaps_most() -> None:

@@ -199,3 +199,9 @@ def test_only_anchors_need_an_extractor() -> None:
         "changes",
         "anchors",
     }
+
+
+def test_one_held_out_image_gives_no_distance_and_no_error() -> None:
+    learner = sampler()
+    learner.use_extractor(extractor())
+    assert set(generator.figures(learner, samples(9, 1), samples(1, 2))) == {"interpolation", "nearest", "changes"}

@@ -397,14 +397,6 @@ def test_a_missing_box_is_that_of_its_polygons(tmp_path: Path) -> None:
     assert boxes_of(listing(tmp_path)[1])[0] == [[2, 1, 6, 4]]
 
 
-def test_exact_repetitions_are_dropped_with_a_word(tmp_path: Path) -> None:
-    others = [{**ANNOTATION, "id": 2}, {**ANNOTATION, "id": 3, "category_id": 7}, {**ANNOTATION, "id": 4, "iscrowd": 1}]
-    lay(tmp_path, content(annotations=[ANNOTATION, *others]))
-    _, samples, faults = listing(tmp_path)
-    assert len(boxes_of(samples)[0]) == 3
-    assert re.search(r"\b1 annotations repeat.*images/a\.png", told(faults, warning=True))
-
-
 def corner_set(root: Path, corners: list[tuple[int, int, int, int]], **options: Any) -> tuple[list[Any], list[Fault]]:
     """What is read of boxes that are written as corners, one an image of 9×8 pixels."""
     images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(corners))]
@@ -466,13 +458,6 @@ def test_annotations_that_all_miss_their_images_can_t_be_skipped(tmp_path: Path)
     lay(tmp_path, content(annotations=[{**ANNOTATION, "id": 2, "image_id": 9}, ANNOTATION]))
     _, samples, faults = listing(tmp_path)
     assert (len(samples), [fault.blocks for fault in faults if not fault.warning]) == (2, [False])
-
-
-def test_classes_that_differ_by_case_are_told(tmp_path: Path) -> None:
-    lay(tmp_path, content(categories=[{"id": 1, "name": "Bolt"}, {"id": 7, "name": "bolt "}]))
-    classes, _, faults = listing(tmp_path)
-    assert classes.names == ("Bolt", "bolt")
-    assert "'Bolt' and 'bolt'" in told(faults, warning=True)
 
 
 @pytest.mark.parametrize(

@@ -352,8 +352,3 @@ def test_repeated_lines_are_dropped_and_contradictions_refused(tmp_path: Path) -
     assert (classes, set(samples)) == (("x", "y"), {"a.png", "b.png"})
     assert "1 lines repeat" in warnings(tmp_path)
     assert "b.png is listed in mine.csv:4, too" in faults["mine.csv:5"]
-
-
-def test_classes_that_differ_by_case_are_told(tmp_path: Path) -> None:
-    lay(tmp_path, "a.png", "b.png", mine="image,label\na.png,Cat\nb.png,cat\n")
-    assert "'Cat' and 'cat'" in warnings(tmp_path)

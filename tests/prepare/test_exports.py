@@ -22,8 +22,6 @@ WRITTEN = {
         "CVAT for images 1.1",
         "COCO 1.0",
     ),
-    "obj.data": ("classes = 2\nnames = data/obj.names\n", "YOLO 1.1", "Ultralytics YOLO Detection 1.0"),
-    "labelmap.txt": ("# label:color_rgb:parts:actions\nbolt:1,2,3::\n", "Segmentation mask 1.1", "semantic: true"),
     "task-3-annotation-4-by-1-tag-bolt-0.png": ("x", "Label Studio's brush masks", "images/1.jpg"),
     "min.json": (
         json.dumps([{"image": "/data/upload/1/a.jpg", "label": [{**BOX, "rectanglelabels": ["bolt"]}]}]),

@@ -248,7 +248,7 @@ def test_wrong_options_are_told(tmp_path: Path) -> None:
         ("values", {"classes": TWO, "values": [1]}),
         ("values", {"classes": TWO, "values": [1, 1]}),
         ("values", {"classes": TWO, "values": [1, [1, 2]]}),
-        ("ignore", {"classes": TWO, "ignore": 256}),
+        ("ignore", {"classes": TWO, "ignore": 70_000}),
         ("masks", {"classes": TWO, "masks": 3}),
     ]
     for option, options in wrong:

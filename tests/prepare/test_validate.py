@@ -13,7 +13,7 @@ from pipeline.prepare.entries import Item, ingest
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.splits import hash_number
 from pipeline.prepare.validate import misfits
-from pipeline.sample import Classes, Sample
+from pipeline.sample import Classes, Fault, Sample
 from pipeline.shards import Shards
 
 CLASSES = Classes(("a", "b"), ("ground", "tree", "sky"), ("head", "tail"))
@@ -113,6 +113,38 @@ def test_annotations_follow_the_image(tmp_path: Path) -> None:
     assert (entry.classes, entry.semantic_ids, entry.group) == ((0, 1), (2,), entry.pixels)
     assert "1 boxes reach outside" in findings.warnings[0].reason
     assert "its id '1' is taken by 1" in findings.faults[0].reason
+
+
+def test_of_equal_objects_one_is_kept(tmp_path: Path) -> None:
+    """Same class, same corners and same mask: a copy can never be detected."""
+    corners = np.array([[0, 0, 40, 20], [1, 2, 3, 4], [0, 0, 40, 20], [0, 0, 40, 20], [0, 0, 40, 20]], np.float32)
+    dot = np.zeros((20, 40), np.bool_)
+    dot[0, 0] = True
+    copied = Sample(
+        "1",
+        GOOD.pixels,
+        boxes=corners,
+        labels=np.array([0, 0, 0, 1, 0]),
+        masks=[FULL, FULL, FULL, FULL, rle.encode(dot)],
+    )
+    findings = Findings("raw")
+    others = [replace(copied, id="2", group="other"), replace(GOOD, id="3", group="third")]
+    items: list[Classes | Sample | Fault] = [CLASSES, copied, *others]
+    _, entries = ingest(iter(items), tmp_path / "spool", 64, findings)
+    first, _, third = Shards([tmp_path / "spool"])
+    assert len(entries) == 3
+    assert first.boxes is not None
+    assert first.labels is not None
+    assert first.masks is not None
+    assert first.boxes.tolist() == corners[[0, 1, 3, 4]].tolist()
+    assert first.labels.tolist() == [0, 0, 1, 0]
+    assert len(first.masks) == 4
+    assert third.boxes is not None
+    assert len(third.boxes) == 2
+    (warning,) = findings.warnings
+    assert warning.where == "raw"
+    assert "2 objects" in warning.reason
+    assert "in 2 images, such as 1" in warning.reason
 
 
 def test_draws_are_even_and_fixed() -> None:

@@ -137,7 +137,9 @@ SETTINGS = {
     "key twice": ("nc: 1\nnc: 1", "not valid YAML"),
     "text": ("names", "no settings"),
     "key points": (f"{DATA}kpt_shape: [17, 3]", "kpt_shape"),
-    "list": (DATA.replace("../train/images", "train.txt"), "`train`: 'train.txt' is not a folder"),
+    "list": (DATA.replace("../train/images", "train.txt"), "`train`: no file ends with 'train.txt'"),
+    "number": (DATA.replace("../train/images", "3"), "`train`: 3 is not a path"),
+    "count as text": (DATA.replace("nc: 2", "nc: two"), "`nc` is two, but `names` has 2"),
     "another machine's file": (DATA.replace("../train/images", "C:\\\\data\\\\gone"), "`train`: no folder ends with"),
     "nowhere": (DATA.replace("train/images", "elsewhere"), "`train`: no folder ends with '../elsewhere'"),
     "nowhere at all": (

@@ -5,14 +5,18 @@ that is what pairing uses.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import store
 from pipeline.learners.base import Settings
-from pipeline.register import champion
+from pipeline.register import champion, ranking
+from pipeline.tasks import detection
+from tests.helpers.detections import SETTINGS, detections_of, sample
 
 IMAGES, TRIALS = 343, 20
 KNOWN = Settings(("a", "b"), (), (1, 1), 1, 8, (0.5,), (0.5,))
@@ -96,3 +100,28 @@ def test_the_decision_does_not_hang_on_the_bootstraps_seed(
     generator = np.random.default_rng(1)
     assert at_every_seed(*twins(generator)) <= 1
     assert at_every_seed(*five_points(generator)) >= TRIALS - 1
+
+
+def test_an_undefined_score_neither_wins_nor_loses() -> None:
+    """Detections on images without a box."""
+    empty = pa.Table.from_pylist(
+        [{"id": name, "group": name, **detection.rows(sample([]), detections_of([]))} for name in "abc"]
+    )
+    decision = champion.decide(empty, empty, "detection", SETTINGS)
+    assert decision["promoted"] is False
+    assert "not compared" in decision["text"]
+    assert "box_mAP undefined: no box in test" in decision["text"]
+    assert store.canonical(decision)  # it can be stored: no nan
+
+
+def test_a_candidate_without_a_score_on_val_is_not_ranked() -> None:
+    def measured(value: float | None, *, higher: bool = True) -> dict[str, Any]:
+        reasons = {"undefined": {"val_s": "no box in val"}} if value is None else {}
+        return {"primary": "s", "val_s": value, "higher_is_better": higher, **reasons}
+
+    assert ranking.best_on_val({"a": measured(None), "b": measured(0.1), "c": measured(0.2)}) == "c"
+    assert ranking.best_on_val({"a": measured(0.3, higher=False), "b": measured(0.1, higher=False)}) == "b"
+    assert ranking.best_on_val({"a": measured(0.2), "b": measured(0.2)}) == "a"
+    nothing = {"a": measured(None), "b": measured(None)}
+    assert ranking.best_on_val(nothing) is None
+    assert "s undefined: no box in val" in ranking.unranked(nothing)["text"]

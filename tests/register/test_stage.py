@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import checkpoint, store, tracking
+from pipeline import checkpoint, scores, store, tracking
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.params import Params
 from pipeline.register import champion, trust, versions
@@ -159,7 +159,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
 
 def test_what_left_the_roster_stays_registered(measured: tuple[Path, Params], tmp_path: Path) -> None:
     root, before = Path(shutil.copytree(measured[0], tmp_path / "narrowed")), registered(measured[0])
-    score = evaluate_stage.words(store.read_json(root / "metrics/good.json"))
+    score = scores.words(store.read_json(root / "metrics/good.json"))
     narrow = support.write_params(root, {"good": GOOD, "weak": WEAK}, roster=["weak"])
     train_stage.run(narrow, root)
     evaluate_stage.run(narrow, root)

@@ -49,18 +49,19 @@ def test_tasks_agree_about_a_score_that_several_name() -> None:
 
 
 def test_the_sizes_of_objects_are_among_the_metrics() -> None:
-    assert {f"{kind}_{size}" for kind in ("AP", "AR") for size in ("small", "medium", "large")} <= metrics("detection")
+    kinds, sizes = ("box_AP", "box_AR"), ("small", "medium", "large")
+    assert {f"{kind}_{size}" for kind in kinds for size in sizes} <= metrics("detection")
 
 
 def test_a_metric_of_masks_names_its_similarity_and_an_unknown_one_has_no_meaning() -> None:
-    assert str(meaning("mask_AP75")).startswith(meanings()["AP75"])
-    assert meaning("mask_AP75") != meaning("AP75")
+    assert str(meaning("mask_AP75")).startswith(meanings()["box_AP75"])
+    assert meaning("mask_AP75") != meaning("box_AP75")
     assert meaning("KID[lenet5]") == meanings()["KID"]
     assert meaning("mask_nonsense") is None
-    assert str(meaning("keypoint_AR20")).startswith(meanings()["AR"])
+    assert str(meaning("keypoint_AR20")).startswith(meanings()["box_AR"])
     assert "keypoint" in str(meaning("keypoint_AP[a]"))
-    assert meaning("AR300") == meanings()["AR"]
-    assert meaning("AR_300") is None
+    assert meaning("box_AR300") == meanings()["box_AR"]
+    assert meaning("box_AR_300") is None
     assert meaning("nonsense") is None
 
 

@@ -4,6 +4,8 @@ import base64
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import plugins
@@ -11,6 +13,7 @@ from pipeline.params import Params
 from pipeline.report import stage
 from pipeline.report._charts import Axis, Point, label_points, pareto_front
 from pipeline.report.results import read
+from pipeline.report.sections import tradeoffs
 from pipeline.report.sections.leaderboard import NEAR_BEST
 from pipeline.store import read_json, write_json
 from tests.helpers import fabricate
@@ -113,7 +116,7 @@ def test_another_limit_of_detections_is_noted(tmp_path: Path) -> None:
     noted = []
     for limit in ({}, {"detections": 300}):
         for name, job in jobs.items():
-            fabricate.measured(tmp_path, name, job, {"mAP": 0.4, "AR300": 0.5})
+            fabricate.measured(tmp_path, name, job, {"box_mAP": 0.4, "box_AR300": 0.5})
             path = tmp_path / "metrics" / f"{name}.json"
             write_json(path, read_json(path) | limit)
         noted.append("At most 300 detections" in _page(tmp_path, fabricate.params(jobs)))
@@ -203,3 +206,65 @@ def test_old_names_of_metrics_are_shown_as_todays(tmp_path: Path) -> None:
     source = _page(tmp_path, params)
     assert "loc_acc" not in source
     assert "val localization_accuracy" in source  # the learning curve
+
+
+def test_an_undefined_score_is_said_with_its_reason(root: Path, params: Params) -> None:
+    path = root / "metrics/plain.json"
+    write_json(path, read_json(path) | {"top1": None, "top1_low": None, "undefined": {"top1": "no <b> in test"}})
+    source = _page(root, params)
+    assert "undefined: no &lt;b&gt; in test" in source
+    assert next(ranking.jobs for ranking in read(root, params).rankings()) == ("lenet5", "plain")
+
+
+def test_latency_is_shown_with_its_spread_where_it_was_measured(root: Path, params: Params) -> None:
+    source = _page(root, params)
+    assert "0.0800" in source
+    assert "0.0720–0.0960" in source
+    assert "2 threads of Z80" in source
+    assert 'class="absent">not measured<' not in source
+
+
+@pytest.mark.parametrize(
+    "change", [{"latency_ms": None, "not_measured": "others"}, {"processor": None, "latency_ms": None}]
+)
+def test_no_front_is_drawn_from_latencies_that_were_not_measured(
+    root: Path, params: Params, change: dict[str, str | None]
+) -> None:
+    before = tradeoffs.render(read(root, params)).count('class="front"')
+    speeds = read_json(root / "reports/speed.json")
+    write_json(root / "reports/speed.json", {**speeds, "plain": speeds["plain"] | change})
+    html = tradeoffs.render(read(root, params))
+    assert html.count('class="front"') == before - 1  # the ranking has two jobs, so one point is no chart
+    assert "Latency not measured: plain." in html
+    assert 'class="absent">not measured<' in _page(root, params)
+
+
+def test_no_front_is_drawn_over_two_machines(root: Path, params: Params) -> None:
+    before = tradeoffs.render(read(root, params))
+    speeds = read_json(root / "reports/speed.json")
+    write_json(root / "reports/speed.json", {**speeds, "dcgan": speeds["dcgan"] | {"threads": 64}})
+    after = tradeoffs.render(read(root, params))
+    assert after.count('class="front"') == before.count('class="front"') - 1
+    assert after.count("<svg") == before.count("<svg")
+
+
+def test_a_latency_of_an_earlier_version_says_nothing_of_its_machine_and_is_left_out(
+    root: Path, params: Params
+) -> None:
+    speeds = read_json(root / "reports/speed.json")
+    for entry in speeds.values():
+        del entry["processor"]
+    write_json(root / "reports/speed.json", speeds)
+    assert read(root, params).latency("plain") is None
+    assert "0.0800" not in Page(_page(root, params)).text
+
+
+def test_mistakes_are_counted_and_a_flawless_job_is_named(root: Path, params: Params) -> None:
+    for name, severity in (("plain", [0.0, 0.5, 0.0, 1.0, 0.0, 0.0]), ("lenet5", [0.0] * 6)):
+        path = root / "evaluations" / name / "test.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("severity", pa.array(severity)), path)
+    (root / "evaluations/lenet5/failures.png").unlink()
+    text = Page(_page(root, params)).text
+    assert "2 of 6 test images" in text
+    assert "No mistake on test images: lenet5." in text

@@ -1,5 +1,6 @@
 """A claim's outcome follows from the numbers alone: reverse them and the outcome is reversed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,27 @@ def test_missing_and_failed_jobs_are_named(tmp_path: Path) -> None:
     assert "depth.deep.1" in page.text
     assert "the loss was nan" in page.text
     assert read_json(tmp_path / "metrics/depth.deep.1.json") is not None  # of an earlier run, which is not shown
+
+
+def test_no_accuracy_above_1_is_printed(tmp_path: Path) -> None:
+    params = write_study(tmp_path, ["deep > flat"])
+    fill(tmp_path, (0.60, 0.99, 0.02), (0.93, 0.99, 0.999))
+    flat, deep = (read_study(tmp_path, params).estimate(variant, "top1") for variant in ("flat", "deep"))
+    assert flat is not None
+    assert deep is not None
+    assert (flat.low, flat.high) == (0, 1)
+    assert deep.value < deep.high == 1
+    (judged,) = read_study(tmp_path, params).judge_claims()
+    assert judged.outcome == UNDECIDED
+    ends = [float(number.replace("−", "-")) for number in re.findall(r"[+−][0-9.]+", judged.reasons[0])]
+    assert len(ends) == 3
+    assert all(-1 <= number <= 1 for number in ends)
+
+
+def test_an_undefined_score_leaves_a_claim_undecided(tmp_path: Path) -> None:
+    params = write_study(tmp_path, ["deep > flat"])
+    fill(tmp_path, (0.8, 0.81, 0.8), (0.9, 0.91, 0.9))
+    path = tmp_path / "metrics/depth.deep.1.json"
+    write_json(path, read_json(path) | {"top1": None, "undefined": {"top1": "no image in test"}})
+    assert outcomes(tmp_path, params) == [UNDECIDED]
+    assert read_study(tmp_path, params).estimate("deep", "top1") is None

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import plugins
+from pipeline import plugins, scores
 from pipeline.contracts import check
 from pipeline.contracts.members import is_optional
 from pipeline.contracts.task import Task
@@ -99,3 +99,25 @@ def test_scores_come_from_rows_and_a_prediction_is_rendered(name: str) -> None:
     assert all(isinstance(value, float) for value in scores.values())
     picture = module.draw(SAMPLE, prediction, settings)
     assert (picture.dtype, picture.ndim, picture.shape[2]) == (np.uint8, 3, 3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_scores_lie_within_their_bounds(name: str) -> None:
+    module = plugins.load("tasks", name)
+    prediction, settings = predictions.predict(name, SAMPLE, ("a", "b"), ("ground", "a"))
+    table = pa.Table.from_pylist([{"id": key, "group": None, **module.rows(SAMPLE, prediction)} for key in "xy"])
+    for metric, value in module.scorer(table, settings)(np.ones(2, np.int64)).items():
+        low, high = scores.bounds(name, metric)
+        assert not (low is not None and value < low), metric
+        assert not (high is not None and value > high), metric
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_resample_without_any_image_of_a_kind_is_no_error(name: str) -> None:
+    """Undefined is nan under a name that is there, with no warning."""
+    module = plugins.load("tasks", name)
+    prediction, settings = predictions.predict(name, SAMPLE, ("a", "b"), ("ground", "a"))
+    rows = module.rows(SAMPLE, prediction)
+    table = pa.Table.from_pylist([{"id": key, "group": None, **rows} for key in "xy"])
+    score = module.scorer(table, settings)
+    assert list(score(np.array([1, 0]))) == list(score(np.ones(2, np.int64)))

@@ -9,8 +9,9 @@ area −1 there, which lies in no range. Made by `COCOeval(truth, truth.loadRes(
 
 import dataclasses
 import json
+import re
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.geometry import boxes as geometry
 from pipeline.learners.detector import Detections, GroundTruth
 from pipeline.metrics import coco_ap
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks import detection
 from tests.helpers.detections import (
     BOX,
@@ -43,23 +44,28 @@ from tests.helpers.detections import (
 def test_scores_are_those_of_pycocotools() -> None:
     samples, predictions, expected = golden()
     scores = scored(samples, predictions)
-    assert set(scores) == {*expected["bbox"], "AP50_voc07", "AP50_voc10"}
-    assert {name: scores[name] for name in expected["bbox"]} == pytest.approx(expected["bbox"], rel=0, abs=1e-9)
+    of_boxes = {f"box_{name}": value for name, value in expected["bbox"].items()}
+    assert set(scores) == {*of_boxes, "box_AP50_voc07", "box_AP50_voc10"}
+    assert {name: scores[name] for name in of_boxes} == pytest.approx(of_boxes, rel=0, abs=1e-9)
 
 
 @pytest.mark.parametrize("most", MANY)
 def test_more_than_a_hundred_detections_count_where_that_is_asked(most: int) -> None:
     table = pa.Table.from_pylist([detection.rows(*many())])
     scores = detection.scorer(table, SETTINGS, detections=most)(np.ones(1, np.int64))
-    expected = {"AR10": 5 / 300, "AR100": MANY[100]["AR"], "AR_small": MANY[most]["AR"], **MANY[most]}
-    expected[f"AR{most}"] = expected.pop("AR")
+    expected = {
+        "box_AR10": 5 / 300,
+        "box_AR100": MANY[100]["box_AR"],
+        "box_AR_small": MANY[most]["box_AR"],
+        **MANY[most],
+    }
+    expected[f"box_AR{most}"] = expected.pop("box_AR")
     assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-9)
-    assert [name for name in scores if name[2:].isdigit() and name[:2] == "AR"] == ["AR1", "AR10", "AR100", "AR300"][
-        : 3 + (most > 100)
-    ]
+    limits = [name.removeprefix("box_AR") for name in scores if re.fullmatch(r"box_AR\d+", name)]
+    assert limits == ["1", "10", "100", "300"][: 3 + (most > 100)]
     few = detection.scorer(table, SETTINGS, detections=1)(np.ones(1, np.int64))
-    assert few["mAP"] <= few["AP50"] <= 1 / 101 + 1e-9
-    assert "AR10" not in few
+    assert few["box_mAP"] <= few["box_AP50"] <= 1 / 101 + 1e-9
+    assert "box_AR10" not in few
 
 
 def test_three_hundred_objects_and_a_thousand_detections_need_little_memory() -> None:
@@ -109,7 +115,7 @@ def test_scores_are_those_of_a_brute_force_for_repeated_images(seed: int) -> Non
     again = np.repeat(np.arange(12), counts)
     expected = by_brute_force([samples[index] for index in again], [predictions[index] for index in again])
     assert 0.1 < expected < 0.9
-    assert scored(samples, predictions, counts)["mAP"] == pytest.approx(expected, abs=1e-12)
+    assert scored(samples, predictions, counts)["box_mAP"] == pytest.approx(expected, abs=1e-12)
     repeated = scored([samples[index] for index in again], [predictions[index] for index in again])
     weighted = scored(samples, predictions, counts)
     assert weighted == pytest.approx({name: repeated[name] for name in weighted}, nan_ok=True, abs=1e-12)
@@ -124,18 +130,18 @@ def test_a_worked_example() -> None:
         {"box": [50, 0, 90, 40], "score": 0.7},
     ]
     scores = scored([sample(true)], [detections_of(items)])
-    assert scores["mAP"] == pytest.approx((34 + 33 * 2 / 3) / 101)
-    assert (scores["AR1"], scores["AR10"]) == pytest.approx((1 / 3, 2 / 3))
+    assert scores["box_mAP"] == pytest.approx((34 + 33 * 2 / 3) / 101)
+    assert (scores["box_AR1"], scores["box_AR10"]) == pytest.approx((1 / 3, 2 / 3))
     row = detection.rows(sample(true), detections_of(items))
     assert row["severity"] == 2  # one missed, one false positive
-    assert np.isnan(scores["AP[1]"])
-    assert "AP_large" not in scores
+    assert np.isnan(scores["box_AP[1]"])
+    assert "box_AP_large" not in scores
 
 
 def match(true: Sequence[dict[str, Any]], boxes: list[list[int]], **fields: Any) -> list[int]:
     """Matches of detections of equal scores, at overlap 0.5 and any size."""
     row = detection.rows(sample(true, **fields), detections_of([{"box": box, "score": 0.5} for box in boxes]))
-    return np.frombuffer(row["matches"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
+    return np.frombuffer(row["box_matches"], np.uint8).reshape(-1, 4, 10)[:, 0, 0].tolist()
 
 
 def test_duplicates_are_false_positives_but_in_a_crowd_ignored() -> None:
@@ -162,10 +168,10 @@ def test_areas_are_of_the_original_image(size: tuple[int, int] | None, counted: 
 
 def test_images_without_objects_or_detections() -> None:
     scores = scored([sample([]), sample([{"box": BOX}])], [detections_of([]), detections_of([])])
-    assert scores["mAP"] == 0
-    assert np.isnan(scored([sample([])], [detections_of([])])["mAP"])
+    assert scores["box_mAP"] == 0
+    assert np.isnan(scored([sample([])], [detections_of([])])["box_mAP"])
     assert scored([sample([]), sample([{"box": BOX}])], [detections_of([]), detections_of([{"box": BOX, "score": 1}])])[
-        "mAP"
+        "box_mAP"
     ] == pytest.approx(1)
 
 
@@ -258,23 +264,45 @@ def test_figures() -> None:
     samples, predictions = case(0, 5)
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
     figures = detection.figures(table, SETTINGS)
-    assert list(figures) == ["precision-recall", "precision-recall-by-class"]
+    assert list(figures) == ["box-precision-recall", "box-precision-recall-by-class"]
     assert all(isinstance(figure, Figure) for figure in figures.values())
     (axes,), (by_class,) = (figure.axes for figure in figures.values())
     assert len(axes.lines) == 5
     scores = detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64))
     *classes, middle = (np.asarray(line.get_ydata(), np.float64) for line in by_class.lines)
     assert len(classes) == 3
-    assert middle.mean() == pytest.approx(scores["AP50"])
+    assert middle.mean() == pytest.approx(scores["box_AP50"])
     np.testing.assert_allclose(np.mean(classes, axis=0), middle)
-    assert by_class.lines[-1].get_label() == f"mean {scores['AP50']:.2f}"
+    assert by_class.lines[-1].get_label() == f"mean {scores['box_AP50']:.2f}"
 
 
 def test_of_many_classes_only_the_mean_has_a_name() -> None:
     table = pa.Table.from_pylist([detection.rows(sample([{"box": BOX}]), detections_of([{"box": BOX, "score": 1}]))])
     many_classes = dataclasses.replace(SETTINGS, classes=tuple(map(str, range(11))))
-    (axes,) = detection.figures(table, many_classes)["precision-recall-by-class"].axes
+    (axes,) = detection.figures(table, many_classes)["box-precision-recall-by-class"].axes
     assert len(axes.lines) == 2  # of ten classes there is nothing
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["mean 1.00"]
+
+
+FACTS = Facts("x", ("0",), (), {"train": 2, "val": 1, "test": 1}, (1,), ("boxes", "labels"), {}, {})
+
+
+def test_ignored_objects_and_boxes_without_area_teach_nothing() -> None:
+    useless = [sample([{"box": BOX, "crowd": True}]), sample([{"box": BOX, "difficult": True}]), sample([])]
+    useless.append(sample([{"box": [5, 5, 5, 9]}]))
+    assert detection.missing(FACTS, useless) == "no box"
+    assert detection.missing(FACTS, [*useless, sample([{"box": BOX}])]) is None
+    assert detection.missing(dataclasses.replace(FACTS, class_counts=(0,)), [sample([{"box": BOX}])]) == "no box"
+
+
+def test_no_more_train_images_are_read_than_are_needed() -> None:
+    class Train(list[Sample]):
+        """The first image only."""
+
+        def __iter__(self) -> Iterator[Sample]:
+            yield sample([{"box": BOX}])
+            raise AssertionError("a second image is read")
+
+    assert detection.missing(FACTS, Train()) is None

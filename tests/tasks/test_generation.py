@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
@@ -445,7 +446,8 @@ def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
     } <= metrics.keys()
     pictures = {path.name for path in (root / "evaluations/gan").glob("*.png")}
     figures = {f"figure-{name}.png" for name in ("samples", "interpolation", "nearest", "changes", "anchors", "epochs")}
-    assert pictures == {"examples.png", "failures.png", *figures}
+    mistaken = max(pq.read_table(root / "evaluations/gan/test.parquet")["severity"].to_pylist()) > 0
+    assert pictures == {"examples.png", *figures} | ({"failures.png"} if mistaken else set())
     kept = {path: path.stat().st_mtime_ns for path in (root / ".work/features").glob("*/*/features.npz")}
     assert kept
     shutil.rmtree(root / "evaluations/gan")

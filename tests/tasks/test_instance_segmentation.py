@@ -21,11 +21,11 @@ def test_scores_are_those_of_pycocotools() -> None:
     samples, predictions, expected = golden()
     rows = [instance_segmentation.rows(*pair) for pair in zip(samples, predictions, strict=True)]
     scores = instance_segmentation.scorer(pa.Table.from_pylist(rows), SETTINGS)(np.ones(len(rows), np.int64))
-    for prefix, kind in (("mask_", "segm"), ("", "bbox")):
+    for prefix, kind in (("mask_", "segm"), ("box_", "bbox")):
         expected_here = {f"{prefix}{name}": value for name, value in expected[kind].items()}
         assert {name: scores[name] for name in expected_here} == pytest.approx(expected_here, rel=0, abs=1e-9)
-    assert len(scores) == 2 * (len(expected["segm"]) + len(("AP50_voc07", "AP50_voc10")))
-    assert {"mask_AP50_voc07", "AP50_voc10"} <= set(scores)
+    assert len(scores) == 2 * (len(expected["segm"]) + len(("voc07", "voc10")))
+    assert {"mask_AP50_voc07", "box_AP50_voc10"} <= set(scores)
 
 
 def pasted(values: list[list[float]], box: list[float], height: int, width: int) -> list[list[int]]:
@@ -58,7 +58,7 @@ def test_boxes_and_masks_are_matched_separately() -> None:
     row = instance_segmentation.rows(
         sample([{"box": BOX}], masks=[ROUND]), detections_of([{"box": BOX, "score": 1}], masks=half)
     )
-    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("matches", "mask_matches"))
+    by_box, by_mask = (np.frombuffer(row[name], np.uint8).reshape(4, 10)[0] for name in ("box_matches", "mask_matches"))
     assert by_box.tolist() == [1] * 10
     assert by_mask.tolist() == [0] * 10
     assert row["severity"] == 2  # severity is that of masks
@@ -94,6 +94,6 @@ def test_pictures_and_figures() -> None:
     assert picture[48, 48].argmax() == 1  # green inside
     assert not picture[150, 150].any()
     table = pa.Table.from_pylist([instance_segmentation.rows(item, given)])
-    names = ("mask-precision-recall", "precision-recall")
+    names = ("mask-precision-recall", "box-precision-recall")
     expected = [f"{name}{kind}" for name in names for kind in ("", "-by-class")]
     assert list(instance_segmentation.figures(table, SETTINGS)) == expected

@@ -23,7 +23,7 @@ from pipeline.learners.detector import Detections, Detector
 from pipeline.metrics import oks
 from pipeline.metrics.coco_ap import IGNORED, TRUE_POSITIVE
 from pipeline.plots.figures import GREEN
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
 from pipeline.tasks import detection, keypoint_detection
 from tests.helpers.detections import SIZE, detections_of, sample
 
@@ -66,7 +66,7 @@ def test_scores_are_those_of_pycocotools() -> None:
     assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-9)
     extra = {name for name in scores if name.startswith("keypoint_")} - set(expected)
     assert extra == {"keypoint_AR1", "keypoint_AR10"}
-    assert scores["mAP"] == detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))["mAP"]
+    assert scores["box_mAP"] == detection.scorer(table, SETTINGS)(np.ones(len(rows), np.int64))["box_mAP"]
 
 
 def test_a_worked_case() -> None:
@@ -167,5 +167,14 @@ def test_pictures_and_figures() -> None:
     asked = Sample("x", np.zeros((*SIZE, 3), np.uint8), label=0)
     assert (keypoint_detection.draw(asked, answered(POINTS), SETTINGS) == GREEN).all(axis=2).any()
     table = pa.Table.from_pylist([keypoint_detection.rows(true(), answered(POINTS))])
-    expected = [f"{name}{by}" for name in ("keypoint-precision-recall", "precision-recall") for by in ("", "-by-class")]
+    names = ("keypoint-precision-recall", "box-precision-recall")
+    expected = [f"{name}{by}" for name in names for by in ("", "-by-class")]
     assert list(keypoint_detection.figures(table, SETTINGS)) == expected
+
+
+def test_objects_without_a_labelled_keypoint_teach_nothing() -> None:
+    facts = Facts("x", ("0",), (), {"train": 2, "val": 1, "test": 1}, (1,), (), {}, {}, keypoints=NAMES)
+    unlabelled = true(POINTS * np.array([1, 1, 0], np.float32))
+    assert keypoint_detection.missing(facts, [unlabelled]) == "no object with keypoints"
+    assert keypoint_detection.missing(facts, [unlabelled, true()]) is None
+    assert detection.missing(facts, [unlabelled]) is None  # its box can be learnt

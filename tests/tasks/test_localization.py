@@ -221,3 +221,22 @@ def test_the_figure_falls_with_the_iou_threshold() -> None:
         values = np.asarray(line.get_ydata())
         assert (np.diff(values) <= 0).all()
         assert values[50] == pytest.approx(scores[str(line.get_label())])
+
+
+def test_images_without_a_box_count_for_the_label_alone() -> None:
+    empty = Sample("x", IMAGE, label=0, boxes=np.zeros((0, 4), np.float32))
+    rows = table((empty, class_maps(0, LEFT, LEFT, LEFT)), (sample(0), class_maps(1, LEFT, LEFT, RIGHT)))
+    scores = localization.scorer(rows, SETTINGS)(ones(2))
+    assert scores == {"localization_accuracy": 0, "gt_known_loc": 1, "mean_iou": scores["mean_iou"], "top1": 0.5}
+    assert rows["severity"].to_pylist()[0] == 0
+    alone = localization.scorer(rows.slice(0, 1), SETTINGS)(ones(1))
+    assert np.isnan([alone[name] for name in ("localization_accuracy", "gt_known_loc", "mean_iou")]).all()
+    assert alone["top1"] == 1
+    assert localization.figures(rows.slice(0, 1), SETTINGS) == {}
+    assert localization.draw(empty, class_maps(0, LEFT, LEFT, LEFT), SETTINGS).std() > 0
+
+
+@pytest.mark.parametrize(("box", "label", "severity"), [(LEFT, 0, 0), ((0, 0, 16, 16.5), 0, 0.5), (LEFT, 1, 1)])
+def test_severity_is_0_for_what_counts_as_localized(box: tuple[float, ...], label: int, severity: float) -> None:
+    row = localization.rows(sample(0, box), class_maps(label, LEFT, LEFT, LEFT))
+    assert row["severity"] == pytest.approx(severity, abs=0.02)

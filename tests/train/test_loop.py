@@ -1,6 +1,7 @@
 """The loop's promises: the same bytes again, also when interrupted; a bad job fails alone and says why."""
 
 import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from pipeline import checkpoint, store
 from pipeline.params import Params
-from pipeline.train import history, loader, loop
+from pipeline.train import follow, history, loader, loop
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import learners, support
@@ -176,6 +177,22 @@ def test_the_best_epoch_is_kept_not_the_last(project: Project) -> None:
     best = store.read_json(job_spec.model / "model.json")["best_epoch"]
     assert best == values.index(max(values)) + 1
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_where_no_score_is_defined_on_val_the_last_epoch_is_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no patience ends the training; from the first defined score on, the best counts."""
+    scores = iter([math.nan] * 4 + [math.nan, 0.5, math.nan, 0.4])
+    monkeypatch.setattr(loop.Trainer, "_validate", lambda _: {"top1": next(scores)})
+    job_spec = one(project, epochs=4, patience=1)
+    loop.train(job_spec, Ranks())
+    assert store.read_json(job_spec.model / "model.json")["best_epoch"] == 4
+    assert all("val/top1" not in row for row in history.read(job_spec.model / history.FILE))
+    assert "val top1 undefined" in follow.line("a", JobState.of(job_spec).read())
+    later = elsewhere(job_spec, "later", patience=3)
+    loop.train(later, Ranks())
+    assert store.read_json(later.model / "model.json")["best_epoch"] == 2
 
 
 def test_patience_ends_training_early(project: Project) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.prepare.formats.parts import coco_checks
-from pipeline.prepare.formats.parts.class_names import alike_classes
 from pipeline.prepare.formats.parts.coco_document import JSON_BYTES, Document, Entry, load
 from pipeline.prepare.formats.parts.coco_objects import CORNERS, SIZE
 from pipeline.prepare.formats.parts.coco_samples import Reading, label_map, samples
@@ -165,7 +164,7 @@ def _classes(documents: list[Document]) -> tuple[tuple[str, ...], list[Fault]]:
                 faults.append(Fault(str(document.name), reason, warning=True))
             ids[name] = id
             used.setdefault(name, len(used))
-    return tuple(used), [*faults, *alike_classes(used)]
+    return tuple(used), faults
 
 
 def _keypoints(documents: list[Document]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats.parts.class_names import alike_classes
 from pipeline.prepare.formats.parts.csv_checks import AS_CLASSES, doubts
 from pipeline.prepare.formats.parts.csv_tables import USUAL, Line, Reading, lines
 from pipeline.prepare.formats.parts.doubt import Doubt
@@ -63,7 +62,6 @@ def read(
     yield Classes(tuple(classes))
     yield from tree.faults + faults
     yield from finder.warnings()
-    yield from alike_classes(classes)
     if not as_classes:
         where = ", ".join(str(name) for name in tables[:3])
         yield from (Fault(where, f"{reason}.", blocks=True) for reason in doubts(set(classes), len(listed)))

@@ -2,64 +2,51 @@
 
 A pixel of a mask is a class id (of a palette: the index), or one of `values`; 255 is ignored. Folders
 `train`, `val` and `test` (`training`, `validation`, …), above or below `images` and `masks`, give the split. Names come
-from `classes`, or from the table `_classes.csv` of Roboflow's "Semantic Segmentation Masks". ADE20K is read by the
-options `masks: annotations, ignore: 0`, PASCAL VOC by `images: JPEGImages, masks: SegmentationClass, lists:
-Segmentation`, Cityscapes by those in parts/layout.py, which `convline add` finds by itself.
+from `classes`, or from a table: `_classes.csv` of Roboflow's "Semantic Segmentation Masks", `labelmap.txt` of CVAT's
+"Segmentation mask", `class_dict.csv` and `label_colors.txt` of CamVid, `class_names.txt` of LabelMe's converter. ADE20K
+is read by the options `masks: annotations, ignore: 0`, PASCAL VOC by `images: JPEGImages, masks: SegmentationClass,
+lists: Segmentation`, Cityscapes and others by those in parts/layout.py, which `convline add` finds by itself.
 """
 
-import contextlib
-import csv
-import itertools
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.images import SUFFIXES
+from pipeline.images import SUFFIXES, ImageError
 from pipeline.prepare.formats.image_folder import SPLITS
-from pipeline.prepare.formats.parts import split_lists
+from pipeline.prepare.formats.parts import mask_legend, mask_survey, split_lists
+from pipeline.prepare.formats.parts.doubt import Doubt
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
-from pipeline.prepare.formats.parts.layout import LAYOUTS, Layout, Pairs, paired
-from pipeline.prepare.formats.parts.mask_values import MaskError, levels_of, picture, values_of
+from pipeline.prepare.formats.parts.layout import LAYOUTS, Layout, Pairs, pair
+from pipeline.prepare.formats.parts.mask_legend import Legend, Value
+from pipeline.prepare.formats.parts.mask_values import MaskError, levels_of, picture
+from pipeline.prepare.formats.parts.objects import upright_size
 from pipeline.sample import IGNORE, Classes, Fault, Sample
 
-TABLE = "_classes.csv"
-SHOWN = 3
-#: how many values may be taken for classes if no names are given
-MOST_GUESSED = 32
-#: unknown values in one mask after which the search ends: a photograph mistaken for a mask has millions
-MOST_UNKNOWN = 10_000
-
-#: a grey value, or red, green and blue
-Value = int | list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Legend:
-    """The value of each class in the masks: levels, or colours as 0xRRGGBB; pixels of value `ignore` are ignored.
-
-    others: whether all other values are ignored, too.
-    """
-
-    names: tuple[str, ...]
-    values: tuple[int, ...]
-    ignore: int
-    coloured: bool
-    others: bool
+#: masks that are opened to say why none can be read
+TRIED = 5
+#: classes below and from `threshold` on, if they have no names
+TWO = ["background", "object"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """Lists of names, the split of each name, and the faults of the lists."""
+    """Lists of names, the split of each name (None without lists), and the faults of the lists."""
 
     files: split_lists.Names
-    splits: dict[str, str]
+    splits: dict[str, str] | None
     faults: list[Fault]
+
+    def split(self, image: PurePosixPath, layout: Layout) -> str | None:
+        """The split of an image: of the lists, or of a folder's name."""
+        if self.splits is not None:
+            return self.splits[layout.key(image)[-1]]
+        return next((SPLITS[part.lower()] for part in image.parts[:-1][:2] if part.lower() in SPLITS), None)
 
 
 def read(
@@ -74,175 +61,175 @@ def read(
     mask_ending: str = "",
     ignore_others: bool = False,
     lists: str = "",
+    threshold: float | None = None,
+    without_mask: str = "",
 ) -> Iterator[Classes | Sample | Fault]:
     """Images with their label maps.
 
     classes: names of the classes, background first if there is one · values: their values in the masks, in the same
     order: grey values or [red, green, blue]; by default 0, 1, 2, … without `ignore`, and for two classes 0 and 255 if
     no mask has a 1 · ignore: value or colour of ignored pixels · ignore_others: whether pixels of all other values are
-    ignored, too, or are faults · images, masks: names of the folders · image_ending, mask_ending: ending of their names
-    after the common part; files without it are not read · lists: name of a folder whose train.txt, val.txt, … name
-    the images to read, and give their splits; none by default.
+    ignored, too, or are faults · images, masks: names of the folders; `*annot` means all whose names end so, as the
+    masks of `train` are in `trainannot` · image_ending, mask_ending: ending of their names after the common part; files
+    without it are not read · lists: name of a folder whose train.txt, val.txt, … name the images to read, and give
+    their splits; none by default · threshold: for masks with smoothed edges or from JPEG files: the gray level from
+    which a pixel is the second of two classes · without_mask: name of the class that fills images without a mask, such
+    as `background`; without it they are faults.
     """
     names = {"lists": lists, "images": images, "masks": masks, "image_ending": image_ending, "mask_ending": mask_ending}
-    for option, name in names.items():
+    for option, name in (names | {"without_mask": without_mask}).items():
         if not isinstance(name, str):
             raise UserError(f"option {option}: {name!r} is not a string. Put it into quotes.")
     tree, layout = scan(path), Layout(images, masks, image_ending, mask_ending)
-    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES and layout.reads(name)]
-    tables = [name for name in tree.files if name.name == TABLE]
-    named = _Listed([], {}, []) if not lists else _listed(tree, pictures, layout, lists)
-    if lists:
-        pictures = [name for name in pictures if layout.inside(name) and layout.key(name)[-1] in named.splits]
-    pairs, faults = paired(pictures, layout)
-    if pairs and classes is None:
-        classes, values = _table(tree.root, tables, values)
-    if pairs and values is None and len(classes or ()) == 2 and ignore == IGNORE and _binary(tree.root, pairs):
+    pictures, named = _pictures(tree, layout, lists, alone=bool(without_mask))
+    tables = mask_legend.tables(tree)
+    paired = pair(pictures, layout)
+    if threshold is not None:
+        classes, values = _of_threshold(threshold, classes, values)
+    elif paired.pairs and classes is None:
+        classes, values = _named(tree, paired.pairs, tables, values)
+    if paired.pairs and values is None and len(classes or ()) == 2 and ignore == IGNORE and _binary(tree, paired.pairs):
         values = [0, 255]
-    legend = _legend(classes or [], values, ignore, others=ignore_others)
+    legend = mask_legend.legend_of(classes or [], values, ignore, others=ignore_others)
+    if without_mask and without_mask not in legend.names:
+        raise UserError(f"option without_mask: {without_mask!r} is none of the classes. Name one of them.")
     yield Classes(semantic=legend.names)
-    yield from tree.faults + named.faults + faults
+    yield from tree.faults + named.faults + paired.faults
     yield from ignored(tree, [name for name in tree.files if name not in {*pictures, *tables, *named.files}])
-    for image, mask in pairs:
-        try:
-            semantic = _ids(picture(tree.root, image, mask, legend.coloured), legend)
-        except MaskError as error:
-            yield Fault(str(mask), str(error))
-            continue
-        split = named.splits[layout.key(image)[-1]] if lists else _split(image)
-        yield Sample(str(image), tree.root / image, split=split, source=str(image), semantic=semantic)
+    # 255 is ignored by the custom of label maps, which levels such as 0, 127, 255 and colors do not follow
+    warn = ignore == IGNORE and not ignore_others and (legend.coloured or not mask_survey.is_void([*legend.values]))
+    split = partial(named.split, layout=layout)
+    yield from _samples(tree, paired.pairs, split, legend, threshold, warn)
+    yield from _without_mask(tree, paired.unmasked, split, legend, without_mask)
 
 
-def recognise(tree: Tree) -> dict[str, Any] | None:
+def recognise(tree: Tree) -> dict[str, Any] | Doubt | None:
     """The folders' names, and provisional class names for the values in the masks if no table names them."""
-    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES]
+    xml = any(name.suffix.lower() == ".xml" for name in tree.files)  # of PASCAL VOC, which `voc` reads
     for layout in LAYOUTS:
-        candidates = [name for name in pictures if layout.reads(name)]
-        pairs, _ = paired(candidates, layout)
+        has_folder = layout == Layout() or any(layout.in_masks(name) for name in tree.files)
+        if not has_folder or (xml and layout.images == "JPEGImages"):
+            continue
+        lists = "Segmentation" if layout.images == "JPEGImages" and split_lists.find_lists(tree, "Segmentation") else ""
+        candidates, _ = _pictures(tree, layout, lists, alone=False)
+        pairs = pair(candidates, layout).pairs
         if len(pairs) * 4 > len(candidates):  # an image and its mask are two files
             break
     else:
         return None
-    named = any(name.name == TABLE for name in tree.files)
     usual = asdict(Layout())
     options = {option: name for option, name in asdict(layout).items() if name != usual[option]}
-    return options | ({} if named else _guess(tree.root, pairs))
+    options |= {"lists": lists} if lists else {}
+    if mask_legend.tables(tree):
+        return options
+    guess = mask_survey.guess(tree.root, pairs)
+    if isinstance(guess, Doubt):  # one without options can't be read, and `read` tells why
+        return Doubt(guess.reason, options | guess.options) if guess.options else options
+    return options | guess
 
 
-def _guess(root: Path, pairs: Pairs) -> dict[str, Any]:
-    """`classes`, and `values` if they are not 0, 1, 2, …, from the values in the masks; {} if they are too many."""
-    for coloured in (False, True):
-        present: set[int] = set()
-        count = 0
-        for pair in pairs:
-            with contextlib.suppress(MaskError):  # reported when the mask is read
-                for levels in levels_of(picture(root, *pair, coloured), coloured):
-                    present.update(values_of(levels))
-                count += 1
-        if 2 * count < len(pairs):
-            continue
-        values = sorted(present) if coloured or present == {0, IGNORE} else sorted(present - {IGNORE})
-        if 1 < len(values) <= MOST_GUESSED:
-            shown = [[value >> 16, value >> 8 & 255, value & 255] if coloured else value for value in values]
-            names = [f"colour-{value:06x}" if coloured else f"class-{value}" for value in values]
-            classes = ["background" if value == 0 else name for value, name in zip(values, names, strict=True)]
-            return {"classes": classes} | ({} if values == list(range(len(values))) else {"values": shown})
-    return {}
+def _pictures(tree: Tree, layout: Layout, lists: str, *, alone: bool) -> tuple[list[PurePosixPath], _Listed]:
+    """Images and masks, and what the lists in folders of the name `lists` say, which choose them if there are some.
 
-
-def _listed(tree: Tree, pictures: list[PurePosixPath], layout: Layout, folder: str) -> _Listed:
-    files = split_lists.find_lists(tree, folder)
+    alone: whether images without a mask may be listed.
+    """
+    pictures = [name for name in tree.files if name.suffix.lower() in SUFFIXES and layout.reads(name)]
+    if not lists:
+        return pictures, _Listed([], None, [])
+    files = split_lists.find_lists(tree, lists)
     if not files:
-        raise UserError(f"option lists: no folder {folder} has a train.txt. Name another folder.")
-    masks = {layout.key(name)[-1] for name in pictures if layout.inside(name) and layout.masked(name)}
-    return _Listed(files, *split_lists.splits(tree, files, masks, "mask", ".png"))
+        raise UserError(f"option lists: no folder {lists} has a train.txt. Name another folder.")
+    inside = [name for name in pictures if layout.inside(name)]
+    stems = {layout.key(name)[-1] for name in inside if alone or layout.masked(name)}
+    splits, faults = split_lists.splits(tree, files, stems, "mask", ".png")
+    return [name for name in inside if layout.key(name)[-1] in splits], _Listed(files, splits, faults)
 
 
-def _split(name: PurePosixPath) -> str | None:
-    return next((SPLITS[part.lower()] for part in name.parts[:-1][:2] if part.lower() in SPLITS), None)
-
-
-def _table(root: Path, tables: list[PurePosixPath], values: list[Value] | None) -> tuple[list[str], list[Value]]:
-    """Names and values from `_classes.csv`: `Pixel Value, Class`, one per line."""
-    if not tables:
-        raise UserError(f"{root}: nothing names the classes. Set the option `classes: [background, road, …]`.")
-    if values is not None:
+def _named(
+    tree: Tree, pairs: Pairs, tables: list[PurePosixPath], values: list[Value] | None
+) -> tuple[list[str], list[Value]]:
+    """Names and values of the tables; UserError if there are none, with the reason if no mask could be read either."""
+    if tables and values is not None:
         raise UserError(f"option values: needs `classes`, because {tables[0]} has its own values. Set both or neither.")
-    read = []
-    for name in tables:
+    if tables:
+        return mask_legend.read_tables(tree, tables)
+    reasons = [_why_unreadable(tree, *each) for each in pairs[:TRIED]]
+    if all(reasons):
+        raise UserError(f"{tree.root / pairs[0][1]}: {reasons[0]}")
+    if isinstance(guess := mask_survey.guess(tree.root, pairs), Doubt):
+        raise UserError(f"{tree.root}: {guess.reason}")
+    raise UserError(f"{tree.root}: nothing names the classes. Set the option `classes: [background, road, …]`.")
+
+
+def _why_unreadable(tree: Tree, image: PurePosixPath, mask: PurePosixPath) -> str | None:
+    try:
+        picture(tree.root, image, mask, coloured=True)
+    except MaskError as error:
+        return str(error)
+    return None
+
+
+def _of_threshold(
+    threshold: float, classes: list[str] | None, values: list[Value] | None
+) -> tuple[list[str], list[Value]]:
+    """Names of the two classes, whose values are 0 and 1 after the threshold."""
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise UserError(f"option threshold: {threshold!r} is not a number. Give a gray level, such as 128.")
+    if values is not None or len(classes or TWO) != 2:
+        raise UserError("option threshold: it makes two classes. Name two by `classes`, and remove `values`.")
+    return classes or TWO, [0, 1]
+
+
+def _samples(
+    tree: Tree,
+    pairs: Pairs,
+    split: Callable[[PurePosixPath], str | None],
+    legend: Legend,
+    threshold: float | None,
+    warn: bool,
+) -> Iterator[Sample | Fault]:
+    vanished: list[PurePosixPath] = []
+    for image, mask in pairs:
         try:
-            text = (root / name).read_text(encoding="utf-8-sig")
-            rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()[1:]) if any(row)]
-            read.append(sorted((int(value), label) for value, label in rows))
-        except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{root / name}: not a table `Pixel Value, Class` ({error}). Correct it.") from error
-    for name, rows_read in zip(tables, read, strict=True):
-        if rows_read != read[0]:
-            raise UserError(f"{root / name}: other classes than in {tables[0]}. Make them equal.")
-    return [label for _, label in read[0]], [value for value, _ in read[0]]
+            semantic = mask_legend.ids_of(picture(tree.root, image, mask, legend.coloured, threshold), legend)
+        except MaskError as error:
+            yield Fault(str(mask), str(error))
+            continue
+        yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
+        if warn and (semantic == IGNORE).any():
+            vanished.append(mask)
+    if vanished:
+        what = "white" if legend.coloured else "of 255"
+        reason = f"{len(vanished)} masks have pixels that are {what}, which are ignored, such as {vanished[0]}"
+        yield Fault(".", f"{reason}. If they are a class, name it by `classes` and `values`", warning=True)
 
 
-def _legend(classes: list[str], values: list[Value] | None, ignore: Value, *, others: bool) -> _Legend:
-    if not isinstance(classes, list) or not all(isinstance(name, str) and name for name in classes):
-        raise UserError(f"option classes: {classes!r} is not a list of names. Write [background, road, …].")
-    if len(set(classes)) < len(classes) or len(classes) > IGNORE:
-        raise UserError(f"option classes: a name occurs twice, or there are more than {IGNORE} names. Correct it.")
-    counted = (value for value in range(IGNORE + 1) if value != ignore)
-    wanted: list[Value] = list(itertools.islice(counted, len(classes))) if values is None else values
-    if not isinstance(wanted, list) or len(wanted) != len(classes):
-        raise UserError(f"option values: {wanted!r} is not a list of {len(classes)} values, one per class. Correct it.")
-    coloured = any(isinstance(value, list) for value in [*wanted, ignore])
-    codes = tuple(_code("values", value, coloured) for value in wanted)
-    if len(set(codes)) < len(codes):
-        raise UserError(f"option values: {wanted!r} has a value twice. Give each class its own.")
-    return _Legend(tuple(classes), codes, _code("ignore", ignore, coloured), coloured, others)
+def _without_mask(
+    tree: Tree, unmasked: list[PurePosixPath], split: Callable[[PurePosixPath], str | None], legend: Legend, name: str
+) -> Iterator[Sample | Fault]:
+    """Images without a mask: one class each, or a fault."""
+    for image in unmasked:
+        if not name:
+            remedy = "Add the mask, remove the image, or name by the option `without_mask` the class that fills it"
+            yield Fault(str(image), f"an image without a mask of this name. {remedy}.")
+            continue
+        try:
+            semantic = np.full(upright_size(tree.root / image), legend.names.index(name), np.uint8)
+        except ImageError as error:
+            yield Fault(str(image), str(error))
+            continue
+        yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
 
 
-def _code(option: str, value: Value, coloured: bool) -> int:
-    """A value as an int: a grey value as it is, a colour (or a grey value among colours) as 0xRRGGBB."""
-    parts = value if isinstance(value, list) else [value] * 3
-    if len(parts) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in parts):
-        raise UserError(f"option {option}: {value!r} is neither 0..255 nor [red, green, blue]. Correct it.")
-    return parts[0] << 16 | parts[1] << 8 | parts[2] if coloured else parts[0]
-
-
-def _binary(root: Path, pairs: Pairs) -> bool:
+def _binary(tree: Tree, pairs: Pairs) -> bool:
     """Whether the masks have the values 0 and 255 only, so that 255 is a class."""
     white = False
-    for pair in pairs:
-        with contextlib.suppress(MaskError):  # reported when the mask is read
-            for levels in levels_of(picture(root, *pair, coloured=False), coloured=False):
+    for each in pairs:
+        try:
+            for levels in levels_of(picture(tree.root, *each, coloured=False), coloured=False):
                 if (levels == 1).any():
                     return False
                 white = white or bool((levels == IGNORE).any())
+        except MaskError:  # reported when the mask is read
+            continue
     return white
-
-
-def _ids(pixels: NDArray[Any], legend: _Legend) -> NDArray[np.uint8]:
-    """The label map of a mask; MaskError if a value is unknown."""
-    meanings = {legend.ignore: IGNORE} | {value: number for number, value in enumerate(legend.values)}
-    values = np.array(sorted(meanings))
-    ids = np.array([meanings[value] for value in values.tolist()], np.uint8)
-    rows: list[NDArray[np.uint8]] = []
-    unknown: Counter[int] = Counter()
-    for levels in levels_of(pixels, legend.coloured):
-        index = np.searchsorted(values, levels).clip(max=len(values) - 1)
-        valid = values[index] == levels
-        rows.append(np.where(valid, ids[index], np.uint8(IGNORE)))
-        if not legend.others:
-            others, counts = np.unique(levels[~valid], return_counts=True)
-            unknown.update(dict(zip(others.tolist(), counts.tolist(), strict=True)))
-        if len(unknown) > MOST_UNKNOWN:
-            break
-    if unknown:
-        most = sorted(unknown, key=lambda value: (-unknown[value], value))[:SHOWN]
-        shown = ", ".join(f"{_text(value, legend)} on {unknown[value]:,} px" for value in most)
-        more = ", …" if len(unknown) > SHOWN else ""
-        named = ", ".join(_text(value, legend) for value in legend.values)
-        remedy = "Name them, set the option `ignore_others`, or correct the mask."
-        raise MaskError(f"unknown values {shown}{more}; the classes have {named}. {remedy}")
-    return np.concatenate(rows)
-
-
-def _text(value: int, legend: _Legend) -> str:
-    return f"[{value >> 16}, {value >> 8 & 255}, {value & 255}]" if legend.coloured else str(value)

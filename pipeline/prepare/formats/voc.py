@@ -2,46 +2,29 @@
 
 Common layouts are supported: `Annotations/*.xml` with `JPEGImages/` and the splits of `ImageSets/Main/*.txt`, or xml
 beside the images in `train`, `valid` and `test`, as exported by Roboflow. An xml belongs to the image with its own
-name, because its `filename` and `path` are often from another machine. VOC counts pixels from 1 and includes the last,
+name, because its `filename` and `path` are often from another machine; `filename` decides where no image or several
+have that name. An xml is read in the encoding that it declares. VOC counts pixels from 1 and includes the last,
 so 1..W is the whole width and becomes 0..W. Parts of objects are not read; mask_png reads VOC's segmentations.
 """
 
-import math
-import re
-import xml.etree.ElementTree as ET
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
-from pipeline.prepare.formats.parts import split_lists
+from pipeline.prepare.formats.parts import split_lists, voc_document
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
-from pipeline.prepare.formats.parts.objects import AnnotatedObject, sample, split_of, text
+from pipeline.prepare.formats.parts.finder import Finder
+from pipeline.prepare.formats.parts.objects import AnnotatedObject, sample, split_of
+from pipeline.prepare.formats.parts.voc_document import Annotation
 from pipeline.sample import Classes, Fault, Sample
 
 Names = list[PurePosixPath]
 #: xml files that are read to recognise the format
 LOOKED_INTO = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Object:
-    """An object of the xml: its class name, box and `difficult`."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """The content of one xml; size: height and width of the image, None if missing or 0."""
-
-    size: tuple[int, int] | None
-    objects: list[Object]
 
 
 def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sample | Fault]:
@@ -55,17 +38,19 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
     tree = scan(path)
     files = [name for name in tree.files if name.suffix.lower() == ".xml"]
     lists = split_lists.find_lists(tree, "Main")
-    parsed = {name: _parsed(tree.root, name) for name in files}
+    parsed = {name: voc_document.annotation(tree.root, name, first_pixel) for name in files}
     annotations = {name: item for name, item in parsed.items() if isinstance(item, Annotation)}
+    faults = [fault for item in parsed.values() if isinstance(item, list) for fault in item]
+    if faults and not annotations and voc_document.are_other_shapes(faults):
+        raise UserError(f"{tree.root}: each object of its xml files is {faults[0].reason}")
     classes = sorted({item.name for annotation in annotations.values() for item in annotation.objects})
     yield Classes(tuple(classes))
     yield from tree.faults
     if not files:
         yield Fault(".", "has no annotation (*.xml). Give the folder that contains Annotations and JPEGImages.")
-    for name, item in parsed.items():
-        if isinstance(item, list):
-            yield from (Fault(str(name), reason) for reason in item)
-    yield from _from_zero(annotations, first_pixel)
+    yield from faults
+    if first_pixel == 1:
+        yield from _odd_boxes(annotations)
     splits, faults = split_lists.splits(tree, lists, {name.stem for name in files}, "annotation", ".xml")
     yield from faults
     yield from _samples(tree, annotations, classes, splits if lists else None, first_pixel)
@@ -76,74 +61,62 @@ def read(path: Path | None, *, first_pixel: int = 1) -> Iterator[Classes | Sampl
 def recognise(tree: Tree) -> dict[str, Any] | None:
     """No options, if an xml is a VOC annotation."""
     files = [name for name in tree.files if name.suffix.lower() == ".xml"][:LOOKED_INTO]
-    return {} if any(isinstance(_parsed(tree.root, name), Annotation) for name in files) else None
+    return {} if any(voc_document.is_voc(tree.root / name) for name in files) else None
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Refuses a DOCTYPE, which can define entities that grow without bound or read other files."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        """Raise a ValueError."""
-        raise ValueError("has a DOCTYPE, which could define entities. Remove that line.")
-
-
-def _parsed(root: Path, name: PurePosixPath) -> Annotation | list[str]:
-    """The content of an xml, or all reasons why it can't be used."""
-    try:
-        tree = ET.fromstring(text(root / name), ET.XMLParser(target=_NoDoctype()))
-    except ET.ParseError as error:
-        return [f"not valid XML: {error}. Export it again."]
-    except ValueError as error:
-        return [f"{str(error).removesuffix('.')}."]
-    if tree.tag != "annotation":
-        return [f"the root is <{tree.tag}>, not <annotation>. Move files other than VOC annotations out of the folder."]
-    objects, reasons = [], []
-    for number, item in enumerate(tree.findall("object")):
-        try:
-            objects.append(_object(item))
-        except ValueError as error:
-            kind = (item.findtext("name") or "").strip()
-            reasons.append(f"object {number}{f' ({kind})' if kind else ''}: {error}.")
-    sides = [tree.findtext(f"size/{side}") or "0" for side in ("height", "width")]
-    if not all(re.fullmatch(r"\s*\d{1,9}\s*", side) for side in sides):
-        reasons.append(f"size: height {sides[0]!r}, width {sides[1]!r} are not integers. Correct them.")
-    if reasons:
-        return reasons
-    height, width = map(int, sides)
-    return Annotation((height, width) if height and width else None, objects)
-
-
-def _object(item: ET.Element) -> Object:
-    name, difficult = (item.findtext("name") or "").strip(), (item.findtext("difficult") or "0").strip()
-    if not name:
-        raise ValueError("has no name. Name its class")
-    if difficult not in {"0", "1"}:
-        raise ValueError(f"difficult {difficult!r} is neither 0 nor 1. Correct it")
-    given = {key: item.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")}
-    try:
-        x_min, y_min, x_max, y_max = (float(value or "missing") for value in given.values())
-    except ValueError as error:
-        raise ValueError(f"bndbox {_listed(given)}: not four numbers. Correct it") from error
-    if not all(map(math.isfinite, (x_min, y_min, x_max, y_max))):
-        raise ValueError(f"bndbox {_listed(given)}: not four finite numbers. Correct it")
-    if x_max <= x_min or y_max <= y_min:
-        remedy = "xmax must exceed xmin, and ymax ymin. Correct or remove it"
-        raise ValueError(f"bndbox {_listed(given)} has no area: {remedy}")
-    return Object(name, (x_min, y_min, x_max, y_max), difficult == "1")
-
-
-def _listed(given: dict[str, str | None]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in given.items())
-
-
-def _from_zero(annotations: dict[PurePosixPath, Annotation], first_pixel: int) -> Iterator[Fault]:
-    starts = [name for name, each in annotations.items() for item in each.objects if min(item.box[:2]) == 0]
-    if starts and first_pixel == 1:
+def _odd_boxes(annotations: dict[PurePosixPath, Annotation]) -> Iterator[Fault]:
+    """Warnings for boxes that a tool may have counted in another way than VOC."""
+    boxes = [(name, item.box) for name, each in annotations.items() for item in each.objects]
+    starts = [name for name, box in boxes if min(box[:2]) == 0]
+    if starts:
         reason = (
             f"{len(starts)} boxes begin at 0, the first in {starts[0]}, but VOC's first pixel is 1. "
             "If your tool counts from 0, set the option `first_pixel: 0`"
         )
         yield Fault(".", reason, warning=True)
+    thin = [name for name, box in boxes if box[0] == box[2] or box[1] == box[3]]
+    if thin:
+        reason = f"{len(thin)} boxes are one pixel wide or high (xmin = xmax or ymin = ymax), the first in {thin[0]}"
+        yield Fault(".", reason, warning=True)
+
+
+class _Pictures:
+    """The image of each xml: the one of the same name, or else the one that `filename` names."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.finder = Finder(tree, None)
+        self.by_stem: dict[str, Names] = defaultdict(list)
+        for name in tree.files:
+            if name.suffix.lower() in SUFFIXES:
+                self.by_stem[name.stem].append(name)
+        self.annotated = {name.stem for name in tree.files if name.suffix.lower() == ".xml"}
+
+    def of(self, name: PurePosixPath, filename: str) -> PurePosixPath:
+        """The image of an xml; ValueError if none or several fit."""
+        candidates = self.by_stem[name.stem]
+        for narrower in (
+            [picture for picture in candidates if picture.parent == name.parent],
+            [picture for picture in candidates if picture.name == PurePosixPath(filename.replace("\\", "/")).name],
+            _nearest(candidates, name),
+        ):
+            candidates = narrower or candidates
+        if len(candidates) > 1:
+            raise ValueError(f"could belong to {' and '.join(map(str, candidates[:2]))}. Rename one")
+        return candidates[0] if candidates else self._by_filename(name, filename)
+
+    def _by_filename(self, name: PurePosixPath, filename: str) -> PurePosixPath:
+        for text in (name.stem, filename):
+            with contextlib.suppress(ValueError):
+                picture = self.finder.find(text, name)
+                if picture.stem not in self.annotated:
+                    return picture
+        raise ValueError("has no image of this name. Add the image or remove it")
+
+
+def _nearest(pictures: Names, name: PurePosixPath) -> Names:
+    """The images with the most folders in common with an xml: `b/images/1.jpg` for `b/annotations/1.xml`."""
+    common = [len({*picture.parent.parts} & {*name.parent.parts}) for picture in pictures]
+    return [picture for picture, count in zip(pictures, common, strict=True) if count == max(common, default=0)]
 
 
 def _samples(
@@ -153,35 +126,29 @@ def _samples(
     splits: dict[str, str] | None,
     first_pixel: int,
 ) -> Iterator[Sample | Fault]:
-    pictures: dict[str, Names] = defaultdict(list)
-    for name in tree.files:
-        if name.suffix.lower() in SUFFIXES:
-            pictures[name.stem].append(name)
-    unlisted = []
+    pictures = _Pictures(tree)
+    unlisted, unused = [], {name for names in pictures.by_stem.values() for name in names}
     for name, annotation in annotations.items():
         if splits is not None and name.stem not in splits:
             unlisted.append(name)
             continue
-        beside = [picture for picture in pictures[name.stem] if picture.parent == name.parent]
-        candidates = beside or pictures[name.stem]
-        if len(candidates) != 1:
-            two = " and ".join(map(str, candidates[:2]))
-            reason = (
-                f"could belong to {two}. Rename one" if two else "has no image of this name. Add the image or remove it"
-            )
-            yield Fault(str(name), f"{reason}.")
+        try:
+            picture = pictures.of(name, annotation.filename)
+        except ValueError as error:
+            yield Fault(str(name), f"{error}.")
             continue
+        unused.discard(picture)
         objects = [
             AnnotatedObject(classes.index(item.name), _corners(item.box, first_pixel), difficult=item.difficult)
             for item in annotation.objects
         ]
         split = split_of(name.parent) if splits is None else splits[name.stem]
-        yield sample(tree.root, candidates[0], objects, ("difficult",), split=split, size=annotation.size)
+        yield sample(tree.root, picture, objects, ("difficult",), split=split, size=annotation.size)
     if unlisted:
         reason = f"{len(unlisted)} annotations ignored that no list in ImageSets/Main names, such as {unlisted[0]}"
         yield Fault(".", reason, warning=True)
-    annotated = {name.stem for name in tree.files if name.suffix.lower() == ".xml"}
-    unannotated = [name for stem, names in pictures.items() if stem not in annotated for name in names]
+    yield from pictures.finder.warnings()
+    unannotated = sorted(name for name in unused if name.stem not in pictures.annotated)
     if unannotated:
         yield Fault(".", f"{len(unannotated)} images ignored that have no xml, such as {unannotated[0]}", warning=True)
 

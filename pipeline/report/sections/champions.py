@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.report._charts import interval_bar
 from pipeline.report._html import ABSENT, cell, count_decimals, format_fixed, intro, pill, row_header, table
-from pipeline.report.results import ROLES, Results, finite_or_none
+from pipeline.report.results import ROLES, Results
+from pipeline.scores import finite_or_none
 
 TITLE = "Champions"
 ORDER = 20

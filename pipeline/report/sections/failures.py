@@ -16,15 +16,19 @@ def render(results: Results) -> str:
         for job, reason in results.failed.items()
     )
     mistakes = gallery(_figure(job, results) for job in results.succeeded)
+    flawless = [job for job in results.succeeded if (results.mistakes(job) or (1, 1))[0] == 0]
     parts = []
     if reasons:
         parts.append(intro("These jobs failed, so they are not ranked.") + reasons)
-    if mistakes:
-        opening = intro("The test images with each network’s worst predictions. Look for a common cause.")
-        parts.append(f"<h3>Worst mistakes</h3>{opening}{mistakes}")
+    if mistakes or flawless:
+        opening = intro("The test images with each network’s worst mistakes. Look for a common cause.")
+        note = f'<p class="note">No mistake on test images: {escape(", ".join(flawless))}.</p>' if flawless else ""
+        parts.append(f"<h3>Worst mistakes</h3>{opening}{mistakes}{note}")
     return "".join(parts)
 
 
 def _figure(job: str, results: Results) -> str:
     path = results.root / "evaluations" / job / "failures.png"
-    return picture(path, f"Worst mistakes of {job} on test images", f"<b>{escape(job)}</b>")
+    counted = results.mistakes(job)
+    count = f" {counted[0]:,} of {counted[1]:,} test images" if counted else ""
+    return picture(path, f"Worst mistakes of {job} on test images", f"<b>{escape(job)}</b>{count}")

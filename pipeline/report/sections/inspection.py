@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.report._html import ABSENT, cell, format_fixed, gallery, intro, picture, row_header, table, tile, tiles
 from pipeline.report._label_issues import find_label_issues
-from pipeline.report.results import Results, finite_or_none
+from pipeline.report.results import Results
+from pipeline.scores import finite_or_none
 
 TITLE = "Model inspection"
 ORDER = 75
@@ -109,14 +110,18 @@ def _dataset_label_issues(dataset: str, classes: tuple[str, ...], results: Resul
         and (rows := results.classifier_rows(job))
         and rows["id"].to_pylist() == ids
     }
-    issues = find_label_issues(list(tables.values()))
-    if not issues:
+    if not tables:
         return ""
+    issues, names = find_label_issues(list(tables.values())), escape(", ".join(tables))
+    if isinstance(issues, str):
+        return f'<p class="note">{escape(dataset)}: no label is doubted by {names}: {issues}.</p>'
+    if not issues:
+        return f'<p class="note">{escape(dataset)}: no label is doubted by {names}.</p>'
     figures = []
     for issue in issues[:MAX_ISSUES]:
         label, predicted = classes[issue.label], classes[issue.predicted]
         caption = f"label <b>{escape(label)}</b>, predicted <b>{escape(predicted)}</b> {issue.probability:.2f}"
         figures.append(tile(images[issue.index].pixels, f"Test image with label {label}", caption))
-    note = f"{len(issues):,} of {len(ids):,} test images, by {escape(', '.join(tables))}"
+    note = f"{len(issues):,} of {len(ids):,} test images, by {names}"
     remark = f"; the first {MAX_ISSUES} are shown" if len(issues) > MAX_ISSUES else ""
     return f"<h4>{escape(dataset)} <small>{note}{remark}</small></h4>{tiles(figures)}"

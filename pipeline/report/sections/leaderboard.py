@@ -16,7 +16,8 @@ from pipeline.report._html import (
     row_header,
     table,
 )
-from pipeline.report.results import Ranking, Results, Score, finite_or_none
+from pipeline.report.results import Ranking, Results, Score
+from pipeline.scores import finite_or_none
 
 TITLE = "Leaderboard"
 ORDER = 10
@@ -62,16 +63,20 @@ def _ranking(ranking: Ranking, results: Results) -> str:
             cell(str(rank) if score else ABSENT, rank),
             row_header(_name(job, score, primaries[0] if rank > 1 and primaries else None, results)),
             cell(escape(results.jobs[job].architecture), css_class=""),
-            _primary_cell(score, primaries, extent, digits[ranking.primary]),
+            _primary_cell(score, primaries, extent, digits[ranking.primary])
+            if score
+            else _undefined_cell(results.why_undefined(job, ranking.primary)),
         ]
-        row += [_metric_cell(results.score(job, name), digits[name]) for name in others]
+        row += [
+            _metric_cell(results.score(job, name), digits[name], results.why_undefined(job, name)) for name in others
+        ]
         rows.append(row + _cost_cells(job, results))
-    devices = sorted({str(results.speed.get(job, {}).get("device", "")) for job in ranking.jobs} - {""})
+    machines = sorted({results.machine(job) for job in ranking.jobs} - {""})
     return "".join(
         [
             f"<h3>{escape(ranking.dataset)} <small>{escape(ranking.task)}</small></h3>",
             table(headers, rows, sortable=True),
-            f'<p class="note">Times measured on: {escape("; ".join(devices))}.</p>' if devices else "",
+            f'<p class="note">Latency measured on {escape("; ".join(machines))}.</p>' if machines else "",
             _max_detections(ranking, results),
             _meanings([ranking.primary, *others, "parameters", "multiply-adds", "latency", "training"]),
         ]
@@ -102,9 +107,12 @@ def _intervals_overlap(score: Score | None, best: Score | None) -> bool:
     return score.low <= best.high and best.low <= score.high
 
 
-def _primary_cell(score: Score | None, primaries: list[Score], extent: list[float], digits: int) -> str:
-    if score is None:
-        return cell(ABSENT, css_class="primary")
+def _undefined_cell(reason: str) -> str:
+    text = f"undefined: {reason}" if reason else "undefined"
+    return cell(f'<span class="absent">{escape(text)}</span>', css_class="primary")
+
+
+def _primary_cell(score: Score, primaries: list[Score], extent: list[float], digits: int) -> str:
     bar = interval_bar(score.value, score.low, score.high, (min(extent), max(extent)), primaries[0].value)
     html = f"{bar}<b>{format_fixed(score.value, digits)}</b>{_range(score, digits)}"
     return cell(html, score.value, css_class="primary")
@@ -116,18 +124,26 @@ def _range(score: Score, digits: int) -> str:
     return f'<span class="range">{format_fixed(score.low, digits)}–{format_fixed(score.high, digits)}</span>'
 
 
-def _metric_cell(score: Score | None, digits: int) -> str:
+def _metric_cell(score: Score | None, digits: int, reason: str) -> str:
     if score is None:
-        return cell(ABSENT)
+        return cell(f'<span class="absent" title="{escape(reason)}">undefined</span>' if reason else ABSENT)
     return cell(f"{format_fixed(score.value, digits)}{_range(score, digits)}", score.value)
 
 
 def _cost_cells(job: str, results: Results) -> list[str]:
-    counts, speed = results.job_counts(job), results.speed.get(job, {})
+    counts, latency = results.job_counts(job), results.latency(job)
     sizes = [finite_or_none(counts.get(key)) for key in ("parameters", "multiply_adds")]
-    times = [finite_or_none(speed.get(key)) for key in ("latency_ms", "train_s")]
+    trained_s = finite_or_none(results.speed.get(job, {}).get("train_s"))
     cells = [cell(format_compact(value), value) for value in sizes]
-    return cells + [cell(format_significant(value), value) for value in times]
+    return [*cells, _latency_cell(latency), cell(format_significant(trained_s), trained_s)]
+
+
+def _latency_cell(latency: Score | None) -> str:
+    """The median with its quartiles."""
+    if latency is None:
+        return cell('<span class="absent">not measured</span>')
+    low, high = (format_significant(value) for value in (latency.low, latency.high))
+    return cell(f'{format_significant(latency.value)}<span class="range">{low}–{high}</span>', latency.value)
 
 
 def _meanings(metrics: list[str]) -> str:

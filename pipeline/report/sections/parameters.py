@@ -4,7 +4,8 @@ from html import escape
 from typing import Any
 
 from pipeline.report._html import ABSENT, cell, format_compact, format_setting, intro, pill, row_header, table
-from pipeline.report.results import Results, finite_or_none
+from pipeline.report.results import Results
+from pipeline.scores import finite_or_none
 
 TITLE = "Network sizes"
 ORDER = 80

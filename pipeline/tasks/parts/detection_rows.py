@@ -15,8 +15,8 @@ from pipeline.geometry import rle
 from pipeline.learners.base import Settings
 from pipeline.learners.batch import stack
 from pipeline.learners.detector import SHOWN, Detections, GroundTruth, Target, area_scale
-from pipeline.metrics import coco_ap, voc_ap
-from pipeline.sample import Sample
+from pipeline.metrics import coco_ap, oks, voc_ap
+from pipeline.sample import Facts, Sample
 
 
 def collate(
@@ -32,8 +32,7 @@ def collate(
 
 def _target(sample: Sample, masks: bool, keypoints: bool) -> Target:
     truth = GroundTruth.of(sample)
-    has_area = (truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1)
-    indices = np.flatnonzero(has_area & ~truth.ignored)
+    indices = np.flatnonzero(_has_area(truth) & ~truth.ignored)
     target = {
         "boxes": torch.from_numpy(truth.boxes[indices].astype(np.float32)),
         "labels": torch.from_numpy(truth.labels[indices]),
@@ -49,12 +48,26 @@ def _target(sample: Sample, masks: bool, keypoints: bool) -> Target:
     return target
 
 
+def _has_area(truth: GroundTruth) -> NDArray[np.bool_]:
+    return np.asarray((truth.boxes[:, 2:] > truth.boxes[:, :2]).all(axis=1))
+
+
+def missing(facts: Facts, train: Sequence[Sample], *, keypoints: bool = False) -> str | None:
+    """What a train split lacks: an object that is trained on, or one with a keypoint; None if it has one."""
+    for sample in train if any(facts.class_counts) else ():
+        truth = GroundTruth.of(sample)
+        truth = oks.ignore_unlabelled(truth) if keypoints else truth
+        if (_has_area(truth) & ~truth.ignored).any():
+            return None
+    return "no object with keypoints" if keypoints else "no box"
+
+
 def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict[str, Any]:
     """The row of one image: each detection's label, score and matches, each true object's label and `counted`.
 
-    `matches` are the bytes of N×4×10 matches of boxes by area range and overlap (metrics/coco_ap.py), `voc_matches`
-    those of N (metrics/voc_ap.py); `mask_matches` and `mask_voc_matches` are those of masks. `counted` are the bytes of
-    M×4 flags. Severity: see `mistakes`.
+    `box_matches` are the bytes of N×4×10 matches of boxes by area range and overlap (metrics/coco_ap.py),
+    `box_voc_matches` those of N (metrics/voc_ap.py); `mask_matches` and `mask_voc_matches` are those of masks.
+    `counted` are the bytes of M×4 flags. Severity: see `mistakes`.
     """
     height, width = sample.pixels.shape[:2]
     truth = GroundTruth.of(sample)
@@ -68,7 +81,7 @@ def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict
         voc = voc_ap.match_detections(overlap, labels, truth.labels, truth.ignored, truth.crowd)
         return {f"{prefix}matches": coco, f"{prefix}voc_matches": voc}
 
-    matches = match("", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
+    matches = match("box_", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
     if masks:
         encoded = detections.masks_in_pixels(height, width)
         areas = np.array([rle.area(mask) for mask in encoded], np.float64)
@@ -79,7 +92,7 @@ def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict
         **{name: value.tobytes() for name, value in matches.items()},
         "true_labels": truth.labels.tolist(),
         "counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": mistakes(matches["mask_matches" if masks else "matches"], detections, ignored),
+        "severity": mistakes(matches["mask_matches" if masks else "box_matches"], detections, ignored),
     }
 
 
@@ -90,7 +103,7 @@ def mistakes(matches: NDArray[np.uint8], detections: Detections, ignored: NDArra
     return float(missed + (shown == coco_ap.FALSE_POSITIVE).sum())
 
 
-def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "") -> Scorer:
+def scores(table: pa.Table, settings: Settings, detections: int, prefix: str = "box_") -> Scorer:
     """COCO's and PASCAL VOC's scores from the matches of a prefix, which the scores' names get too."""
     coco = coco_ap.scores(table, settings.classes, f"{prefix}matches", detections)
     voc = voc_ap.scores(table, len(settings.classes), f"{prefix}voc_matches")

@@ -106,6 +106,17 @@ def test_stitched_and_dilated_maps_are_equal_where_nothing_is_padded() -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", PADDED)
+@torch.no_grad()
+def test_a_dilated_network_that_pads_gives_the_window_of_every_pixel(name: str) -> None:
+    stitched, dilated = both_modes(name, 44)
+    images = image(44).double()
+    assert dilated(images).shape == stitched(images).shape == (1, 5, 44, 44)
+    body: Any = dilated.body
+    cells = body(body.pad_border(images, stride=1))
+    torch.testing.assert_close(dilated(images), cells[..., :44, :44], rtol=0, atol=1e-12)
+
+
 @torch.no_grad()
 def shift_after_shift(body: Sliding, images: Tensor) -> Tensor:
     """Stitching as in the paper: one pass per shifted image, whose cells are interlaced."""

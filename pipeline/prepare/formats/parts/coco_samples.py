@@ -13,7 +13,7 @@ from pipeline.prepare.formats.parts.coco_checks import Files
 from pipeline.prepare.formats.parts.coco_document import Document
 from pipeline.prepare.formats.parts.coco_objects import to_object
 from pipeline.prepare.formats.parts.files import Tree
-from pipeline.prepare.formats.parts.objects import TURNED, distinct, sample, split_of, stored_size, upright_size
+from pipeline.prepare.formats.parts.objects import TURNED, sample, split_of, stored_size, upright_size
 from pipeline.prepare.formats.parts.turning import turn
 from pipeline.sample import IGNORE, Fault, Sample
 
@@ -39,7 +39,6 @@ def samples(document: Document, files: Files, reading: Reading) -> Iterator[Samp
     labels = {id: numbers[name] for id, (name, _) in document.categories.items() if name in numbers}
     split = split_of(document.name)
     fields = ["crowd", *(["masks"] if reading.with_masks else []), *(["keypoints"] if reading.keypoints else [])]
-    doubled, doubled_in = 0, ""
     for id, name in files.items():
         where = f"{document.name}: image {id} ({name})"
         try:
@@ -62,14 +61,11 @@ def samples(document: Document, files: Files, reading: Reading) -> Iterator[Samp
                     Fault(f"{document.name}: annotation {entry.get('id', 'without id')} ({name})", f"{error}.")
                 )
         yield from faults
-        if len(once := distinct(objects)) < len(objects):
-            doubled, doubled_in = doubled + len(objects) - len(once), doubled_in or str(name)
         if not faults and id not in document.excluded:
             upright = size[::-1] if orientation in TURNED else size
-            yield sample(reading.tree.root, name, once, fields, split=split, size=upright, keypoints=reading.keypoints)
-    if doubled:
-        reason = f"{doubled:,} annotations repeat another of their image and were dropped, such as in {doubled_in}"
-        yield Fault(str(document.name), reason, warning=True)
+            yield sample(
+                reading.tree.root, name, objects, fields, split=split, size=upright, keypoints=reading.keypoints
+            )
 
 
 def _size(reading: Reading, name: PurePosixPath, given: tuple[int, int] | None) -> tuple[tuple[int, int], int]:

@@ -11,51 +11,98 @@ Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 ENDING = re.compile(r"[-_. ](mask|label|gt|seg)s?$", re.IGNORECASE)
 
 
+#: folders of the same masks in another form, as VOC and its exporters have them
+OTHER_FORMS = frozenset(
+    {
+        "segmentationobject",
+        "segmentationobjectpng",
+        "segmentationclassvisualization",
+        "segmentationobjectvisualization",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Names of the two folders, and the endings of file stems after the common part."""
+    """Names of the two folders, and the endings of file stems after the common part.
+
+    A name `*annot` means every folder that ends so: the masks of `train` are in `trainannot`.
+    """
 
     images: str = "images"
     masks: str = "masks"
     image_ending: str = ""
     mask_ending: str = ""
 
+    def in_masks(self, name: PurePosixPath) -> bool:
+        """Whether a file is in the folder of masks."""
+        return any(_rest(part, self.masks) is not None for part in name.parts[:-1])
+
     def masked(self, name: PurePosixPath) -> bool:
         """Whether a file is a mask, by its folder or, outside both folders, by its name."""
-        folders = {part.casefold() for part in name.parts[:-1]}
-        alone = self.images.casefold() not in folders and ENDING.search(name.stem) is not None
-        return self.masks.casefold() in folders or alone
+        return self.in_masks(name) or (not self.inside(name) and ENDING.search(name.stem) is not None)
 
     def inside(self, name: PurePosixPath) -> bool:
         """Whether a file is in one of the two folders."""
-        return not {part.casefold() for part in name.parts[:-1]}.isdisjoint(
-            {self.images.casefold(), self.masks.casefold()}
-        )
+        return any(_rest(part, folder) is not None for part in name.parts[:-1] for folder in (self.images, self.masks))
 
     def reads(self, name: PurePosixPath) -> bool:
-        """Whether a file has the ending of an image or a mask."""
+        """Whether a file has the ending of an image or a mask, and is not the same mask in another form."""
+        other = OTHER_FORMS - {self.images.casefold(), self.masks.casefold()}
+        if not other.isdisjoint(part.casefold() for part in name.parts[:-1]):
+            return False
         return name.stem.endswith(self.mask_ending if self.masked(name) else self.image_ending)
 
     def key(self, name: PurePosixPath) -> tuple[str, ...]:
         """A key that is equal for an image and its mask."""
-        both = {self.images.casefold(), self.masks.casefold()}
         stem = name.stem.removesuffix(self.mask_ending if self.masked(name) else self.image_ending)
-        return (*(part for part in name.parts[:-1] if part.casefold() not in both), stem)
+        rests = []
+        for part in name.parts[:-1]:
+            ends = [rest for folder in (self.images, self.masks) if (rest := _rest(part, folder)) is not None]
+            rests.append(ends[0] if ends else part)
+        return (*(rest for rest in rests if rest), stem)
+
+
+def _rest(part: str, folder: str) -> str | None:
+    """What a folder's name has before the ending of `*ending`, nothing if it is `folder` itself; None if neither."""
+    if not folder.startswith("*"):
+        return "" if part.casefold() == folder.casefold() else None
+    ending = folder[1:].casefold()
+    return part[: -len(ending)] if ending and part.casefold().endswith(ending) else None
 
 
 #: common layouts, the most specific first (Cityscapes, https://github.com/mcordts/cityscapesScripts)
 LAYOUTS = (
     Layout("leftImg8bit", "gtFine", "_leftImg8bit", "_gtFine_labelIds"),
+    Layout("JPEGImages", "SegmentationClassPNG"),
+    Layout("JPEGImages", "SegmentationClass"),
+    Layout("img_dir", "ann_dir"),
     Layout(),
     Layout(masks="labels"),
     Layout(masks="annotations"),
     Layout("image", "mask"),
     Layout("imgs"),
+    Layout("image", "label"),
+    Layout("img", "mask"),
+    Layout("image_2", "semantic"),
+    Layout(masks="*annot"),
+    Layout(masks="*_masks"),
+    Layout(masks="*_labels"),
+    Layout(masks="*_labels", mask_ending="_L"),
 )
 
 
-def paired(pictures: list[PurePosixPath], layout: Layout) -> tuple[Pairs, list[Fault]]:
-    """Images with their masks, and a fault for each file without a partner or with several."""
+@dataclass(slots=True)
+class Paired:
+    """Images with their masks, images without one, and a fault for each file that fits none or several."""
+
+    pairs: Pairs
+    unmasked: list[PurePosixPath]
+    faults: list[Fault]
+
+
+def pair(pictures: list[PurePosixPath], layout: Layout) -> Paired:
+    """Pair images with masks."""
     images: dict[tuple[str, ...], PurePosixPath] = {}
     partners: dict[tuple[str, ...], PurePosixPath] = {}
     faults, masks = [], []
@@ -76,9 +123,6 @@ def paired(pictures: list[PurePosixPath], layout: Layout) -> tuple[Pairs, list[F
     if not partners:
         folders = f"images into {layout.images}/ and masks of the same names into {layout.masks}/"
         advice = f"Put {folders}, or name the folders in the options."
-        return [], [Fault(".", f"has no image with a mask among {len(pictures):,} files. {advice}")]
-    for key in sorted(set(images) - set(partners)):
-        faults.append(
-            Fault(str(images[key]), "an image without a mask of this name. Add the mask or remove the image.")
-        )
-    return [(images[key], partners[key]) for key in images if key in partners], faults
+        return Paired([], [], [Fault(".", f"has no image with a mask among {len(pictures):,} files. {advice}")])
+    unmasked = [images[key] for key in sorted(set(images) - set(partners))]
+    return Paired([(images[key], partners[key]) for key in images if key in partners], unmasked, faults)

@@ -93,11 +93,6 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (width, height) if orientation in TURNED else (height, width)
 
 
-def distinct(objects: Sequence[AnnotatedObject]) -> list[AnnotatedObject]:
-    """The objects without exact repetitions, which no detector could find twice."""
-    return list(dict.fromkeys(objects))
-
-
 def text(path: Path, limit: int = TEXT_BYTES) -> str:
     """The text of a file in UTF-8, or in UTF-16 that a byte order mark declares; ValueError says what is wrong."""
     try:
