@@ -94,7 +94,10 @@ class Sampler(Learner):
         real, _ = self.feature_cache.extract(images)
         measured = zip(pictures, severities, real, *extract(self.extractor, fakes), strict=True)
         name, fit = self.extractor.name, self.settings.fit
-        return [Generated(*both, name, real, fake, classes, fit) for *both, real, fake, classes in measured]
+        return [
+            Generated(picture, severity, name, true, fake, classes, fit)
+            for picture, severity, true, fake, classes in measured
+        ]
 
     def generate_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """B×C×S×S uint8 → as many generated images, uint8, and the probability B that each is fake."""

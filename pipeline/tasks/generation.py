@@ -199,6 +199,6 @@ def measured(
         fakes, reals = predictions[batch], [fit.forward(item)[0] for item in samples[batch]]
         real_features, _ = extract(extractor, stack(reals, settings.channels))
         fake_outputs = extract(extractor, stack([Sample("", item.image) for item in fakes], settings.channels))
-        for item, *outputs in zip(fakes, real_features, *fake_outputs, strict=True):
-            results.append(Generated(item.image, item.severity, extractor.name, *outputs, fit.mode))
+        for item, real, fake, classes in zip(fakes, real_features, *fake_outputs, strict=True):
+            results.append(Generated(item.image, item.severity, extractor.name, real, fake, classes, fit.mode))
     return results
