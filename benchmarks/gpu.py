@@ -92,7 +92,7 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     count, weights = len(trainer.samples), plan.weights()
 
     def steps() -> Iterator[None]:
-        loaded = loader.load(trainer.samples, plan, trainer.job, trainer.settings)
+        loaded = loader.Loader(trainer.samples, trainer.job, trainer.settings).batches(plan)
         for items, weight in zip(loaded, weights, strict=True):
             trainer._step(loader.to_device(items, DEVICE), weight)
             yield

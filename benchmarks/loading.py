@@ -1,7 +1,7 @@
 """What reading images for training costs beside decoding the JPEGs that they came from.
 
-A training epoch decodes the stored bytes, scales the pixels and stacks batches. One process and one thread on both
-sides.
+Images are decoded and scaled once, into a view; a training epoch reads it memory-mapped and stacks batches. One process
+and one thread on both sides.
 """
 
 import io
@@ -13,12 +13,13 @@ from PIL import Image
 
 from benchmarks.parts import ratios, sample_data
 from pipeline import shards
+from pipeline.augment.fit import Fit
 from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Sample
-from pipeline.train import loader
+from pipeline.train import loader, view
 
-TITLE = "Pillow decoding the same 64 JPEGs, 500×375; ours read, scaled to 224 and batched"
+TITLE = "Pillow decoding the same 64 JPEGs, 500×375; ours read from a view at 224 and batched"
 NEEDS = ()
 IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
 
@@ -38,7 +39,10 @@ def measure() -> ratios.Ratio:
         samples = (Sample(str(number), pixels, label=0) for number, pixels in enumerate(photographs))
         rows = (shards.to_row(item, data) for item, data in zip(samples, files, strict=True))
         shards.write_rows(Path(folder) / "train-0.arrow", shards.SCHEMA, rows)
-        stored = loader.Samples(shards.split(Path(folder), "train"), SIDE)
+        stored = loader.Samples(shards.split(Path(folder), "train"), Fit(SIDE))
+        view.bring(Path(folder) / "views/train", stored.stored, stored.fit, limit=10**9)
+        stored.view = view.opened(Path(folder) / "views/train")
+        loaded = loader.Loader(stored, job, settings)
 
         def decode() -> None:
             for data in files:
@@ -46,7 +50,6 @@ def measure() -> ratios.Ratio:
                     image.convert("RGB").load()
 
         def ours() -> None:
-            seen = sum(len(images) for images, _ in loader.load(stored, loader.Plan(IMAGES, 16, 0), job, settings))
-            assert seen == IMAGES
+            assert sum(len(images) for images, _ in loaded.batches(loader.Plan(IMAGES, 16, 0))) == IMAGES
 
         return ratios.ratio(ours, decode)

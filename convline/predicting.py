@@ -1,6 +1,6 @@
 """Predictions of a trained model on image files, which are prepared as in `evaluate`: what `convline predict` does.
 
-An image is read upright and as RGB, and scaled to the dataset's `max_side` and then to the network's size, as prepare
+An image is read upright and as RGB, scaled to the dataset's `max_side`, and fitted to the network's input, as prepare
 and evaluate do. Answers are those of the task's served models; boxes and masks are in pixels of the image.
 """
 
@@ -19,7 +19,7 @@ from pipeline import checkpoint, images, plugins, registered, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.learners.base import Settings
-from pipeline.sample import Sample, resized
+from pipeline.sample import Sample
 from pipeline.terminal import escape, json_line
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,10 @@ def predict(
             log.warning(escape(f"{name}: {item}"))
             _write(lines, {"image": name, "error": str(item)})
             continue
-        stored = resized(item, *images.bounded(item.pixels, learner.settings.max_side))
-        (prediction,) = ask([stored])
+        (prediction,) = ask([item])
         answer = {"image": name, **task.answer(item, prediction, learner.settings)}
         if out is not None:
-            drawn = task.draw(Sample(stored.id, stored.image), prediction, learner.settings)
+            drawn = task.draw(Sample(item.id, item.image), prediction, learner.settings)
             picture = _write_picture(out, name, drawn)
             answer |= picture
             undrawn += "picture_error" in picture

@@ -55,6 +55,7 @@ def settings(job: Job, facts: Facts) -> Settings:
         std=std,
         keypoints=facts.keypoints,
         max_side=facts.max_side,
+        fit=job.fit,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline import params_checks, params_files, params_form, params_old, plugins, pretrained_weights, store, studies
 from pipeline.errors import UserError
@@ -91,6 +91,7 @@ class Job(Strict):
     train_images: PositiveInt | None = None
     fraction: float | None = Field(None, gt=0, le=1)
     size: int = Field(32, ge=1)
+    fit: Literal["stretch", "letterbox", "crop"] = "stretch"
     channels: Literal[1, 3] = 3
     seed: int = Field(0, ge=0)
     epochs: int = Field(10, ge=0)
@@ -110,7 +111,7 @@ class Job(Strict):
     patience: int | None = Field(None, ge=1)
     precision: Literal["auto", "float32"] = "auto"
     workers: PositiveInt | Literal["auto"] = 1
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: NonNegativeInt | Literal["auto"] = "auto"
 
     @property
     def policy(self) -> str:
@@ -123,6 +124,11 @@ class Job(Strict):
         return self.pretrained.weights if self.pretrained else None
 
     @property
+    def undecisive(self) -> frozenset[str]:
+        """The settings that are no part of this job's fingerprint."""
+        return UNDECISIVE | {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+
+    @property
     def sources(self) -> dict[str, str]:
         """Jobs that must be done before this one, by what they are to it."""
         named = {"pretrained": getattr(self.pretrained, "job", None), "extractor": self.extractor}
@@ -131,6 +137,8 @@ class Job(Strict):
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
 UNDECISIVE = frozenset({"workers", "loader_workers"})
+#: settings that came later: no part of a fingerprint at their default, so that no earlier job becomes stale
+LATER = frozenset({"fit"})
 
 
 class Train(Strict):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import plugins, pretrained_weights, studies
+from pipeline import params_fit, plugins, pretrained_weights, studies
 from pipeline.contracts import check as contracts
 from pipeline.errors import UserError
 
@@ -32,8 +32,8 @@ def all_faults(params: "Params", value: dict[str, Any], *, empty: bool) -> Fault
 
 def faults(params: "Params", value: dict[str, Any]) -> Faults:
     """Faults of content, as path and text; names include those of entries with faults of form."""
-    broken = list(_check_contracts(params))
-    yield from broken or _content_faults(params, value)  # what a broken plug-in allows can't be told
+    broken = list(_check_contracts(params))  # what a broken plug-in allows can't be told
+    yield from broken or [*_content_faults(params, value), *params_fit.faults(params)]
 
 
 def _check_contracts(params: "Params") -> Faults:

@@ -43,11 +43,20 @@ PICTURES = {
     "pipeline.images:grid": "puts pictures side by side",
     "pipeline.learners.adversarial:generate_snapshot": "images of a picture, by random numbers of its own",
 }
+
+
+def comes(transform: str) -> bool:
+    """Whether a transform comes after those that choose a part of the image."""
+    return not plugins.constant("augment.transforms", transform, "BEFORE_FIT")
+
+
 #: options without a default
 NEEDED = {"albumentations": {"name": "CLAHE"}}
 POLICIES = {
     "light": {"online": [{"shift": {"limit": 0.1}}]},
-    "all": {"online": [{name: NEEDED.get(name, {})} for name in plugins.names("augment.transforms")]},
+    "all": {
+        "online": [{name: NEEDED.get(name, {})} for name in sorted(plugins.names("augment.transforms"), key=comes)]
+    },
     "staged": {"staged": {"balance": True, "copies": 1, "transforms": [{"noise": {}}]}},
 }
 

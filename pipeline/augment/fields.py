@@ -48,6 +48,13 @@ def _select(sample: Sample, index: NDArray[np.int64]) -> dict[str, Any]:
     return {name: value[index] for name, value in values.items() if value is not None}
 
 
+def clipped(boxes: NDArray[Any], height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes clipped to a height×width image, and the indices of those that remain."""
+    inside = np.clip(boxes, 0, [width, height, width, height])
+    indices = np.flatnonzero((inside[:, 2:] - inside[:, :2]).prod(axis=1) >= SMALLEST)
+    return inside[indices].astype(np.float32), indices
+
+
 def moved(before: NDArray[np.float32], positions: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Keypoints N×K×3 at N×K×2 new positions; those outside the image of this shape become unlabelled and 0."""
     keypoints = np.concatenate([positions, before[..., 2:]], axis=2).astype(np.float32)

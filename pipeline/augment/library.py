@@ -91,7 +91,8 @@ class Library:
         if sorted(moved.pixels.shape) != sorted(sample.pixels.shape):  # sides may be swapped
             (height, width), (old_height, old_width) = moved.pixels.shape[:2], sample.pixels.shape[:2]
             change = f"from {old_width}×{old_height} to {width}×{height}"
-            raise UserError(f"changes the size of the image, {change} pixels. Use crop or scale, or the job's `size`.")
+            remedy = "Use random_resized_crop, crop or scale, or the job's `size`"
+            raise UserError(f"changes the size of the image, {change} pixels. {remedy}.")
         return moved
 
     def _move(self, sample: Sample) -> Sample:

@@ -12,9 +12,11 @@ import numpy as np
 
 from pipeline import plugins
 from pipeline.augment import library
+from pipeline.augment.fit import Fit, cut
 from pipeline.augment.library import Library
 from pipeline.augment.transforms import Mixing
 from pipeline.augment.transforms.parts.affine import RandomHomography
+from pipeline.augment.transforms.parts.window import RandomWindow
 from pipeline.augment.warp import Warp
 from pipeline.errors import UserError
 from pipeline.sample import Sample, resized
@@ -34,33 +36,57 @@ class Policy:
     def __init__(self, settings: Settings, classes: int = 0, keypoints: Sequence[str] = ()) -> None:
         self._classes = classes
         self._steps: list[Warp | Library | Mixing] = []
+        self._windows: list[RandomWindow] = []
         for _, group in itertools.groupby(map(_build, settings), _kind):
             built = list(group)
             if isinstance(built[0], RandomHomography):  # by class: the fingerprint counts a branch with its class only
                 self._steps.append(Warp(built, keypoints))
+            elif isinstance(built[0], RandomWindow):
+                self._windows += built
             elif isinstance(built[0], A.BasicTransform):
                 self._steps.append(Library(built))
             else:
                 self._steps += built
 
-    def __call__(self, sample: Sample, seed: int, other: Other | None = None) -> Sample:
-        """The sample after all transforms; every random number comes from `seed`."""
-        if not self._steps:
-            return sample
-        return self._after(len(self._steps), sample, np.random.default_rng(seed), other)
+    @property
+    def least_area(self) -> float:
+        """The fraction of a stored image's area from which an input is made at least; 1 if it is always the whole."""
+        return min((window.least_area for window in self._windows if window.p), default=1.0)
 
-    def _after(self, steps: int, sample: Sample, generator: np.random.Generator, other: Other | None) -> Sample:
+    def __call__(self, sample: Sample, seed: int, other: Other | None = None, fit: Fit | None = None) -> Sample:
+        """The sample after all transforms; every random number comes from `seed`.
+
+        fit: makes a network's input of the sample, and of one that is mixed in; by default they keep their pixels. What
+        chooses a part of the image comes before, all other transforms after.
+        """
+        return self._after(len(self._steps), sample, np.random.default_rng(seed), other, fit)
+
+    def _after(
+        self, steps: int, sample: Sample, generator: np.random.Generator, other: Other | None, fit: Fit | None
+    ) -> Sample:
         """The sample after the first `steps`; a sample that is mixed in goes through the earlier steps, too."""
+        sample = self._begin(sample, generator, fit)
         for number, step in enumerate(self._steps[:steps]):
             if isinstance(step, Warp | Library):
                 sample = step(sample, generator)
             elif generator.random() < step.p:
                 if other is None:
                     raise ValueError("a transform that mixes two samples needs `other`")
-                second = resized(other(int(generator.integers(2**32))), *sample.pixels.shape[:2])
-                second = self._after(number, second, generator, other)
+                second = other(int(generator.integers(2**32)))
+                if fit is None:
+                    second = resized(second, *sample.pixels.shape[:2])
+                second = self._after(number, second, generator, other, fit)
+                second = resized(second, *sample.pixels.shape[:2])
                 sample = step.apply(sample, second, generator, self._classes)
         return sample
+
+    def _begin(self, sample: Sample, generator: np.random.Generator, fit: Fit | None) -> Sample:
+        """The input that the sample, or a random part of it, becomes; without a fit, that part in its own pixels."""
+        for window in self._windows:
+            if generator.random() < window.p:
+                chosen = window.sample(generator, *sample.pixels.shape[:2])
+                return cut(sample, chosen) if fit is None else fit.from_window(sample, chosen)
+        return sample if fit is None else fit.forward(sample)[0]
 
 
 def check(settings: Settings, keypoints: Sequence[str] = ()) -> None:
@@ -86,6 +112,8 @@ def _build(entry: dict[str, dict[str, Any]]) -> Any:
 def _kind(built: Any) -> str:
     if isinstance(built, RandomHomography):
         return "homography"
+    if isinstance(built, RandomWindow):
+        return "window"
     if isinstance(built, A.BasicTransform):
         return "spatial" if isinstance(built, A.DualTransform) else "pixel"
     return "mixing"

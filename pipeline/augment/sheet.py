@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline import images, sample
+from pipeline import images
 from pipeline.augment import fields
+from pipeline.augment.fit import Fit
 from pipeline.augment.policy import Policy, Settings
 from pipeline.sample import IGNORE, Facts, Sample
 from pipeline.seeds import seed_of
@@ -28,23 +29,17 @@ DOT = 3
 def sheet(stored: Sequence[Sample], settings: Settings, facts: Facts) -> NDArray[np.uint8]:
     """Evenly spaced images, one row each."""
     policy, tiles = Policy(settings, len(facts.classes), facts.keypoints), []
+
+    def other(number: int) -> Sample:
+        return stored[number % len(stored)]
+
     for index in images.spread(len(stored), ROWS):
-        original = _to_square(stored[int(index)])
-        side = original.pixels.shape[0]
-
-        def other(number: int, side: int = side) -> Sample:
-            return sample.resized(stored[number % len(stored)], side, side)
-
-        tiles.append(render(original, facts))
+        original = stored[int(index)]
+        fit = Fit(max(32, *original.pixels.shape[:2]))  # a square, as in training, of at least 32 pixels
+        tiles.append(render(fit.forward(original)[0], facts))
         for column in range(COLUMNS - 1):
-            tiles.append(render(policy(original, seed_of("sheet", int(index), column), other), facts))
+            tiles.append(render(policy(original, seed_of("sheet", int(index), column), other, fit), facts))
     return images.grid(tiles, COLUMNS, side=SIDE + BAR)
-
-
-def _to_square(original: Sample) -> Sample:
-    """Scale the sample to a square, as in training, of at least 32 pixels."""
-    side = max(32, *original.pixels.shape[:2])
-    return sample.resized(original, side, side)
 
 
 def render(item: Sample, facts: Facts) -> NDArray[np.uint8]:

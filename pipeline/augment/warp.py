@@ -85,11 +85,7 @@ def _boxes(boxes: NDArray[np.float32], matrix: Matrix, pixels: NDArray[Any]) -> 
     """The boxes around the moved boxes, clipped to the image, and the indices of those that remain."""
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     moved = _moved(corners, matrix)
-    height, width = pixels.shape[:2]
-    around = np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).clip(0, (width, height, width, height))
-    sides = around[:, 2:] - around[:, :2]
-    indices = np.flatnonzero(sides.prod(axis=1) >= fields.SMALLEST)
-    return around[indices].astype(np.float32), indices
+    return fields.clipped(np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1), *pixels.shape[:2])
 
 
 def _moved(points: NDArray[Any], matrix: Matrix) -> NDArray[np.float64]:

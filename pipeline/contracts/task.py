@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from pipeline.geometry.placement import Placement
     from pipeline.learners.base import Learner, Settings
     from pipeline.sample import Facts, Sample
 
@@ -44,6 +45,14 @@ class Task(Protocol):
 
     NETWORKS: TaskName | None = None
     """A task whose architectures do this one too: they are built as for that task."""
+
+    GIVES: Literal["positions", "values", "images"] = "positions"
+    """What a prediction is: positions in the image (boxes, masks, a label map), values of the whole image (its class),
+    or an image of its own. It decides which `fit` a job can have.
+
+    `crop` is refused for positions: what lies outside would have no answer. `letterbox` is refused for images, as they
+    would have the padding, and for positions without `restore`.
+    """
 
     MEANINGS: dict[str, str] | None = None
     """A sentence for each score, for the report; `recall[cat]` is looked up as `recall`."""
@@ -104,6 +113,16 @@ class Task(Protocol):
 
     def prediction(self, sample: "Sample", answered: dict[str, Any], settings: "Settings") -> Any:
         """The prediction that a served answer holds, to score a served model by the current code."""
+        ...
+
+    @optional
+    def restore(self, prediction: Any, placement: "Placement") -> Any:
+        """The prediction of a network's input, brought back to the image that lies in it.
+
+        Args:
+            prediction: the learner's.
+            placement: where the image, of `placement.height`×`placement.width` pixels, lies in the input.
+        """
         ...
 
     @optional

@@ -19,11 +19,14 @@ class Transform(Protocol):
     TASKS: Annotated[tuple[TaskName, ...], Field(min_length=1)] | None = None
     """The only tasks that can be trained with the result; by default all."""
 
+    BEFORE_FIT: bool = False
+    """Whether it chooses the part of the stored image that is scaled to the job's size; it then comes first."""
+
     EXAMPLE: dict[str, Any] | None = None
     """Options for the tests, where some have no default."""
 
     def build(self, *, p: float, **options: Any) -> Any:
-        """One of three things; all random numbers come from the generator that they are given.
+        """One of four things; all random numbers come from the generator that they are given.
 
         Args:
             p: the probability.
@@ -32,7 +35,8 @@ class Transform(Protocol):
         Returns:
             A `RandomHomography` (transforms/parts/affine.py; consecutive ones cost one warp), or a transform of
             albumentations (a DualTransform must fill label maps with 255 from outside), or with `OTHERS = 1` a `Mixing`
-            (transforms/__init__.py).
+            (transforms/__init__.py), or with `BEFORE_FIT = True` a `RandomWindow` (transforms/parts/window.py), which
+            declares in `least_area` what fraction of the image it needs at its own resolution.
 
         Raises:
             ValueError: an option is out of range; the text names it.

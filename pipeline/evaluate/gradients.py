@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline import checkpoint, plugins, sample, shards
+from pipeline import checkpoint, plugins, shards
+from pipeline.augment.fit import Fit
 from pipeline.images import spread
 from pipeline.learners.base import Learner
 from pipeline.params import Job
@@ -26,12 +27,13 @@ def measure(model: Path, job: Job, prepared: Path) -> dict[str, Any]:
     """
     stored = shards.split(prepared, "train")
     chosen = spread(len(stored), IMAGES)
-    scaled = [sample.resized(stored[int(index)], job.size, job.size) for index in chosen]
+    fit = Fit(job.size, job.fit)
+    inputs = [fit.forward(stored[int(index)])[0] for index in chosen]
     after, description = checkpoint.load(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("weights", job.seed))
         before = checkpoint.build(description)
-        images, targets = plugins.load("tasks", job.task).collate(scaled, after.settings)
+        images, targets = plugins.load("tasks", job.task).collate(inputs, after.settings)
         return {
             "layers": [name for name, _ in _convolutions(before)],
             "before": _norms(before, images, targets),

@@ -1,5 +1,6 @@
 """The pictures of an evaluation: example predictions, the worst mistakes, a training's epochs, a task's figures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ EPOCHS = 6
 
 
 def draw(
-    path: Path, task: Any, stored: Any, predictions: list[Any], table: pa.Table, settings: Any, number: int
+    path: Path, task: Any, stored: Any, predictions: Mapping[int, Any], table: pa.Table, settings: Any, number: int
 ) -> None:
     """Write example predictions and the worst mistakes, `number` of each, or as many as there are."""
     spread, severity = images.spread(len(stored), number), table["severity"].to_numpy()

@@ -143,7 +143,7 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
         stored = shards.split(prepared, split)
         whole = joined(stored, split, derived)
         with inspection.collect_features(learner, job.architecture, len(stored)) as features:
-            tables[split], predictions = predict.rows(answer, whole, job.task)
+            tables[split], predictions = predict.rows(answer, whole, job.task, keep=plan.settings.pictures)
     if plan.settings.pictures:
         pictures.draw(path, task, stored, predictions, tables["test"], learner.settings, plan.settings.pictures)
         pictures.save(path, task.figures(tables["test"], learner.settings, **plan.asked))
@@ -155,7 +155,7 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
         from pipeline.evaluate.changed import Changed  # brings albumentations
 
         changed = Changed(stored, policy.online, learner.settings)
-        tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task)
+        tables[f"test under {change}"], _ = predict.rows(answer, changed, job.task, keep=0)
     for split, table in tables.items():
         pq.write_table(table, path / f"{split.replace(' ', '-')}.parquet")
     measured, drawn = _scores(job.task, tables, learner.settings, plan)
@@ -168,6 +168,7 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
         "model": store.content_digest(model.folder),
         "images": {split: len(table) for split, table in tables.items()},
         "size": learner.settings.size,
+        "fit": learner.settings.fit,
         "intervals": f"95 % percentile bootstrap over groups, {plan.settings.resamples} resamples, seed {SEED}",
     }
     store.write_json(path / "protocol.json", protocol)

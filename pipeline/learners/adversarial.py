@@ -48,7 +48,7 @@ class Generated:
 
     image: S×S×3 uint8 · severity: the discriminator's probability that it is fake, 0 to 1 · extractor: name of the
     network whose features `real` (D, of the given real image) and `fake` (D, of this one) are; without features, pixels
-    are compared · probabilities: of classes (K), by the extractor.
+    are compared · probabilities: of classes (K), by the extractor · fit: how real images became the network's input.
     """
 
     image: NDArray[np.uint8]
@@ -57,6 +57,7 @@ class Generated:
     real: NDArray[np.float32] | None = None
     fake: NDArray[np.float32] | None = None
     probabilities: NDArray[np.float32] | None = None
+    fit: str = "stretch"
 
 
 class Sampler(Learner):
@@ -88,10 +89,15 @@ class Sampler(Learner):
         fakes, probabilities = self.generate_for(images)
         pictures, severities = to_pictures(fakes.cpu()), probabilities.tolist()
         if self.extractor is None:
-            return [Generated(picture, severity) for picture, severity in zip(pictures, severities, strict=True)]
+            pairs = zip(pictures, severities, strict=True)
+            return [Generated(picture, severity, fit=self.settings.fit) for picture, severity in pairs]
         real, _ = self.feature_cache.extract(images)
         measured = zip(pictures, severities, real, *extract(self.extractor, fakes), strict=True)
-        return [Generated(picture, severity, self.extractor.name, *rest) for picture, severity, *rest in measured]
+        name, fit = self.extractor.name, self.settings.fit
+        return [
+            Generated(picture, severity, name, true, fake, classes, fit)
+            for picture, severity, true, fake, classes in measured
+        ]
 
     def generate_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """B×C×S×S uint8 → as many generated images, uint8, and the probability B that each is fake."""

@@ -34,7 +34,8 @@ class Settings:
 
     class_counts: train samples by class · size: side of the network's input in pixels · mean, std: by channel, of
     pixels in 0..1 · keypoints: names of an object's · max_side: larger images are first scaled to this longer
-    side, as the stored ones were, if it is given, and then to `size`.
+    side, as the stored ones were, if it is given, and then to `size` · fit: how images of other aspects become the
+    square input.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +47,7 @@ class Settings:
     std: tuple[float, ...]
     keypoints: tuple[str, ...] = ()
     max_side: int | None = None
+    fit: str = "stretch"
 
 
 class Learner(nn.Module):

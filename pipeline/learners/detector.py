@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.geometry import boxes as geometry
 from pipeline.geometry import rle
+from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner
 from pipeline.sample import Sample
 
@@ -33,7 +34,7 @@ class Detections:
 
     boxes: N×4 float64 xyxy, fractions of the image's width and height · labels: N · scores: N float64 · masks: N×M×M
     float16 probabilities within each box, or N RLE in the image's pixels, or None · keypoints: N×K×3 float64, x and y
-    as fractions like boxes, and a score, or None.
+    as fractions like boxes, and a score, or None. A learner's fractions are of its input, until they are `restored`.
     """
 
     boxes: NDArray[np.float64]
@@ -57,6 +58,22 @@ class Detections:
             boxes = self.boxes_in_pixels(height, width)
             return [paste_mask(mask, box, height, width) for mask, box in zip(self.masks, boxes, strict=True)]
         return list(self.masks or ())
+
+    def restored(self, placement: Placement) -> "Detections":
+        """The detections of an input as those of the image in it: clipped to the image, without those outside."""
+        if placement.fills:
+            return self
+        height, width = placement.height, placement.width
+        whole = placement.to_fractions(self.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        masks, keypoints = self.masks, self.keypoints
+        if isinstance(masks, np.ndarray):  # they fill the whole boxes
+            pixels = whole * [width, height, width, height]
+            masks = [paste_mask(mask, box, height, width) for mask, box in zip(masks, pixels, strict=True)]
+        if keypoints is not None:
+            keypoints = np.concatenate([placement.to_fractions(keypoints[..., :2]), keypoints[..., 2:]], axis=2)
+        clipped = whole.clip(0, 1)
+        inside = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
+        return Detections(clipped, self.labels, self.scores, masks, keypoints).take(inside)
 
     def take(self, indices: NDArray[np.int64]) -> "Detections":
         """The detections of these indices, in that order."""

@@ -3,6 +3,7 @@
 Zhou et al.: Learning Deep Features for Discriminative Localization, CVPR 2016, https://arxiv.org/abs/1512.04150.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.geometry.placement import Placement, cropped
 from pipeline.learners.base import Learner
 
 #: fraction of a map's maximum above which a pixel belongs to the object
@@ -20,7 +22,10 @@ THRESHOLD = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMaps:
-    """A prediction: K class probabilities and K×h×w class activation maps of any size."""
+    """A prediction: K class probabilities and K×h×w class activation maps of any size, of the image.
+
+    A learner's maps are of its input, until they are `restored`.
+    """
 
     probabilities: NDArray[np.float32]
     maps: NDArray[np.float32]
@@ -29,6 +34,15 @@ class ClassMaps:
     def label(self) -> int:
         """The most probable class."""
         return int(self.probabilities.argmax())
+
+    def restored(self, placement: Placement) -> "ClassMaps":
+        """The same of the image that lies in the input; maps get as many cells as they had there, rounded up."""
+        if placement.fills:
+            return self
+        maps, box = cropped(self.maps, placement.cells(*self.maps.shape[1:]))
+        size = math.ceil(box[2] - box[0]), math.ceil(box[3] - box[1])
+        parts = (Image.fromarray(part).resize(size, Image.Resampling.BILINEAR, box=box) for part in maps)
+        return ClassMaps(self.probabilities, np.stack([np.asarray(part, np.float32) for part in parts]))
 
     def heat(self, label: int, height: int, width: int) -> NDArray[np.float32]:
         """The map of a class, resized to height×width."""

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline import images
+from pipeline.geometry.placement import Box, Placement, cropped
 from pipeline.learners.base import Learner, Settings
 from pipeline.models.parts.layers import centre
 from pipeline.sample import IGNORE
@@ -23,14 +25,45 @@ from pipeline.sample import IGNORE
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """A prediction: class ids H×W uint8 below `classes`, in pixels of the network's input or of the image."""
+    """A prediction: class ids H×W uint8 below `classes`, in pixels of the network's input or of the image.
+
+    logits: K×h×w float32 of the input, from which the ids of the image are computed (`restored`); None of an image's.
+    """
 
     ids: NDArray[np.uint8]
     classes: int
+    logits: NDArray[np.float32] | None = None
+
+    def restored(self, placement: Placement) -> "LabelMap":
+        """The label map of the image that lies in the input, in its pixels: of resized logits, else of the ids."""
+        height, width = placement.height, placement.width
+        if self.logits is not None:
+            logits, box = cropped(self.logits, placement.cells(*self.logits.shape[1:]))
+            return LabelMap(_most_probable(logits, box, height, width), self.classes)
+        if placement.fills:
+            return self
+        ids, box = cropped(self.ids, placement.cells(*self.ids.shape))
+        part = Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST, box=box)
+        return LabelMap(np.asarray(part, np.uint8), self.classes)
 
     def scaled(self, height: int, width: int) -> NDArray[np.uint8]:
         """The ids resized to height×width by nearest neighbour."""
         return images.resize(self.ids, height, width, smooth=False)
+
+
+def _most_probable(logits: NDArray[np.float32], box: Box, height: int, width: int) -> NDArray[np.uint8]:
+    """The class of the largest logit at each pixel of a height×width image, which fills a box of the logits K×h×w.
+
+    Logits are interpolated linearly, one class after the other, so that memory does not grow with the classes. Where
+    the image is smaller than the map, they are averaged.
+    """
+    ids, largest = np.zeros((height, width), np.uint8), np.full((height, width), -np.inf, np.float32)
+    for number, values in enumerate(logits):
+        resized = Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        scaled = np.asarray(resized, np.float32)
+        np.copyto(ids, np.uint8(number), where=scaled > largest)
+        np.maximum(largest, scaled, out=largest)
+    return ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +117,10 @@ class Segmenter(Learner):
         return (weight * nats).mean()
 
     def predict(self, outputs: Tensor) -> list[LabelMap]:
-        """The most probable class of every pixel."""
+        """The most probable class of every pixel, and the logits."""
         ids = outputs.argmax(dim=1).to(torch.uint8).cpu().numpy()
-        return [LabelMap(item, outputs.shape[1]) for item in ids]
+        logits = outputs.float().cpu().numpy()
+        return [LabelMap(item, outputs.shape[1], values) for item, values in zip(ids, logits, strict=True)]
 
 
 def _patch_weights(truth: Tensor, fraction: float, side: int) -> Tensor:

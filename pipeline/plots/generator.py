@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import images as files
+from pipeline.augment.fit import Fit
 from pipeline.learners.adversarial import Pictures, to_pictures
 from pipeline.learners.batch import stack
 from pipeline.metrics import fid
 from pipeline.plots import perturbations
-from pipeline.sample import Sample, resized
+from pipeline.sample import Sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,8 +157,8 @@ def confident(probabilities: Floats) -> tuple[float, int]:
 
 def _stack_evenly(sampler: Any, split: Sequence[Sample]) -> Tensor:
     """At most LIMIT images of a split, spread evenly, as N×C×S×S uint8."""
-    side = sampler.settings.size
-    samples = [resized(split[int(index)], side, side) for index in files.spread(len(split), LIMIT)]
+    fit = Fit(sampler.settings.size, sampler.settings.fit)
+    samples = [fit.forward(split[int(index)])[0] for index in files.spread(len(split), LIMIT)]
     return stack(samples, sampler.settings.channels)
 
 

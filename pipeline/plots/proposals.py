@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.augment.fit import Fit
 from pipeline.geometry import boxes as geometry
 from pipeline.images import spread
 from pipeline.learners.batch import stack
 from pipeline.learners.detector import Detector, GroundTruth
-from pipeline.sample import Sample, resized
+from pipeline.sample import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,18 +69,15 @@ def proposals_of(detector: Detector, samples: Sequence[Sample]) -> list[Boxes]:
     if len(stored) == len(samples) or not hasattr(detector.network, "rpn"):
         return stored
     network: Any = detector.network
-    size, channels = detector.settings.size, detector.settings.channels
+    fit, channels = Fit(detector.settings.size, detector.settings.fit), detector.settings.channels
     result: list[Boxes] = []
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
-        images = stack([resized(item, size, size) for item in part], channels).to(detector.mean.device)
-        inputs, _ = network.transform(detector.normalize(images))
+        scaled, placements = zip(*map(fit.forward, part), strict=True)
+        inputs, _ = network.transform(detector.normalize(stack(scaled, channels).to(detector.mean.device)))
         proposals, _ = network.rpn(inputs, network.backbone(inputs.tensors))
-        shapes = [item.pixels.shape[:2] for item in part]
-        result += [
-            geometry.scale(boxes.float().cpu().numpy(), height / size, width / size)
-            for boxes, (height, width) in zip(proposals, shapes, strict=True)
-        ]
+        pairs = zip(proposals, placements, strict=True)
+        result += [placement.to_pixels(boxes.float().cpu().numpy()) for boxes, placement in pairs]
     return result
 
 

@@ -12,6 +12,7 @@ def jobs(dataset: str, statistics: TrainStatistics) -> dict[str, dict[str, Any]]
         "dcgan": {
             "options": {"width": 16, "latent": 32},
             "size": 32,
+            "fit": "crop",
             "epochs": statistics.epochs(40_000, 60),
             "batch": 16,
             **adamw,

@@ -26,6 +26,7 @@ from pipeline.sample import Facts, Sample
 NEEDS = ("label",)
 CLASSES = "classes"
 PRIMARY = "top1"
+GIVES = "values"
 HIGHER_IS_BETTER = True
 #: fields of a served answer
 OUTPUT = {"label": "string", "probabilities": "double[]"}

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import images as files
+from pipeline.augment.fit import Fit
 from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
 from pipeline.learners.adversarial import COLUMNS, PIXELS, Generated, Sampler
@@ -34,7 +35,7 @@ from pipeline.learners.batch import stack
 from pipeline.learners.feature_extractor import extract
 from pipeline.metrics import fid
 from pipeline.plots import generator
-from pipeline.sample import Sample, resized
+from pipeline.sample import Sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 NEEDS = ()
 CLASSES = "classes"
 PRIMARY = "FID"
+GIVES = "images"
 HIGHER_IS_BETTER = False
 #: PNG bytes as base64 text
 OUTPUT = {"image": "string"}
@@ -96,8 +98,8 @@ def rows(sample: Sample, prediction: Generated) -> dict[str, Any]:
     Without an extractor, features are the pixels. guess, confidence: the class that the extractor predicts for the
     generated image, and its probability.
     """
-    side = prediction.image.shape[0]
-    pixels = _pixels(files.resize(sample.pixels, side, side)), _pixels(prediction.image)
+    given, _ = Fit(prediction.image.shape[0], prediction.fit).forward(Sample("", sample.pixels))
+    pixels = _pixels(given.pixels), _pixels(prediction.image)
     real, fake = prediction.real, prediction.fake
     if real is None or fake is None:
         real, fake = pixels
@@ -184,19 +186,19 @@ def answer(sample: Sample, prediction: Generated, settings: Settings) -> dict[st
 
 def prediction(sample: Sample, answered: dict[str, Any], settings: Settings) -> Generated:
     """The picture of a served answer. Answers have no features: `measured` adds them, else rows compare pixels."""
-    return Generated(files.decode_stored(base64.b64decode(answered["image"])))
+    return Generated(files.decode_stored(base64.b64decode(answered["image"])), fit=settings.fit)
 
 
 def measured(
     predictions: Sequence[Generated], samples: Sequence[Sample], extractor: Learner, settings: Settings
 ) -> list[Generated]:
     """Served images with the extractor's features of them and of the real images, as the learner computes them."""
-    results = []
+    results, fit = [], Fit(settings.size, settings.fit)
     for start in range(0, len(predictions), generator.BATCH):
         batch = slice(start, start + generator.BATCH)
-        fakes, reals = predictions[batch], [resized(item, settings.size, settings.size) for item in samples[batch]]
+        fakes, reals = predictions[batch], [fit.forward(item)[0] for item in samples[batch]]
         real_features, _ = extract(extractor, stack(reals, settings.channels))
         fake_outputs = extract(extractor, stack([Sample("", item.image) for item in fakes], settings.channels))
-        for item, *outputs in zip(fakes, real_features, *fake_outputs, strict=True):
-            results.append(Generated(item.image, item.severity, extractor.name, *outputs))
+        for item, real, fake, classes in zip(fakes, real_features, *fake_outputs, strict=True):
+            results.append(Generated(item.image, item.severity, extractor.name, real, fake, classes, fit.mode))
     return results

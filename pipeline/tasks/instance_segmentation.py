@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
+from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.detector import Detections, Detector, Target
 from pipeline.plots import proposals
@@ -45,6 +46,11 @@ def learner(network: nn.Module, settings: Settings) -> Learner:
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[Target]]:
     """uint8 images B×C×S×S, and boxes, labels and masks per image."""
     return detection_rows.collate(samples, settings, masks=True)
+
+
+def restore(prediction: Detections, placement: Placement) -> Detections:
+    """The detections of an input as those of the image in it."""
+    return prediction.restored(placement)
 
 
 def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:

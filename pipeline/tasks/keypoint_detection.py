@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
+from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.detector import Detections, Detector, GroundTruth, Target, area_scale
 from pipeline.metrics import coco_ap, oks
@@ -54,6 +55,11 @@ def learner(network: nn.Module, settings: Settings) -> Learner:
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, list[Target]]:
     """uint8 images B×C×S×S, and boxes, labels and keypoints per image."""
     return detection_rows.collate(samples, settings, keypoints=True)
+
+
+def restore(prediction: Detections, placement: Placement) -> Detections:
+    """The detections of an input as those of the image in it."""
+    return prediction.restored(placement)
 
 
 def rows(sample: Sample, prediction: Detections) -> dict[str, Any]:

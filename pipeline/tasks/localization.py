@@ -19,6 +19,7 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from pipeline.bootstrap import Scorer
+from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.localizer import ClassMaps, Localizer
 from pipeline.metrics import localization
@@ -54,6 +55,11 @@ def learner(network: nn.Module, settings: Settings) -> Learner:
 def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Tensor]:
     """uint8 images B×C×H×W and B labels, or B×K soft labels if any sample is mixed."""
     return classification.collate(samples, settings)
+
+
+def restore(prediction: ClassMaps, placement: Placement) -> ClassMaps:
+    """The maps of an input as those of the image in it."""
+    return prediction.restored(placement)
 
 
 def rows(sample: Sample, prediction: ClassMaps) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pipeline import images
 from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
+from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings, class_weights_tensor
 from pipeline.learners.batch import stack
 from pipeline.learners.segmenter import LabelMap, LossOptions, Segmenter
@@ -106,6 +107,11 @@ def collate(samples: Sequence[Sample], settings: Settings) -> tuple[Tensor, Any]
     ids = torch.from_numpy(np.stack(maps)).long()
     weights = [sample.weight for sample in samples if sample.weight is not None]
     return stack(samples, settings.channels), (ids, torch.from_numpy(np.stack(weights))) if weights else ids
+
+
+def restore(prediction: LabelMap, placement: Placement) -> LabelMap:
+    """The label map of an input as that of the image in it."""
+    return prediction.restored(placement)
 
 
 def rows(sample: Sample, prediction: LabelMap) -> dict[str, Any]:

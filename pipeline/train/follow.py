@@ -29,9 +29,12 @@ def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watche
             entry = JobState.of(job_spec).read()
             if entry.get("epoch") is None and entry["state"] == "waiting":
                 continue
-            if entry.get("not_taken") and job_spec.name not in started:
+            if job_spec.name not in started and (entry.get("not_taken") or entry.get("view")):
                 started.add(job_spec.name)
-                log.info(not_taken(job_spec.name, entry["not_taken"]))
+                if entry.get("view"):
+                    log.info(f"train: {job_spec.name:<16}  {entry['view']}")
+                if entry.get("not_taken"):
+                    log.info(not_taken(job_spec.name, entry["not_taken"]))
             status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - printed_at.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
             if status == printed.get(job_spec.name) and not quiet:

@@ -26,7 +26,8 @@ class JobSpec:
     prepared, augmented: folders of the prepared dataset and of its staged copies · work: `.work/jobs/<fingerprint>` ·
     sources: models that it starts from, by role · derived: folders of derived fields, by name · roots: where the code
     that decides its result begins (pipeline/roots.py) · decided: all that its fingerprint is the digest of · reads:
-    digests of all that its training reads (pipeline/train/reads.py).
+    digests of all that its training reads (pipeline/train/reads.py) · views: folders of what its loader begins with, by
+    split (pipeline/train/view.py), and the bytes that all views may take.
     """
 
     name: str
@@ -41,6 +42,8 @@ class JobSpec:
     roots: tuple[str, ...] = ()
     decided: dict[str, Any] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
+    views: dict[str, Path] = field(default_factory=dict)
+    view_bytes: int = 0
 
     @property
     def model(self) -> Path:

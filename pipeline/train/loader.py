@@ -6,6 +6,7 @@ is split over the ranks, so that every sample is used exactly once per epoch.
 """
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline import plugins, sample, shards
+from pipeline.augment.fit import Fit
 from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
 from pipeline.learners import base
@@ -24,6 +26,8 @@ from pipeline.params import Job
 from pipeline.sample import Sample
 from pipeline.seeds import seed_of
 
+#: per process that trains
+MOST_WORKERS = 8
 Key = tuple[int, int]
 Index = NDArray[np.int64]
 
@@ -59,16 +63,19 @@ class Plan(Sampler[list[Key]]):
 
 
 class Samples(Dataset[Sample]):
-    """Stored samples, scaled to the job's size and, for training, augmented by its policy.
+    """Stored samples, fitted to the job's size and, for training, augmented by its policy.
 
-    index: indices into `stored`, where only some samples are used or some repeatedly · labels: the class of each of
-    them, for balanced sampling: each epoch then resamples the images, and each repetition is augmented differently.
+    If `view` is set, they come from it: the same samples, fitted before.
+
+    fit: how they become the network's input · index: indices into `stored`, where only some samples are used or some
+    repeatedly · labels: the class of each of them, for balanced sampling: each epoch then resamples the images, and
+    each repetition is augmented differently.
     """
 
     def __init__(
         self,
         stored: Sequence[Sample],
-        size: int,
+        fit: Fit,
         *,
         index: Index | None = None,
         labels: Index | None = None,
@@ -77,8 +84,9 @@ class Samples(Dataset[Sample]):
         classes: int = 0,
         keypoints: Sequence[str] = (),
     ) -> None:
-        self.stored, self.size, self.index, self.settings, self.seed = stored, size, index, policy, seed
+        self.stored, self.fit, self.index, self.settings, self.seed = stored, fit, index, policy, seed
         self.classes, self.keypoints, self.labels = classes, keypoints, labels
+        self.view: Sequence[Sample] | None = None
         self._policy: Policy | None = None
         self._epoch_index: tuple[int, Index] | None = None
 
@@ -90,12 +98,13 @@ class Samples(Dataset[Sample]):
         if self._policy is None:
             self._policy = Policy(self.settings, self.classes, self.keypoints)
         other = functools.partial(self._other, epoch)
-        return self._policy(self._scaled(epoch, index), seed_of("augment", self.seed, epoch, index), other)
+        return self._policy(self._stored(epoch, index), seed_of("augment", self.seed, epoch, index), other, self.fit)
 
-    def _scaled(self, epoch: int, index: int) -> Sample:
+    def _stored(self, epoch: int, index: int) -> Sample:
         position = index if self.labels is None else int(self._resampled(epoch)[index])
-        stored = self.stored[position if self.index is None else int(self.index[position])]
-        return sample.resized(stored, self.size, self.size)
+        source = self.stored if self.view is None else self.view
+        stored: Sample = source[position if self.index is None else int(self.index[position])]
+        return stored
 
     def _resampled(self, epoch: int) -> Index:
         if self._epoch_index is None or self._epoch_index[0] != epoch:
@@ -105,7 +114,7 @@ class Samples(Dataset[Sample]):
 
     def _other(self, epoch: int, number: int) -> Sample:
         """The sample to mix in; `number` is random, from the seed of the sample that it is mixed into."""
-        return self._scaled(epoch, number % len(self))
+        return self._stored(epoch, number % len(self))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_policy": None, "_epoch_index": None}
@@ -159,7 +168,8 @@ def train_samples(
     if job.sampling == "balanced":
         labels = _labels(stored)
         settings["labels"] = labels if index is None else labels[index]
-    return Samples(joined(stored, "train", derived or {}), job.size, index=index, **settings)
+    fit = Fit(job.size, job.fit)
+    return Samples(joined(stored, "train", derived or {}), fit, index=index, **settings)
 
 
 def _image_count(job: Job, images: int) -> int:
@@ -182,19 +192,45 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def load(samples: Samples, plan: Iterable[list[Key]], job: Job, settings: base.Settings) -> DataLoader[Any]:
-    """A loader of one epoch's batches."""
-    collate = functools.partial(plugins.load("tasks", job.task).collate, settings=settings)
-    workers = job.loader_workers
-    return DataLoader(
-        samples,
-        batch_sampler=plan,
-        collate_fn=collate,
-        num_workers=workers,
-        timeout=120 if workers else 0,
-        worker_init_fn=_start_worker,
-        multiprocessing_context="forkserver" if workers else None,
-    )
+def worker_count(asked: int | str, device: str) -> int:
+    """The number of processes that load images; `auto`: none on a CPU, which trains on all cores, else by cores."""
+    if asked != "auto":
+        return int(asked)
+    gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // gpus - 1)) if gpus else 0
+
+
+@dataclass
+class _Keys(Sampler[list[Key]]):
+    """The batches of the plan that is set."""
+
+    plan: Iterable[list[Key]] = ()
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.plan)
+
+
+class Loader:
+    """Loads batches of samples; its worker processes, if it has some, stay from one epoch to the next."""
+
+    def __init__(self, samples: Samples, job: Job, settings: base.Settings, device: str = "cpu") -> None:
+        workers = worker_count(job.loader_workers, device)
+        self._keys = _Keys()
+        self._loaded: DataLoader[Any] = DataLoader(
+            samples,
+            batch_sampler=self._keys,
+            collate_fn=functools.partial(plugins.load("tasks", job.task).collate, settings=settings),
+            num_workers=workers,
+            timeout=120 if workers else 0,
+            worker_init_fn=_start_worker,
+            multiprocessing_context="forkserver" if workers else None,
+            persistent_workers=workers > 0,
+        )
+
+    def batches(self, plan: Iterable[list[Key]]) -> Iterator[Any]:
+        """The batches of a plan, in its order."""
+        self._keys.plan = plan
+        return iter(self._loaded)
 
 
 def to_device(batch: Any, device: str) -> Any:

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from pipeline import bootstrap, checkpoint, plugins, sample, shards, store
 from pipeline.augment import joined
+from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, optimizer, record, transfer
+from pipeline.train import history, loader, optimizer, record, transfer, view
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 
@@ -57,7 +58,11 @@ class Trainer:
             self.job, job_spec.policy, job_spec.prepared, job_spec.augmented, job_spec.derived
         )
         stored = joined.joined(shards.split(job_spec.prepared, "val"), "val", job_spec.derived)
-        self.held_out = loader.Samples(stored, self.job.size)
+        self.held_out = loader.Samples(stored, Fit(self.job.size, self.job.fit))
+        self.samples.view, self.held_out.view = (view.opened(job_spec.views.get(split)) for split in ("train", "val"))
+        self.train_loader, self.val_loader = (
+            loader.Loader(each, self.job, self.settings, ranks.device) for each in (self.samples, self.held_out)
+        )
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.cuda = ranks.device.startswith("cuda")
         self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
@@ -126,7 +131,7 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         steps: dict[str, int] = {}
         reported_at, image_count = started, 0
-        for number, batch in enumerate(loader.load(self.samples, plan, self.job, self.settings)):
+        for number, batch in enumerate(self.train_loader.batches(plan)):
             count = len(batch[0])
             losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
             for name, loss in losses.items():
@@ -209,12 +214,13 @@ class Trainer:
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
             self.ranks.broadcast_buffers(learner)
-            loaded = loader.load(self.held_out, batches, self.job, self.settings)
-            for keys, batch in zip(batches, loaded, strict=True):
+            for keys, batch in zip(batches, self.val_loader.batches(batches), strict=True):
                 with self._autocast():
                     predictions = learner.predict_batch(*loader.to_device(batch, self.ranks.device))
                 for (_, index), prediction in zip(keys, predictions, strict=True):
-                    rows.append(self.task.rows(self.held_out.stored[index], prediction))
+                    item = self.held_out.stored[index]
+                    placement = self.held_out.fit.placement(*item.pixels.shape[:2])
+                    rows.append(self.task.rows(item, restore(self.task, prediction, placement)))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])
         scores: dict[str, float] = self.task.scorer(table, self.settings)(np.ones(len(table), np.int64))
         return scores
@@ -277,7 +283,7 @@ class Trainer:
             stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-        batches = loader.load(self.samples, plan, self.job, self.settings)
+        batches = self.train_loader.batches(plan)
         self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
         with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:
             description = copy.copy(self.description)

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline import cluster, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
-from pipeline.train import reads
+from pipeline.train import reads, view
 from pipeline.train.job_state import JobSpec, JobState, claim, held
 
 #: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
@@ -195,6 +195,9 @@ def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> Non
         state = JobState.of(job_spec)
         try:
             _check_reads(job_spec, ranks)
+            if ranks.leads:
+                view.make(job_spec)
+            ranks.barrier()
             loop.train(job_spec, ranks)
             if ranks.leads:
                 state.note(state="done", reason=None)

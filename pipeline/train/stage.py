@@ -18,8 +18,8 @@ from typing import Any
 from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
-from pipeline.params import KEPT, UNDECISIVE, Job, Params
-from pipeline.train import checks, ray_train, reads
+from pipeline.params import KEPT, Job, Params
+from pipeline.train import checks, ray_train, reads, view
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
 
@@ -88,7 +88,8 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     code_roots = roots.training(job, policy.online)
     decided = inputs(
         code_roots,
-        job=job.model_dump(exclude=set(UNDECISIVE | NOT_BY_VALUE | OF_THE_MACHINE)) | _set_for_the_machine(job, facts),
+        job=job.model_dump(exclude=set(job.undecisive | NOT_BY_VALUE | OF_THE_MACHINE))
+        | _set_for_the_machine(job, facts),
         sources=source_digests,
         online=policy.online,
         dataset=store.content_digest(prepared),
@@ -98,7 +99,9 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     mark = store.digest(decided)
     work = root / ".work/jobs" / mark
     made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, code_roots, decided)
-    return dataclasses.replace(made, reads=reads.digests(made) | source_digests)
+    views = {} if derived else view.paths(job, policy.online, prepared, augmented, root)
+    limit = int(params.train.keep_gb * 1e9)
+    return dataclasses.replace(made, reads=reads.digests(made) | source_digests, views=views, view_bytes=limit)
 
 
 def _set_for_the_machine(job: Job, facts: sample.Facts) -> dict[str, Any]:
@@ -168,6 +171,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     store.write_json(root / KEPT, sorted(others))
     kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
+    view.free_up(root / view.FOLDER, int(params.train.keep_gb * 1e9))
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):

@@ -184,7 +184,7 @@ def test_a_job_learns_from_what_is_staged(root: Path) -> None:
         stage.run(wanted, root)
         order = train_stage.job_specs(wanted, root)["a"]
         trainer = loop.Trainer(order, Ranks())
-        batches = loader.load(trainer.samples, trainer._plan(0), order.job, trainer.settings)
+        batches = loader.Loader(trainer.samples, order.job, trainer.settings).batches(trainer._plan(0))
         images, (ids, weights) = next(iter(batches))
         found.append([trainer.learner(images, (ids, share * weights))["cross_entropy"].item() for share in (0, 1)])
         trainer.epoch()

@@ -13,7 +13,7 @@ from pipeline.params import Dataset, Job
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.recipes.parts import detectors
-from pipeline.sample import Facts
+from pipeline.sample import Facts, Sample
 from tests.helpers.folders import FOLDERS
 
 
@@ -83,6 +83,17 @@ def test_one_class_teaches_a_classifier_nothing_and_a_detector_something() -> No
     boxed = Facts("x", ("a",), (), {}, (3,), ("boxes", "labels"), {}, {})
     assert suggest.tasks(boxed) == ["detection"]
     assert suggest.nothing_to_learn(boxed) is None
+
+
+def test_no_job_changes_the_aspect_of_an_image(tmp_path: Path) -> None:
+    for task, fit in (("classification", "crop"), ("generation", "crop"), ("segmentation", "letterbox")):
+        assert {job["fit"] for job in suggest.jobs("d", [task], statistics()).values()} == {fit}
+    assert {job["fit"] for job in suggest.jobs("d", ["detection"], statistics()).values()} == {"letterbox"}
+    wide = Sample("x", np.zeros((40, 80, 3), np.uint8), boxes=np.array([[0, 0, 20, 20]], np.float32))
+    shards.write_shard(tmp_path / "train-0.arrow", [wide])
+    facts = Facts("x", ("a",), (), {}, (1,), ("boxes",), {"3": [0.1, 0.2, 0.3]}, {"3": [0.1, 0.2, 0.3]})
+    found = suggest.TrainStatistics.of(facts, shards.split(tmp_path, "train"))
+    assert found.boxes.tolist() == [0.25], "of the input's side, which is the image's longer one"
 
 
 def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:

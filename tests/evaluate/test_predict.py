@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import images
 from pipeline.checkpoint import build
 from pipeline.evaluate import predict
 from pipeline.learners.base import Learner
@@ -39,8 +40,22 @@ def test_every_sample_has_its_row_in_order(learner: Learner) -> None:
     assert table["id"].to_pylist() == [item.id for item in samples]
     assert table["group"].to_pylist() == [item.group for item in samples]
     assert table["label"].to_pylist() == [item.label for item in samples]
-    assert table["prediction"].to_pylist() == [int(prediction.argmax()) for prediction in predictions]
+    assert table["prediction"].to_pylist() == [int(predictions[index].argmax()) for index in range(len(samples))]
     assert len(predictions) == len(samples)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_predictions_are_kept_of_what_pictures_show(learner: Learner, keep: int) -> None:
+    """So that memory does not grow with the split: some of the whole split, and the worst."""
+    samples = stored(2 * predict.BATCH + 3)
+    answer = predict.predictor(learner, "classification")
+    table, kept = predict.rows(answer, samples, "classification", keep=keep)
+    worst = np.argsort(-table["severity"].to_numpy(), kind="stable")[:keep].tolist()
+    assert set(kept) == {*worst, *images.spread(len(samples), keep).tolist()}
+    whole, every = predict.rows(answer, samples, "classification")
+    assert table.equals(whole)
+    for index, prediction in kept.items():
+        np.testing.assert_array_equal(prediction, every[index])
 
 
 def test_batches_change_no_prediction(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +63,7 @@ def test_batches_change_no_prediction(learner: Learner, monkeypatch: pytest.Monk
     _, whole = predict.rows(answer, stored(7), "classification")
     monkeypatch.setattr(predict, "BATCH", 2)
     _, parts = predict.rows(answer, stored(7), "classification")
-    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+    np.testing.assert_allclose([*parts.values()], [*whole.values()], rtol=1e-6)
 
 
 def test_images_are_scaled_to_the_models_size(learner: Learner) -> None:

@@ -95,6 +95,7 @@ def test_pictures_and_protocol(trained: Path) -> None:
     assert protocol["images"] == {"val": 363, "test": 343}
     assert protocol["model"] == store.content_digest(trained / "models/small")
     assert protocol["size"] == 8
+    assert protocol["fit"] == "stretch"
 
 
 def test_a_second_making_gives_the_same_bytes_and_holds_no_time(copied: Path) -> None:

@@ -41,6 +41,29 @@ def marked(
     )
 
 
+def wide(height: int = 60, width: int = 90, square: tuple[int, int, int, int] = (40, 20, 56, 36)) -> Sample:
+    """A bright square near to the centre of an image that is no square, with every annotation and two keypoints."""
+    left, top, right, bottom = square
+    inside = np.zeros((height, width), np.bool_)
+    inside[top:bottom, left:right] = True
+    box = np.array([square], np.float32)
+    return Sample(
+        "wide",
+        np.where(inside[..., None], 220, 20).repeat(3, axis=2).astype(np.uint8),
+        size=(2 * height, 2 * width),
+        label=1,
+        boxes=box,
+        labels=np.array([1]),
+        masks=[rle.encode(inside)],
+        crowd=np.array([False]),
+        difficult=np.array([True]),
+        keypoints=np.array([[[left, top, 2], [right, bottom, 1], [0, 0, 0]]], np.float32),
+        semantic=inside.astype(np.uint8),
+        weight=np.where(inside, 5, 1).astype(np.float32),
+        proposals=box,
+    )
+
+
 def bright(sample: Sample) -> NDArray[np.bool_]:
     """Where the square is seen."""
     return np.asarray(np.median(sample.pixels, axis=2) > 140)

@@ -38,6 +38,6 @@ def test_a_step_in_channels_last(prepared: Path, tmp_path: Path, name: str, monk
     trainer = loop.Trainer(order, Ranks())
     trainer.cuda, trainer.learner = True, trainer.learner.to(memory_format=torch.channels_last)
     monkeypatch.setattr(trainer, "_autocast", contextlib.nullcontext)
-    batch = next(iter(loader.load(trainer.samples, list(trainer._plan(0))[:1], order.job, trainer.settings)))
+    batch = next(iter(loader.Loader(trainer.samples, order.job, trainer.settings).batches(list(trainer._plan(0))[:1])))
     losses = trainer._step(batch, 1.0)
     assert torch.isfinite(losses["loss"])

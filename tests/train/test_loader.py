@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline import shards, store
+from pipeline.augment.fit import Fit
 from pipeline.learners.base import Settings
 from pipeline.params import Job
 from pipeline.sample import Facts, Sample
@@ -46,8 +47,8 @@ def contents(batches: Iterable[Any]) -> Epoch:
 
 
 def epoch(plan: Plan, *, workers: int = 0, samples: Samples | None = None) -> Epoch:
-    samples = samples or Samples(stored(), SIDE, policy=POLICY, seed=5)
-    return contents(loader.load(samples, plan, job(loader_workers=workers), SETTINGS))
+    samples = samples or Samples(stored(), Fit(SIDE), policy=POLICY, seed=5)
+    return contents(loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan))
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +65,13 @@ def test_one_process_sees_every_sample_once_each_changed_in_its_own_way(alone: E
 
 
 def test_the_same_picture_is_changed_anew_at_every_place() -> None:
-    samples = Samples(stored(1), SIDE, index=np.zeros(9, np.int64), policy=POLICY, seed=5)
+    samples = Samples(stored(1), Fit(SIDE), index=np.zeros(9, np.int64), policy=POLICY, seed=5)
     assert len(epoch(Plan(9, 4, 5), samples=samples)) == 9
 
 
 def test_epochs_and_seeds_differ(alone: Epoch) -> None:
     assert not alone & epoch(Plan(NUMBER, 4, 5, 2))
-    assert not alone & epoch(Plan(NUMBER, 4, 5, 1), samples=Samples(stored(), SIDE, policy=POLICY, seed=6))
+    assert not alone & epoch(Plan(NUMBER, 4, 5, 1), samples=Samples(stored(), Fit(SIDE), policy=POLICY, seed=6))
     orders = {tuple(key[1] for batch in Plan(NUMBER, 4, seed, at) for key in batch) for seed in (5, 6) for at in (0, 1)}
     assert len(orders) == 4
 
@@ -87,9 +88,9 @@ def test_loader_workers_change_nothing(workers: int, alone: Epoch) -> None:
 
 def mixed(workers: int = 0, rank: int = 0, world: int = 1) -> Counter[str]:
     """The multiset of soft labels and pixels; a label says which two samples were mixed, and in which shares."""
-    samples = Samples(stored(), SIDE, policy=MIXED, seed=5, classes=NUMBER)
+    samples = Samples(stored(), Fit(SIDE), policy=MIXED, seed=5, classes=NUMBER)
     plan, found = Plan(NUMBER, 4, 5, 1, rank, world), Counter[str]()
-    batches = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    batches = loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan)
     for (images, labels), weight in zip(batches, plan.weights(), strict=True):
         assert labels.sum(dim=1).tolist() == pytest.approx([1] * len(labels))
         pairs = zip(images.numpy(), labels.numpy(), strict=True) if weight else ()
@@ -116,7 +117,7 @@ def test_ranks_change_nothing(world: int, alone: Epoch) -> None:
     found: Epoch = Counter()
     for rank in range(world):
         plan = Plan(NUMBER, 4, 5, 1, rank, world)
-        batches = loader.load(Samples(stored(), SIDE, policy=POLICY, seed=5), plan, job(), SETTINGS)
+        batches = loader.Loader(Samples(stored(), Fit(SIDE), policy=POLICY, seed=5), job(), SETTINGS).batches(plan)
         found += contents(batch for batch, weight in zip(batches, plan.weights(), strict=True) if weight)
     assert found == alone
 
@@ -193,7 +194,7 @@ def test_without_a_seed_a_sample_workers_repeat_themselves() -> None:
 
 
 def test_samples_travel_to_workers_without_what_was_built() -> None:
-    samples = Samples(stored(), SIDE, policy=POLICY, seed=5)
+    samples = Samples(stored(), Fit(SIDE), policy=POLICY, seed=5)
     before = samples[(0, 3)].pixels
     assert samples._policy is not None
     arrived = pickle.loads(pickle.dumps(samples))
@@ -203,7 +204,7 @@ def test_samples_travel_to_workers_without_what_was_built() -> None:
 
 def test_samples_have_the_jobs_size_before_they_are_changed() -> None:
     wide = [Sample("w", np.zeros((30, 50, 3), np.uint8), boxes=np.array([[0, 0, 50, 30]], np.float32))]
-    (images,) = [Samples(wide, SIDE)[(0, 0)]]
+    (images,) = [Samples(wide, Fit(SIDE))[(0, 0)]]
     assert images.pixels.shape == (SIDE, SIDE, 3)
     assert images.boxes is not None
     assert images.boxes.tolist() == [[0, 0, SIDE, SIDE]]
@@ -264,9 +265,9 @@ def balanced_epoch(workers: int = 0, rank: int = 0, world: int = 1, at: int = 1)
     """Of 11 images of which 9 are of class 0, as one rank sees them."""
     items = [dataclasses.replace(item, label=int(place > 8)) for place, item in enumerate(stored())]
     labels = np.array([item.label for item in items])
-    samples = Samples(items, SIDE, labels=labels, policy=POLICY, seed=5)
+    samples = Samples(items, Fit(SIDE), labels=labels, policy=POLICY, seed=5)
     plan = Plan(NUMBER, 4, 5, at, rank, world)
-    loaded = loader.load(samples, plan, job(loader_workers=workers), SETTINGS)
+    loaded = loader.Loader(samples, job(loader_workers=workers), SETTINGS).batches(plan)
     return contents(batch for batch, weight in zip(loaded, plan.weights(), strict=True) if weight)
 
 

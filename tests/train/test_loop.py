@@ -238,7 +238,7 @@ def test_the_train_loss_is_the_mean_over_samples(project: Project) -> None:
     job_spec = one(project, lr=1e-12, epochs=1, batch=100)
     trainer = loop.Trainer(job_spec, Ranks())
     keys = [[(0, index) for index in range(len(trainer.samples))]]
-    ((images, labels),) = loader.load(trainer.samples, keys, job_spec.job, trainer.settings)
+    ((images, labels),) = loader.Loader(trainer.samples, job_spec.job, trainer.settings).batches(keys)
     with torch.no_grad():
         expected = trainer.learner(images, labels)["cross_entropy"].item()
     trainer.epoch()

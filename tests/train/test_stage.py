@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import store
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import LATER, Params
 from pipeline.train import history, stage
 from pipeline.train.job_state import JobState
 from tests.helpers import support
@@ -100,6 +100,19 @@ def test_names_workers_and_roster_decide_nothing(project: Project) -> None:
     assert support.job_specs(root, same)["renamed"].fingerprint == mark
     other = support.write_params(root, {"a": {"weight_decay": 0.5}})
     assert support.job_specs(root, other)["a"].fingerprint != mark
+
+
+def test_a_setting_that_came_later_makes_no_earlier_job_stale(project: Project) -> None:
+    """The record of a job that was trained before there was a `fit` says nothing of it, and neither does today's."""
+    root, params = project({"a": {}})
+    earlier = support.job_specs(root, params)["a"]
+    assert LATER
+    assert not LATER & earlier.decided["job"].keys()
+    written = support.write_params(root, {"a": {"fit": "stretch"}})
+    assert support.job_specs(root, written)["a"].fingerprint == earlier.fingerprint
+    other = support.write_params(root, {"a": {"fit": "letterbox"}})
+    assert support.job_specs(root, other)["a"].decided["job"]["fit"] == "letterbox"
+    assert support.job_specs(root, other)["a"].fingerprint != earlier.fingerprint
 
 
 def test_the_policy_decides(project: Project) -> None:

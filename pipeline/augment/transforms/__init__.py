@@ -2,7 +2,8 @@
 
 `build(*, p, options)` gives a `RandomHomography` (consecutive ones are multiplied and cost one warp), a transform of
 albumentations, or, with `OTHERS = 1` in the file, a `Mixing`, which mixes in a second sample after the policy's
-previous transforms. All random numbers come from the generator that is passed, which also seeds albumentations.
+previous transforms, or, with `BEFORE_FIT = True`, a `RandomWindow`, which chooses the part of the stored image that
+becomes the input. All random numbers come from the generator that is passed, which also seeds albumentations.
 """
 
 from typing import Protocol

@@ -38,7 +38,7 @@ def _side(statistics: TrainStatistics) -> int:
 
 def _boxes(statistics: TrainStatistics) -> dict[str, Any]:
     adamw = {"optimizer": "adamw", "warmup": 0.5}
-    return {"size": _side(statistics), "batch": 4, **adamw, "lr": 0.0007, "clip": 5.0}
+    return {"size": _side(statistics), "fit": "letterbox", "batch": 4, **adamw, "lr": 0.0007, "clip": 5.0}
 
 
 def _anchors(statistics: TrainStatistics) -> dict[str, Any]:

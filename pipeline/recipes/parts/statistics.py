@@ -12,7 +12,7 @@ from pipeline.shards import Shards
 
 @dataclass(frozen=True)
 class TrainStatistics:
-    """Number of train images, channels, median side, and box sides relative to the image's."""
+    """Number of train images, channels, median side, and box sides relative to the image's longer one."""
 
     images: int
     channels: int
@@ -26,7 +26,7 @@ class TrainStatistics:
         height, width = (np.array(train.column(name), float) for name in ("height", "width"))
         listed = [np.array(boxes or [], float).reshape(-1, 4) for boxes in train.column("boxes")]
         fractions = [
-            np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (high * wide))
+            np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) / max(high, wide)
             for boxes, high, wide in zip(listed, height, width, strict=True)
         ]
         gray = len(set(facts.mean["3"])) == len(set(facts.std["3"])) == 1
