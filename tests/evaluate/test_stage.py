@@ -241,7 +241,7 @@ def test_no_more_pictures_are_shown_than_there_are_mistakes(tmp_path: Path, wron
 
     task = Task()
     severity = [0.0] * (6 - wrong) + [0.1 * number for number in range(1, wrong + 1)]
-    pictures.draw(tmp_path, task, list(range(6)), list(range(6)), pa.table({"severity": severity}), None, 2)
+    pictures.draw(tmp_path, task, list(range(6)), dict(enumerate(range(6))), pa.table({"severity": severity}), None, 2)
     assert task.drawn[:2] == [0, 5]
     assert task.drawn[2:] == [5, 4][:wrong]
     assert (tmp_path / "failures.png").exists() == (wrong > 0)
