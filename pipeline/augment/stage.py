@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 KEEP_BYTES = 10_000_000_000
+#: a file that is always there, as DVC warns of an empty output before every stage that reads it
+NOTE, NOTE_TEXT = "README", b"A folder per data set and policy, and per data set and derived field, that jobs use.\n"
 
 
 def run(params: Params, root: Path) -> None:
@@ -52,6 +54,7 @@ def run(params: Params, root: Path) -> None:
         log.info(f"augment: {dataset}-{name}: {outcome}")
     if not fingerprints:
         log.info("augment: nothing to do, no job uses an augmentation")
+    store.write_bytes(target / NOTE, NOTE_TEXT)
     store.keep_only(target, {*fingerprints, *_up_to_date(params, root)})
     store.bound(work, KEEP_BYTES, set(fingerprints.values()))
 
