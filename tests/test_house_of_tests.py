@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PACKAGES = {"benchmarks", "convline", "flows", "pipeline"}
 #: what a test may import of the tests: helpers, data, and scripts that are run as they are, too
-SHARED = ("tests.helpers.", "tests.data.", "tests.kills.", "tests.same_weights.", "tests.train.golden.")
+SHARED = ("tests.helpers.", "tests.data.", "tests.cases.", "tests.kills.", "tests.same_weights.", "tests.train.golden.")
 
 
 def relative(path: Path) -> str:

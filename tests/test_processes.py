@@ -91,8 +91,9 @@ import itertools, sys, time
 from pipeline import processes
 from tests.test_processes import square
 with processes.results(square, itertools.count(), processes=2) as results:
-    for _, pid in results:
-        print(pid, flush=True)
+    print(next(results), flush=True)
+    for _ in results:
+        pass  # to print each would fill the pipe, which nobody reads
 """
 
 

@@ -215,7 +215,7 @@ def test_the_speed_that_evaluate_reports_has_the_search_in_it(root: Path, monkey
 
     def measure(_: Any, stored: Any) -> dict[str, float]:
         seen.append(stored[0].proposals)
-        return {}
+        return {"latency_ms": 1.0}
 
     monkeypatch.setattr(speed, "measure", measure)
     job = params(**OPTIONS).jobs["regions"]

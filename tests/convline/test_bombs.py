@@ -113,9 +113,9 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "laughs": (laughs, "data.yaml: not valid YAML. Line 6: aliases stand for more than 100,000 values. Correct it."),
     "brackets": (brackets, "data.yaml: Line 1: nested more than 50 deep. Write it flatter."),
     "packed": (packed, "ubyte.gz: its header says 1,350,000,000 bytes, more than 100 times the file's size. No images"),
-    "masks": (masks, "masks/train/train0.png: label map of 7000×7000 for an image of 32×32. Export it again"),
-    "runs": (runs, "train/train0.png: annotated for 7000×7000 pixels, but the upright image has 32×32"),
-    "zigzag": (zigzag, "annotation 0 (train/train0.png): segmentation: a contour is longer than 800,000 pixels. Draw"),
+    "masks": (masks, "label map of 7000×7000 for an image of 32×32. Export it again"),
+    "runs": (runs, "annotated for 7000×7000 pixels, but the upright image has 32×32"),
+    "zigzag": (zigzag, "segmentation: a contour is longer than 800,000 pixels. Draw"),
     "canvas": (
         canvas,
         "_annotations.coco.json: image 0: width 100000, height 100000: not a valid image size. Give its",

@@ -133,6 +133,7 @@ def test_speed_goes_to_its_own_file_and_is_of_the_model_in_place(copied: Path, m
 
 
 def test_a_job_that_left_the_roster_leaves(copied: Path) -> None:
+    stage.run(params(copied), copied)  # links the copied files to those that are kept
     kept = {path.name: path.stat().st_ino for path in (copied / "evaluations/small").iterdir()}
     stage.run(params(copied, {"small": JOBS["small"]}), copied)
     assert [path.name for path in (copied / "evaluations").iterdir()] == ["small"]
