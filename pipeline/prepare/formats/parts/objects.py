@@ -93,14 +93,19 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (width, height) if orientation in TURNED else (height, width)
 
 
-def text(path: Path, limit: int = TEXT_BYTES) -> str:
-    """The text of a file in UTF-8, or in UTF-16 that a byte order mark declares; ValueError says what is wrong."""
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a file; ValueError if it has more than `limit`, or can't be read."""
     try:
         if path.stat().st_size > limit:
             raise ValueError(f"{path.stat().st_size:,} bytes, more than {limit:,}. Split it")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror}). Check its permissions") from error
+
+
+def text(path: Path, limit: int = TEXT_BYTES) -> str:
+    """The text of a file in UTF-8, or in UTF-16 that a byte order mark declares; ValueError says what is wrong."""
+    content = read_bounded(path, limit)
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         decoded = content.decode("utf-16" if is_utf16 else "utf-8-sig")

@@ -4,7 +4,7 @@ import codecs
 import re
 from pathlib import Path
 
-from pipeline.prepare.formats.parts.objects import TEXT_BYTES
+from pipeline.prepare.formats.parts.objects import TEXT_BYTES, read_bounded
 
 DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 #: byte order mark → encoding; UTF-32's begins with that of UTF-16
@@ -24,12 +24,7 @@ def xml_text(path: Path, limit: int = TEXT_BYTES) -> str:
     A byte order mark decides, then the declaration, then UTF-8. A declaration that can be read byte by byte is not in
     UTF-16, whatever it says: some tools write so.
     """
-    try:
-        if path.stat().st_size > limit:
-            raise ValueError(f"{path.stat().st_size:,} bytes, more than {limit:,}. Split it")
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"can't be read ({error.strerror}). Check its permissions") from error
+    content = read_bounded(path, limit)
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
     match = DECLARED.match(content)
     declared = match[1].decode("ascii") if match else None
