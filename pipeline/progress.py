@@ -45,11 +45,16 @@ class Progress:
     def line(self, seconds: float) -> str:
         """The line after these seconds of work."""
         rate = self.done / seconds
-        speed = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.1f} {self.unit}/s"
+        speed = per_second(rate, self.unit)
         if self.total is None:
             return f"{self.what}: {self.done:,} {self.unit}, {speed}"
         left = max(0, self.total - self.done) / rate if rate else float("inf")
         return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {speed}, {duration(left)} left"
+
+
+def per_second(rate: float, unit: str = "images") -> str:
+    """`350 images/s`, or `7.4 images/s` where it is slow."""
+    return f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.1f} {unit}/s"
 
 
 def is_watched() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import disk
+from pipeline.progress import per_second
 from pipeline.train.job_state import JobSpec, JobState
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,7 @@ def line(name: str, entry: dict[str, Any]) -> str:
     elif entry.get("primary") and done >= 1:
         parts.append(f"val {entry['primary']} undefined")
     if entry.get("images_per_s"):
-        rate = entry["images_per_s"]
-        parts.append(f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s")
+        parts.append(per_second(entry["images_per_s"]))
     if entry["state"] == "running" and done and entry.get("seconds"):
         whole = int(done)
         if whole:
