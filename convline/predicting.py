@@ -36,13 +36,17 @@ def predict(
 ) -> bool:
     """Answer every image by a JSON line on standard output, or into the folder `out`; whether all could be read."""
     folder = model_folder(root, model)
-    inputs = read_images(paths) if paths else None
+    files = image_files(paths) if paths else None
     store.verify(folder)
     learner, description = checkpoint.load(folder)
     task = plugins.load("tasks", description["task"])
-    if inputs is None and task.NEEDS:
+    if files is None and task.NEEDS:
         raise UserError(f"{model}: a model for {description['task']} needs images. Name some.")
-    inputs = inputs or noise_images(number, seed, learner.settings)
+    reading = images.Reading(learner.settings.bits, learner.settings.first_page)
+    if files is None:
+        inputs = noise_images(number, seed, learner.settings)
+    else:
+        inputs = ((name, _decoded(file, reading)) for name, file in files)
     ask = predictor(learner, description["task"])
     lines = _open_answers(out)
     total = failed = undrawn = 0
@@ -94,7 +98,7 @@ def model_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def read_images(paths: Sequence[Path]) -> NamedImages:
+def image_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """Images of files and folders, named by their path below the common folder; UserError if there are none."""
     files = []
     for path in paths:
@@ -106,12 +110,13 @@ def read_images(paths: Sequence[Path]) -> NamedImages:
             )
         files += inside if path.is_dir() else [path]
     common = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
-    return ((str(file.relative_to(common)), _decoded(file)) for file in dict.fromkeys(files))
+    return [(str(file.relative_to(common)), file) for file in dict.fromkeys(files)]
 
 
-def _decoded(file: Path) -> Sample | images.ImageError:
+def _decoded(file: Path, reading: images.Reading) -> Sample | images.ImageError:
     try:
-        return Sample(str(file), images.decode(file), label=0)  # batches of classifiers need a label, whichever
+        # batches of classifiers need a label, whichever
+        return Sample(str(file), images.decode(file, reading), label=0)
     except images.ImageError as error:
         return error
 

@@ -56,6 +56,8 @@ def settings(job: Job, facts: Facts) -> Settings:
         keypoints=facts.keypoints,
         max_side=facts.max_side,
         fit=job.fit,
+        bits=facts.bits,
+        first_page=facts.first_page,
     )
 
 

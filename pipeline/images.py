@@ -65,9 +65,9 @@ class Reading:
     first_page: bool = False
 
 
-def decode(source: Path | bytes) -> Pixels:
+def decode(source: Path | bytes, reading: Reading = Reading()) -> Pixels:
     """H×W×3 uint8 RGB of an image file or its bytes, upright, transparency over white; ImageError if unusable."""
-    return np.asarray(open_bytes(source if isinstance(source, bytes) else read(source))[0], np.uint8)
+    return np.asarray(open_bytes(source if isinstance(source, bytes) else read(source), reading)[0], np.uint8)
 
 
 def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, bool]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,8 @@ class Facts:
 
     counts: samples by split · class_counts: train samples by class · fields: Sample fields that every sample
     has · mean, std: of the train pixels in 0..1, by number of channels (`"1"`, `"3"`) · keypoints: their
-    names · max_side: maximum longer side of stored images in pixels, if they have one.
+    names · max_side: maximum longer side of stored images in pixels, if they have one · bits, first_page: how files
+    were read that could be read in several ways, stored only where it was asked for.
     """
 
     format: str
@@ -157,6 +158,8 @@ class Facts:
     skipped: tuple[str, ...] = ()
     keypoints: tuple[str, ...] = ()
     max_side: int | None = None
+    bits: int | Literal["range"] | None = None
+    first_page: bool = False
 
 
 def facts(path: Path) -> Facts:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Settings:
     class_counts: train samples by class · size: side of the network's input in pixels · mean, std: by channel, of
     pixels in 0..1 · keypoints: names of an object's · max_side: larger images are first scaled to this longer
     side, as the stored ones were, if it is given, and then to `size` · fit: how images of other aspects become the
-    square input.
+    square input · bits, first_page: how files are read that could be read in several ways, as those of the dataset.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +48,8 @@ class Settings:
     keypoints: tuple[str, ...] = ()
     max_side: int | None = None
     fit: str = "stretch"
+    bits: int | Literal["range"] | None = None
+    first_page: bool = False
 
 
 class Learner(nn.Module):

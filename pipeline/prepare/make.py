@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline import plugins
 from pipeline.images import SUFFIXES, Reading
@@ -23,6 +24,8 @@ from pipeline.shards import copy_rows
 from pipeline.store import write_bytes, write_json
 
 SHARD_BYTES = 256_000_000
+#: facts that are stored only where they are set, so that other data sets keep their digest, and their jobs
+WHERE_SET = ("bits", "first_page")
 
 
 def make(
@@ -66,9 +69,14 @@ def make(
     for split in SPLITS:
         for number, rows in enumerate(_shards([entry for entry in entries if entry.split == split])):
             copy_rows(spool.rows, rows, path / f"{split}-{number:05d}.arrow")
-    write_json(path / "dataset.json", asdict(_facts(dataset, classes, entries, findings)))
+    write_json(path / "dataset.json", record(_facts(dataset, classes, entries, findings)))
     write_bytes(path / measured.file_name(dataset), measured.merge([spool.records_path.read_bytes()]))
     spool.remove()
+
+
+def record(facts: Facts) -> dict[str, Any]:
+    """The value of dataset.json."""
+    return {name: value for name, value in asdict(facts).items() if value or name not in WHERE_SET}
 
 
 def _progress(name: str, source: Path | None) -> Progress:
@@ -137,4 +145,6 @@ def _facts(dataset: Dataset, classes: Classes, entries: list[Entry], findings: F
         skipped=tuple(str(fault) for fault in findings.faults),
         keypoints=classes.keypoints,
         max_side=dataset.max_side,
+        bits=dataset.bits,
+        first_page=dataset.first_page,
     )

@@ -27,6 +27,7 @@ class Predictor(mlflow.pyfunc.PythonModel):
         learner, description = checkpoint.load(Path(context.artifacts["model"]))
         self.task = plugins.load("tasks", description["task"])
         self.settings = learner.settings
+        self.reading = images.Reading(self.settings.bits, self.settings.first_page)
         self.predict_samples = predict.predictor(learner, description["task"])
         self.network_in_use = threading.Lock()  # a server predicts in threads, and forward hooks store activations
 
@@ -36,18 +37,18 @@ class Predictor(mlflow.pyfunc.PythonModel):
             raise _refused("the request is empty. Send one row per image, with the bytes of a PNG or JPEG.")
         answers = []
         for number, data in enumerate(model_input["image"]):
-            sample = Sample(id=str(number), image=_decode(number, data), label=0)
+            sample = Sample(id=str(number), image=_decode(number, data, self.reading), label=0)
             with self.network_in_use:
                 (prediction,) = self.predict_samples([sample])
             answers.append(self.task.answer(sample, prediction, self.settings))
         return pd.DataFrame(answers, columns=list(self.task.OUTPUT))
 
 
-def _decode(number: int, data: Any) -> NDArray[np.uint8]:
+def _decode(number: int, data: Any, reading: images.Reading) -> NDArray[np.uint8]:
     if not isinstance(data, bytes):
         raise _refused(f"row {number} is not bytes. Send a PNG or JPEG, as base64 in JSON.")
     try:
-        return images.decode(data)
+        return images.decode(data, reading)
     except images.ImageError as error:
         raise _refused(f"row {number}: {error}") from error
 

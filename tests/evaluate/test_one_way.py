@@ -15,13 +15,15 @@ import torch
 from PIL import Image
 
 from convline.predicting import predict
-from pipeline import checkpoint, plugins, store
+from pipeline import checkpoint, plugins, sample, shards, store
 from pipeline.augment.fit import Fit, restore
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.evaluate.predict import predictor
 from pipeline.geometry import rle
 from pipeline.learners.base import Learner, Settings
 from pipeline.params import Job
+from pipeline.prepare import stage as prepare
+from pipeline.prepare.make import record
 from pipeline.sample import Sample
 from pipeline.train import loop
 from pipeline.train.ranks import Ranks
@@ -151,3 +153,54 @@ def test_validation_and_evaluation_score_alike(task: str, data: str, tmp_path: P
     primary = scores["primary"]
     assert scores[f"val_{primary}"] == pytest.approx(trainer.history[-1][f"val/{primary}"], abs=1e-5)
     assert pq.read_table(tmp_path / "out/val.parquet").num_rows == len(trainer.held_out)
+
+
+@pytest.mark.parametrize("bits", [12, "range"])
+def test_deep_images_and_pages_are_read_as_in_preparing(
+    bits: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.register.predictor import Predictor
+
+    source = tmp_path / "data/raw/mine"
+    generator = np.random.default_rng(0)
+    for split, number in {"train": 4, "val": 2, "test": 2}.items():
+        for at in range(number):
+            first, second = (generator.integers(100, 3000, (40, 30), np.uint16) for _ in range(2))
+            file = source / split / "ab"[at % 2] / f"{at}.tif"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(first).save(file, save_all=True, append_images=[Image.fromarray(second)])
+    settings = {"format": "image_folder", "path": "data/raw/mine"}
+    asked = {"bits": bits, "first_page": True}
+    job = {"dataset": "mine", "size": 8, "channels": 1}
+    known = support.write_params(tmp_path, {"mine": job}, datasets={"mine": {**settings, **asked}})
+    prepare.run(known, tmp_path)
+    facts = sample.facts(tmp_path / "data/prepared/mine")
+    for name, these in (("mine", facts), ("former", dataclasses.replace(facts, bits=None, first_page=False))):
+        description = checkpoint.describe(known.jobs["mine"], these)
+        if name == "former":  # as versions wrote it that kept neither
+            description["settings"] = {key: value for key, value in description["settings"].items() if key not in asked}
+        torch.manual_seed(0)
+        with store.folder(tmp_path / "models" / name, name) as path:
+            checkpoint.save(path, checkpoint.build(description), description)
+    learner, _ = checkpoint.load(tmp_path / "models/mine")
+    stored = shards.split(tmp_path / "data/prepared/mine", "test")
+    expected = predictor(learner, "classification")(list(stored))
+    files = sorted(source.glob("test/*/*.tif"))
+
+    capsys.readouterr()
+    assert predict(tmp_path, "mine", files)
+    answers = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(answers, expected, rtol=1e-5)
+    served = Predictor()
+    served.load_context(SimpleNamespace(artifacts={"model": str(tmp_path / "models/mine")}))
+    answered = served.predict(None, pd.DataFrame({"image": [file.read_bytes() for file in files]}))
+    np.testing.assert_allclose([*answered["probabilities"]], expected, rtol=1e-5)
+
+    assert not predict(tmp_path, "former", files)
+    assert "more than 8 bits" in capsys.readouterr().out
+
+
+def test_facts_of_how_files_were_read_are_stored_where_they_are_set() -> None:
+    facts = sample.Facts("x", (), (), {}, (), (), {}, {})
+    assert record(facts).keys().isdisjoint({"bits", "first_page"})  # so that no prepared set gets another digest
+    assert record(dataclasses.replace(facts, bits=12, first_page=True))["bits"] == 12
