@@ -58,11 +58,15 @@ class Reading:
     """How images are read that could be read in several ways, and else are refused.
 
     bits: what the values of a channel have, if these are more than 8, or `range`: each image's own smallest and largest
-    become 0 and 255 · first_page: of several pages or frames the first is read.
+    over all channels become 0 and 255 · first_page: of several pages or frames the first is read.
     """
 
     bits: int | Literal["range"] | None = None
     first_page: bool = False
+
+
+#: takes every image that some data set may take: for what is asked of headers alone
+ANY = Reading("range", first_page=True)
 
 
 def decode(source: Path | bytes, reading: Reading = Reading()) -> Pixels:
@@ -80,10 +84,14 @@ def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, 
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check(image, reading)
             _check_scans(image, data)
-            kept = not _has_pages(image)
+            kept, is_cut = not _has_pages(image), _is_cut(image)
             image.load()
-            kept = kept and image.mode in KEPT_MODES and "transparency" not in image.info
-            return _upright_rgb(_deep_as_gray(image, reading) if _is_deep(image) else image), kept
+            kept = kept and not is_cut and image.mode in KEPT_MODES and "transparency" not in image.info
+            if is_cut:
+                image = _deep_color(image, data, reading)
+            elif _is_deep(image):
+                image = _deep_as_gray(image, reading)
+            return _upright_rgb(image), kept
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -124,9 +132,12 @@ def check(image: Image.Image, reading: Reading = Reading()) -> None:
         raise ImageError(f"{width}×{height} is more than {MAX_PIXELS} pixels. Scale it down.")
     if width < 1 or height < 1:
         raise ImageError("has no pixels. Remove it.")
-    if image.mode == "F" or (_is_deep(image) and reading.bits is None):
-        remedy = "Convert it to 8 bits" + ("" if image.mode == "F" else ", or set the dataset's `bits: 16` (12, …)")
-        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. {remedy}.")
+    is_cut = _is_cut(image)
+    never = image.mode == "F" or (is_cut and image.mode != "RGB")
+    if never or ((is_cut or _is_deep(image)) and reading.bits is None):
+        remedy = "Convert it to 8 bits" + ("" if never else ", or set the dataset's `bits: 16` (12, …)")
+        what = "cut to 8" if is_cut else "clipped"
+        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be {what}. {remedy}.")
     if _has_pages(image) and not reading.first_page:
         remedy = "Save the one that counts as its own file, or set the dataset's `first_page: true`"
         raise ImageError(f"holds several frames or pages. {remedy}.")
@@ -137,6 +148,13 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode == "I" or image.mode.startswith("I;")
 
 
+def _is_cut(image: Image.Image) -> bool:
+    """Whether it is in color with 16 bits a channel, of which Pillow keeps the upper 8; known before it is loaded."""
+    tiles = getattr(image, "tile", ())
+    layouts = (tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0] for tile in tiles)
+    return not _is_deep(image) and any(";16" in str(layout) for layout in layouts)
+
+
 def _has_pages(image: Image.Image) -> bool:
     """Whether there is a second page or frame; to count them would be to read them all."""
     return bool(getattr(image, "is_animated", False)) and image.format not in {"MPO", "JPEG"}
@@ -144,14 +162,33 @@ def _has_pages(image: Image.Image) -> bool:
 
 def _deep_as_gray(image: Image.Image, reading: Reading) -> Image.Image:
     """An image of more than 8 bits with 8, upright; ImageError if a value has more bits than it should."""
-    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
+    return Image.fromarray(_to_8_bits(np.asarray(ImageOps.exif_transpose(image)).astype(np.int64), reading))
+
+
+def _deep_color(image: Image.Image, data: bytes, reading: Reading) -> Image.Image:
+    """An RGB image of 16 bits a channel with 8, turned as `image`, of which Pillow kept the upper bits.
+
+    OpenCV reads all bits; it must agree with Pillow, which refuses damaged files, in those that both have.
+    """
+    import cv2
+
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    upper = np.asarray(image, np.uint8)
+    if values is None or values.shape != upper.shape or not (values[..., ::-1] >> 8 == upper).all():
+        raise ImageError("16 bits a channel in a form that is not read. Convert it to 8 bits, or save it as PNG.")
+    scaled = Image.fromarray(_to_8_bits(values[..., ::-1].astype(np.int64), reading))
+    scaled.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return scaled
+
+
+def _to_8_bits(values: NDArray[np.int64], reading: Reading) -> Pixels:
     low, high = int(values.min()), int(values.max())
     if isinstance(reading.bits, int):
         if low < 0 or high >= 1 << reading.bits:
             raise ImageError(f"has values from {low} to {high}, which are not {reading.bits} bits. Correct `bits`.")
         low, high = 0, (1 << reading.bits) - 1
     span = max(1, high - low)
-    return Image.fromarray(((2 * 255 * (values - low) + span) // (2 * span)).astype(np.uint8))
+    return ((2 * 255 * (values - low) + span) // (2 * span)).astype(np.uint8)
 
 
 def _check_scans(image: Image.Image, data: bytes) -> None:

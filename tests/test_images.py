@@ -8,8 +8,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import images
@@ -233,6 +235,67 @@ def test_more_than_8_bits_are_scaled_as_the_data_set_says(format: str) -> None:
         images.open_bytes(data, images.Reading(bits=11))
     flat = encoded(Image.fromarray(np.full((2, 2), 700, np.uint16)), format)
     assert np.asarray(images.open_bytes(flat, images.Reading(bits="range"))[0]).max() == 0
+
+
+def sixteen(pixels: NDArray[np.uint16], suffix: str, *options: int) -> bytes:
+    """A PNG or TIFF of 16 bits a channel; Pillow writes none in color."""
+    channels = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[pixels.shape[2]]
+    done, data = cv2.imencode(suffix, cv2.cvtColor(pixels, channels), options)
+    assert done
+    return bytes(data.tobytes())
+
+
+#: no two rows, columns and channels are alike, and the upper 8 bits hold nearly nothing
+DEEP_COLOR = (np.arange(6 * 5 * 3).reshape(6, 5, 3) ** 2 * 17 // 35).astype(np.uint16)
+COMPRESSIONS = {"none": 1, "LZW": 5, "deflate": 8}
+
+
+@pytest.mark.parametrize("compression", ["PNG", *COMPRESSIONS])
+def test_sixteen_bits_in_color_are_scaled_as_the_data_set_says_and_never_cut(compression: str) -> None:
+    if compression == "PNG":
+        data = sixteen(DEEP_COLOR, ".png")
+    else:
+        data = sixteen(DEEP_COLOR, ".tiff", cv2.IMWRITE_TIFF_COMPRESSION, COMPRESSIONS[compression])
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.asarray(image).max() < 16  # what Pillow shows
+    top = int(DEEP_COLOR.max())
+    for bits, largest in {12: 4095, 16: 65535, "range": top}.items():
+        image, kept = images.open_bytes(data, images.Reading(bits))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(image, np.rint(DEEP_COLOR * (255 / largest)))
+        assert not kept
+    with pytest.raises(images.ImageError, match=r"mode RGB .*8 bits.*`bits: 16`"):
+        images.decode(data)
+    with pytest.raises(images.ImageError, match=f"{top}.*11 bits"):
+        images.open_bytes(data, images.Reading(11))
+
+
+def test_sixteen_bits_in_color_with_transparency_are_refused() -> None:
+    for reading in (images.Reading(), images.Reading(16)):
+        with pytest.raises(images.ImageError, match=r"mode RGBA .*8 bits"):
+            images.open_bytes(sixteen(np.full((4, 4, 4), 9999, np.uint16), ".png"), reading)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_in_color_are_turned(orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED[orientation](DEEP_COLOR))
+    with Image.open(io.BytesIO(sixteen(stored, ".png"))) as image:
+        exif = image.getexif()
+    exif[274] = orientation
+    text = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(text)) + b"eXIf" + text + struct.pack(">I", zlib.crc32(b"eXIf" + text))
+    png = sixteen(stored, ".png")
+    turned = png[:33] + chunk + png[33:]  # after the header
+    np.testing.assert_array_equal(images.decode(turned, images.Reading(12)), np.rint(DEEP_COLOR * (255 / 4095)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_cut_anywhere_an_image_of_sixteen_bits_is_refused_or_whole(suffix: str) -> None:
+    data = sixteen(DEEP_COLOR, suffix)
+    whole = images.decode(data, images.Reading(12))
+    for length in range(0, len(data), 7):
+        with contextlib.suppress(images.ImageError):
+            np.testing.assert_array_equal(images.decode(data[:length], images.Reading(12)), whole)
 
 
 @pytest.mark.parametrize("name", ["gif", "tiff", "apng"])

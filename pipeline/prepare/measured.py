@@ -20,8 +20,8 @@ from pipeline import store
 from pipeline.params import Dataset
 from pipeline.prepare.traits import Traits
 
-#: raised when another digest or hash is measured of an image than before
-VERSION = 1
+#: raised when another digest or hash is measured of an image than before, or other images are refused
+VERSION = 2
 #: file, pixels, look, whether it means something, kept, height, width, moments
 LAYOUT = Struct("<32s32s16s??II9q")
 CHECK = Struct("<I")

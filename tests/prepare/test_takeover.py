@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline import images, processes, store
 from pipeline.errors import UserError
@@ -164,3 +164,21 @@ def test_records_are_sorted_and_each_is_there_once(tmp_path: Path) -> None:
     ]
     assert len(Records()) == 0
     assert Records().find(b"x" * 32) is None
+
+
+@pytest.mark.parametrize("name", ["yolo", "coco", "voc", "masks"])
+def test_formats_that_need_sizes_take_deep_images_and_pages(name: str, tmp_path: Path) -> None:
+    """All images of a small set of each format as TIFF of 16 bits and two pages, under their names."""
+    source = tmp_path / "data/raw/mine"
+    shutil.copytree(DATA / name, source)
+    for path in [*source.rglob("*.jpg"), *source.rglob("*-*[0-9].png")]:
+        with Image.open(path) as image:
+            deep = Image.fromarray(np.asarray(ImageOps.exif_transpose(image).convert("L"), np.uint16) * 16)
+        deep.save(path, "TIFF", save_all=True, append_images=[deep])
+    format = {"masks": "mask_png"}.get(name, name)
+    made = prepare(tmp_path, format=format, bits=12, first_page=True)
+    whole = {sample.id: sample for at in SPLITS for sample in split(made, at)}
+    assert len(whole) == len(list((DATA / name).rglob("*.jpg"))) + len(list((DATA / name).rglob("*-*[0-9].png")))
+    assert all(sample.pixels.max() > 100 for sample in whole.values())
+    with pytest.raises(UserError, match=r"8 bits.*`bits: 16`"):
+        prepare(tmp_path, format=format)

@@ -78,11 +78,11 @@ def stored_size(path: Path) -> tuple[tuple[int, int], int]:
     """
     try:
         with Image.open(path, formats=images.FORMATS) as image:
-            images.check(image)  # some formats are read whole for their EXIF
+            images.check(image, images.ANY)  # some formats are read whole for their EXIF
             width, height = image.size
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # images.decode decides on damaged and unusual files, and names the fault
-        height, width = images.decode(path).shape[:2]
+        height, width = images.decode(path, images.ANY).shape[:2]
         return (height, width), 1
     return (height, width), orientation
 
