@@ -6,6 +6,7 @@ An image is refused, with a remedy, rather than shown wrongly.
 
 import base64
 import contextlib
+import importlib.util
 import io
 import re
 import stat
@@ -19,7 +20,12 @@ from PIL import ExifTags, Image, ImageOps
 
 #: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+#: whether the extra `heic` is installed, without which such images are left out, with a word
+READS_HEIC = importlib.util.find_spec("pillow_heif") is not None
+HEIC_REMEDY = "Install the extra that reads them, `python -m pip install 'convline[heic]'`, or convert them"
+SUFFIXES = frozenset(USUAL_SUFFIXES + (HEIC_SUFFIXES if READS_HEIC else ()))
 #: how files of image formats begin; those that are not in FORMATS are named, not read
 SIGNATURES = (
     (rb"\xff\xd8\xff", "JPEG"),
@@ -34,6 +40,8 @@ SIGNATURES = (
     (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
     (rb"8BPS\0", "Photoshop"),
 )
+#: Pillow's name of HEIC
+HEIF = "HEIF"
 #: bytes of a file that tell its format
 HEAD_BYTES = 32
 #: of one image: a photograph has less, but for the largest sensors; decoded it takes 150 MB, and a second
@@ -81,10 +89,10 @@ def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, 
     if data.lstrip()[:1] == b"<":
         raise ImageError("this looks like HTML or XML, not an image. Fetch it again or remove it.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
             check(image, reading)
             _check_scans(image, data)
-            kept, is_cut = not _has_pages(image), _is_cut(image)
+            kept, is_cut = image.format != HEIF and not _has_pages(image), _is_cut(image)
             image.load()
             kept = kept and not is_cut and image.mode in KEPT_MODES and "transparency" not in image.info
             if is_cut:
@@ -98,10 +106,21 @@ def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, 
         raise ImageError(f"more than {MAX_PIXELS} pixels. Scale it down.") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for damaged bytes
         name = kind(data)
-        if name is not None and name not in FORMATS:
-            raise ImageError(f"a {name} image, which is not read. Convert it to JPEG or PNG, or remove it.") from error
+        if name is not None and name not in FORMATS and not (name == "HEIC" and READS_HEIC):
+            remedy = HEIC_REMEDY if name == "HEIC" else "Convert it to JPEG or PNG, or remove it"
+            raise ImageError(f"a {name} image, which is not read. {remedy}.") from error
         what = "not an image that can be read" if "cannot identify" in str(error) else f"damaged image ({error})"
         raise ImageError(f"{what}. Export it again as PNG or JPEG, or remove it.") from error
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """The formats by which Pillow may open the bytes; that of HEIC is the extra's."""
+    if not READS_HEIC or kind(data) != "HEIC":
+        return FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, HEIF)
 
 
 def kind(data: bytes) -> str | None:

@@ -10,7 +10,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline import fingerprint, roots, store
+from pipeline import fingerprint, images, roots, store
 from pipeline.errors import UserError
 from pipeline.params import Dataset, Params
 from pipeline.prepare.formats.parts.files import checked, contents
@@ -65,8 +65,14 @@ def compute_fingerprint(dataset: Dataset, root: Path) -> str:
         roots.preparation(dataset.format),
         settings=dataset.model_dump(exclude={"derived"}),
         raw=raw and store.digest(raw),
-        readers={library: version(library) for library in LIBRARIES},
+        readers={library: version(library) for library in (*LIBRARIES, *_extras(raw or {}))},
     )
+
+
+def _extras(raw: dict[str, str]) -> tuple[str, ...]:
+    """The library of an extra that is installed and reads some of the raw files."""
+    reads = images.READS_HEIC and any(name.lower().endswith(images.HEIC_SUFFIXES) for name in raw)
+    return ("pillow-heif",) if reads else ()
 
 
 def summary(name: str, outcome: str, dataset_facts: Facts) -> str:

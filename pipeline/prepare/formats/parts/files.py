@@ -201,7 +201,8 @@ def _remedy(path: Path) -> str | None:
         return None
     if kind is None:
         return None
-    if kind in images.FORMATS:
+    if kind in images.FORMATS or (kind == "HEIC" and images.READS_HEIC):
         end, usual = f"the suffix {suffix}" if suffix else "no suffix", ".jpg" if kind == "JPEG" else f".{kind.lower()}"
         return f"They are {kind} images with {end}. Rename them, so that they end in {usual}."
-    return f"They are {kind} images, which are not read. Convert them, as by `magick mogrify -format jpg *{suffix}`."
+    remedy = images.HEIC_REMEDY if kind == "HEIC" and not images.READS_HEIC else "Convert them"
+    return f"They are {kind} images, which are not read. {remedy}, as by `magick mogrify -format jpg *{suffix}`."
