@@ -20,11 +20,11 @@ from PIL import ExifTags, Image, ImageOps
 
 #: Pillow opens the multi-picture MPO of some cameras as JPEG; the name MPO itself would be a KeyError here
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 #: whether the extra `heic` is installed, without which such images are left out, with a word
 READS_HEIC = importlib.util.find_spec("pillow_heif") is not None
 HEIC_REMEDY = "Install the extra that reads them, `python -m pip install 'convline[heic]'`, or convert them"
+USUAL_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 SUFFIXES = frozenset(USUAL_SUFFIXES + (HEIC_SUFFIXES if READS_HEIC else ()))
 #: how files of image formats begin; those that are not in FORMATS are named, not read
 SIGNATURES = (
@@ -40,8 +40,6 @@ SIGNATURES = (
     (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
     (rb"8BPS\0", "Photoshop"),
 )
-#: Pillow's name of HEIC
-HEIF = "HEIF"
 #: bytes of a file that tell its format
 HEAD_BYTES = 32
 #: of one image: a photograph has less, but for the largest sensors; decoded it takes 150 MB, and a second
@@ -92,7 +90,7 @@ def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, 
         with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
             check(image, reading)
             _check_scans(image, data)
-            kept, is_cut = image.format != HEIF and not _has_pages(image), _is_cut(image)
+            kept, is_cut = image.format != "HEIF" and not _has_pages(image), _is_cut(image)
             image.load()
             kept = kept and not is_cut and image.mode in KEPT_MODES and "transparency" not in image.info
             if is_cut:
@@ -120,7 +118,7 @@ def _formats(data: bytes) -> tuple[str, ...]:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    return (*FORMATS, HEIF)
+    return (*FORMATS, "HEIF")
 
 
 def kind(data: bytes) -> str | None:
@@ -155,8 +153,7 @@ def check(image: Image.Image, reading: Reading = Reading()) -> None:
     never = image.mode == "F" or (is_cut and image.mode != "RGB")
     if never or ((is_cut or _is_deep(image)) and reading.bits is None):
         remedy = "Convert it to 8 bits" + ("" if never else ", or set the dataset's `bits: 16` (12, …)")
-        what = "cut to 8" if is_cut else "clipped"
-        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be {what}. {remedy}.")
+        raise ImageError(f"mode {image.mode} (more than 8 bits a channel) would be clipped. {remedy}.")
     if _has_pages(image) and not reading.first_page:
         remedy = "Save the one that counts as its own file, or set the dataset's `first_page: true`"
         raise ImageError(f"holds several frames or pages. {remedy}.")

@@ -6,7 +6,6 @@ is split over the ranks, so that every sample is used exactly once per epoch.
 """
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pipeline import plugins, sample, shards
+from pipeline import plugins, processes, sample, shards
 from pipeline.augment.fit import Fit
 from pipeline.augment.joined import joined
 from pipeline.augment.policy import Policy, Settings
@@ -197,7 +196,7 @@ def worker_count(asked: int | str, device: str) -> int:
     if asked != "auto":
         return int(asked)
     gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
-    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // gpus - 1)) if gpus else 0
+    return max(1, min(MOST_WORKERS, processes.cores() // gpus - 1)) if gpus else 0
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import plugins, shards, store
+from pipeline import plugins, processes, shards, store
 from pipeline.augment.fit import Fit
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Job, Transforms
@@ -132,7 +132,7 @@ def write(path: Path, stored: Sequence[Sample], fit: Fit) -> None:
         images[index] = inner.pixels
         return dataclasses.replace(inner, image=NO_IMAGE)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(processes.cores()) as threads:
         shards.write_shard(path / f"{SAMPLES}-00000.arrow", _in_chunks(threads, put, len(stored)))
     images.flush()
 

@@ -325,3 +325,12 @@ def test_a_mixed_label_counts_as_its_larger_part(tmp_path: Path) -> None:
     items = [dataclasses.replace(item, label=label) for item, label in zip(stored(3), labels, strict=True)]
     shards.write_shard(tmp_path / "train-00000.arrow", items)
     assert loader._labels(shards.split(tmp_path, "train")).tolist() == [1, 2, 0]
+
+
+def test_processes_are_as_many_as_the_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(10)), raising=False)
+    assert loader.worker_count("auto", "cuda:0") == 10 // 2 - 1
+    assert loader.worker_count("auto", "cpu") == 0
+    assert loader.worker_count(7, "cuda:0") == 7

@@ -176,3 +176,14 @@ def test_jobs_share_a_view_where_their_inputs_are_the_same(tmp_path: Path) -> No
     shutil.rmtree(job_spec.views["val"])
     assert view.opened(job_spec.views["val"]) is None
     assert store.holds(job_spec.views["train"], job_spec.views["train"].name)
+
+
+def test_a_view_is_made_by_as_many_threads_as_cores_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, pool = list[Any](), view.ThreadPoolExecutor
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(view, "ThreadPoolExecutor", lambda number: numbers.append(number) or pool(number))
+    made(tmp_path)
+    assert numbers == [3]
