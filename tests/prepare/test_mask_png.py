@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import processes
 from pipeline.errors import UserError
+from pipeline.prepare.formats import mask_png
 from pipeline.prepare.formats.mask_png import read, recognise
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.sample import IGNORE, Classes, Fault, Sample
@@ -262,3 +264,23 @@ def test_a_mask_of_another_size_is_a_fault(tmp_path: Path) -> None:
         shutil.copy(DATA / "masks/train" / name, tmp_path / folder / f"1{Path(name).suffix}")
     faults = listing(tmp_path, classes=["background", "face"])[2]
     assert "label map of 120×80 for an image of 128×128" in faults["masks/1.png"]
+
+
+def test_masks_are_read_by_other_processes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:02d}" for number in range(12)]
+    for number, name in enumerate(names):
+        pair(tmp_path, [[number % 2, 1, 7 if number == 5 else 255]], name)
+    here = listing(tmp_path, classes=TWO)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("read in this process")
+
+    monkeypatch.setattr(processes, "ALONE_S", 0.0)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(mask_png, "picture", refuse)
+    _, samples, faults = listing(tmp_path, classes=TWO)
+    assert [*samples] == [f"images/{name}.png" for name in names if name != "05"]
+    for name, sample in samples.items():
+        np.testing.assert_array_equal(sample.semantic, here[1][name].semantic)  # type: ignore[arg-type]
+    assert faults == here[2]
+    assert "7" in faults["masks/05.png"]

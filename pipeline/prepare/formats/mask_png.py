@@ -8,6 +8,7 @@ is read by the options `masks: annotations, ignore: 0`, PASCAL VOC by `images: J
 lists: Segmentation`, Cityscapes and others by those in parts/layout.py, which `convline add` finds by itself.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,7 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline import processes
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES, ImageError
 from pipeline.prepare.formats.image_folder import SPLITS
@@ -180,6 +183,22 @@ def _of_threshold(
     return classes or TWO, [0, 1]
 
 
+@dataclass(frozen=True)
+class _Masks:
+    """Reads the masks of pairs, in any process."""
+
+    root: Path
+    legend: Legend
+    threshold: float | None
+
+    def __call__(self, pair: tuple[PurePosixPath, PurePosixPath]) -> NDArray[np.uint8] | Fault:
+        try:
+            pixels = picture(self.root, *pair, self.legend.coloured, self.threshold)
+            return mask_legend.ids_of(pixels, self.legend)
+        except MaskError as error:
+            return Fault(str(pair[1]), str(error))
+
+
 def _samples(
     tree: Tree,
     pairs: Pairs,
@@ -189,15 +208,14 @@ def _samples(
     warn: bool,
 ) -> Iterator[Sample | Fault]:
     vanished: list[PurePosixPath] = []
-    for image, mask in pairs:
-        try:
-            semantic = mask_legend.ids_of(picture(tree.root, image, mask, legend.coloured, threshold), legend)
-        except MaskError as error:
-            yield Fault(str(mask), str(error))
-            continue
-        yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
-        if warn and (semantic == IGNORE).any():
-            vanished.append(mask)
+    with processes.results(_Masks(tree.root, legend, threshold), pairs) as masks:
+        for (image, mask), semantic in zip(pairs, masks, strict=True):
+            if isinstance(semantic, Fault):
+                yield semantic
+                continue
+            yield Sample(str(image), tree.root / image, split=split(image), source=str(image), semantic=semantic)
+            if warn and (semantic == IGNORE).any():
+                vanished.append(mask)
     if vanished:
         what = "white" if legend.coloured else "of 255"
         reason = f"{len(vanished)} masks have pixels that are {what}, which are ignored, such as {vanished[0]}"
@@ -224,12 +242,23 @@ def _without_mask(
 def _binary(tree: Tree, pairs: Pairs) -> bool:
     """Whether the masks have the values 0 and 255 only, so that 255 is a class."""
     white = False
-    for each in pairs:
-        try:
-            for levels in levels_of(picture(tree.root, *each, coloured=False), coloured=False):
-                if (levels == 1).any():
-                    return False
-                white = white or bool((levels == IGNORE).any())
-        except MaskError:  # reported when the mask is read
-            continue
+    with processes.results(_OnesAndWhites(tree.root), pairs) as values:
+        for has_ones, has_whites in values:
+            if has_ones:
+                return False
+            white = white or has_whites
     return white
+
+
+@dataclass(frozen=True)
+class _OnesAndWhites:
+    """Whether the mask of a pair has pixels of 1, and of 255, asked in any process."""
+
+    root: Path
+
+    def __call__(self, pair: tuple[PurePosixPath, PurePosixPath]) -> tuple[bool, bool]:
+        ones = whites = False
+        with contextlib.suppress(MaskError):  # reported when the mask is read
+            for levels in levels_of(picture(self.root, *pair, coloured=False), coloured=False):
+                ones, whites = ones or bool((levels == 1).any()), whites or bool((levels == IGNORE).any())
+        return ones, whites
