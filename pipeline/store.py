@@ -166,22 +166,29 @@ def content_digest(path: Path) -> str:
     return digest(manifest(path)["files"])
 
 
-def verify(path: Path) -> dict[str, Any]:
-    """The manifest, after comparing every file's size and sha256; StoreError naming a file that differs."""
+def verify(path: Path, kept: Path | None = None) -> dict[str, Any]:
+    """The manifest, after comparing every file's size and sha256; StoreError naming a file that differs.
+
+    kept: a copy, to whose whole files those of the folder become links.
+    """
     value = manifest(path)
     for name, expected in value["files"].items():
         file = path / name
         if not file.is_file():
             raise StoreError(f"{file}: missing, though {MANIFEST} lists it. Delete {path} and run again.")
-        if {"size": file.stat().st_size, "sha256": file_digest(file)} != expected:
+        if not (kept and _links(file, kept / name, expected)) and not _is(file, expected):
             raise StoreError(f"{file}: its content has changed since it was written. Delete {path} and run again.")
     return value
 
 
-def holds(path: Path, fingerprint: str) -> bool:
+def _is(file: Path, expected: dict[str, Any]) -> bool:
+    return {"size": file.stat().st_size, "sha256": file_digest(file)} == expected
+
+
+def holds(path: Path, fingerprint: str, kept: Path | None = None) -> bool:
     """Whether a folder was made for this fingerprint and is undamaged."""
     try:
-        return bool(manifest(path)["fingerprint"] == fingerprint and verify(path))
+        return bool(manifest(path)["fingerprint"] == fingerprint and verify(path, kept))
     except StoreError:
         return False
 
@@ -195,6 +202,7 @@ def copy(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(old, new)
 
+    target.parent.mkdir(parents=True, exist_ok=True)
     with temporary(target) as made:
         made.chmod(0o755)
         shutil.copytree(source, made, dirs_exist_ok=True, copy_function=link)
@@ -206,14 +214,11 @@ def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
 
     Returns `kept` (nothing to do), `restored` (copied from `kept`) or `made`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     sweep(kept)
     kept = kept / fingerprint
-    if holds(target, fingerprint):
+    if holds(target, fingerprint, kept):
         if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
             copy(target, kept)
-        _share(target, kept)
         return "kept"
     if holds(kept, fingerprint):
         os.utime(kept)
@@ -225,17 +230,16 @@ def update(target: Path, fingerprint: str, kept: Path, make: Callable[[Path], No
     return "made"
 
 
-def _share(target: Path, kept: Path) -> None:
-    """Make the files of a folder links to those of its kept copy, to which DVC's cache is linked, too.
-
-    Before a stage runs, DVC makes copies of links, and afterwards it leaves copies as they are.
-    """
-    for name, expected in manifest(target)["files"].items():
-        link = target / f".{Path(name).name}.link"
-        with contextlib.suppress(OSError):  # a damaged copy, or a disk without links, or another one
-            if not (kept / name).samefile(target / name) and file_digest(kept / name) == expected["sha256"]:
-                os.link(kept / name, link)
-                os.replace(link, target / name)
+def _links(file: Path, kept: Path, expected: dict[str, Any]) -> bool:
+    """Replace a copy, as DVC makes them of links, by a link to a whole kept file; False if it was one, or can't be."""
+    link = file.with_name(f".{file.name}.link")
+    with contextlib.suppress(OSError):  # no such file, or a disk without links, or another one
+        if not kept.samefile(file) and _is(kept, expected):
+            link.unlink(missing_ok=True)  # of a process that was killed here
+            os.link(kept, link)
+            os.replace(link, file)
+            return True
+    return False
 
 
 def keep_only(parent: Path, wanted: set[str]) -> list[str]:

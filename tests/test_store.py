@@ -254,3 +254,34 @@ def test_damaged_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(store.StoreError, match=r"x\.json"):
         store.read_json(tmp_path / "x.json")
     assert store.read_json(tmp_path / "none.json", 3) == 3
+
+
+def test_each_file_is_read_once_where_nothing_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, kept = tmp_path / "it", tmp_path / "kept"
+    store.update(target, "f1", kept, fill)
+    files = list(target.rglob("*.txt"))
+    for copied in (False, True):  # links, and copies, as DVC makes them of links
+        for path in files:
+            if copied:
+                data = path.read_bytes()
+                path.unlink()
+                path.write_bytes(data)
+        read, digest = list[str](), store.file_digest
+        monkeypatch.setattr(store, "file_digest", lambda path: (read.append(path.name), digest(path))[1])  # noqa: B023
+        assert store.update(target, "f1", kept, fill) == "kept"
+        assert sorted(read) == sorted(path.name for path in files)
+        monkeypatch.undo()
+        assert all(path.samefile(kept / "f1" / path.relative_to(target)) for path in files)
+
+
+def test_a_link_that_a_killed_process_left_is_in_no_way(tmp_path: Path) -> None:
+    target, kept = tmp_path / "it", tmp_path / "kept"
+    store.update(target, "f1", kept, fill)
+    path = target / "a.txt"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    (target / ".a.txt.link").write_text("left")
+    assert store.update(target, "f1", kept, fill) == "kept"
+    assert path.samefile(kept / "f1" / "a.txt")
+    assert not (target / ".a.txt.link").exists()
