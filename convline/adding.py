@@ -25,6 +25,7 @@ from pipeline.params import Dataset
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
+from pipeline.prepare.unpacking import unpacked
 from pipeline.terminal import escape, name_fault
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
     preflight.check(root, preflight.BEFORE_ADD)
     before = params.read(root / params.FILE, empty=True)
     name, path = name_and_path(source, wishes.name, root, before)
-    entry = _entry(source, path, wishes)
+    entry = _entry(source, path, wishes, root)
     (root / ".work").mkdir(exist_ok=True)
     lock = store.locked(root / ".work/add.lock", "convline add")
     with lock, tempfile.TemporaryDirectory(dir=root / ".work", prefix="add-") as made:
@@ -129,14 +130,17 @@ def name_and_path(source: Path, wanted: str | None, root: Path, before: params.P
     return name, str(path)
 
 
-def _entry(source: Path, path: str, wishes: Wishes) -> dict[str, Any]:
+def _entry(source: Path, path: str, wishes: Wishes, root: Path) -> dict[str, Any]:
     """The dataset's entry in params.yaml: the format and its options, as recognised and as given."""
     given = dict(map(_option, wishes.options))
     for option in Dataset.model_fields.keys() & given.keys():
         entry = edit.flow({option: given[option]})[1:-1]
         what = f"{option!r} is a setting of the dataset, not an option of its format"
         raise UserError(f"--option: {what}. Write it into {params.FILE}: `datasets: {{NAME: {{format: …, {entry}}}}}`.")
-    format, options = recognising.recognise(source, scan(source), wishes.format)
+    tree = scan(source)
+    as_it_is = recognising.reads_archives(tree, wishes.format)
+    with contextlib.nullcontext(source) if as_it_is else unpacked(source, root / ".work") as at:
+        format, options = recognising.recognise(source, tree if at == source else scan(at), wishes.format)
     options |= given
     allowed = plugins.options(recognising.KIND, format, "read") or []
     for option in options:

@@ -1,7 +1,7 @@
 """Which format reads a folder: the one that recognises it; where none is certain, what speaks against each."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convline import names
@@ -9,6 +9,7 @@ from pipeline import plugins, sample
 from pipeline.errors import UserError
 from pipeline.images import SUFFIXES
 from pipeline.prepare import exports
+from pipeline.prepare.formats.parts.archives import is_archive
 from pipeline.prepare.formats.parts.doubt import Doubt
 from pipeline.prepare.formats.parts.files import Tree, listed, pictures_left_out, scan
 
@@ -36,6 +37,12 @@ def recognise(source: Path, tree: Tree, wanted: str | None) -> tuple[str, Option
     raise UserError(_unrecognised(source, tree, candidates))
 
 
+def reads_archives(tree: Tree, wanted: str | None) -> bool:
+    """Whether the wanted format, or one that recognises the folder, reads archives itself."""
+    formats = _candidates(tree) if wanted is None else {wanted} & {*names.folder_formats()}
+    return any(plugins.constant(KIND, name, "ARCHIVES") for name in formats)
+
+
 def no_folder(source: Path) -> str:
     """Why what a person gave is not the folder of a dataset, and the remedy."""
     if not source.exists():
@@ -43,7 +50,8 @@ def no_folder(source: Path) -> str:
     if source.suffix.lower() not in ARCHIVES:
         return "not a folder. Give the folder that holds the files."
     folder = source.with_name(re.sub(r"(\.tar)?\.\w+$", "", source.name))
-    return f"an archive. Unpack it into a folder of its own, such as {folder}, and add that."
+    verb = "Move" if is_archive(PurePosixPath(source.name)) else "Unpack"
+    return f"an archive. {verb} it into a folder of its own, such as {folder}, and add that."
 
 
 def first_line(format: str) -> str:
@@ -67,7 +75,7 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
     inner = [
         f"Its folder {folder} looks like {' or '.join(formats)}: convline add {source / folder}"
         for folder in tree.folders
-        if len(folder.parts) == 1 and (formats := _certain(_candidates(scan(source / folder))))
+        if len(folder.parts) == 1 and (formats := _certain(_candidates(scan(tree.root / folder))))
     ]
     doubts = [_doubt(source, name, answer) for name, answer in candidates.items() if isinstance(answer, Doubt)]
     if doubts or inner:
@@ -76,7 +84,7 @@ def _unrecognised(source: Path, tree: Tree, candidates: dict[str, Options | Doub
     if not has_images and (pictures := pictures_left_out(tree, tree.files)):
         return "\n".join(f"{source}: {len(names):,} images, {listed(names)}. {remedy}" for remedy, names in pictures)
     lines = [f"{source}: no format recognises this folder of {len(tree.files):,} files."]
-    lines += [f"  {first_line(name)}\n    here: {_missing(source, name)}" for name in names.folder_formats()]
+    lines += [f"  {first_line(name)}\n    here: {_missing(tree.root, name)}" for name in names.folder_formats()]
     return "\n".join([*lines, "Arrange the files as one of them reads, or choose one by --format."])
 
 

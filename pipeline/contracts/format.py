@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Format(Protocol):
     """How raw files are read. A format neither decodes image files nor prints; prepare does."""
 
+    ARCHIVES: bool = False
+    """Whether it reads zips and tars itself; for other formats one that holds the data set is unpacked meanwhile."""
+
     def read(self, path: Path | None, **options: Any) -> "Iterator[Classes | Sample | Fault]":
         """Classes first, then samples and faults, in an order that is the same on every machine.
 

@@ -7,6 +7,7 @@ measured some of the images or none.
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.prepare import duplicates, measured, splits, traits
 from pipeline.prepare.entries import Entry, Spool, ingest
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.measured import Journal
+from pipeline.prepare.unpacking import unpacked
 from pipeline.progress import Progress, is_watched
 from pipeline.sample import SPLITS, STORED, Classes, Facts, Fault
 from pipeline.shards import copy_rows
@@ -50,12 +52,16 @@ def make(
     findings = Findings(dataset.path)
     reader = plugins.load("prepare.formats", dataset.format)
     source = root / dataset.path if dataset.path else None
-    items = reader.read(source, **dataset.options)
     spool, reading = Spool(path / "spool.arrow"), Reading(dataset.bits, dataset.first_page)
     journal = Journal(unfinished and unfinished / measured.file_name(dataset))
-    with measured.taken_over(path, dataset, before, journal) as earlier, _progress(name, source) as progress:
+    reads_archives = plugins.constant("prepare.formats", dataset.format, "ARCHIVES")
+    with (
+        nullcontext(source) if reads_archives else unpacked(source, path.parent) as folder,
+        measured.taken_over(path, dataset, before, journal) as earlier,
+        _progress(name, folder) as progress,
+    ):
         classes, entries = ingest(
-            items,
+            reader.read(folder, **dataset.options),
             spool.path,
             dataset.max_side,
             findings,

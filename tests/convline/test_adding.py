@@ -431,3 +431,18 @@ def test_a_format_is_proposed_only_if_it_can_read_the_folder(is_readable: bool, 
     with pytest.raises(UserError, match="not supported") as error:
         add(tmp_path / "table", root)
     assert ("--format csv" in str(error.value)) == is_readable
+
+
+def test_a_folder_with_an_archive_alone_is_added_as_it_is(root: Path, tmp_path: Path) -> None:
+    folders.voc(tmp_path / "cells")
+    (tmp_path / "packed").mkdir()
+    shutil.make_archive(str(tmp_path / "packed/cells"), "zip", tmp_path / "cells")
+    assert add(tmp_path / "packed", root)["dataset"] == {"format": "voc", "path": "data/raw/packed"}
+    assert [path.name for path in (root / "data/raw/packed").iterdir()] == ["cells.zip"]
+    known = params.read(root / "params.yaml")
+    prepare.run(known, root)
+    assert facts(root / "data/prepared/packed").counts == folders.COUNTS
+    shutil.make_archive(str(tmp_path / "odd/odd"), "tar", tmp_path / "cells/Annotations")
+    with pytest.raises(UserError, match=f"{tmp_path}/odd: ") as error:
+        add(tmp_path / "odd", root)
+    assert ".work" not in str(error.value)

@@ -19,6 +19,8 @@ from pipeline.prepare.formats.parts.archives import MAX_TEXT_BYTES, ArchiveError
 from pipeline.prepare.formats.parts.files import Tree, ignored, scan
 from pipeline.sample import Classes, Fault, Sample
 
+#: it reads archives as they are
+ARCHIVES = True
 LABEL = ".cls"
 #: members of the first archive that tell whether it has this format
 ASKED = 100
