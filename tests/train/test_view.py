@@ -17,6 +17,7 @@ from pipeline.sample import FIELDS, Sample
 from pipeline.train import loader, view
 from pipeline.train.job_state import JobState
 from tests.helpers import support
+from tests.helpers.dying import die_at
 from tests.helpers.marks import wide
 
 SIDE, LIMIT = 24, 10**9
@@ -187,3 +188,54 @@ def test_a_view_is_made_by_as_many_threads_as_cores_may_be_used(
     monkeypatch.setattr(view, "ThreadPoolExecutor", lambda number: numbers.append(number) or pool(number))
     made(tmp_path)
     assert numbers == [3]
+
+
+PROGRAM = f"""
+from pathlib import Path
+from pipeline import shards
+from pipeline.augment.fit import Fit
+from pipeline.train import view
+print(view.bring(Path("views/mark"), shards.split(Path("prepared"), "train"), Fit({SIDE}), {LIMIT}))
+"""
+KILLED = {
+    "some are fitted": ("pipeline.augment.fit:Fit.forward", 5),
+    "it is whole, without a manifest": ("pipeline.store:write_json", 1),
+    "it gets its name": ("pipeline.store:replace", 1),
+}
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=pytest.mark.slow if index else ()) for index, point in enumerate(KILLED)]
+)
+def test_a_killed_process_leaves_no_view_and_the_next_makes_it(point: str, tmp_path: Path) -> None:
+    images = stored(tmp_path / "prepared")
+    die_at(*KILLED[point], PROGRAM, tmp_path)
+    path = tmp_path / "views/mark"
+    assert view.opened(path) is None
+    assert "made in" in view.bring(path, images, Fit(SIDE), LIMIT)
+    assert sorted(each.name for each in path.parent.iterdir()) == ["lock", "mark"]
+    other = tmp_path / "other/mark"
+    view.bring(other, images, Fit(SIDE), LIMIT)
+    assert store.manifest(path) == store.manifest(other)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_with_a_view_share_out_the_batches_of_one(world: int, tmp_path: Path) -> None:
+    """Rank r of a batch has every world-th of its samples, beginning with the r-th; a rank without one has weight 0."""
+    images, path = made(tmp_path, "letterbox")
+    samples = loader.Samples(images, Fit(SIDE, "letterbox"), policy=POLICY, seed=5)
+
+    def stream(rank: int, world: int) -> list[list[tuple[bytes, int]]]:
+        job = Job(task="classification", architecture="linear", dataset="d", size=SIDE)
+        plan = loader.Plan(len(samples), 4, 5, 1, rank, world)
+        loaded = loader.Loader(samples, job, SETTINGS).batches(plan)
+        pairs = ((pixels.numpy(), labels.tolist()) for pixels, labels in loaded)
+        return [[(image.tobytes(), label) for image, label in zip(*pair, strict=True)] for pair in pairs]
+
+    whole = stream(0, 1)
+    samples.view = opened(path)
+    assert stream(0, 1) == whole
+    ranks = [stream(rank, world) for rank in range(world)]
+    for index, batch in enumerate(whole):
+        for rank in range(world):
+            assert ranks[rank][index] == (batch[rank::world] or batch[:1])
