@@ -14,7 +14,8 @@ from PIL import Image
 from benchmarks.parts import ratios, sample_data
 from pipeline import shards
 from pipeline.augment.fit import Fit
-from pipeline.learners.base import Settings
+from pipeline.augment.policy import Settings
+from pipeline.learners import base
 from pipeline.params import Job
 from pipeline.sample import Sample
 from pipeline.train import loader, view
@@ -26,6 +27,11 @@ IMAGES, HEIGHT, WIDTH, SIDE = 64, 375, 500, 224
 
 def measure() -> ratios.Ratio:
     """An epoch of 64 images on both sides."""
+    return beside_decoding([])
+
+
+def beside_decoding(policy: Settings) -> ratios.Ratio:
+    """An epoch of 64 images by a policy, and their decoding."""
     torch.set_num_threads(1)
     photographs = sample_data.photographs(IMAGES, HEIGHT, WIDTH)
     files = []
@@ -34,15 +40,16 @@ def measure() -> ratios.Ratio:
         Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
         files.append(buffer.getvalue())
     job = Job(task="classification", architecture="linear", dataset="photographs", size=SIDE, epochs=1)
-    settings = Settings(("a",), (), (IMAGES,), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
+    learnt = base.Settings(("a",), (), (IMAGES,), 3, SIDE, (0.5,) * 3, (0.5,) * 3)
     with tempfile.TemporaryDirectory() as folder:
         samples = (Sample(str(number), pixels, label=0) for number, pixels in enumerate(photographs))
         rows = (shards.to_row(item, data) for item, data in zip(samples, files, strict=True))
         shards.write_rows(Path(folder) / "train-0.arrow", shards.SCHEMA, rows)
-        stored = loader.Samples(shards.split(Path(folder), "train"), Fit(SIDE))
-        view.bring(Path(folder) / "views/train", stored.stored, stored.fit, limit=10**9)
+        kept = shards.split(Path(folder), "train")
+        stored = loader.Samples(kept, Fit(SIDE), policy=policy)
+        view.bring(Path(folder) / "views/train", kept, stored.fit, limit=10**9)
         stored.view = view.opened(Path(folder) / "views/train")
-        loaded = loader.Loader(stored, job, settings)
+        loaded = loader.Loader(stored, job, learnt)
 
         def decode() -> None:
             for data in files:

@@ -8,23 +8,35 @@ Ratio = dict[str, float]
 PAIRS = 9
 
 
-def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS, *, warm: bool = True) -> Ratio:
-    """Median of our seconds / theirs over alternating pairs; `warm` runs each side once before."""
+def ratio(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    pairs: int = PAIRS,
+    *,
+    warm: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Ratio:
+    """Median of our seconds / theirs over alternating pairs, by a clock; `warm` runs each side once before."""
     if warm:
         ours(), theirs()
     timed = []
     for number in range(pairs):
         first, second = (ours, theirs) if number % 2 else (theirs, ours)
-        seconds = {side: seconds_of(side) for side in (first, second)}
+        seconds = {side: seconds_of(side, clock) for side in (first, second)}
         timed.append((seconds[ours], seconds[theirs]))
     return summary(timed)
 
 
-def seconds_of(side: Callable[[], object]) -> float:
-    """Wall seconds of one call."""
-    started = time.perf_counter()
+def seconds_of(side: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of one call."""
+    started = clock()
     side()
-    return time.perf_counter() - started
+    return clock() - started
+
+
+def cpu() -> float:
+    """CPU seconds of this process, for work that starts no other."""
+    return time.process_time()
 
 
 def summary(timed: list[tuple[float, float]]) -> Ratio:

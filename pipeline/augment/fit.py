@@ -8,6 +8,7 @@ Training, validation, evaluation, `convline predict` and served models all go fo
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,17 @@ class Fit:
 
     side: int
     mode: str = "stretch"
+
+    def __str__(self) -> str:
+        return f"inputs of {self.side}×{self.side}"
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what a loader begins with, of an image of height×width."""
+        return self.side, self.side
+
+    def begin(self, sample: Sample) -> Sample:
+        """What a loader begins with."""
+        return self.forward(sample)[0]
 
     def forward(self, sample: Sample) -> tuple[Sample, Placement]:
         """The input that a sample becomes, with its annotations, and where the image lies in it."""
@@ -60,6 +72,37 @@ class Fit:
                 height, width, side, (-left * scale, -top * scale, (width - left) * scale, (height - top) * scale)
             )
         return Placement(height, width, side, (0, 0, side, side))
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Copies of images of which random parts become inputs; short: of their sides, if the image's is longer.
+
+    They are so large that no part is enlarged, unless the image itself has fewer pixels: then the copy has all of them.
+    """
+
+    short: int
+
+    @classmethod
+    def of(cls, side: int, least_side: float) -> "Reduction":
+        """For inputs of side×side, of parts whose sides are at least this fraction of the image's short side."""
+        return cls(math.ceil(side / least_side))
+
+    def __str__(self) -> str:
+        return f"images of at most {self.short} pixels on their short side"
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the copy of an image of height×width."""
+        scale = min(1.0, self.short / min(height, width))
+        return round(height * scale), round(width * scale)
+
+    def begin(self, sample: Sample) -> Sample:
+        """The copy, with its annotations."""
+        return resized(sample, *self.shape(*sample.pixels.shape[:2]))
+
+
+#: what a loader begins with, instead of the stored image
+Start = Fit | Reduction
 
 
 def restore(task: Any, prediction: Any, placement: Placement) -> Any:

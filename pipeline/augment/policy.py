@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import plugins
 from pipeline.augment import library
-from pipeline.augment.fit import Fit, cut
+from pipeline.augment.fit import Fit, Reduction, cut
 from pipeline.augment.library import Library
 from pipeline.augment.transforms import Mixing
 from pipeline.augment.transforms.parts.affine import RandomHomography
@@ -42,16 +42,16 @@ class Policy:
             if isinstance(built[0], RandomHomography):  # by class: the fingerprint counts a branch with its class only
                 self._steps.append(Warp(built, keypoints))
             elif isinstance(built[0], RandomWindow):
-                self._windows += built
+                self._windows += [window for window in built if window.p]
             elif isinstance(built[0], A.BasicTransform):
                 self._steps.append(Library(built))
             else:
                 self._steps += built
 
     @property
-    def least_area(self) -> float:
-        """The fraction of a stored image's area from which an input is made at least; 1 if it is always the whole."""
-        return min((window.least_area for window in self._windows if window.p), default=1.0)
+    def least_side(self) -> float | None:
+        """The fraction of a stored image's short side from which an input is made at least; None if of the whole."""
+        return min((window.least_side for window in self._windows), default=None)
 
     def __call__(self, sample: Sample, seed: int, other: Other | None = None, fit: Fit | None = None) -> Sample:
         """The sample after all transforms; every random number comes from `seed`.
@@ -81,7 +81,12 @@ class Policy:
         return sample
 
     def _begin(self, sample: Sample, generator: np.random.Generator, fit: Fit | None) -> Sample:
-        """The input that the sample, or a random part of it, becomes; without a fit, that part in its own pixels."""
+        """The input that the sample, or a random part of it, becomes; without a fit, that part in its own pixels.
+
+        With a fit, parts are cut from a copy that is reduced as a view has it, so that both give the same inputs.
+        """
+        if fit is not None and self.least_side is not None:
+            sample = Reduction.of(fit.side, self.least_side).begin(sample)
         for window in self._windows:
             if generator.random() < window.p:
                 chosen = window.sample(generator, *sample.pixels.shape[:2])

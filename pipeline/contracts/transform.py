@@ -36,7 +36,7 @@ class Transform(Protocol):
             A `RandomHomography` (transforms/parts/affine.py; consecutive ones cost one warp), or a transform of
             albumentations (a DualTransform must fill label maps with 255 from outside), or with `OTHERS = 1` a `Mixing`
             (transforms/__init__.py), or with `BEFORE_FIT = True` a `RandomWindow` (transforms/parts/window.py), which
-            declares in `least_area` what fraction of the image it needs at its own resolution.
+            declares in `least_side` what fraction of the image's short side a part has at least.
 
         Raises:
             ValueError: an option is out of range; the text names it.

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from pipeline import plugins
-from pipeline.augment.fit import Fit
+from pipeline.augment.fit import Fit, Reduction
 from pipeline.augment.policy import Policy
 from pipeline.geometry import rle
 from pipeline.images import resize
-from pipeline.sample import Sample
+from pipeline.sample import FIELDS, Sample
 from tests.helpers.marks import bright, extent, wide
 
 SIDE = 32
@@ -138,7 +138,35 @@ def test_a_second_sample_is_cut_as_well() -> None:
 
 
 def test_what_resolution_it_needs_is_declared() -> None:
-    assert policy().least_area == 0.08
-    assert policy(scale=[0.44, 1.0]).least_area == 0.44
-    assert policy(p=0.0).least_area == 1
-    assert Policy([{"crop": {"area": 0.1}}, {"shift": {}}]).least_area == 1
+    assert policy().least_side == pytest.approx((0.08 * 3 / 4) ** 0.5)
+    assert policy(scale=[0.44, 1.0], ratio=[1, 1]).least_side == pytest.approx(0.44**0.5)
+    assert policy(p=0.0).least_side is None
+    assert Policy([{"crop": {"area": 0.1}}, {"shift": {}}]).least_side is None
+
+
+@pytest.mark.parametrize("least", [0.08, 0.44])
+@pytest.mark.parametrize(("height", "width"), [(700, 900), (300, 200), (40, 60), (2000, 260)])
+def test_no_crop_is_enlarged_from_a_copy_that_is_smaller_than_the_image(least: float, height: int, width: int) -> None:
+    options = {"scale": [least, 1.0]}
+    least_side = policy(**options).least_side
+    assert least_side is not None
+    reduction = Reduction.of(SIDE, least_side)
+    copy = reduction.shape(height, width)
+    sides = [min(right - left, bottom - top) for left, top, right, bottom in windows(*copy, 2000, **options)]
+    assert min(sides) >= SIDE or copy == (height, width)
+    assert (copy == (height, width)) == (min(height, width) <= SIDE / least_side)
+    if copy != (height, width) and height != 2000:  # the control: parts of a smaller copy would be enlarged
+        smaller = Reduction(int(0.7 * reduction.short)).shape(height, width)
+        assert min(min(r - x, b - y) for x, y, r, b in windows(*smaller, 2000, **options)) < SIDE
+
+
+def test_an_input_is_the_same_of_the_image_and_of_its_copy() -> None:
+    large = wide(400, 640)
+    change = policy(scale=[0.44, 1.0])
+    assert change.least_side is not None
+    copy = Reduction.of(SIDE, change.least_side).begin(large)
+    assert copy.pixels.shape[0] == 56  # round up of 32 / sqrt(.44 · 3 / 4)
+    for seed in range(6):
+        of_image, of_copy = (change(item, seed, fit=Fit(SIDE)) for item in (large, copy))
+        for name in FIELDS:
+            np.testing.assert_equal(getattr(of_image, name), getattr(of_copy, name), err_msg=name)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import shards, store
-from pipeline.augment.fit import Fit
+from pipeline.augment.fit import Fit, Reduction
 from pipeline.learners.base import Settings
 from pipeline.params import Job, Params
 from pipeline.sample import FIELDS, Sample
@@ -82,6 +82,26 @@ def test_batches_are_the_same_with_a_view_and_any_number_of_workers(tmp_path: Pa
     expected = batches(samples, 0)
     samples.view = opened(path)
     for workers in (0, 1, 2):
+        assert batches(samples, workers) == expected
+
+
+@pytest.mark.parametrize("least", [0.08, 0.44])
+def test_with_random_crops_copies_of_any_shape_give_the_batches_of_the_images(least: float, tmp_path: Path) -> None:
+    images, path = stored(tmp_path / "prepared"), tmp_path / "views/mark"
+    policy: list[dict[str, dict[str, Any]]] = [{"random_resized_crop": {"scale": [least, 1.0]}}, *POLICY]
+    job = Job(task="classification", architecture="linear", dataset="d", size=SIDE)
+    begins = view.start(job, policy, "train")
+    assert isinstance(begins, Reduction)
+    assert view.start(job, policy, "val") == Fit(SIDE)
+    assert "made in" in view.bring(path, images, begins, LIMIT)
+    copies = opened(path)
+    shapes = [(images[index].pixels.shape[:2], copies[index].pixels.shape[:2]) for index in range(len(images))]
+    assert any(copy != own for own, copy in shapes) == (least > 0.1)
+    assert all(copy == begins.shape(*own) for own, copy in shapes)
+    samples = loader.Samples(images, Fit(SIDE), policy=policy, seed=5)
+    expected = batches(samples, 0)
+    samples.view = copies
+    for workers in (0, 2):
         assert batches(samples, workers) == expected
 
 
@@ -160,7 +180,8 @@ def test_jobs_share_a_view_where_their_inputs_are_the_same(tmp_path: Path) -> No
     assert views["a"]["val"] == views["lr"]["val"] == views["staged"]["val"]
     assert views["a"]["train"] == views["lr"]["train"]
     assert len({str(views[name]["train"]) for name in ("a", "size", "fit", "staged")}) == 4
-    assert views["cut"] == {}, "its crops are of the images' own pixels"
+    assert views["cut"]["val"] == views["a"]["val"]
+    assert views["cut"]["train"] != views["a"]["train"], "its crops are of larger copies"
 
     job_spec = support.job_specs(tmp_path, params)["staged"]
     job_spec.work.mkdir(parents=True)

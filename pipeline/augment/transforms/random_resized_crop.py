@@ -1,7 +1,7 @@
 """Random resized crop: a random part of the image becomes the input (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
 
-The part is cut from the stored image and scaled once, whatever the job's `fit`, so that nothing is enlarged that the
-image shows in more pixels. It comes first in its list. `crop` cuts from the input instead.
+The part is cut from the stored image, or from a copy that is so large that none of its parts is enlarged, and scaled
+to the input, whatever the job's `fit`. It comes first in its list. `crop` cuts from the input instead.
 """
 
 from collections.abc import Sequence
@@ -43,4 +43,4 @@ def build(
         left, top = (width - across) // 2, (height - down) // 2
         return left, top, left + across, top + down
 
-    return RandomWindow(sample, p, scale[0])
+    return RandomWindow(sample, p, sqrt(scale[0] / max(1, ratio[1], 1 / ratio[0])))

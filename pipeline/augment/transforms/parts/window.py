@@ -15,13 +15,13 @@ Window = tuple[int, int, int, int]
 class RandomWindow:
     """With probability p, the window that `sample(generator, height, width)` gives becomes the input, not the image.
 
-    least_area: fraction of the image's area that a window has at least, to a pixel's rounding. A copy of the image that
-    serves instead of it must have so many pixels that no window is enlarged from fewer than the image itself has.
+    least_side: the fraction of the image's short side that the sides of a window have at least, to a pixel's rounding.
+    A copy of the image serves instead of it if its short side times this is the input's: no window is enlarged from it.
     """
 
     sample: Callable[[np.random.Generator, int, int], Window]
     p: float
-    least_area: float
+    least_side: float
 
     def __post_init__(self) -> None:
         within(0, 1, p=self.p)
