@@ -14,7 +14,6 @@ from pipeline import logs, processes
 from pipeline.params import Params
 from tests.helpers import support
 
-
 # Tests run on all cores already: only those of the processes themselves start more.
 processes.ALONE_S = float("inf")
 
