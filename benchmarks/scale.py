@@ -25,6 +25,7 @@ from benchmarks.parts import measured_stage, ratios, sample_data
 from benchmarks.parts.measured_stage import Use, blocks
 from pipeline import params, processes
 from pipeline.prepare import stage as prepare_stage
+from pipeline.sample import facts
 from pipeline.train import loop, view
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobSpec
@@ -54,7 +55,12 @@ def measure() -> ratios.Ratio:
         few, many = Path(folder, "few"), Path(folder, "many")
         make(few, range(SMALL), WIDTH)
         make(many, range(SMALL * TIMES), WIDTH)
-        return ratios.ratio(lambda: prepare_anew(many), lambda: [prepare_anew(few) for _ in range(TIMES)], 3)
+
+        def few_times() -> None:
+            for _ in range(TIMES):
+                prepare_anew(few)
+
+        return ratios.ratio(lambda: prepare_anew(many), few_times, 3)
 
 
 def prepare_anew(root: Path, number: int = 1) -> None:
@@ -148,18 +154,17 @@ def _one_size(root: Path, number: int, width: int, *, with_dvc: bool) -> None:
     for name in STAGES:
         used = measured_stage.run(["-m", "benchmarks.scale", "--stage", name], root)
         _row(number, name, used, [root / folder for folder in kept[name]])
+    if with_dvc:
+        _with_dvc(root, number)
+    source = sum(path.stat().st_size for path in raw.rglob("*.jpg"))
+    on_disk = blocks(root / folder for folder in ("data", ".dvc/cache", ".work/prepare"))
     make(root, range(number, number + 1), width)
     used = measured_stage.run(["-m", "benchmarks.scale", "--stage", "prepare"], root)
     _row(number + 1, "prepare with 1 image more", used, [root / folder for folder in kept["prepare"]])
-    source = sum(path.stat().st_size for path in raw.rglob("*.jpg"))
-    inputs = (number + 1) * int(JOB["size"]) ** 2 * 3
-    print(f"views / inputs: {blocks([root / '.work/views']) / inputs:.3f} of train and val, of all images")
-    if with_dvc:
-        _with_dvc(root, number)
-    on_disk = blocks(root / folder for folder in ("data", ".dvc/cache", ".work/prepare"))
-    print(
-        f"data/raw, DVC's cache, prepared and .work/prepare / bytes of the JPEGs: {on_disk / source:.2f}\n", flush=True
-    )
+    counts = facts(root / "data/prepared/photographs").counts
+    inputs = (counts["train"] + counts["val"]) * int(JOB["size"]) ** 2 * 3
+    print(f"\nviews / pixels of their inputs: {blocks([root / '.work/views']) / inputs:.3f}")
+    print(f"data/raw, DVC's cache, prepared, .work/prepare / bytes of the JPEGs: {on_disk / source:.2f}\n", flush=True)
 
 
 def _with_dvc(root: Path, number: int) -> None:

@@ -94,10 +94,8 @@ def open_bytes(data: bytes, reading: Reading = Reading()) -> tuple[Image.Image, 
             image.load()
             kept = kept and not is_cut and image.mode in KEPT_MODES and "transparency" not in image.info
             if is_cut:
-                image = _deep_color(image, data, reading)
-            elif _is_deep(image):
-                image = _deep_as_gray(image, reading)
-            return _upright_rgb(image), kept
+                return _upright_rgb(_deep_color(image, data, reading)), kept
+            return _upright_rgb(_deep_as_gray(image, reading) if _is_deep(image) else image), kept
     except ImageError:
         raise
     except Image.DecompressionBombError as error:

@@ -259,9 +259,10 @@ def test_sixteen_bits_in_color_are_scaled_as_the_data_set_says_and_never_cut(com
     with Image.open(io.BytesIO(data)) as image:
         assert np.asarray(image).max() < 16  # what Pillow shows
     top = int(DEEP_COLOR.max())
-    for bits, largest in {12: 4095, 16: 65535, "range": top}.items():
-        image, kept = images.open_bytes(data, images.Reading(bits))  # type: ignore[arg-type]
-        np.testing.assert_array_equal(image, np.rint(DEEP_COLOR * (255 / largest)))
+    readings = {images.Reading(12): 4095, images.Reading(16): 65535, images.Reading("range"): top}
+    for reading, largest in readings.items():
+        shown, kept = images.open_bytes(data, reading)
+        np.testing.assert_array_equal(shown, np.rint(DEEP_COLOR * (255 / largest)))
         assert not kept
     with pytest.raises(images.ImageError, match=r"mode RGB .*8 bits.*`bits: 16`"):
         images.decode(data)

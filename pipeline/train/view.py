@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from pipeline import plugins, processes, shards, store
 from pipeline.augment.fit import Fit, Reduction, Start
-from pipeline.augment.policy import Policy
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Job, Transforms
 from pipeline.sample import Sample
@@ -63,6 +62,8 @@ def start(job: Job, online: Transforms, split: str) -> Start:
     """What a job's loader begins with: inputs, or copies of images of which random parts become inputs."""
     names = (name for entry in online for name in entry)
     if split == "train" and any(plugins.constant("augment.transforms", name, "BEFORE_FIT") for name in names):
+        from pipeline.augment.policy import Policy  # brings albumentations
+
         least_side = Policy(online).least_side
         if least_side is not None:
             return Reduction.of(job.size, least_side)

@@ -147,7 +147,7 @@ def test_what_resolution_it_needs_is_declared() -> None:
 @pytest.mark.parametrize("least", [0.08, 0.44])
 @pytest.mark.parametrize(("height", "width"), [(700, 900), (300, 200), (40, 60), (2000, 260)])
 def test_no_crop_is_enlarged_from_a_copy_that_is_smaller_than_the_image(least: float, height: int, width: int) -> None:
-    options = {"scale": [least, 1.0]}
+    options: dict[str, Any] = {"scale": [least, 1.0]}
     least_side = policy(**options).least_side
     assert least_side is not None
     reduction = Reduction.of(SIDE, least_side)

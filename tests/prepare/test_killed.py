@@ -93,7 +93,12 @@ def test_a_killed_run_is_gone_on_with(
     die_at(function, call, PROGRAM.replace("SECONDS", "9.0" if alone else "0.0"), root)
     assert not (root / "data/prepared/mine").exists()
     decoded, open_bytes = list[bytes](), images.open_bytes
-    monkeypatch.setattr(images, "open_bytes", lambda *given: (decoded.append(given[0]), open_bytes(*given))[1])
+
+    def decode(data: bytes, reading: images.Reading) -> tuple[Image.Image, bool]:
+        decoded.append(data)
+        return open_bytes(data, reading)
+
+    monkeypatch.setattr(images, "open_bytes", decode)
     monkeypatch.setattr("pipeline.prepare.make.SHARD_BYTES", 20_000)
     assert prepare(root) == undisturbed
     assert len(decoded) <= NUMBER - (0 if call == 1 and "entries" in function else 64)

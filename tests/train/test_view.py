@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -203,10 +204,16 @@ def test_jobs_share_a_view_where_their_inputs_are_the_same(tmp_path: Path) -> No
 def test_a_view_is_made_by_as_many_threads_as_cores_may_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers, pool = list[Any](), view.ThreadPoolExecutor
+    numbers = list[int | None]()
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, number: int | None) -> None:
+            numbers.append(number)
+            super().__init__(number)
+
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
-    monkeypatch.setattr(view, "ThreadPoolExecutor", lambda number: numbers.append(number) or pool(number))
+    monkeypatch.setattr(view, "ThreadPoolExecutor", Counted)
     made(tmp_path)
     assert numbers == [3]
 
