@@ -47,6 +47,7 @@ VALUES = {
     "field",
     "flow",
     "frozenset",
+    "importlib.util.find_spec",
     "min",
     "logging.getLogger",
     "os.cpu_count",
