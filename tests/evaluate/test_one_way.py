@@ -172,11 +172,11 @@ def test_deep_images_and_pages_are_read_as_in_preparing(
     settings = {"format": "image_folder", "path": "data/raw/mine"}
     asked = {"bits": bits, "first_page": True}
     job = {"dataset": "mine", "size": 8, "channels": 1}
-    known = support.write_params(tmp_path, {"mine": job}, datasets={"mine": {**settings, **asked}})
-    prepare.run(known, tmp_path)
+    written = support.write_params(tmp_path, {"mine": job}, datasets={"mine": {**settings, **asked}})
+    prepare.run(written, tmp_path)
     facts = sample.facts(tmp_path / "data/prepared/mine")
     for name, these in (("mine", facts), ("former", dataclasses.replace(facts, bits=None, first_page=False))):
-        description = checkpoint.describe(known.jobs["mine"], these)
+        description = checkpoint.describe(written.jobs["mine"], these)
         if name == "former":  # as versions wrote it that kept neither
             description["settings"] = {key: value for key, value in description["settings"].items() if key not in asked}
         torch.manual_seed(0)
