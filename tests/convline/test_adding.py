@@ -343,7 +343,7 @@ def test_paths_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
     archive = tmp_path / "pets.zip"
     archive.touch()
     for path, reason in (
-        (archive, "an archive. Unpack it into a folder of its own, such as .*/pets, and add that"),
+        (archive, "an archive. Move it into a folder of its own, such as .*/pets, and add that"),
         (root / "params.yaml", "not a folder"),
         (tmp_path / "none", "no such folder"),
         (root, "holds the project's own data/raw"),
