@@ -1,4 +1,4 @@
-"""Training on Ray: its processes form worker groups, and each group trains one job after the other.
+"""Training on Ray: its processes form worker groups (worker_groups.py), and each trains one job after the other.
 
 The processes are started once per run, because their imports take seconds. An error in a group of one process fails
 the job alone; in a larger group it ends all processes, and Ray starts them again to resume.
@@ -6,7 +6,6 @@ the job alone; in a larger group it ends all processes, and Ray starts them agai
 
 import os
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 from pipeline import cluster, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
-from pipeline.train import reads, view
-from pipeline.train.job_state import JobSpec, JobState, claim, held
+from pipeline.train import worker_groups
+from pipeline.train.job_state import JobSpec, JobState
 
-#: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
-WAIT, WAIT_S = "wait", 0.5
 ENVIRONMENT = {
     **cluster.ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -158,110 +155,8 @@ def _work(config: dict[str, Any]) -> None:
         address = get_node_ip_address()
         group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        _rounds(**config, rank=rank, world=world, device=device)
+        worker_groups.run(**config, rank=rank, world=world, device=device)
     except Exception as error:
         if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
             raise
         # The disk is full, so no state can be written and new processes would not help; the stage reports it.
-
-
-def _rounds(
-    job_specs: Sequence[JobSpec], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
-) -> None:
-    """For each group size, form worker groups and train the jobs of that size."""
-    from pipeline.train.ranks import form_worker_group
-
-    sizes = sorted(set(widths.values()))
-    groups = {each: form_worker_group(rank, world, each, device) for each in sizes}
-    for each in sizes * len(sizes):  # repeated for jobs that start from those of another size
-        ranks = groups[each]
-        if ranks is not None:
-            _train_all([job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each], ranks, settings)
-
-
-def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None:
-    """Train jobs that no other worker group has taken, until none is left."""
-    from pipeline.train import loop
-
-    while True:
-        ranks.barrier()  # before rank 0 takes a job: other ranks may still finish the last one
-        lock, job_spec = _next(job_specs, settings) if ranks.leads else (None, None)
-        job_spec = ranks.broadcast(job_spec)
-        if job_spec is None:
-            return
-        if job_spec == WAIT:
-            time.sleep(WAIT_S)
-            continue
-        state = JobState.of(job_spec)
-        try:
-            _check_reads(job_spec, ranks)
-            if ranks.leads:
-                view.make(job_spec)
-            ranks.barrier()
-            loop.train(job_spec, ranks)
-            if ranks.leads:
-                state.note(state="done", reason=None)
-        except loop.JobFailedError as error:
-            if ranks.leads:
-                state.note(state="failed", final=True, reason=str(error))
-        except Exception as error:
-            if ranks.leads or isinstance(error, UserError):  # which may concern this rank only, such as a full disk
-                _note_fault(state, error)
-            if ranks.world > 1:
-                raise
-        finally:
-            if lock is not None:
-                lock.close()
-
-
-def _note_fault(state: JobState, error: Exception) -> None:
-    """Write why an attempt failed; no further attempt is made if a person must fix something first."""
-    known_error = error if isinstance(error, UserError) else disk.disk_error(error)
-    if known_error is not None:
-        state.note(
-            state="failed",
-            final=not isinstance(known_error, disk.DiskError | store.StoreError),
-            reason=str(known_error),
-        )
-    elif state.read()["state"] != "failed":
-        reason = f"{type(error).__name__}: {error}"
-        state.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
-
-
-def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
-    """Fail a job on all ranks if any of them reads other data, code or weights than the job spec was made from."""
-    from pipeline.train.loop import JobFailedError
-
-    differences = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
-    if differences:
-        raise JobFailedError("; ".join(dict.fromkeys(differences)))
-
-
-def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec | str | None]:
-    """The first job that can be trained, with its lock; WAIT if all remaining jobs wait for one in training."""
-    waiting = None
-    for job_spec in job_specs:
-        states = [JobState.of(other).read()["state"] for other in job_specs]
-        if "failed" in states and settings.on_failed_job == "stop":
-            return None, None
-        missing = job_spec.waits_for()
-        if not missing:
-            lock = claim(job_spec, settings.attempts)
-            if lock is not None:
-                return lock, job_spec
-        elif any(held(work) for work in missing):
-            waiting = WAIT
-        else:
-            _fail_with_source(job_spec, missing)
-    return None, waiting
-
-
-def _fail_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
-    """Fail a job whose source failed; it is final if the source's failure is."""
-    for source in (JobState(work / "state.json").read() for work in missing):
-        if source["state"] == "failed" and JobState.of(job_spec).read()["state"] == "waiting":
-            job_spec.work.mkdir(parents=True, exist_ok=True)
-            reason = f"{source['name']}, from which this job starts, failed"
-            JobState.of(job_spec).note(
-                name=job_spec.name, state="failed", final=source.get("final", False), reason=reason
-            )

@@ -1,0 +1,107 @@
+"""A step of the train loop: the losses of a batch, their gradients, and what the optimisers make of them."""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.learners.base import Learner
+from pipeline.train import optimizer, transfer
+from pipeline.train.job_state import JobSpec
+from pipeline.train.ranks import Ranks
+
+
+class JobFailedError(Exception):
+    """This job can't be trained with its settings; another attempt would fail, too."""
+
+
+class Stepper:
+    """The learner of one job on one rank, with its phases, optimisers, and the average of its weights."""
+
+    def __init__(self, job_spec: JobSpec, ranks: Ranks, learner: Learner, steps_per_epoch: int) -> None:
+        self.name, self.job, self.ranks, self.learner = job_spec.name, job_spec.job, ranks, learner
+        self.steps_per_epoch = steps_per_epoch
+        self.cuda = ranks.device.startswith("cuda")
+        self.phases = learner.phases
+        if self.job.epochs and not self.phases:
+            raise JobFailedError(
+                f"{self.job.architecture} has no parameters to train by gradient. Set jobs.{self.name}.epochs: 0."
+            )
+        scales = transfer.scales(learner.network, self.job)
+        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
+
+    def begin(self) -> None:
+        """Take the weights that the training begins with: average them, and share them with the other ranks."""
+        self.average = optimizer.average(self.learner.network, self.job)
+        self.parallel = self.ranks.parallel(self.learner, len(self.phases))
+
+    def apply_freeze(self, epoch: int) -> None:
+        """Apply freeze/unfreeze for this epoch; re-wrap DDP if the set of trainable parameters changed."""
+        learned = [parameter for phase in self.phases for parameter in phase.parameters]
+        if transfer.freeze(self.learner.network, learned, self.job, epoch):
+            self.parallel = self.ranks.parallel(self.learner, len(self.phases))
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step, in the first group of parameters of the first phase."""
+        return float(self.optimizers[self.phases[0].name].param_groups[0]["lr"])
+
+    def take(self, batch: tuple[Tensor, Any], weight: float, step: int) -> dict[str, Tensor]:
+        """Take a step, counted from 0; returns its losses by name, `loss` being their sum.
+
+        weight: of this rank's mean loss, so that the mean over ranks is that over the whole batch.
+        """
+        images, targets = batch
+        if self.cuda:
+            images = images.contiguous(memory_format=torch.channels_last)
+        lr = optimizer.rate(step, self.steps_per_epoch, self.job)
+        all_losses: dict[str, Tensor] = {}
+        for phase in self.phases:
+            if step % phase.every:
+                continue
+            for parameter in phase.parameters:
+                parameter.grad = None
+            with self.autocast():
+                losses = self.parallel(images, targets, phase.name)
+            loss = torch.stack(list(losses.values())).sum()
+            self._check_finite(loss, step)
+            (loss * weight).backward()
+            self.ranks.average_gradients(phase.parameters, len(self.phases))
+            if self.job.clip is not None:
+                torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
+            optimizer.set_rate(self.optimizers[phase.name], lr)
+            self.optimizers[phase.name].step()
+            all_losses |= losses
+        if self.average is not None:
+            self.average.update_parameters(self.learner.network)
+        return {"loss": torch.stack(list(all_losses.values())).sum(), **(all_losses if len(all_losses) > 1 else {})}
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Around what a network computes: bfloat16 on CUDA, unless the job asks for float32."""
+        if self.cuda and self.job.precision == "auto":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _check_finite(self, loss: Tensor, step: int) -> None:
+        not_finite = self.ranks.sum((~torch.isfinite(loss)).float())
+        if float(not_finite):
+            epoch = step // self.steps_per_epoch + 1
+            raise JobFailedError(
+                f"the loss is not finite at step {step} (epoch {epoch}). Lower jobs.{self.name}.lr, "
+                "add warmup, or set clip: 1.0."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it beside the learner."""
+        return {
+            "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, item in self.optimizers.items():
+            item.load_state_dict(state["optimizers"][name])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
