@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import checkpoint, images, plugins, registered, store
+from pipeline import checkpoint, device, images, plugins, registered, store
 from pipeline.errors import UserError
 from pipeline.evaluate.predict import predictor
 from pipeline.learners.base import Settings
@@ -38,7 +38,8 @@ def predict(
     folder = model_folder(root, model)
     inputs = read_images(paths) if paths else None
     store.verify(folder)
-    learner, description = checkpoint.load(folder)
+    chosen = device.choose()
+    learner, description = checkpoint.load(folder, chosen)
     task = plugins.load("tasks", description["task"])
     if inputs is None and task.NEEDS:
         raise UserError(f"{model}: a model for {description['task']} needs images. Name some.")
@@ -64,7 +65,8 @@ def predict(
     if out is not None:
         lines.close()
         pictures = f"a picture of {total - failed - undrawn}" if undrawn else "a picture each"
-        log.info(f"{total - failed} of {total} images answered by {model}: {out / ANSWERS} and {pictures}")
+        answered = f"{total - failed} of {total} images answered by {model} on {device.title(chosen)}"
+        log.info(f"{answered}: {out / ANSWERS} and {pictures}")
     return not failed and not undrawn
 
 

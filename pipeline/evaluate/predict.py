@@ -17,8 +17,8 @@ BATCH = 64
 Predict = Callable[[Sequence[Sample]], Sequence[Any]]
 
 
-def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
-    """A function from samples to predictions, without gradients.
+def predictor(learner: Learner, task: str) -> Predict:
+    """A function from samples to predictions, without gradients, on the learner's device.
 
     Images are resized as prepare does, then fitted to the model's input, and predictions are brought back to the given
     images. Derived fields that the model reads are computed if a sample lacks them.
@@ -35,7 +35,7 @@ def predictor(learner: Learner, task: str, device: str = "cpu") -> Predict:
         complete = [_with_fields(item, fields) for item in stored]
         inputs, placements = zip(*map(fit.forward, complete), strict=True)
         batch, targets = module.collate(inputs, settings)
-        predictions = learner.predict_batch(batch.to(device), targets)
+        predictions = learner.predict_batch(batch.to(learner.mean.device), targets)
         placed = zip(samples, predictions, placements, strict=True)
         return [restore(module, each, placement.of(*item.pixels.shape[:2])) for item, each, placement in placed]
 

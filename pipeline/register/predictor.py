@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipeline import checkpoint, images, plugins
+from pipeline import checkpoint, device, images, plugins
 from pipeline.evaluate import predict
 from pipeline.sample import Sample
 
@@ -24,7 +24,7 @@ class Predictor(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Rebuild the learner from the logged folder."""
-        learner, description = checkpoint.load(Path(context.artifacts["model"]))
+        learner, description = checkpoint.load(Path(context.artifacts["model"]), device.choose())
         self.task = plugins.load("tasks", description["task"])
         self.settings = learner.settings
         self.predict_samples = predict.predictor(learner, description["task"])

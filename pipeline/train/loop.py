@@ -62,6 +62,7 @@ class Trainer:
         )
         torch.manual_seed(seed_of("weights", self.job.seed))
         self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
+        self.sum_type = torch.float32 if ranks.device == "mps" else torch.float64  # which MPS has not
         if ranks.device.startswith("cuda"):
             self.learner.to(memory_format=torch.channels_last)
         self.steps_per_epoch = len(self._plan(0))
@@ -123,7 +124,7 @@ class Trainer:
             count = len(batch[0])
             losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
             for name, loss in losses.items():
-                summand = loss.detach().double() * weights[number] / self.ranks.world
+                summand = loss.detach().to(self.sum_type) * weights[number] / self.ranks.world
                 totals[name] = totals.get(name, torch.zeros_like(summand)) + summand
                 steps[name] = steps.get(name, 0) + 1  # a phase with `every: 2` has half the steps
             image_count += count * self.ranks.world

@@ -4,6 +4,7 @@ The processes are started once per run, because their imports take seconds. An e
 the job alone; in a larger group it ends all processes, and Ray starts them again to resume.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, disk, preflight, store
+from pipeline import cluster, device, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import worker_groups
 from pipeline.train.job_state import JobSpec, JobState
+
+log = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     **cluster.ENVIRONMENT,
@@ -34,10 +37,26 @@ def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[s
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
+        cpus, gpus = processors(cpus, gpus)
         widths = {job_spec.fingerprint: width(job_spec, cpus, gpus) for job_spec in job_specs}
         world = _world(list(widths.values()), settings, cpus, gpus)
+        processes = "1 process" if world == 1 else f"{world} processes"
+        log.info(f"train: on {'cuda' if gpus else device.choose(cuda=False)}, {processes}")
         _fit(job_specs, widths, world, settings, root, use_gpu=gpus > 0)
         times["ray_s"] = time.monotonic() - started
+
+
+def processors(cpus: int, gpus: int) -> tuple[int, int]:
+    """How many of Ray's CPUs and GPUs take a process each; UserError if CONVLINE_DEVICE asks for CUDA and Ray has none.
+
+    MPS is one device that Ray does not count, for one process.
+    """
+    wanted = device.wanted()
+    if wanted == "cuda" and not gpus:
+        raise UserError(f"{device.VARIABLE}=cuda: Ray has no GPU. Set it to cpu, or unset it.")
+    if gpus and wanted in (None, "cuda"):
+        return cpus, gpus
+    return (1 if device.choose(cuda=False) == "mps" else cpus), 0
 
 
 def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
@@ -70,7 +89,7 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     os.environ.setdefault("PYTHONPATH", str(root))
     address = os.environ.get("RAY_ADDRESS", "local")
     local: dict[str, Any] = {}
-    variables = {**ENVIRONMENT, "PYTHONPATH": str(root)}
+    variables = {**ENVIRONMENT, "PYTHONPATH": str(root), device.VARIABLE: device.wanted() or ""}
     if address != "local":  # else the actor that cleans up after a killed run may look in another cluster
         variables["RAY_ADDRESS"] = address
     else:  # a local one listens on the loopback only
@@ -145,17 +164,18 @@ def _work(config: dict[str, Any]) -> None:
     from pipeline.train import group
     from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
-    device = str(get_device())
-    if device == "cpu":
+    chosen = str(get_device())  # one of the GPUs that Ray shares out
+    if chosen == "cpu":
+        chosen = device.choose(cuda=False)
         torch.set_num_threads(1)
     context = get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     if max(config["widths"].values()) > 1:
-        backend = "gloo" if device == "cpu" else "nccl"
+        backend = "nccl" if chosen.startswith("cuda") else "gloo"
         address = get_node_ip_address()
         group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        worker_groups.run(**config, rank=rank, world=world, device=device)
+        worker_groups.run(**config, rank=rank, world=world, device=chosen)
     except Exception as error:
         if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
             raise
