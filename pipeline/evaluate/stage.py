@@ -33,9 +33,9 @@ FEATURES = ".work/features"
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
     wanted = {name: job for name, job in params.with_results().items() if (root / "models" / name).is_dir()}
-    plans = {name: _plan(params, name) for name in wanted}
+    plans = {name: plan(params, name) for name in wanted}
     models = {name: Model(root / "models" / name, _extractor(root, job)) for name, job in wanted.items()}
-    marks = {name: _fingerprint(root, models[name], job, plans[name]) for name, job in wanted.items()}
+    marks = {name: fingerprint_of(root, models[name], job, plans[name]) for name, job in wanted.items()}
     chosen = device.choose()
     stale = [name for name, mark in marks.items() if not _is_kept(root, name, mark)]
     if stale:
@@ -95,7 +95,8 @@ class Plan:
     asked: dict[str, Any] = field(default_factory=dict)
 
 
-def _plan(params: Params, name: str) -> Plan:
+def plan(params: Params, name: str) -> Plan:
+    """What to measure of a job."""
     study, asked = params.study(name), scoring.arguments(params.evaluate, params.jobs[name].task)
     if study is None:
         return Plan(params.evaluate, asked=asked)
@@ -103,7 +104,8 @@ def _plan(params: Params, name: str) -> Plan:
     return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients, asked)
 
 
-def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
+def fingerprint_of(root: Path, model: Model, job: Job, plan: Plan) -> str:
+    """The fingerprint of an evaluation: of its model, data, plan and code."""
     derived = _derived(root, job)
     return fingerprint.compute_fingerprint(
         code_roots(model, job, plan),

@@ -134,4 +134,4 @@ def reopen(job_spec: JobSpec) -> None:
     """Reset a job's attempts and state before it is trained; its checkpoints stay."""
     state = JobState.of(job_spec)
     if state.path.exists():
-        state.note(state="waiting", attempts=0, final=False, reason=None)
+        state.note(state="waiting", attempts=0, final=False, reason=None, evaluated=None)

@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import worker_groups
 from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.worker_groups import After
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,13 @@ ENVIRONMENT = {
 }
 
 
-def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float]) -> None:
-    """Train all jobs; each job's state says how it ended. Adds `ray_start_s` and `ray_s` to `times`."""
+def run(
+    job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float], after: After | None = None
+) -> None:
+    """Train all jobs, and evaluate them by `after`; each job's state says how it ended.
+
+    Adds `ray_start_s` and `ray_s` to `times`.
+    """
     os.environ.update(ENVIRONMENT)
     cluster.configure()
     started = time.monotonic()
@@ -42,7 +48,8 @@ def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[s
         world = _world(list(widths.values()), settings, cpus, gpus)
         processes = "1 process" if world == 1 else f"{world} processes"
         log.info(f"train: on {'cuda' if gpus else device.choose(cuda=False)}, {processes}")
-        _fit(job_specs, widths, world, settings, root, use_gpu=gpus > 0)
+        config = {"job_specs": list(job_specs), "widths": widths, "settings": settings, "after": after}
+        _fit(config, world, root, use_gpu=gpus > 0)
         times["ray_s"] = time.monotonic() - started
 
 
@@ -115,9 +122,7 @@ def storage_folder(settings: Train, root: Path) -> Path:
     return Path(settings.storage) if settings.storage else root / ".work/ray"
 
 
-def _fit(
-    job_specs: Sequence[JobSpec], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
-) -> None:
+def _fit(config: dict[str, Any], world: int, root: Path, *, use_gpu: bool) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -127,9 +132,9 @@ def _fit(
 
         backend_cls = Backend
 
+    job_specs, settings = config["job_specs"], config["settings"]
     storage = storage_folder(settings, root)
     storage.mkdir(parents=True, exist_ok=True)
-    config = {"job_specs": list(job_specs), "widths": widths, "settings": settings}
     with store.temporary(storage / "run") as run_folder:
         trainer = TorchTrainer(
             _work,

@@ -3,9 +3,10 @@
 A group takes the next job that no other group has; the lock of a job's folder says who trains it.
 """
 
+import contextlib
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,21 @@ from pipeline.params import Train
 from pipeline.train import reads, view
 from pipeline.train.job_state import JobSpec, JobState, claim, held
 
+#: evaluates a trained job on a device, before its group takes the next; False if there was nothing to do
+After = Callable[[JobSpec, str], bool]
 #: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
 WAIT, WAIT_S = "wait", 0.5
 
 
 def run(
-    job_specs: Sequence[JobSpec], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
+    job_specs: Sequence[JobSpec],
+    widths: dict[str, int],
+    settings: Train,
+    *,
+    rank: int,
+    world: int,
+    device: str = "cpu",
+    after: After | None = None,
 ) -> None:
     """For each group size, form worker groups and train the jobs of that size."""
     from pipeline.train.ranks import form_worker_group
@@ -30,10 +40,11 @@ def run(
     for each in sizes * len(sizes):  # repeated for jobs that start from those of another size
         ranks = groups[each]
         if ranks is not None:
-            train_all([job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each], ranks, settings)
+            mine = [job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each]
+            train_all(mine, ranks, settings, after)
 
 
-def train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None:
+def train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train, after: After | None = None) -> None:
     """Train jobs that no other worker group has taken, until none is left."""
     from pipeline.train import loop, step
 
@@ -66,6 +77,19 @@ def train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None
         finally:
             if lock is not None:
                 lock.close()
+        if ranks.leads and after is not None and state.read()["state"] == "done":
+            _evaluate(after, job_spec, ranks.device)
+
+
+def _evaluate(after: After, job_spec: JobSpec, device: str) -> None:
+    """Evaluate a trained job; if that fails, the evaluate stage tries it again and says what is wrong."""
+    state, started = JobState.of(job_spec), time.monotonic()
+    try:
+        if after(job_spec, device):
+            state.note(evaluated=f"evaluated in {time.monotonic() - started:.1f} s")
+    except Exception as error:
+        with contextlib.suppress(OSError):  # the disk may be full
+            state.note(evaluated=f"not evaluated yet ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
 
 
 def _note_fault(state: JobState, error: Exception) -> None:
