@@ -8,7 +8,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, record, view
+from pipeline.train import history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import Stepper
@@ -92,9 +92,10 @@ class Trainer:
         """Train one epoch, validate, and write a checkpoint."""
         started, epoch = time.monotonic(), self.next_epoch
         torch.manual_seed(seed_of("epoch", self.job.seed, epoch, self.ranks.rank))
-        losses = self._pass(epoch, started)
-        trained_s = time.monotonic() - started
-        scores = self._validate()
+        with self.stepper.fast_arithmetic():
+            losses = self._pass(epoch, started)
+            trained_s = time.monotonic() - started
+            scores = self._validate()
         row = {"epoch": epoch + 1, "step": self.step, "train/lr": self.stepper.lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
         self.primary = bootstrap.primary(self.task.PRIMARY, scores)
@@ -120,25 +121,32 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         steps: dict[str, int] = {}
         reported_at, image_count = started, 0
-        for number, batch in enumerate(self.train_loader.batches(plan)):
-            count = len(batch[0])
-            losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
+        for number, batch in enumerate(self._batches(self.train_loader, plan)):
+            losses = self._step(batch, weights[number])
             for name, loss in losses.items():
                 summand = loss.detach().to(self.sum_type) * weights[number] / self.ranks.world
                 totals[name] = totals.get(name, torch.zeros_like(summand)) + summand
                 steps[name] = steps.get(name, 0) + 1  # a phase with `every: 2` has half the steps
-            image_count += count * self.ranks.world
+            image_count += len(batch[0]) * self.ranks.world
             epoch_fraction = (number + 1) / self.steps_per_epoch
             if self.ranks.leads and epoch_fraction < 1 and time.monotonic() - reported_at > PROGRESS_EVERY_S:
                 reported_at = time.monotonic()
                 mean_loss = float(totals["loss"]) / (number + 1)
                 self._progress(epoch + epoch_fraction, mean_loss, images_per_s=image_count / (reported_at - started))
+        self.stepper.check_finite()
         names = sorted(totals)
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
         return {name: float(value) / steps[name] for name, value in zip(names, sums, strict=True)}
 
+    def _batches(self, loaded: loader.Loader, plan: Iterable[list[loader.Key]]) -> Iterator[Any]:
+        return prefetch.on_device(loaded.batches(plan), self.ranks.device)
+
     def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
-        losses = self.stepper.take(batch, weight, self.step)
+        try:
+            losses = self.stepper.take(batch, weight, self.step)
+        except Exception:  # perhaps because of an earlier loss that was not finite, at which nobody has looked yet
+            self.stepper.check_finite(alone=True)
+            raise
         self.step += 1
         return losses
 
@@ -161,9 +169,9 @@ class Trainer:
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
             self.ranks.broadcast_buffers(learner)
-            for keys, batch in zip(batches, self.val_loader.batches(batches), strict=True):
+            for keys, batch in zip(batches, self._batches(self.val_loader, batches), strict=True):
                 with self.stepper.autocast():
-                    predictions = learner.predict_batch(*loader.to_device(batch, self.ranks.device))
+                    predictions = learner.predict_batch(*batch)
                 for (_, index), prediction in zip(keys, predictions, strict=True):
                     item = self.held_out.stored[index]
                     placement = self.held_out.fit.placement(*item.pixels.shape[:2])
@@ -226,8 +234,7 @@ class Trainer:
             stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-        batches = self.train_loader.batches(plan)
-        self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
+        self.learner.eval().fit(self._batches(self.train_loader, plan))
         with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}

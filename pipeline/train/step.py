@@ -1,6 +1,7 @@
 """A step of the train loop: the losses of a batch, their gradients, and what the optimisers make of them."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from pipeline.learners.base import Learner
 from pipeline.train import optimizer, transfer
+from pipeline.train.finite import Finite
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
 
@@ -23,13 +25,16 @@ class Stepper:
         self.name, self.job, self.ranks, self.learner = job_spec.name, job_spec.job, ranks, learner
         self.steps_per_epoch = steps_per_epoch
         self.cuda = ranks.device.startswith("cuda")
+        self.finite = Finite(ranks)
         self.phases = learner.phases
         if self.job.epochs and not self.phases:
             raise JobFailedError(
                 f"{self.job.architecture} has no parameters to train by gradient. Set jobs.{self.name}.epochs: 0."
             )
         scales = transfer.scales(learner.network, self.job)
-        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
+        self.optimizers = {
+            phase.name: optimizer.build(phase.parameters, self.job, scales, fused=self.cuda) for phase in self.phases
+        }
 
     def begin(self) -> None:
         """Take the weights that the training begins with: average them, and share them with the other ranks."""
@@ -65,7 +70,9 @@ class Stepper:
             with self.autocast():
                 losses = self.parallel(images, targets, phase.name)
             loss = torch.stack(list(losses.values())).sum()
-            self._check_finite(loss, step)
+            self.finite.note(loss, step)
+            if self.finite.due(step):
+                self.check_finite()
             (loss * weight).backward()
             self.ranks.average_gradients(phase.parameters, len(self.phases))
             if self.job.clip is not None:
@@ -83,9 +90,25 @@ class Stepper:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _check_finite(self, loss: Tensor, step: int) -> None:
-        not_finite = self.ranks.sum((~torch.isfinite(loss)).float())
-        if float(not_finite):
+    @contextlib.contextmanager
+    def fast_arithmetic(self) -> Iterator[None]:
+        """On CUDA, while the block runs: TF32 unless the job asks for float32, the fastest kernels for fixed shapes."""
+        if not self.cuda:
+            yield
+            return
+        precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+        torch.set_float32_matmul_precision("high" if self.job.precision == "auto" else "highest")
+        torch.backends.cudnn.benchmark = self.learner.fixed_shapes
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.benchmark = benchmark
+
+    def check_finite(self, *, alone: bool = False) -> None:
+        """JobFailedError if a loss was not finite; `alone`: on this rank, while others may be elsewhere."""
+        step = self.finite.failed_step_here() if alone else self.finite.failed_step()
+        if step is not None:
             epoch = step // self.steps_per_epoch + 1
             raise JobFailedError(
                 f"the loss is not finite at step {step} (epoch {epoch}). Lower jobs.{self.name}.lr, "
