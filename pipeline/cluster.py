@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
+if TYPE_CHECKING:  # benchmarks/gpu.py runs where psutil is not installed
+    import psutil
 
 log = logging.getLogger(__name__)
 ENVIRONMENT = {
@@ -76,6 +77,8 @@ def end_together(shutdown: Callable[[], None]) -> Iterator[None]:
     Args:
         shutdown: ray.shutdown.
     """
+    import psutil
+
     heads = {process.name(): process for process in psutil.Process().children() if process.name() in HEADS}
     agents = [agent for head in heads.values() for agent in head.children()]
     finished = threading.Event()
@@ -93,8 +96,10 @@ def end_together(shutdown: Callable[[], None]) -> Iterator[None]:
                     agent.kill()
 
 
-def _watch_heads(heads: dict[str, psutil.Process], finished: threading.Event) -> None:
+def _watch_heads(heads: "dict[str, psutil.Process]", finished: threading.Event) -> None:
     """End this process when one of the heads has ended."""
+    import psutil
+
     while not finished.wait(POLL_S):
         for name, process in heads.items():
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
@@ -104,7 +109,7 @@ def _watch_heads(heads: dict[str, psutil.Process], finished: threading.Event) ->
 
 
 @contextlib.contextmanager
-def _killed_with_this_process(processes: Sequence[psutil.Process]) -> Iterator[None]:
+def _killed_with_this_process(processes: "Sequence[psutil.Process]") -> Iterator[None]:
     """While the block runs, a shell waits for the end of a pipe from this process, then kills the given processes.
 
     Its environment lacks the run's tag, by which a process that is told to end kills all below it before itself.

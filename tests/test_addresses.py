@@ -125,7 +125,7 @@ def test_addresses_follow_the_folder(
     ]
 
 
-def test_mlflow_finds_and_writes_files_at_the_new_place_alone(
+def test_mlflow_finds_and_writes_files_in_the_new_folder_alone(
     moved: Callable[..., Path], made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())  # a new process
@@ -181,7 +181,7 @@ def test_a_project_that_is_reached_by_a_link_is_no_move(moved: Callable[..., Pat
     assert addresses.former_folders(tmp_path / "link/mlruns") == []
 
 
-def test_addresses_of_other_places_stay(moved: Callable[..., Path], made: Path) -> None:
+def test_addresses_of_other_folders_stay(moved: Callable[..., Path], made: Path) -> None:
     root = moved("other")
     elsewhere = ["s3://bucket/x", f"{(made / 'mlruns').as_uri()}-2/x", "file:///elsewhere/artifacts/mine"]
     database = sqlite3.connect(root / "mlruns/mlflow.db")

@@ -23,7 +23,7 @@ def singly(number: int) -> list[str]:
     return [str(row) for row in range(number)]
 
 
-def test_counts_are_draws_with_replacement_and_repeat_by_seed() -> None:
+def test_counts_are_resamples_with_replacement_and_repeat_by_seed() -> None:
     drawn = list(resample(singly(50), 200, 3))
     assert all(draw.sum() == 50 and draw.min() >= 0 and draw.dtype == np.int64 for draw in drawn)
     np.testing.assert_array_equal(drawn, list(resample(singly(50), 200, 3)))
@@ -95,7 +95,7 @@ def wins(make: Callable[[np.random.Generator], tuple[Scorer, Scorer]], rows: int
     return better, worse
 
 
-def test_equal_models_are_seldom_told_apart() -> None:
+def test_equal_models_seldom_differ() -> None:
     def equal(generator: np.random.Generator) -> tuple[Scorer, Scorer]:
         hard = generator.random(400)
         return tuple(mean((hard + generator.normal(0, 0.2, 400) < 0.9).astype(float)) for _ in range(2))  # type: ignore[return-value]

@@ -124,7 +124,7 @@ def test_the_clients_of_our_services_go_past_a_dead_proxy(tmp_path: Path) -> Non
     assert done.stdout == "200 200\n", done.stderr
 
 
-def test_a_users_error_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_error_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     def act() -> int:
         raise UserError("params.yaml: too low. Raise it.")
 

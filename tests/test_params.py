@@ -133,7 +133,7 @@ def test_what_is_not_yaml_or_not_there_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_told_alone_with_its_place(name: str, tmp_path: Path) -> None:
+def test_each_fault_is_reported_alone_with_its_path(name: str, tmp_path: Path) -> None:
     old, new, told = FAULTS[name]
     (line,) = faults(tmp_path, changed(old, new))
     start, *rest = told.split("*")
@@ -141,7 +141,7 @@ def test_each_fault_is_told_alone_with_its_place(name: str, tmp_path: Path) -> N
     assert all(part in line for part in rest)
 
 
-def test_all_faults_are_told_at_once_each_on_its_line(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_each_on_its_line(tmp_path: Path) -> None:
     text = GOOD
     for name in ("dataset", "format", "transform", "staged", "architecture", "loss option", "train", "dots", "roster"):
         old, new, _ = FAULTS[name]

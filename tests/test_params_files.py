@@ -133,7 +133,7 @@ def test_dvc_changes_one_line_after_a_folder_was_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cleared", ["roster: core\ndatasets: {}\njobs: {}\n", "datasets:\njobs:\n"])
-def test_a_file_that_was_cleared_is_told_once_and_the_remedy_works(cleared: str, tmp_path: Path) -> None:
+def test_a_file_that_was_cleared_is_reported_once_and_the_remedy_works(cleared: str, tmp_path: Path) -> None:
     (line,) = faults(tmp_path, cleared, lineage=LINEAGE)
     assert line.startswith("params.yaml: has no datasets and jobs")
     remedy = next(word for word in line.split("`") if word.startswith("for file in"))

@@ -60,7 +60,7 @@ def test_constants_and_options_come_from_the_text(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["unett", "_shared", "../models/unet", ""])
-def test_a_wrong_name_is_told_the_right_ones(folder: Path, name: str) -> None:
+def test_a_wrong_name_is_answered_with_the_right_ones(folder: Path, name: str) -> None:
     for ask in (plugins.source, plugins.load):
         with pytest.raises(UserError, match=r"no architecture is named '.*There are: alexnet, unet\.$"):
             ask("models", name)

@@ -77,7 +77,7 @@ def test_the_cache_is_torch_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["ResNet18_Weights.IMAGENET_V1", "Resnet18_Weights.IMAGENET1K_V1", "resnet18"])
-def test_a_wrong_name_is_told_before_anything_runs_with_near_ones(project: Project, wrong: str) -> None:
+def test_a_wrong_name_is_reported_before_anything_runs_with_near_ones(project: Project, wrong: str) -> None:
     with pytest.raises(
         UserError, match=r"jobs\.a\.pretrained\.weights: torchvision publishes no weights named"
     ) as told:

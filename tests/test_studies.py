@@ -107,7 +107,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("number", range(len(FAULTS)))
-def test_each_fault_is_told_once_with_its_place(number: int, tmp_path: Path) -> None:
+def test_each_fault_is_reported_once_with_its_path(number: int, tmp_path: Path) -> None:
     changes, told = FAULTS[number]
     if told == "studies.training.variants":  # two things are wrong with another dataset
         with pytest.raises(UserError, match=r"variants\.short\.dataset: no dataset.*\n.*they differ in dataset"):

@@ -103,7 +103,7 @@ def test_a_study_has_runs_but_no_versions_and_no_pictures(ran: tuple[Path, Param
     assert set(store.read_json(root / "reports/speed.json")) == {"own"}
 
 
-def test_the_report_tells_what_held(ran: tuple[Path, Params], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_says_what_held(ran: tuple[Path, Params], capsys: pytest.CaptureFixture[str]) -> None:
     root, params = ran
     report_stage.run(params, root)
     told = capsys.readouterr().out

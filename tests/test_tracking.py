@@ -61,7 +61,7 @@ def test_a_number_that_has_changed_is_the_one_that_is_shown(root: Path) -> None:
     assert len(client.get_metric_history(run.run_id, "top1")) == 2
 
 
-def test_artifacts_have_an_absolute_place(root: Path) -> None:
+def test_artifacts_have_an_absolute_path(root: Path) -> None:
     client = tracking.client(root)
     number = tracking.experiment(client, root, "digits", "classification")
     assert client.get_experiment(number).artifact_location.startswith(f"file://{root}")
@@ -77,7 +77,7 @@ def test_the_dataset_is_the_runs_input(root: Path) -> None:
     assert (item.dataset.name, item.dataset.digest) == ("digits", "0123456789abcdef" * 2)
 
 
-def test_the_end_is_told(root: Path) -> None:
+def test_the_end_is_written(root: Path) -> None:
     client = tracking.client(root)
     run = tracking.run(client, root, "job", "c" * 64, SETTINGS)
     assert client.get_run(run.run_id).info.status == "RUNNING"
@@ -111,7 +111,7 @@ def test_a_runs_page_is_found_by_its_fingerprint(root: Path) -> None:
     assert tracking.page(client, "0" * 64) is None
 
 
-def test_a_second_tree_that_links_to_the_folder_names_the_same_place(root: Path, tmp_path: Path) -> None:
+def test_a_second_tree_that_links_to_the_folder_names_the_same_path(root: Path, tmp_path: Path) -> None:
     (root / tracking.FOLDER).mkdir(exist_ok=True)
     (tmp_path / tracking.FOLDER).symlink_to(root / tracking.FOLDER)
     assert tracking.uri(tmp_path) == tracking.uri(root)

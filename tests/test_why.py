@@ -51,7 +51,7 @@ def test_a_trained_job_is_fresh(trained: Trained) -> None:
     assert not explanations["a"].reasons + explanations["a"].notes
 
 
-def test_a_setting_is_told_with_both_values(trained: Trained) -> None:
+def test_a_setting_is_reported_with_both_values(trained: Trained) -> None:
     root, _ = trained
     params = edited(root, {"lr": 0.01, "loss": {"label_smoothing": 0.1}})
     assert reasons(root, params) == [
@@ -61,7 +61,7 @@ def test_a_setting_is_told_with_both_values(trained: Trained) -> None:
     assert [(item.kind, item.name) for item in reasons(root, params, "b")] == [("source", "pretrained")]
 
 
-def test_a_changed_transform_is_told(trained: Trained) -> None:
+def test_a_changed_transform_is_reported(trained: Trained) -> None:
     root, _ = trained
     params = edited(root, {}, augmentation={"light": {"online": [{"shift": {"limit": 0.2}}]}})
     augment_stage.run(params, root)
@@ -70,7 +70,7 @@ def test_a_changed_transform_is_told(trained: Trained) -> None:
     assert told["augmentation"].now == [{"shift": {"limit": 0.2}}]
 
 
-def test_changed_images_are_announced_and_then_told(trained: Trained) -> None:
+def test_changed_images_are_announced_and_then_reported(trained: Trained) -> None:
     root, _ = trained
     params = edited(root, {}, datasets={"digits": {"format": "digits", "seed": 1}})
     assert any("digits" in note and "prepare" in note for note in why.explain(params, root, ["b"])["b"].notes)
@@ -78,7 +78,7 @@ def test_changed_images_are_announced_and_then_told(trained: Trained) -> None:
     assert ("dataset", "dataset") in [(item.kind, item.name) for item in reasons(root, params, "b")]
 
 
-def test_a_definition_is_told_with_its_file(trained: Trained, tmp_path_factory: Any, monkeypatch: Any) -> None:
+def test_a_definition_is_reported_with_its_file(trained: Trained, tmp_path_factory: Any, monkeypatch: Any) -> None:
     root, params = trained
     copy = tmp_path_factory.mktemp("code")
     shutil.copytree(fingerprint.ROOT / "pipeline", copy / "pipeline")
@@ -92,7 +92,7 @@ def test_a_definition_is_told_with_its_file(trained: Trained, tmp_path_factory: 
     assert second.before != second.now
 
 
-def test_a_library_is_told_with_both_versions(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_reported_with_both_versions(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     root, params = trained
     before = fingerprint.minor_version("torch")
     monkeypatch.setattr(fingerprint, "minor_version", lambda name: "9.9")
@@ -101,7 +101,7 @@ def test_a_library_is_told_with_both_versions(trained: Trained, monkeypatch: pyt
     assert {item.kind for item in told} == {"library"}
 
 
-def test_a_damaged_model_is_told(trained: Trained) -> None:
+def test_a_damaged_model_is_reported(trained: Trained) -> None:
     root, params = trained
     shutil.rmtree(root / ".work/jobs")
     (root / "models/a/weights.safetensors").write_bytes(b"")

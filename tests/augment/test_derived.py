@@ -195,7 +195,7 @@ def test_a_job_learns_from_what_is_staged(root: Path) -> None:
     assert light > 1.05 * plain
 
 
-def test_a_wrong_option_and_a_row_of_another_sample_are_told(root: Path) -> None:
+def test_a_wrong_option_and_a_row_of_another_sample_are_reported(root: Path) -> None:
     with pytest.raises(UserError, match=r"datasets\.tiny\.derived\.border_weights: .*sigma"):
         stage.run(params({"border_weights": True}, sigma=0.0), root)
     stored = shards.split(root / "data/prepared/tiny", "train")

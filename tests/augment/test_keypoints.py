@@ -31,7 +31,7 @@ def changed(transform: str, seed: int, sample: Sample, other: Sample | None = No
 
 
 @pytest.mark.parametrize("name", ["shift", "rotation", "scale", "shear", "perspective", "crop", "horizontal_flip"])
-def test_points_at_a_boxs_corners_go_where_the_box_goes(name: str) -> None:
+def test_keypoints_at_a_boxs_corners_go_where_the_box_goes(name: str) -> None:
     for seed in range(10):
         result = changed(name, seed, pointed(), p=1.0)
         assert result.boxes is not None
@@ -45,7 +45,7 @@ def test_points_at_a_boxs_corners_go_where_the_box_goes(name: str) -> None:
             assert sorted(keypoints[:, 2]) == [1, 2, 2, 2]
 
 
-def test_a_point_outside_the_image_is_not_labelled() -> None:
+def test_a_keypoint_outside_the_image_is_not_labelled() -> None:
     far = CORNERS.copy()
     far[0, 0] = 1, 24, 2
     gone = [changed("shift", seed, pointed(far), limit=0.2, p=1.0).keypoints[0, 0] for seed in range(20)]
@@ -77,7 +77,7 @@ def test_which_names_are_pairs() -> None:
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_points_bend_with_the_pixels(with_masks: bool) -> None:
+def test_keypoints_bend_with_the_pixels(with_masks: bool) -> None:
     """Of two squares of 3 pixels, each in its own place, the points are in the middle wherever they come to lie."""
     ahead = np.array([[20.5, 20.5], [30.5, 24.5]])
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -97,7 +97,7 @@ def test_points_bend_with_the_pixels(with_masks: bool) -> None:
     assert far > 1.5
 
 
-def test_points_are_of_those_that_are_left() -> None:
+def test_keypoints_are_of_the_objects_that_are_left() -> None:
     boxes = np.array([[0, 0, 4, 4], [20, 20, 30, 30]], np.float32)
     keypoints = np.array([[[2, 2, 2]], [[25, 25, 2]]], np.float32)
     two = Sample("x", marked().pixels, boxes=boxes, labels=np.array([5, 6]), keypoints=keypoints)
@@ -117,7 +117,7 @@ def test_points_are_of_those_that_are_left() -> None:
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_pasted_things_bring_their_points_and_hide_those_that_they_cover(with_masks: bool) -> None:
+def test_pasted_objects_bring_their_keypoints_and_hide_those_that_they_cover(with_masks: bool) -> None:
     first, second = marked((4, 4, 20, 20), with_masks=with_masks), marked((14, 4, 30, 20), with_masks=with_masks)
     below = np.array([[[5, 5, 2], [15, 5, 2], [16, 6, 1], [0, 0, 0]]], np.float32)
     above = np.array([[[15, 5, 2], [29, 19, 2], [0, 0, 0], [15, 6, 1]]], np.float32)
@@ -127,7 +127,7 @@ def test_pasted_things_bring_their_points_and_hide_those_that_they_cover(with_ma
     np.testing.assert_array_equal(result.keypoints[1], above[0])
 
 
-def test_without_things_there_are_no_points_but_as_many_names() -> None:
+def test_without_objects_there_are_no_keypoints_but_as_many_names() -> None:
     none = dataclasses.replace(
         marked(),
         boxes=np.zeros((0, 4), np.float32),
@@ -140,7 +140,7 @@ def test_without_things_there_are_no_points_but_as_many_names() -> None:
         assert changed(name, 0, none, p=1.0).keypoints.shape == (0, 4, 3)
 
 
-def test_the_sheet_shows_points_and_rings_where_they_are_hidden() -> None:
+def test_the_sheet_shows_keypoints_and_rings_where_they_are_hidden() -> None:
     facts = Facts("x", ("a",) * (NUMBER + 1), (), {}, (), (), {}, {})
     keypoints = np.array([[[10, 10, 2], [30, 10, 1], [10, 30, 0]]], np.float32)
     bare = dataclasses.replace(pointed(keypoints), boxes=None, masks=None, semantic=None)

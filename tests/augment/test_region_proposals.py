@@ -92,7 +92,7 @@ def test_a_large_image_is_searched_smaller() -> None:
 
 
 @pytest.mark.parametrize(("options", "told"), [({"mode": "fats"}, "did you mean 'fast'"), ({"limit": 0}, "limit 0")])
-def test_wrong_options_are_told_before_anything_is_searched(root: Path, options: dict[str, Any], told: str) -> None:
+def test_wrong_options_are_reported_before_anything_is_searched(root: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=rf"datasets\.tiny\.derived\.proposals: .*{told}"):
         stage.derive(root / "nowhere", "proposals", options, root / "data/prepared/tiny")
 
@@ -147,7 +147,7 @@ def test_they_are_flipped_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", ["shift", "scale", "vertical_flip", "noise", "mean_intensity", "contrast"])
-def test_they_move_as_things_do(name: str) -> None:
+def test_they_move_as_objects_do(name: str) -> None:
     boxes = np.array([[8, 6, 28, 30], [36, 20, 56, 44]], np.float32)
     item = dataclasses.replace(picture(), boxes=boxes, labels=np.array([0, 1]), proposals=boxes.copy())
     options = {"p": 1.0} | ({"limit": 0.2} if name in ("shift", "scale") else {})

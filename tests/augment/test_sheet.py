@@ -18,7 +18,7 @@ def tile(**fields: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return sheet.render(dataclasses.replace(BARE, **fields), FACTS)  # type: ignore[arg-type]
 
 
-def test_a_box_and_an_outline_lie_where_the_object_is() -> None:
+def test_a_box_and_a_contour_lie_where_the_object_is() -> None:
     shown, scale = marked(with_masks=True), sheet.SIDE / SIDE
     left, top, right, bottom = (round(value * scale) for value in SQUARE)
     paint = sheet.color(NUMBER)

@@ -167,7 +167,7 @@ def test_faulty_images_are_counted_and_left_out_if_asked(
     assert len(facts(root / "data/prepared/pets").skipped) == 1
 
 
-def test_many_faults_are_told_once_and_skipping_them_is_not_proposed(
+def test_many_faults_are_reported_once_and_skipping_them_is_not_proposed(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "pets"
@@ -243,7 +243,7 @@ def test_a_class_whose_name_is_a_caption_is_refused(root: Path, tmp_path: Path) 
         add(source, root, Wishes(on_bad="skip"))
 
 
-def test_a_folder_that_no_format_knows_is_told_what_each_reads(root: Path, tmp_path: Path) -> None:
+def test_of_a_folder_that_no_format_knows_is_said_what_each_reads(root: Path, tmp_path: Path) -> None:
     folders.picture(tmp_path / "loose/1.png", 1)
     (tmp_path / "loose/notes.json").write_text("{}")
     with pytest.raises(UserError, match="no format recognises this folder of 2 files") as refused:
@@ -339,7 +339,7 @@ def test_classes_whose_names_are_no_text_are_refused(root: Path, tmp_path: Path)
         add(odd, root)
 
 
-def test_places_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
+def test_paths_that_can_not_be_a_dataset(root: Path, tmp_path: Path) -> None:
     archive = tmp_path / "pets.zip"
     archive.touch()
     for path, reason in (

@@ -60,7 +60,7 @@ def test_a_sound_project(root: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert sorted(path for path in root.rglob("*")) == before
 
 
-def test_what_is_found_is_counted_and_told_with_its_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_found_is_counted_and_reported_with_its_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_job_state(root, "lenet", state="running")
     (root / "params.yaml").write_text("jobs: {}\n")
     assert doctor.command() == 1
@@ -94,7 +94,7 @@ def test_an_interrupted_job_is_taken_up_by_what_has_it(root: Path) -> None:
     ]
 
 
-def test_a_check_that_breaks_is_told_and_the_others_made(
+def test_a_check_that_breaks_is_reported_and_the_others_made(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(root: Path) -> Findings:
@@ -139,7 +139,7 @@ def test_what_lies_around(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "https_proxy set" in notes(checking.check_around, root)
 
 
-def test_a_disk_that_refuses_is_told_plainly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_reported_plainly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(root: Path) -> Findings:
         yield "so far"
         raise OSError(errno.EROFS, "Read-only file system", str(root / ".work/mlflow.lock"))
@@ -253,7 +253,7 @@ def test_a_torn_lock_of_dvc(root: Path) -> None:
         other.kill()
 
 
-def test_raw_files_that_are_links_to_the_cache_are_told(root: Path) -> None:
+def test_raw_files_that_are_links_to_the_cache_are_reported(root: Path) -> None:
     for name in ("linked", "own"):
         (root / "data/raw" / name / "inner").mkdir(parents=True)
         (root / "data/raw" / f"{name}.dvc").touch()

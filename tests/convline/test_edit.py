@@ -64,7 +64,7 @@ def test_a_name_that_yaml_takes_for_something_else_is_quoted() -> None:
         assert name in load(edit.insert("jobs:\n  a: {b: c}\n", "jobs", name, {"b": 1}))["jobs"]
 
 
-def test_a_file_without_the_section_is_told() -> None:
+def test_a_file_without_the_section_is_reported() -> None:
     with pytest.raises(UserError, match="no section 'jobs'"):
         edit.insert("datasets: {}\n", "jobs", "a", {})
 

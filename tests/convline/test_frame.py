@@ -124,7 +124,7 @@ def test_a_path_that_is_no_text_arrives(root: Path, monkeypatch: pytest.MonkeyPa
     ],
     ids=lambda item: " ".join(item),
 )
-def test_what_can_not_be_understood_is_told_with_a_remedy(words: list[str], facts: list[str]) -> None:
+def test_what_can_not_be_understood_is_refused_with_a_remedy(words: list[str], facts: list[str]) -> None:
     with pytest.raises(UserError) as refused:
         frame.parse(words)
     assert [fact for fact in facts if fact not in str(refused.value)] == []

@@ -18,7 +18,7 @@ def answer(source: Path, wanted: str | None = None) -> str:
         return str(error)
 
 
-def test_a_doubt_is_told_alone_and_overruled_by_naming_the_format(tmp_path: Path) -> None:
+def test_a_doubt_is_reported_alone_and_overruled_by_naming_the_format(tmp_path: Path) -> None:
     for name in ("trainA", "trainB"):
         folders.picture(tmp_path / name / "1.png", len(name))
     text = answer(tmp_path)

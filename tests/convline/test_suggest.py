@@ -96,7 +96,7 @@ def test_no_job_changes_the_aspect_of_an_image(tmp_path: Path) -> None:
     assert found.boxes.tolist() == [0.25], "of the input's side, which is the image's longer one"
 
 
-def test_small_things_are_looked_at_more_closely_and_anchors_follow_them() -> None:
+def test_small_objects_are_looked_at_more_closely_and_anchors_follow_them() -> None:
     tiny, large = (suggest.jobs("d", ["detection"], statistics(boxes=np.full(8, share))) for share in (0.03, 0.5))
     assert tiny["d-faster_rcnn"]["size"] == detectors.SIDES[-1]
     assert large["d-faster_rcnn"]["size"] == detectors.SIDES[0]
@@ -116,7 +116,7 @@ def test_more_images_take_fewer_epochs() -> None:
     assert epochs == [30, 30, 20, 4]
 
 
-def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
+def test_masks_and_keypoints_start_from_the_detector_of_the_same_dataset() -> None:
     jobs = suggest.jobs("cells", ["detection", "instance_segmentation", "keypoint_detection"], statistics())
     heads = ["cells-mask_rcnn", "cells-mask_rcnn-keypoints"]
     assert [jobs[name]["pretrained"] for name in heads] == [{"job": "cells-faster_rcnn"}] * 2
@@ -125,7 +125,7 @@ def test_masks_and_points_start_from_the_detector_of_the_same_dataset() -> None:
     assert {known.jobs[name].architecture for name in heads} == {"mask_rcnn"}
 
 
-def test_a_job_for_points_learns_a_step() -> None:
+def test_a_job_for_keypoints_learns_a_step() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     keypoints = np.array([[[12, 14, 2], [30, 40, 1]]], np.float32)
     one = sample.Sample(

@@ -30,12 +30,12 @@ def test_each_reason_has_a_line() -> None:
     assert rest[-1].strip() == "a note"
 
 
-def test_every_state_is_told() -> None:
+def test_every_state_is_reported() -> None:
     for state in ("fresh", "stale", "new", "unknown", "waiting"):
         assert len(list(command.lines("a", Explanation(state)))) == 1
 
 
-def test_the_roster_is_told_as_json(
+def test_the_roster_is_reported_as_json(
     project: Callable[..., tuple[Path, Params]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = project({"a": {}, "b": {"lr": 0.1}})

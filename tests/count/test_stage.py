@@ -120,7 +120,7 @@ def test_a_wrong_paper_stops_nothing(
     assert "plugins/models/own.py: PAPER" in caplog.text
 
 
-def test_a_wrong_setting_is_named_with_its_place(root: Path) -> None:
+def test_a_wrong_setting_is_named_with_its_path(root: Path) -> None:
     with pytest.raises(
         UserError, match=r"^params\.yaml: jobs\.small\.size: 8 is too small for lenet5; use at least 28"
     ):

@@ -37,7 +37,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def test_without_git_or_a_commit_the_remedy_is_told(tmp_path: Path) -> None:
+def test_without_git_or_a_commit_the_remedy_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a git repository"):
         retrain.newest(tmp_path)
     git(tmp_path, "init", "-q")

@@ -116,9 +116,7 @@ def test_it_lives_on_when_only_the_thread_that_began_it_has_ended() -> None:
         (signal.SIGTERM, "pass", "raise ValueError('its cluster is gone')"),
     ],
 )
-def test_a_stage_that_is_told_to_end_says_one_line(
-    tmp_path: Path, number: signal.Signals, before: str, after: str
-) -> None:
+def test_a_stage_that_is_ended_says_one_line(tmp_path: Path, number: signal.Signals, before: str, after: str) -> None:
     support.copy_params(REPO, tmp_path)
     entry = {"state": "running", "name": "linear", "epoch": 3.2, "epochs": 12}
     store.write_json(tmp_path / ".work/jobs/a/state.json", entry)

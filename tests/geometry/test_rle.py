@@ -63,7 +63,7 @@ def test_plain_runs() -> None:
         (b"133", "cover 7 pixels"),
     ],
 )
-def test_what_is_damaged_is_told(encoded: bytes, reason: str) -> None:
+def test_what_is_damaged_is_reported(encoded: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason.replace("(", r"\(")):
         rle.decode(encoded, 2, 3)
 
@@ -149,7 +149,7 @@ def test_a_scaled_mask_is_that_of_its_scaled_pixels() -> None:
         assert found == rle.encode(scaled)
 
 
-def test_an_outline_has_a_bound() -> None:
+def test_a_contour_has_a_bound() -> None:
     comb = [value for at in range(200) for value in (at % 2 * 7000, at)]
     with pytest.raises(ValueError, match="a contour is longer than 800,000 pixels"):
         rle.encode_polygons([comb], 7000, 7000)

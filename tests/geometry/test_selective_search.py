@@ -172,7 +172,7 @@ def test_groups_are_joined_in_the_papers_order(measures: str) -> None:
     assert found[-1].tolist() == [0, 0, 24, 24]
 
 
-def test_things_are_among_the_boxes_and_the_same_image_gives_the_same() -> None:
+def test_objects_are_among_the_boxes_and_the_same_image_gives_the_same() -> None:
     image = np.full((80, 100, 3), (90, 110, 90), np.uint8)
     image[10:40, 12:60] = (200, 40, 40)
     image[45:75, 50:90] = (40, 40, 200)

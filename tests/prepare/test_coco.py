@@ -221,7 +221,7 @@ def test_refused(name: str, tmp_path: Path) -> None:
     assert "images/a.png" not in {sample.id for sample in samples} or any(fault.blocks for fault in faults)
 
 
-def test_key_points(tmp_path: Path) -> None:
+def test_keypoints(tmp_path: Path) -> None:
     """A thing that is given none has none that is labelled; so have those of a category without."""
     value = pose([2, 1, 2, 5.5, 3, 1])
     value["annotations"] += [{**ANNOTATION, "id": 2}, {**ANNOTATION, "id": 3, "category_id": 7, "keypoints": [0] * 6}]
@@ -246,14 +246,14 @@ def test_key_points(tmp_path: Path) -> None:
         ((["a", "b"], ["b", "a"]), r"category 1 \(a, b\) and .*category 7 \(b, a\)"),
     ],
 )
-def test_categories_must_name_points_alike(names: Any, told: str, tmp_path: Path) -> None:
+def test_categories_must_name_keypoints_alike(names: Any, told: str, tmp_path: Path) -> None:
     lay(tmp_path, pose([2, 1, 2, 5, 3, 1], *names))
     with pytest.raises(UserError, match=f"{told}.*keypoints: false"):
         listing(tmp_path)
     assert listing(tmp_path, keypoints=False)[1]
 
 
-def test_prepared_points_have_their_names_and_the_size_of_the_image(tmp_path: Path) -> None:
+def test_prepared_keypoints_have_their_names_and_the_size_of_the_image(tmp_path: Path) -> None:
     images = [{"id": number, "file_name": f"{number}.png"} for number in range(9)]
     things = [{**ANNOTATION, "id": number, "image_id": number, "keypoints": [4, 2, 2, 8, 6, 1]} for number in range(9)]
     lay(tmp_path / "data/raw/mine", pose(None) | {"images": images, "annotations": things})

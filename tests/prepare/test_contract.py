@@ -60,7 +60,7 @@ def test_without_a_path_it_reads_what_is_embedded_or_asks_for_one(name: str) -> 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_folder_and_a_missing_one_are_told(name: str, tmp_path: Path) -> None:
+def test_an_empty_folder_and_a_missing_one_are_reported(name: str, tmp_path: Path) -> None:
     module = plugins.load("prepare.formats", name)
     for path in (tmp_path, tmp_path / "missing"):
         found = outcome(module, path)

@@ -66,7 +66,7 @@ def test_what_is_named_plainly_is_no_guess(text: str, file: str) -> None:
         ("d:/x/A", "imgs/a.png", "ends"),
     ],
 )
-def test_a_guess_is_told(text: str, file: str, how: str) -> None:
+def test_a_guess_is_reported(text: str, file: str, how: str) -> None:
     said = find(text, "imgs/a.png", "imgs/my cat.png", "imgs/caf\u00e9.png", "imgs/b.jpg.jpg")
     assert said[0] == file
     assert how in said[1]
@@ -74,7 +74,7 @@ def test_a_guess_is_told(text: str, file: str, how: str) -> None:
     assert file in said[1]
 
 
-def test_equal_guesses_are_told_once_with_their_number() -> None:
+def test_equal_guesses_are_reported_once_with_their_number() -> None:
     search = finder(*(f"imgs/{number}.png" for number in range(36)))
     for number in range(36):
         search.find(f"/home/me/imgs/{number}.png")

@@ -170,7 +170,7 @@ JPEG, AVIF = b"\xff\xd8\xff\xe0" + bytes(40), b"\0\0\0\x1cftypavif" + bytes(40)
 HEIC = b"\0\0\0\x18ftypheic" + bytes(40)
 
 
-def test_images_that_are_left_out_by_their_suffix_are_told_as_images(tmp_path: Path) -> None:
+def test_images_that_are_left_out_by_their_suffix_are_reported_as_images(tmp_path: Path) -> None:
     lay(tmp_path, "a/1.png", "b/2.avif", "b/3.jfif", "b/4.JPE", "a/notes.doc")
     files = {"a/IMG_1.HEIC": HEIC, "b/IMG_2.HEIC": HEIC, "b/0017": JPEG, "a/x.jpg~": JPEG, "a/new": AVIF}
     for name, data in {**files, "a/raw.NEF": b"MM\0*" + bytes(40)}.items():

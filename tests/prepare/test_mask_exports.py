@@ -95,7 +95,7 @@ def test_255_is_a_class_unless_the_others_are_small_ids(
     assert ids(samples) - {IGNORE} == set(range(len(classes)))
 
 
-def test_levels_that_are_ignored_though_they_could_be_a_class_are_told(tmp_path: Path) -> None:
+def test_levels_that_are_ignored_though_they_could_be_a_class_are_reported(tmp_path: Path) -> None:
     lay(tmp_path, lambda _: squares(127, 255))
     (warning,) = listing(tmp_path, classes=["ground", "bolt"], values=[0, 127])[2]
     assert "6 masks have pixels that are of 255" in warning.reason

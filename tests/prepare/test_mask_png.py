@@ -237,7 +237,7 @@ def test_jpeg_and_broken_masks_are_refused(tmp_path: Path) -> None:
     assert "again as PNG" in faults["masks/2.png"]
 
 
-def test_wrong_options_are_told(tmp_path: Path) -> None:
+def test_wrong_options_are_reported(tmp_path: Path) -> None:
     assert "has no image" in listing(tmp_path)[2]["."]
     pair(tmp_path, [[0, 1, 1]])
     with pytest.raises(UserError, match="nothing names the classes"):

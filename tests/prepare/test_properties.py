@@ -85,7 +85,7 @@ def test_yolo_gives_back_boxes(made: Made) -> None:
 
 @few
 @given(samples(whole=True))
-def test_an_outline_of_whole_pixels_is_filled_exactly(made: Made) -> None:
+def test_a_polygon_of_whole_pixels_is_filled_exactly(made: Made) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writers.yolo_outlines(Path(folder), made.samples, made.classes)
         classes, read, faults = listing("yolo", Path(folder))

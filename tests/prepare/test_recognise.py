@@ -53,7 +53,7 @@ def test_one_missing_file_hides_no_format(name: str, missing: str, tmp_path: Pat
     assert any(isinstance(item, Fault) for item in plugins.load(KIND, name).read(tmp_path))
 
 
-def test_two_ways_to_read_a_folder_are_both_told(tmp_path: Path) -> None:
+def test_two_formats_that_read_a_folder_are_both_named(tmp_path: Path) -> None:
     folders.image_folder(tmp_path)
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *(f"{name},x" for name in names)]))

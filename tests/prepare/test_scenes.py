@@ -46,7 +46,7 @@ def test_boxes_masks_and_label_map_agree() -> None:
             assert mask[:, x_max - 1].any()
 
 
-def test_points_are_the_ends_of_the_whole_stroke() -> None:
+def test_keypoints_are_the_ends_of_the_whole_stroke() -> None:
     """A digit's own scene, without those drawn after it, would end where its points are: in centres of pixels."""
     hidden = 0
     for scene in some():
@@ -120,7 +120,7 @@ def test_the_bytes_are_the_known_ones() -> None:
     assert hasher.hexdigest()[:16] == "f37659337c468ad7"
 
 
-def test_points_are_stored_with_their_things() -> None:
+def test_keypoints_are_stored_with_their_objects() -> None:
     for sample, scene in zip(samples(**FEW), some(), strict=True):
         assert sample.keypoints is not None
         np.testing.assert_array_equal(sample.keypoints, [thing.keypoints for thing in scene.digits])
@@ -151,6 +151,6 @@ def test_single_has_a_label_and_its_box() -> None:
 
 
 @pytest.mark.parametrize("options", [{"train": 0}, {"seed": -1}, {"val": "many"}])
-def test_wrong_options_are_told(options: dict[str, int]) -> None:
+def test_wrong_options_are_reported(options: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"option {next(iter(options))}"):
         list(scenes.read(None, **options))

@@ -81,7 +81,7 @@ def test_boxes_agree_to_the_formats_precision(name: str, precision: float, prepa
             assert boxes[item.name] == pytest.approx([min(xs), min(ys), max(xs), max(ys)], abs=precision)
 
 
-def test_masks_agree_to_a_few_pixels_of_the_outline(prepared: dict[str, Path]) -> None:
+def test_masks_agree_to_a_few_pixels_of_the_contour(prepared: dict[str, Path]) -> None:
     """Each rasteriser decides for itself which pixels of an outline are inside."""
     coco, yolo, drawn = (samples(prepared[name]) for name in ("coco", "yolo", "masks"))
     for view in VIEWS:

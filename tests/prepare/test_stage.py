@@ -160,7 +160,7 @@ def faulty(root: Path) -> None:
 FAULTY = {"options": {"group": r"/(\w+?)_\w+\."}}
 
 
-def test_all_faults_are_told_at_once_and_nothing_changes(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_and_nothing_changes(tmp_path: Path) -> None:
     photographs(tmp_path, range(20))
     prepare(tmp_path, mine=mine())
     before = store.content_digest(prepared(tmp_path))
@@ -216,7 +216,7 @@ def test_a_long_list_is_cut(tmp_path: Path) -> None:
     assert "on_bad" not in str(caught.value)  # no image would be left
 
 
-def test_equal_faults_are_told_once_with_their_number(tmp_path: Path) -> None:
+def test_equal_faults_are_reported_once_with_their_number(tmp_path: Path) -> None:
     for number in range(130):
         save(tmp_path, f"a/{number:03d}.png", noise(number, 1, 1))
     with pytest.raises(UserError) as caught:

@@ -75,7 +75,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_misfits_are_told(name: str) -> None:
+def test_misfits_are_reported(name: str) -> None:
     change, reason = BAD[name]
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError("\n".join(misfits(replace(GOOD, **change), CLASSES)))

@@ -96,7 +96,7 @@ def test_words_for_difficult(difficult: str, value: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("shape", "tool"), [("robndbox", "roLabelImg"), ("polygon", "LabelMe")])
-def test_shapes_other_than_boxes_are_told_in_one_line(shape: str, tool: str, tmp_path: Path) -> None:
+def test_shapes_other_than_boxes_are_reported_in_one_line(shape: str, tool: str, tmp_path: Path) -> None:
     lay(tmp_path, "Annotations/{}.xml", item(box=f"<{shape}><cx>20</cx></{shape}>"))
     assert recognise(scan(tmp_path)) == {}
     with pytest.raises(UserError, match=f"{tmp_path}: .*{shape.removeprefix('robnd')}.*{tool}.*Export"):

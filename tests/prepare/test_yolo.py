@@ -75,7 +75,7 @@ def test_folders_are_found_by_their_ends(data: str, tmp_path: Path) -> None:
     assert faults == []
 
 
-def test_outlines_become_boxes_and_masks(tmp_path: Path) -> None:
+def test_polygons_become_boxes_and_masks(tmp_path: Path) -> None:
     outline = "0 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6"
     lay(tmp_path, {"train/images/a": outline}, DATA.replace("val: ../valid/images\n", ""))
     _, (sample,), _ = listing(tmp_path)
@@ -157,7 +157,7 @@ def test_settings_refused(name: str, tmp_path: Path) -> None:
     assert reason in "\n".join(listing(tmp_path)[2])
 
 
-def test_what_is_missing_is_told(tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(tmp_path: Path) -> None:
     lay(tmp_path, {"train/images/a": None, "extra/images/b": None}, DATA)
     told = "\n".join(listing(tmp_path)[2])
     assert re.search(r"label file.*train/labels/a\.txt", told)

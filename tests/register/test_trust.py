@@ -239,7 +239,7 @@ def test_what_is_not_there_can_not_be_trusted(
         command.command(MODEL, "1")
 
 
-def test_the_first_champion_is_told_once(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_champion_is_reported_once(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = store.read_json(held / "reports/registered.json")[MODEL]
     assert decisions.news(None, entry) == "the first champion"
     capsys.readouterr()

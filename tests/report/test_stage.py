@@ -185,7 +185,7 @@ def test_an_axis_has_three_ticks_or_more() -> None:
         assert 3 <= len(Axis(low, high, 0, 100).ticks()) <= 8
 
 
-def test_the_pareto_front_has_the_points_that_nothing_cheaper_beats() -> None:
+def test_the_pareto_front_has_the_models_that_nothing_cheaper_beats() -> None:
     points = [Point(name, x, y, None, None) for name, x, y in (("a", 1, 5), ("b", 2, 4), ("c", 3, 6), ("d", 3, 3))]
     assert [point.name for point in pareto_front(points, higher_is_better=True)] == ["a", "c"]
     assert [point.name for point in pareto_front(points, higher_is_better=False)] == ["a", "b", "d"]

@@ -140,7 +140,7 @@ def test_precision_is_being_within_reach_of_a_neighbour() -> None:
     assert fid.precision(real, fake)(counts) == pytest.approx(inside[np.repeat(np.arange(80), counts)].mean())
 
 
-def test_precision_and_recall_tell_a_narrow_set_from_a_wide_one() -> None:
+def test_precision_and_recall_separate_a_narrow_set_from_a_wide_one() -> None:
     random = np.random.default_rng(0)
     wide, narrow = random.normal(size=(200, 3)), 0.1 * random.normal(size=(200, 3))
     assert fid.precision(wide, narrow)(ones(200)) > 0.95

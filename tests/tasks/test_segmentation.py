@@ -82,7 +82,7 @@ def test_confusion_is_that_of_scikit_learn() -> None:
         np.testing.assert_array_equal(miou.confusion(truth, guess, 6), expected)
 
 
-def test_confusion_of_the_most_classes_that_bytes_can_tell() -> None:
+def test_confusion_of_the_most_classes_that_bytes_can_number() -> None:
     truth = np.array([[0, 254, 254, IGNORE]], np.uint8)
     counts = miou.confusion(truth, np.array([[254, 254, 0, 254]], np.uint8), 255)
     assert counts.shape == (255, 255)

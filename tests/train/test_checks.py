@@ -32,7 +32,7 @@ RESNET = {"architecture": "resnet", "options": {"depth": 18, "width": 8}, "size"
         ({"train_images": 10**6}, r"jobs\.a\.train_images: digits has"),
     ],
 )
-def test_a_fault_is_told_at_its_setting(project: Project, settings: dict[str, Any], message: str) -> None:
+def test_a_fault_is_reported_at_its_setting(project: Project, settings: dict[str, Any], message: str) -> None:
     root, params = project({"a": settings})
     with pytest.raises(UserError, match=f"params\\.yaml: {message}"):
         checks.check(params, root)
@@ -62,7 +62,7 @@ def test_a_layer_that_needs_values_is_tried_on_the_cpu(project: Project, monkeyp
     checks.check(params, root)
 
 
-def test_all_are_told_at_once_and_of_seeds_one(project: Project) -> None:
+def test_all_are_reported_at_once_and_of_seeds_one(project: Project) -> None:
     bad = {"loss": {"class_weights": {"x": 1}}}
     root, params = project({"a": {"architecture": "lenet5", "size": 4}, "b": bad, "c": {**bad, "seed": 1}, "good": {}})
     with pytest.raises(UserError) as caught:

@@ -64,7 +64,7 @@ def test_one_process_sees_every_sample_once_each_changed_in_its_own_way(alone: E
     assert not untouched & {pixels for _, pixels in alone}
 
 
-def test_the_same_picture_is_changed_anew_at_every_place() -> None:
+def test_the_same_picture_is_changed_anew_at_every_position() -> None:
     samples = Samples(stored(1), Fit(SIDE), index=np.zeros(9, np.int64), policy=POLICY, seed=5)
     assert len(epoch(Plan(9, 4, 5), samples=samples)) == 9
 
@@ -141,7 +141,7 @@ def test_ranks_share_an_epoch_without_overlap_in_equal_steps(number: int, batch:
 
 @pytest.mark.parametrize(("number", "batch"), [(11, 4), (10, 3), (5, 2), (9, 8), (17, 16), (3, 20)])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_the_mean_over_the_lane_is_the_mean_over_the_batch(number: int, batch: int, world: int) -> None:
+def test_the_mean_over_the_worker_group_is_the_mean_over_the_batch(number: int, batch: int, world: int) -> None:
     """Each rank's mean times its weight, averaged over the ranks as DDP does it; also where a rank has no sample."""
     values = np.random.default_rng(1).random(number)
     plans = [Plan(number, batch, 5, 0, rank, world) for rank in range(world)]

@@ -1,4 +1,4 @@
-"""Ray for real, once: worker groups, a job that fails alone, one whose code breaks, and a group of two processes."""
+"""Ray for real, once: worker groups, jobs that fail alone, two processes, and jobs that start from others."""
 
 import dataclasses
 import json
@@ -33,10 +33,11 @@ print(json.dumps({**times, "own": signal.getsignal(signal.SIGTERM) == own}))
 
 def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     jobs = {
-        "plain": {"seed": 1},
+        "late": {"pretrained": {"job": "wide"}, "seed": 1},
         "other": {"seed": 2},
         "diverges": {"lr": 1e38},
         "wide": {"workers": 2, "seed": 3},
+        "falls": {"pretrained": {"job": "diverges"}, "seed": 4},
     }
     root, params = project(jobs)
     orders = support.job_specs(root, params)
@@ -52,16 +53,18 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     assert times["own"], "Ray's handler of SIGTERM took the place of ours"
     entries = {name: JobState.of(order).read() for name, order in orders.items()}
     assert {name: entry["state"] for name, entry in entries.items()} == {
-        "plain": "done",
+        "late": "done",
         "other": "failed",
         "diverges": "failed",
         "wide": "done",
+        "falls": "failed",
     }
     assert "not finite" in entries["diverges"]["reason"]
     assert entries["diverges"]["attempts"] == 1
+    assert "diverges, from which this job starts, failed" in entries["falls"]["reason"]
     assert "failed after 3 attempts" in entries["other"]["reason"]
     assert "Traceback" in entries["other"]["traceback"]
-    assert store.holds(orders["plain"].model, orders["plain"].fingerprint)
+    assert store.holds(orders["late"].model, orders["late"].fingerprint)
     assert store.holds(orders["wide"].model, orders["wide"].fingerprint)
     assert times["ray_s"] > times["ray_start_s"] > 0
     assert not list((root / ".work/ray").glob("*"))

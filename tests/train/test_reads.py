@@ -35,7 +35,7 @@ def ordered(project: Project, **job: Any) -> JobSpec:
     return support.job_specs(root, params)["a"]
 
 
-def test_the_maker_reads_what_it_ordered(project: Project) -> None:
+def test_the_maker_reads_what_its_job_spec_names(project: Project) -> None:
     job_spec = ordered(project)
     assert set(job_spec.reads) >= {"code", "images"}
     assert reads.differences(job_spec) is None

@@ -14,7 +14,6 @@ from pipeline import checkpoint, store
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.train import loop, stage
-from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
@@ -94,7 +93,7 @@ def test_params_say_what_is_wrong(project: Project, value: dict[str, str], messa
         project({"a": {"pretrained": value}})
 
 
-def test_a_part_takes_its_place_in_a_larger_network(tmp_path: Path) -> None:
+def test_a_part_is_loaded_into_a_larger_network(tmp_path: Path) -> None:
     body = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
     save_file(body.state_dict(), tmp_path / "body.safetensors")
     larger = nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5)), "head": nn.Linear(5, 1)})
@@ -114,21 +113,3 @@ def test_the_extractor_is_no_part_of_the_model(project: Project, here: None) -> 
     stage.run(params, root)
     first, second = (load_file(root / f"models/{name}/weights.safetensors") for name in "ab")
     assert set(first) == set(second)
-
-
-def test_on_ray_it_waits_and_falls_with_its_source(project: Project) -> None:
-    from pipeline.train import ray_train
-
-    jobs = {
-        "late": {"pretrained": {"job": "wide"}, "seed": 1},
-        "wide": {"workers": 2, "seed": 2},
-        "bad": {"lr": 1e38},
-        "falls": {"pretrained": {"job": "bad"}, "seed": 3},
-    }
-    root, params = project(jobs)
-    orders = support.job_specs(root, params)
-    ray_train.run(list(orders.values()), params.train, root, {})
-    entries = {name: JobState.of(order).read() for name, order in orders.items()}
-    states = {name: entry["state"] for name, entry in entries.items()}
-    assert states == {"late": "done", "wide": "done", "bad": "failed", "falls": "failed"}
-    assert "bad, from which this job starts, failed" in entries["falls"]["reason"]

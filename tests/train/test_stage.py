@@ -127,7 +127,7 @@ def test_two_equal_jobs_are_refused(project: Project) -> None:
         stage.job_specs(params, root)
 
 
-def test_a_failed_job_is_told_and_the_others_end_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_job_is_reported_and_the_others_end_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     root, params = project({"bad": {"lr": 1e38}, "good": {}})
     stage.run(params, root)
     failed = store.read_json(root / "models/failed.json")
@@ -185,7 +185,7 @@ def test_other_models_that_are_not_up_to_date_leave(project: Project, capsys: py
     assert [path.name for path in (root / "models").iterdir() if path.is_dir()] == ["a"]
 
 
-def test_a_dataset_without_points_is_told_before_anything_is_trained(project: Project) -> None:
+def test_a_dataset_without_keypoints_is_refused_before_anything_is_trained(project: Project) -> None:
     root, params = project({"a": {"task": "keypoint_detection", "architecture": "mask_rcnn", "size": 64}})
     with pytest.raises(
         UserError, match=r"jobs\.a\.dataset: keypoint_detection needs boxes, labels, keypoints, which digits"

@@ -157,7 +157,7 @@ def test_what_lies_behind_a_backbone_has_the_full_rate() -> None:
     assert by_name["backbone.conv1.weight"] == by_name["backbone.layer1.0.conv1.weight"] == 0.5**4
 
 
-def test_the_first_rate_is_the_one_that_is_told(project: Project) -> None:
+def test_the_first_rate_is_the_one_that_is_reported(project: Project) -> None:
     trainer = loop.Trainer(job_spec(project, layer_decay=0.5, schedule="constant"), Ranks())
     trainer.epoch()
     assert trainer.history[0]["train/lr"] == SMALL["lr"]
@@ -179,7 +179,7 @@ def test_the_first_rate_is_the_one_that_is_told(project: Project) -> None:
         ),
     ],
 )
-def test_what_a_network_can_not_follow_is_told_before_any_job_begins(
+def test_what_a_network_can_not_follow_is_reported_before_any_job_begins(
     project: Project, here: None, settings: dict[str, Any], message: str
 ) -> None:
     root, params = project({"a": {**SMALL, **settings}})
@@ -205,7 +205,7 @@ def test_params_say_what_is_wrong(project: Project, settings: dict[str, Any], me
         project({"a": {**SMALL, **settings}})
 
 
-def test_more_images_than_there_are_is_told(project: Project) -> None:
+def test_more_images_than_there_are_is_reported(project: Project) -> None:
     root, params = project({"a": {**SMALL, "train_images": 5000}})
     number = sample.facts(root / "data/prepared/digits").counts["train"]
     with pytest.raises(UserError, match=rf"jobs\.a\.train_images: digits has {number}"):

@@ -21,7 +21,7 @@ PADDED: dict[str, dict[str, Any]] = {
     "googlenet": {"width": 8, "stem": "cifar"},
     "alexnet": {"width": 12, "head_width": 16, "stem": "cifar"},
     "vgg": {"config": "A", "width": 4, "head_width": 16},
-    "densenet": {},
+    "densenet": {"depth": 22, "growth": 6, "stem": "imagenet"},
 }
 BACKBONES = {"lenet5": {}, **PADDED}
 
