@@ -96,6 +96,7 @@ class Job(Strict):
     seed: int = Field(0, ge=0)
     epochs: int = Field(10, ge=0)
     batch: int = Field(64, ge=1)
+    accumulate: PositiveInt | Literal["auto"] = "auto"
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.05, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -138,7 +139,7 @@ class Job(Strict):
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
 UNDECISIVE = frozenset({"workers", "loader_workers"})
 #: settings that came later: no part of a fingerprint at their default, so that no earlier job becomes stale
-LATER = frozenset({"fit"})
+LATER = frozenset({"fit", "accumulate"})
 
 
 class Train(Strict):

@@ -24,8 +24,9 @@ from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
 from pipeline.train import history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.parts import is_out_of_memory, told
 from pipeline.train.ranks import Ranks
-from pipeline.train.step import Stepper
+from pipeline.train.step import JobFailedError, Stepper
 
 PROGRESS_EVERY_S = 1.0
 #: about how many pictures of the training are stored
@@ -34,11 +35,39 @@ SNAPSHOTS = 24
 
 def train(job_spec: JobSpec, ranks: Ranks) -> None:
     """Train a job from its last checkpoint to the end, and write `job_spec.model`."""
-    trainer = Trainer(job_spec, ranks)
-    trainer.resume()
-    while not trainer.finished:
-        trainer.epoch()
-    trainer.finish()
+    while not _train(job_spec, ranks):
+        if ranks.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _train(job_spec: JobSpec, ranks: Ranks) -> bool:
+    """False if there was too little memory, and the last epoch is to be tried again with batches in more parts."""
+    parts = JobState.of(job_spec).parts(job_spec.job)
+    try:
+        trainer = Trainer(job_spec, ranks)
+        trainer.resume()
+        while not trainer.finished:
+            trainer.epoch()
+        trainer.finish()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        JobState.of(job_spec).note(**_in_more_parts(job_spec, ranks, parts, error))
+        if ranks.world > 1:  # the others wait for this rank; Ray starts all again
+            raise
+        return False
+    return True
+
+
+def _in_more_parts(job_spec: JobSpec, ranks: Ranks, parts: int, error: Exception) -> dict[str, Any]:
+    """What the state notes of a lack of memory; JobFailedError if batches can't be in more parts."""
+    batch = -(-job_spec.job.batch // ranks.world)
+    if parts >= batch:
+        name = job_spec.name
+        raise JobFailedError(
+            f"out of memory on {ranks.device} with one image at once. Lower jobs.{name}.size, or take another network."
+        ) from error
+    return {"parts": 2 * parts, "memory": told(error, batch, 2 * parts, ranks.device)}
 
 
 class Trainer:
@@ -66,7 +95,8 @@ class Trainer:
         if ranks.device.startswith("cuda"):
             self.learner.to(memory_format=torch.channels_last)
         self.steps_per_epoch = len(self._plan(0))
-        self.stepper = Stepper(job_spec, ranks, self.learner, self.steps_per_epoch)
+        self.parts = self.state.parts(self.job)
+        self.stepper = Stepper(job_spec, ranks, self.learner, self.steps_per_epoch, self.parts)
         if "pretrained" in job_spec.sources:
             unmatched = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
             self.state.note(not_taken=unmatched)
@@ -164,7 +194,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         plan = list(range(len(self.held_out)))[self.ranks.rank :: self.ranks.world]
-        size = self.job.batch
+        size = -(-self.job.batch // self.parts)
         batches = [[(0, index) for index in plan[at : at + size]] for at in range(0, len(plan), size)]
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
@@ -240,7 +270,7 @@ class Trainer:
             description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
             checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
-            record.write(path, self.job_spec, self.ranks)
+            record.write(path, self.job_spec, self.ranks, self.parts)
             for picture in checkpoint.snapshots(self.job_spec.work).values():
                 store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 

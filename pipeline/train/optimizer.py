@@ -72,12 +72,12 @@ class Average(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Move each value towards that of the model; the first time it becomes that."""
         pairs = [*zip(_values(self.module), _values(model), strict=True)]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
         if self.n_averaged == 0:
             for averaged, current in pairs:
                 averaged.copy_(current)
         else:
-            floats = [pair for pair in pairs if pair[0].is_floating_point()]
-            torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - self._decay)
+            torch._foreach_lerp_([pair[0] for pair in floats], [pair[1] for pair in floats], 1 - self._decay)
             for averaged, current in pairs:
                 if not averaged.is_floating_point():
                     averaged.copy_(averaged * self._decay + current * (1 - self._decay))

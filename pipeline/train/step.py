@@ -11,6 +11,7 @@ from pipeline.learners.base import Learner
 from pipeline.train import optimizer, transfer
 from pipeline.train.finite import Finite
 from pipeline.train.job_state import JobSpec
+from pipeline.train.parts import split
 from pipeline.train.ranks import Ranks
 
 
@@ -21,8 +22,9 @@ class JobFailedError(Exception):
 class Stepper:
     """The learner of one job on one rank, with its phases, optimisers, and the average of its weights."""
 
-    def __init__(self, job_spec: JobSpec, ranks: Ranks, learner: Learner, steps_per_epoch: int) -> None:
+    def __init__(self, job_spec: JobSpec, ranks: Ranks, learner: Learner, steps_per_epoch: int, parts: int = 1) -> None:
         self.name, self.job, self.ranks, self.learner = job_spec.name, job_spec.job, ranks, learner
+        self.parts = parts
         self.steps_per_epoch = steps_per_epoch
         self.cuda = ranks.device.startswith("cuda")
         self.finite = Finite(ranks)
@@ -67,13 +69,9 @@ class Stepper:
                 continue
             for parameter in phase.parameters:
                 parameter.grad = None
-            with self.autocast():
-                losses = self.parallel(images, targets, phase.name)
-            loss = torch.stack(list(losses.values())).sum()
-            self.finite.note(loss, step)
+            losses = self._backward((images, targets), phase.name, weight, step)
             if self.finite.due(step):
                 self.check_finite()
-            (loss * weight).backward()
             self.ranks.average_gradients(phase.parameters, len(self.phases))
             if self.job.clip is not None:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
@@ -83,6 +81,27 @@ class Stepper:
         if self.average is not None:
             self.average.update_parameters(self.learner.network)
         return {"loss": torch.stack(list(all_losses.values())).sum(), **(all_losses if len(all_losses) > 1 else {})}
+
+    def _backward(self, batch: tuple[Tensor, Any], phase: str, weight: float, step: int) -> dict[str, Tensor]:
+        """Accumulate the gradients of a batch, part by part; returns its mean losses by name."""
+        totals: dict[str, Tensor] = {}
+        pieces = [*split(batch, self.parts)]
+        for number, ((images, targets), fraction) in enumerate(pieces, 1):
+            with self._not_averaged() if number < len(pieces) else contextlib.nullcontext():
+                with self.autocast():
+                    losses = self.parallel(images, targets, phase)
+                loss = torch.stack(list(losses.values())).sum()
+                self.finite.note(loss, step)
+                (loss * (weight * fraction)).backward()
+            for name, value in losses.items():
+                summand = value.detach() * fraction
+                totals[name] = totals[name] + summand if name in totals else summand
+        return totals
+
+    def _not_averaged(self) -> contextlib.AbstractContextManager[Any]:
+        """Around all parts of a batch but the last, with which DDP averages the accumulated gradients."""
+        wrapped: Any = self.parallel
+        return wrapped.no_sync() if hasattr(wrapped, "no_sync") else contextlib.nullcontext()
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Around what a network computes: bfloat16 on CUDA, unless the job asks for float32."""

@@ -115,7 +115,12 @@ def test_images_that_do_not_fit_in_memory_are_decoded_again(
 ) -> None:
     rows, decoded = [encoded(pixels) for pixels in pictures()], list[int]()
     decode = images.decode
-    monkeypatch.setattr(images, "decode", lambda data: decoded.append(len(data)) or decode(data))
+
+    def noted(data: Any, *settings: Any) -> Any:
+        decoded.append(len(data))
+        return decode(data, *settings)
+
+    monkeypatch.setattr(images, "decode", noted)
     expected = answers(served, rows)
     assert len(decoded) == 5
     sizes.clear()

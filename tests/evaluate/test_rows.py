@@ -87,7 +87,7 @@ def test_the_next_batch_is_loaded_while_one_is_worked_on(monkeypatch: pytest.Mon
         def load(self, item: int) -> int:
             return -item
 
-    batches = predict._loaded(Ask(), Stored(range(14)))  # type: ignore[arg-type]
+    batches: Any = predict._loaded(Ask(), Stored(range(14)))  # type: ignore[arg-type]
     indices, samples, inputs = next(batches)
     assert ([*indices], [*samples], [*inputs]) == ([0, 1, 2, 3], [0, 1, 2, 3], [0, -1, -2, -3])
     assert max(loaded) < 8

@@ -255,7 +255,7 @@ def test_the_average_is_torchs_to_the_byte() -> None:
         network(torch.randn(8, 3)).sum().backward()
         with torch.no_grad():
             for parameter in network.parameters():
-                parameter -= 0.1 * torch.randn_like(parameter)
+                parameter.sub_(0.1 * torch.randn_like(parameter))
         ours.update_parameters(network)
         theirs.update_parameters(network)
         states = ours.state_dict(), theirs.state_dict()
