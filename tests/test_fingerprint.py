@@ -102,7 +102,7 @@ def test_what_changes_no_result_makes_nothing_stale(
 @pytest.mark.parametrize(
     ("file", "old", "new", "chosen"),
     [
-        ("train/step.py", "(loss * weight).backward()", "(2 * loss * weight).backward()", None),
+        ("train/step.py", "(loss * (weight * fraction))", "(loss * (2 * weight * fraction))", None),
         ("learners/segmenter.py", "weight * nats", "2 * weight * nats", lambda job: job.task == "segmentation"),
         (
             "learners/adversarial.py",

@@ -174,8 +174,8 @@ class Trainer:
     def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
         try:
             losses = self.stepper.take(batch, weight, self.step)
-        except Exception:  # perhaps because of an earlier loss that was not finite, at which nobody has looked yet
-            self.stepper.check_finite(alone=True)
+        except Exception as error:  # perhaps because of an earlier loss, at which nobody has looked yet
+            self.stepper.explain(error)
             raise
         self.step += 1
         return losses
@@ -270,7 +270,7 @@ class Trainer:
             description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
             checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
-            record.write(path, self.job_spec, self.ranks, self.parts)
+            record.write(path, self.job_spec, self.ranks, self.parts, compiled=self.stepper.compiles)
             for picture in checkpoint.snapshots(self.job_spec.work).values():
                 store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 

@@ -14,9 +14,10 @@ from pipeline.train.ranks import Ranks
 FILE = "record.json"
 
 
-def write(path: Path, job_spec: JobSpec, ranks: Ranks, parts: int = 1) -> None:
+def write(path: Path, job_spec: JobSpec, ranks: Ranks, parts: int = 1, *, compiled: bool = False) -> None:
     """Write the record of a job into the folder `path`; parts: of a batch, which went through the network in turn."""
-    store.write_json(path / FILE, {"decided": job_spec.decided, "in_effect": _in_effect(job_spec, ranks, parts)})
+    effects = _in_effect(job_spec, ranks, parts) | ({"compile": True} if compiled else {})
+    store.write_json(path / FILE, {"decided": job_spec.decided, "in_effect": effects})
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -14,6 +14,11 @@ from pipeline.train.job_state import JobSpec
 from pipeline.train.parts import split
 from pipeline.train.ranks import Ranks
 
+#: steps of a job from which on `compile: auto` compiles, since that takes a minute or so
+COMPILE_STEPS = 5000
+#: where the errors of torch.compile come from
+COMPILERS = ("torch._dynamo", "torch._inductor")
+
 
 class JobFailedError(Exception):
     """This job can't be trained with its settings; another attempt would fail, too."""
@@ -41,6 +46,8 @@ class Stepper:
     def begin(self) -> None:
         """Take the weights that the training begins with: average them, and share them with the other ranks."""
         self.average = optimizer.average(self.learner.network, self.job)
+        if self.compiles:
+            self.learner.network.compile()  # in place: names of weights stay
         self.parallel = self.ranks.parallel(self.learner, len(self.phases))
 
     def apply_freeze(self, epoch: int) -> None:
@@ -48,6 +55,21 @@ class Stepper:
         learned = [parameter for phase in self.phases for parameter in phase.parameters]
         if transfer.freeze(self.learner.network, learned, self.job, epoch):
             self.parallel = self.ranks.parallel(self.learner, len(self.phases))
+
+    @property
+    def compiles(self) -> bool:
+        """Whether torch compiles the network: `auto` on CUDA, where shapes are fixed and the steps are many."""
+        if self.job.compile == "auto":
+            return self.cuda and self.learner.fixed_shapes and self.job.epochs * self.steps_per_epoch >= COMPILE_STEPS
+        return self.job.compile
+
+    def explain(self, error: Exception) -> None:
+        """JobFailedError where an error follows from a loss that was not finite, or from `compile`."""
+        self.check_finite(alone=True)
+        if self.compiles and type(error).__module__.startswith(COMPILERS):
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            remedy = f"Set jobs.{self.name}.compile: false."
+            raise JobFailedError(f"torch can't compile the network ({reason}). {remedy}") from error
 
     @property
     def lr(self) -> float:
