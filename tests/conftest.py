@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import logs
+from pipeline import logs, processes
 from pipeline.params import Params
 from tests.helpers import support
+
+# Tests run on all cores already: only those of the processes themselves start more.
+processes.ALONE_S = float("inf")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,14 +6,22 @@ from typing import Any
 from pipeline.train.job_state import JobSpec
 from tests.helpers import support
 
-#: an odd number of train samples in both, so that no batch size cuts them evenly
+#: an odd number of train samples in all jobs, so that no batch size cuts them evenly
 DATASETS = {
     "digits": {"format": "digits"},
     "scenes": {"format": "scenes", "options": {"train": 21, "val": 5, "test": 2}},
 }
-CLASSIFIER: dict[str, Any] = {"augmentation": "light", "batch": 50, "warmup": 0.5, "ema": 0.9}
+TRAIN_IMAGES = 203
+CLASSIFIER: dict[str, Any] = {
+    "train_images": TRAIN_IMAGES,
+    "augmentation": "light",
+    "batch": 50,
+    "warmup": 0.5,
+    "ema": 0.9,
+}
 #: two phases, the second at every other batch, and noise from torch's stream
 GAN: dict[str, Any] = {
+    "train_images": TRAIN_IMAGES,
     "task": "generation",
     "architecture": "dcgan",
     "options": {"width": 4, "latent": 8},

@@ -19,10 +19,12 @@ from pipeline.train.job_state import JobSpec, JobState
 from tests.helpers import learners
 
 EPOCHS = 6
+#: so that an epoch lasts long enough to be killed in
+ALL = {"train_images": None}
 JOBS: dict[str, dict[str, Any]] = {
-    "classifier": {**learners.CLASSIFIER, "batch": 20, "epochs": EPOCHS, "workers": 2},
+    "classifier": {**learners.CLASSIFIER, **ALL, "batch": 20, "epochs": EPOCHS, "workers": 2},
     "detector": {**learners.DETECTOR, "epochs": EPOCHS, "workers": 2},
-    "gan": {**learners.GAN, "epochs": EPOCHS, "workers": 2},
+    "gan": {**learners.GAN, **ALL, "epochs": EPOCHS, "workers": 2},
 }
 #: the process that leads the group and writes its checkpoints, or the other one
 KILLED = {"classifier": "leader", "detector": "follower", "gan": "leader"}
