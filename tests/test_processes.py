@@ -87,9 +87,10 @@ def test_a_program_is_not_begun_again_in_each_process(tmp_path: Path) -> None:
 
 
 ENDLESS = """
-import itertools, sys, time
+import itertools, signal
 from pipeline import processes
 from tests.test_processes import square
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with processes.results(square, itertools.count(), processes=2) as results:
     print(next(results), flush=True)
     for _ in results:
@@ -107,5 +108,5 @@ def test_the_end_of_the_parent_is_that_of_its_processes(number: int) -> None:
         assert len(below) >= 3  # two, and the server that forks them
         parent.send_signal(number)
         _, alive = psutil.wait_procs(below, timeout=20)
-        assert not alive
         parent.kill()
+        assert not alive
