@@ -29,7 +29,7 @@ from pipeline.augment import stage as augment_stage
 from pipeline.evaluate import predict
 from pipeline.models.parts.spec import Spec, build_network
 from pipeline.prepare import stage as prepare_stage
-from pipeline.train import history, loader, loop
+from pipeline.train import history, loop, prefetch
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
@@ -92,9 +92,9 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     count, weights = len(trainer.samples), plan.weights()
 
     def steps() -> Iterator[None]:
-        loaded = loader.Loader(trainer.samples, trainer.job, trainer.settings).batches(plan)
+        loaded = prefetch.on_device(trainer.train_loader.batches(plan), DEVICE)
         for items, weight in zip(loaded, weights, strict=True):
-            trainer._step(loader.to_device(items, DEVICE), weight)
+            trainer._step(items, weight)
             yield
 
     whole, later = _seconds(steps())
@@ -104,7 +104,7 @@ def throughput(folder: Path, sizes: tuple[int, ...]) -> None:
     _, later = _seconds(bare() for _ in range(STEPS + 1))
     _row("a bare loop on one batch that lies on the device", batch * STEPS / later)
     stored = shards.split(job_spec.prepared, "val")
-    ask = predict.predictor(trainer.learner.eval(), "classification", DEVICE)
+    ask = predict.predictor(trainer.learner.eval(), "classification")
     seconds, _ = _seconds(predict.rows(ask, stored, "classification") for _ in range(1))
     _row("evaluation, as evaluate does it", len(stored) / seconds)
     print()
@@ -142,7 +142,7 @@ def _val(job_spec: JobSpec, device: str) -> float:
     if "extractor" in job_spec.sources:
         learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], device)[0])
     task = plugins.load("tasks", job_spec.job.task)
-    ask = predict.predictor(learner, job_spec.job.task, device)
+    ask = predict.predictor(learner, job_spec.job.task)
     table, _ = predict.rows(ask, shards.split(job_spec.prepared, "val"), job_spec.job.task)
     scores = task.scorer(table, learner.settings)(np.ones(len(table), np.int64))
     return float(scores[bootstrap.primary(task.PRIMARY, scores)])

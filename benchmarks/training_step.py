@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from benchmarks.parts import ratios, sample_data
 from pipeline.models.parts.spec import Spec, build_network
-from pipeline.train import loader, loop
+from pipeline.train import loader, loop, prefetch
 from pipeline.train.ranks import Ranks
 
 TITLE = "a bare loop's training steps, LeNet-5, batch 256"
@@ -37,8 +37,8 @@ def measure() -> ratios.Ratio:
                 descent.step()
 
         def ours() -> None:
-            with mock.patch.object(loader, "load", return_value=[batch] * STEPS):
-                trainer.steps_per_epoch = STEPS
+            with mock.patch.object(prefetch, "on_device", return_value=[batch] * STEPS):
+                trainer.steps_per_epoch = trainer.stepper.steps_per_epoch = STEPS
                 trainer.learner.train()
                 plan = loader.Plan(STEPS * BATCH, BATCH, 0)
                 with mock.patch.object(trainer, "_plan", return_value=plan):

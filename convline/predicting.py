@@ -15,9 +15,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import checkpoint, images, plugins, registered, store
+from pipeline import checkpoint, device, images, plugins, registered, store
 from pipeline.errors import UserError
-from pipeline.evaluate.predict import predictor
+from pipeline.evaluate.predict import BatchPredictor, in_batches, predictor
 from pipeline.learners.base import Settings
 from pipeline.sample import Sample
 from pipeline.terminal import escape, json_line
@@ -38,7 +38,8 @@ def predict(
     folder = model_folder(root, model)
     files = image_files(paths) if paths else None
     store.verify(folder)
-    learner, description = checkpoint.load(folder)
+    chosen = device.choose()
+    learner, description = checkpoint.load(folder, chosen)
     task = plugins.load("tasks", description["task"])
     if files is None and task.NEEDS:
         raise UserError(f"{model}: a model for {description['task']} needs images. Name some.")
@@ -50,14 +51,13 @@ def predict(
     ask = predictor(learner, description["task"])
     lines = _open_answers(out)
     total = failed = undrawn = 0
-    for name, item in inputs:
+    for name, item, prediction in _predicted(ask, inputs):
         total += 1
         if isinstance(item, images.ImageError):
             failed += 1
             log.warning(escape(f"{name}: {item}"))
             _write(lines, {"image": name, "error": str(item)})
             continue
-        (prediction,) = ask([item])
         answer = {"image": name, **task.answer(item, prediction, learner.settings)}
         if out is not None:
             drawn = task.draw(Sample(item.id, item.image), prediction, learner.settings)
@@ -68,8 +68,23 @@ def predict(
     if out is not None:
         lines.close()
         pictures = f"a picture of {total - failed - undrawn}" if undrawn else "a picture each"
-        log.info(f"{total - failed} of {total} images answered by {model}: {out / ANSWERS} and {pictures}")
+        answered = f"{total - failed} of {total} images answered by {model} on {device.title(chosen)}"
+        log.info(f"{answered}: {out / ANSWERS} and {pictures}")
     return not failed and not undrawn
+
+
+def _predicted(ask: BatchPredictor, inputs: NamedImages) -> Iterator[tuple[str, Sample | images.ImageError, Any]]:
+    """Images in their order, each with its prediction, which is made in batches; None for what can't be read."""
+    for batch in in_batches(inputs, _pixels):
+        readable = [item for _, item in batch if isinstance(item, Sample)]
+        predictions = iter(ask(readable) if readable else ())
+        for name, item in batch:
+            yield name, item, next(predictions) if isinstance(item, Sample) else None
+
+
+def _pixels(named: tuple[str, Sample | images.ImageError]) -> int:
+    _, item = named
+    return int(item.pixels[..., 0].size) if isinstance(item, Sample) else 0
 
 
 def model_folder(root: Path, name: str) -> Path:

@@ -1,4 +1,7 @@
-"""Trains all stale jobs at once on Ray → models/. Curves appear in MLflow while it runs."""
+"""Trains all stale jobs at once on Ray → models/. Curves appear in MLflow while it runs.
+
+The process that has trained a job evaluates it, too; the evaluate stage takes that over.
+"""
 
 import contextlib
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 
 from flows._jobs import JobRuns
 from flows._run import in_flow, stage
+from pipeline.evaluate.after_training import Evaluator
 from pipeline.params import Params
 from pipeline.train import stage as train_stage
 from pipeline.train.curves import Curves
@@ -15,7 +19,7 @@ from pipeline.train.job_state import JobSpec
 def run(params: Params, root: Path) -> dict[str, float]:
     """The train stage with its curves; writes the training speed of each job to reports/speed.json."""
     with contextlib.closing(Watchers(root)) as watchers:
-        return train_stage.run(params, root, watchers)
+        return train_stage.run(params, root, watchers, Evaluator.of(params, root))
 
 
 class Watchers:

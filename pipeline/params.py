@@ -96,6 +96,7 @@ class Job(Strict):
     seed: int = Field(0, ge=0)
     epochs: int = Field(10, ge=0)
     batch: int = Field(64, ge=1)
+    accumulate: PositiveInt | Literal["auto"] = "auto"
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.05, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -110,6 +111,7 @@ class Job(Strict):
     ema: float | None = Field(None, gt=0, lt=1)
     patience: int | None = Field(None, ge=1)
     precision: Literal["auto", "float32"] = "auto"
+    compile: bool | Literal["auto"] = False
     workers: PositiveInt | Literal["auto"] = 1
     loader_workers: NonNegativeInt | Literal["auto"] = "auto"
 
@@ -136,9 +138,9 @@ class Job(Strict):
 
 
 #: Job settings that do not decide the result, so that they are no part of a fingerprint
-UNDECISIVE = frozenset({"workers", "loader_workers"})
+UNDECISIVE = frozenset({"workers", "loader_workers", "compile"})
 #: settings that came later: no part of a fingerprint at their default, so that no earlier job becomes stale
-LATER = frozenset({"fit"})
+LATER = frozenset({"fit", "accumulate"})
 
 
 class Train(Strict):

@@ -81,7 +81,7 @@ MOVING, OF_LIBRARY = (
     [
         ("plots/figures.py", "font_size=11", "font_size=12"),
         ("learners/base.py", "A network with its loss", "The network and its loss"),
-        ("train/loop.py", "the loss is not finite at step", "not a finite loss at step"),
+        ("train/step.py", "the loss is not finite at step", "not a finite loss at step"),
         ("train/loop.py", "steps[name] = steps.get(name, 0) + 1  #", "steps[name] = steps.get(name, 0) + 1  # so"),
         ("train/loop.py", "PROGRESS_EVERY_S = 1.0", "PROGRESS_EVERY_S: float = 1.0"),
         ("models/novel.py", "", '"""A network."""\n\ndef build(spec):\n    return None\n'),
@@ -102,7 +102,7 @@ def test_what_changes_no_result_makes_nothing_stale(
 @pytest.mark.parametrize(
     ("file", "old", "new", "chosen"),
     [
-        ("train/loop.py", "(loss * weight).backward()", "(2 * loss * weight).backward()", None),
+        ("train/step.py", "(loss * (weight * fraction))", "(loss * (2 * weight * fraction))", None),
         ("learners/segmenter.py", "weight * nats", "2 * weight * nats", lambda job: job.task == "segmentation"),
         (
             "learners/adversarial.py",

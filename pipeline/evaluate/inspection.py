@@ -56,7 +56,7 @@ def write(path: Path, learner: Learner, stored: Shards, collected: Sequence[Tens
     indices = np.concatenate([np.arange(start, min(start + BATCH, count), step) for start in range(0, count, BATCH)])
     all_labels = stored.column("label")
     labels = [all_labels[index] for index in indices]
-    features = torch.cat(list(collected)).double()
+    features = torch.cat([part.cpu() for part in collected]).double()
     if None not in labels and len(features) == len(labels):  # a network may run its head twice per image
         inspection |= class_distances(features, np.array(labels), indices, learner.settings.classes)
     store.write_json(path / "seeing.json", inspection)

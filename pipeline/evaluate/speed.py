@@ -59,8 +59,10 @@ def disturbance(before: Moment, after: Moment, *, own: float = OWN) -> str | Non
     return None
 
 
-def measure(predict: Predict, stored: Sequence[Sample]) -> dict[str, Any]:
+def measure(predict: Predict, stored: Sequence[Sample], device: str = "cpu") -> dict[str, Any]:
     """Milliseconds per image (median and quartiles) and images per second in batches, on all threads of this process.
+
+    Predictions lie in main memory, so a device has done its work when they are there.
 
     They are null, with the reason as `not_measured`, where other programs disturb every try.
     """
@@ -81,21 +83,24 @@ def measure(predict: Predict, stored: Sequence[Sample]) -> dict[str, Any]:
                 "latency_low_ms": low * 1000,
                 "latency_high_ms": high * 1000,
                 "throughput_images_per_s": BATCH / statistics.median(batch_seconds),
-                **machine(),
+                **machine(device),
             }
-    return {"latency_ms": None, "throughput_images_per_s": None, "not_measured": reason, **machine()}
+    return {"latency_ms": None, "throughput_images_per_s": None, "not_measured": reason, **machine(device)}
 
 
-def machine() -> dict[str, Any]:
-    """The processor and the number of threads on which this process predicts."""
-    return {"processor": _processor(), "threads": torch.get_num_threads()}
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """The device on which this process predicts, its processor, and the number of threads."""
+    processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    return {"device": device, "processor": processor, "threads": torch.get_num_threads()}
 
 
-def kept_or_measured(root: Path, evaluation: str, predict: Predict, stored: Sequence[Sample]) -> dict[str, Any]:
+def kept_or_measured(
+    root: Path, evaluation: str, predict: Predict, stored: Sequence[Sample], device: str = "cpu"
+) -> dict[str, Any]:
     """The speed of an evaluation's model: as measured earlier on this machine and by this code, else measured now."""
-    mark, kept = key(evaluation), store.read_json(root / KEPT, {})
+    mark, kept = key(evaluation, device), store.read_json(root / KEPT, {})
     if mark not in kept:
-        measured = measure(predict, stored)
+        measured = measure(predict, stored, device)
         if measured["latency_ms"] is None:
             return measured
         store.write_json(root / KEPT, kept | {mark: measured})
@@ -103,9 +108,9 @@ def kept_or_measured(root: Path, evaluation: str, predict: Predict, stored: Sequ
     return dict(kept[mark])
 
 
-def key(evaluation: str) -> str:
+def key(evaluation: str, device: str = "cpu") -> str:
     """What a measured speed is of: an evaluation, by its fingerprint, this code, and this machine."""
-    return fingerprint.compute_fingerprint((f"{__name__}:measure",), evaluation=evaluation, **machine())
+    return fingerprint.compute_fingerprint((f"{__name__}:measure",), evaluation=evaluation, **machine(device))
 
 
 @functools.cache
@@ -130,6 +135,4 @@ def _seconds(predict: Predict, samples: Sequence[Sample]) -> list[float]:
 def _run(predict: Predict, samples: Sequence[Sample]) -> float:
     started = time.perf_counter()
     predict(samples)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
     return time.perf_counter() - started

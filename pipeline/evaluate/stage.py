@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import bootstrap, fingerprint, plugins, pretrained_weights, roots, scores, shards, store
+from pipeline import bootstrap, device, fingerprint, plugins, pretrained_weights, roots, scores, shards, store
 from pipeline.augment.joined import joined
 from pipeline.evaluate import scoring
 from pipeline.params import Evaluate, Job, Params, Policy
@@ -33,28 +33,37 @@ FEATURES = ".work/features"
 def run(params: Params, root: Path) -> None:
     """Bring `evaluations/` and `metrics/` up to date with `models/`; speeds go to reports/speed.json."""
     wanted = {name: job for name, job in params.with_results().items() if (root / "models" / name).is_dir()}
-    plans = {name: _plan(params, name) for name in wanted}
+    plans = {name: plan(params, name) for name in wanted}
     models = {name: Model(root / "models" / name, _extractor(root, job)) for name, job in wanted.items()}
-    marks = {name: _fingerprint(root, models[name], job, plans[name]) for name, job in wanted.items()}
+    marks = {name: fingerprint_of(root, models[name], job, plans[name]) for name, job in wanted.items()}
+    chosen = device.choose()
+    stale = [name for name, mark in marks.items() if not _is_kept(root, name, mark)]
+    if stale:
+        log.info(f"evaluate: {len(stale)} of {len(wanted)} models to evaluate on {device.title(chosen)}")
     for name, job in wanted.items():
         target = root / "evaluations" / name
 
         def make(path: Path, name: str = name, job: Job = job) -> None:
-            evaluate(path, root, models[name], job, plans[name])
+            evaluate(path, root, models[name], job, plans[name], chosen)
 
         how = store.update(target, marks[name], root / KEPT, make)
         metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
         metrics |= store.read_json(target / "scores.json")
         store.write_json(root / "metrics" / f"{name}.json", metrics)
         _tell(name, how, metrics)
+    for name, job in wanted.items():  # when all else is done, so that nothing of ours disturbs it
         if params.study(name) is None:
-            _measure_speed(root, name, job, marks[name])
+            _measure_speed(root, name, job, marks[name], chosen)
     store.keep_only(root / "evaluations", set(wanted))
     for path in (root / "metrics").glob("*"):
         if path.name not in {f"{name}.json" for name in wanted}:
             path.unlink()
     store.bound(root / KEPT, KEEP_BYTES, set(marks.values()))
     store.bound(root / FEATURES, KEEP_BYTES, set())
+
+
+def _is_kept(root: Path, name: str, mark: str) -> bool:
+    return any(store.holds(path, mark) for path in (root / "evaluations" / name, root / KEPT / mark))
 
 
 def _tell(name: str, how: str, metrics: dict[str, Any]) -> None:
@@ -86,7 +95,8 @@ class Plan:
     asked: dict[str, Any] = field(default_factory=dict)
 
 
-def _plan(params: Params, name: str) -> Plan:
+def plan(params: Params, name: str) -> Plan:
+    """What to measure of a job."""
     study, asked = params.study(name), scoring.arguments(params.evaluate, params.jobs[name].task)
     if study is None:
         return Plan(params.evaluate, asked=asked)
@@ -94,7 +104,8 @@ def _plan(params: Params, name: str) -> Plan:
     return Plan(params.evaluate.model_copy(update={"pictures": 0}), under, study.gradients, asked)
 
 
-def _fingerprint(root: Path, model: Model, job: Job, plan: Plan) -> str:
+def fingerprint_of(root: Path, model: Model, job: Job, plan: Plan) -> str:
+    """The fingerprint of an evaluation: of its model, data, plan and code."""
     derived = _derived(root, job)
     return fingerprint.compute_fingerprint(
         code_roots(model, job, plan),
@@ -122,17 +133,17 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
     return {name: root / "data/augmented" / f"{job.dataset}-{name}" for name in plugins.needed_fields(job.architecture)}
 
 
-def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None:
-    """Write a model's rows, scores and pictures into the folder `path`."""
+def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan, device: str = "cpu") -> None:
+    """Write a model's rows, scores and pictures into the folder `path`; it predicts on a device."""
     from pipeline import checkpoint
     from pipeline.evaluate import gradients, inspection, pictures, predict
 
     store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
-    learner, _ = checkpoint.load(model.folder)
+    learner, _ = checkpoint.load(model.folder, device)
     if model.extractor is not None:
         source, digest = model.extractor
-        extractor, description = checkpoint.load(source)
+        extractor, description = checkpoint.load(source, device)
         mark = fingerprint.compute_fingerprint(roots.extraction(description), extractor=digest)
         learner.use_extractor(extractor, root / FEATURES / mark)
     answer = predict.predictor(learner, job.task)
@@ -174,22 +185,22 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan) -> None
     store.write_json(path / "protocol.json", protocol)
 
 
-def _measure_speed(root: Path, name: str, job: Job, mark: str) -> None:
+def _measure_speed(root: Path, name: str, job: Job, mark: str, device: str = "cpu") -> None:
     """Put the model's speed into reports/speed.json, unless what stands there is of this very evaluation."""
     from pipeline import checkpoint
     from pipeline.evaluate import predict, speed
 
     speeds = store.read_json(root / "reports/speed.json", {})
-    entry, key = speeds.get(name, {}), speed.key(mark)
+    entry, key = speeds.get(name, {}), speed.key(mark, device)
     if entry.get("evaluation") == key and entry.get("latency_ms") is not None:
         return
-    learner, _ = checkpoint.load(root / "models" / name)
+    learner, _ = checkpoint.load(root / "models" / name, device)
     stored = shards.split(root / "data/prepared" / job.dataset, "test")
-    measured = speed.kept_or_measured(root, mark, predict.predictor(learner, job.task), stored)
+    measured = speed.kept_or_measured(root, mark, predict.predictor(learner, job.task), stored, device)
     if "not_measured" in measured:
         log.info(f"evaluate: {name:<16} latency not measured: {measured['not_measured']}")
     trained = {field: value for field, value in entry.items() if field.startswith("train_")}
-    speeds[name] = {**trained, **measured, "device": "cpu", "evaluation": key}
+    speeds[name] = {**trained, **measured, "evaluation": key}
     store.write_json(root / "reports/speed.json", speeds)
 
 

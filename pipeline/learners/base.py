@@ -61,6 +61,8 @@ class Learner(nn.Module):
     derived: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     #: another job's model, whose features measure this one (FID); not part of its weights
     extractor: "Learner | None" = None
+    #: whether its layers see equal shapes at every step, so that it pays to search the fastest kernels for them
+    fixed_shapes: bool = True
     #: `architecture@digest of the weights` of a loaded model, else empty
     name: str = ""
 

@@ -107,6 +107,8 @@ def _interpolation_weights(
 class Detector(Learner):
     """Passes normalized images and targets to a network that computes its own losses."""
 
+    fixed_shapes = False  # images have different numbers of objects
+
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None, phase: str = "train") -> Any:
         """With targets: losses by name. Without: `Detections`, one per image."""
         if targets is not None:

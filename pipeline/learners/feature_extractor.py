@@ -83,7 +83,7 @@ def head(extractor: Learner) -> str | None:
 
 def extract(extractor: Learner, images: Tensor) -> Extracted:
     """B×C×S×S uint8 → features B×D and class probabilities B×K; images get the extractor's channels and size first."""
-    settings, values = extractor.settings, images.float()
+    settings, values = extractor.settings, images.to(extractor.mean.device).float()
     if settings.channels < values.shape[1]:
         values = (values * torch.tensor(LUMINANCE, device=values.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
     values = values.expand(-1, settings.channels, -1, -1)
@@ -92,7 +92,7 @@ def extract(extractor: Learner, images: Tensor) -> Extracted:
     with (
         inputs(extractor.network, str(head(extractor))) as read,
         torch.no_grad(),
-        torch.autocast(images.device.type, enabled=False),
+        torch.autocast(values.device.type, enabled=False),
     ):  # the same numbers in training as on the CPU
         logits = extractor.network(extractor.normalize(values.round().clamp(0, 255)))
     features, probabilities = (tensor.float().cpu().numpy() for tensor in (read[0], logits.softmax(dim=1)))

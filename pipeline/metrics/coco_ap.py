@@ -10,11 +10,11 @@ detections per image is applied when scores are computed. A bootstrap resample i
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.bootstrap import Counts
@@ -182,12 +182,12 @@ def indices_of_class(label: int, labels: Floats, scores: Floats) -> Numbers:
 
 def flatten(table: pa.Table, name: str) -> Floats:
     """The numbers of a column of lists, row after row."""
-    return np.fromiter(chain.from_iterable(table[name].to_pylist()), np.float64)
+    return np.asarray(pc.list_flatten(table[name]).cast(pa.float64()).to_numpy())
 
 
 def row_indices(table: pa.Table, name: str) -> Numbers:
     """For each number of a flattened column of lists, the index of its row."""
-    return np.repeat(np.arange(len(table)), [len(row) for row in table[name].to_pylist()])
+    return np.repeat(np.arange(len(table)), pc.list_value_length(table[name]).to_numpy())
 
 
 def unpack(table: pa.Table, name: str, *shape: int) -> Bytes:

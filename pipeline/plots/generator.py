@@ -38,7 +38,8 @@ Floats = NDArray[np.float32]
 def figures(sampler: Any, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:
     """By name; `anchors` only if the sampler has an extractor, and there are held-out images enough for a distance."""
     train_images, unseen = (_stack_evenly(sampler, split) for split in (train, held_out))
-    fakes = torch.cat([sampler.generate_for(part)[0] for part in unseen.split(BATCH)])
+    device = sampler.mean.device
+    fakes = torch.cat([sampler.generate_for(part.to(device))[0].cpu() for part in unseen.split(BATCH)])
     result = {
         "interpolation": sheet_figure([*to_pictures(interpolations(sampler))], STEPS),
         "nearest": nearest(sampler, fakes, train_images, unseen),
@@ -68,14 +69,15 @@ def sheet_figure(pictures: Sequence[Pictures], columns: int, *, names: Sequence[
 
 def interpolations(sampler: Any) -> Tensor:
     """uint8 (PATHS·STEPS)×C×S×S: each path from one noise vector to another, of one class in conditional networks."""
-    source, classes = torch.Generator().manual_seed(0), len(sampler.settings.classes)
+    source, classes, device = torch.Generator().manual_seed(0), len(sampler.settings.classes), sampler.mean.device
     ends = sampler.network.sample_noise(2 * PATHS, "cpu", source).split(2)
     labels = torch.eye(classes)[[path % classes for path in range(PATHS)]] if classes else torch.zeros(PATHS, 0)
+    paths = [sampler.network.interpolate(*pair[:, None], STEPS) for pair in ends]
     fakes = [
-        sampler.network.generate(sampler.network.interpolate(*pair[:, None], STEPS), label.expand(STEPS, -1))
-        for pair, label in zip(ends, labels, strict=True)
+        sampler.network.generate(noise.to(device), label.expand(STEPS, -1).to(device))
+        for noise, label in zip(paths, labels, strict=True)
     ]
-    return sampler.to_pixels(torch.cat(fakes))
+    return sampler.to_pixels(torch.cat(fakes)).cpu()
 
 
 def nearest(sampler: Any, fakes: Tensor, train_images: Tensor, unseen: Tensor) -> "Figure":

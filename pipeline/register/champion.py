@@ -5,13 +5,15 @@ process through its MLflow model; the difference of the primary score is tested 
 images. The champion is replaced only if the whole 95 % interval favours the challenger.
 """
 
+import contextlib
+import itertools
 import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ import pyarrow.parquet as pq
 
 from pipeline import bootstrap, images, plugins, scores, shards, tracking
 from pipeline.errors import UserError
+from pipeline.evaluate import predict
 from pipeline.learners.base import Learner, Settings
-from pipeline.sample import Sample
+from pipeline.shards import Shards
 
 RESAMPLES, SEED = 2000, 0
 
@@ -58,23 +61,30 @@ def rows(
     root: Path, dataset: str, task: str, model_uri: str, settings: Settings, extractor: Learner | None = None
 ) -> pa.Table:
     """The rows of the test split from a registered model's own answers; measured by `extractor` if there is one."""
-    stored = list(shards.split(root / "data/prepared" / dataset, "test"))
+    stored = shards.split(root / "data/prepared" / dataset, "test")
     module = plugins.load("tasks", task)
-    answers = zip(stored, _answers(root, stored, model_uri), strict=True)
-    predictions = [module.prediction(item, answer, settings) for item, answer in answers]
-    if extractor is not None:
-        predictions = module.measured(predictions, stored, extractor, settings)
-    pairs = zip(stored, predictions, strict=True)
-    table = [{"id": item.id, "group": item.group, **module.rows(item, prediction)} for item, prediction in pairs]
-    return pa.Table.from_pylist(table)
+    tables = []
+    with _answers(root, stored, model_uri) as answers:
+        pairs = zip(stored, answers, strict=True)
+        while batch := list(itertools.islice(pairs, predict.BATCH)):
+            samples = [item for item, _ in batch]
+            predictions = [module.prediction(item, answer, settings) for item, answer in batch]
+            if extractor is not None:
+                predictions = module.measured(predictions, samples, extractor, settings)
+            made = zip(samples, predictions, strict=True)
+            table = [{"id": item.id, "group": item.group, **module.rows(item, prediction)} for item, prediction in made]
+            tables.append(pa.Table.from_pylist(table))
+    return predict.concatenated(tables)
 
 
-def _answers(root: Path, stored: Sequence[Sample], model_uri: str) -> list[dict[str, Any]]:
+@contextlib.contextmanager
+def _answers(root: Path, stored: Shards, model_uri: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """A registered model's answers, one per sample, as long as the block runs."""
     script = Path(__file__).with_name("answers.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
         images_file, answers_file = Path(folder) / "images.parquet", Path(folder) / "answers.jsonl"
-        pq.write_table(pa.table({"image": [images.encode_png(item.pixels) for item in stored]}), images_file)
+        _write_images(images_file, stored)
         command = [
             sys.executable,
             "-P",
@@ -89,4 +99,15 @@ def _answers(root: Path, stored: Sequence[Sample], model_uri: str) -> list[dict[
             raise UserError(
                 f"register: {model_uri} exited with code {done.returncode}; its last output: {done.stderr[-1500:]}"
             )
-        return [json.loads(line) for line in answers_file.read_text(encoding="utf-8").splitlines()]
+        with answers_file.open(encoding="utf-8") as lines:
+            yield map(json.loads, lines)
+
+
+def _write_images(path: Path, stored: Shards) -> None:
+    """The samples' images as PNG bytes in the column `image`, a batch in each group of rows."""
+    schema = pa.schema([("image", pa.binary())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(stored), predict.BATCH):
+            indices = range(start, min(start + predict.BATCH, len(stored)))
+            encoded = [images.encode_png(stored[index].pixels) for index in indices]
+            writer.write_table(pa.table({"image": encoded}, schema))

@@ -271,7 +271,7 @@ class Group:
 
     def _compare(self, name: str, version: Any, present: Any) -> dict[str, Any]:
         """The decision between the best candidate and the champion, made once per pair and test set."""
-        from pipeline import checkpoint, pretrained_weights
+        from pipeline import checkpoint, device, pretrained_weights
         from pipeline.register import champion
 
         digest = store.content_digest(self.root / "data/prepared" / self.dataset)
@@ -283,7 +283,9 @@ class Group:
         challenger = pq.read_table(self.root / "evaluations" / name / "test.parquet")
         settings = checkpoint.stored_settings(store.read_json(self.root / "models" / name / checkpoint.DESCRIPTION))
         extractor = self.jobs[name].extractor
-        judge = None if extractor is None else checkpoint.load(pretrained_weights.extractor(self.root, extractor)[0])[0]
+        judge = None
+        if extractor is not None:
+            judge, _ = checkpoint.load(pretrained_weights.extractor(self.root, extractor)[0], device.choose())
         with tempfile.TemporaryDirectory() as folder:
             copy = str(trust.verified(self.client, self.keys, present, Path(folder)))
             old = champion.rows(self.root, self.dataset, self.task, copy, settings, judge)

@@ -118,7 +118,10 @@ class Results:
     def machine(self, job: str) -> str:
         """Where the job's latency was measured: `2 threads of Intel Xeon`; empty if it was not."""
         speed = self.speed.get(job, {})
-        return f"{speed.get('threads')} threads of {speed['processor']}" if self.latency(job) else ""
+        if not self.latency(job):
+            return ""
+        on_cpu = speed.get("device", "cpu") == "cpu"
+        return f"{speed.get('threads')} threads of {speed['processor']}" if on_cpu else str(speed["processor"])
 
     def mistakes(self, job: str) -> tuple[int, int] | None:
         """On how many test images a job is mistaken, and how many there are; None if it is not measured."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -152,7 +153,8 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
 
 def _columns(table: pa.Table, suffix: str) -> tuple[fid.Features, fid.Features]:
     """Features of real and of fake images, N×D each."""
-    real, fake = (np.asarray(table[name + suffix].to_pylist(), np.float64) for name in ("real", "fake"))
+    columns = (pc.list_flatten(table[name + suffix]).to_numpy() for name in ("real", "fake"))
+    real, fake = (values.reshape(len(table), -1).astype(np.float64) for values in columns)
     return real, fake
 
 

@@ -70,6 +70,10 @@ class JobState:
         """All entries; the state of a job that was never started is `waiting`."""
         return {"state": "waiting", "attempts": 0, "seconds": 0.0, **(read_json(self.path) or {})}
 
+    def parts(self, job: Job) -> int:
+        """In how many parts a batch goes through the network: as the job says, or as a lack of memory has shown."""
+        return int(self.read().get("parts") or (1 if job.accumulate == "auto" else job.accumulate))
+
     def note(self, **entries: Any) -> None:
         """Add or replace entries."""
         write_json(self.path, {**self.read(), **entries, "pid": os.getpid(), "updated": time.time()})
@@ -134,4 +138,4 @@ def reopen(job_spec: JobSpec) -> None:
     """Reset a job's attempts and state before it is trained; its checkpoints stay."""
     state = JobState.of(job_spec)
     if state.path.exists():
-        state.note(state="waiting", attempts=0, final=False, reason=None)
+        state.note(state="waiting", attempts=0, final=False, reason=None, evaluated=None, memory=None)

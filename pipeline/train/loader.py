@@ -224,6 +224,7 @@ class Loader:
             worker_init_fn=_start_worker,
             multiprocessing_context="forkserver" if workers else None,
             persistent_workers=workers > 0,
+            pin_memory=device.startswith("cuda"),
         )
 
     def batches(self, plan: Iterable[list[Key]]) -> Iterator[Any]:

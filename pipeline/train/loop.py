@@ -8,7 +8,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,30 +22,56 @@ from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, optimizer, record, transfer, view
+from pipeline.train import history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.parts import is_out_of_memory, told
 from pipeline.train.ranks import Ranks
+from pipeline.train.step import JobFailedError, Stepper
 
 PROGRESS_EVERY_S = 1.0
 #: about how many pictures of the training are stored
 SNAPSHOTS = 24
 
 
-class JobFailedError(Exception):
-    """This job can't be trained with its settings; another attempt would fail, too."""
-
-
 def train(job_spec: JobSpec, ranks: Ranks) -> None:
     """Train a job from its last checkpoint to the end, and write `job_spec.model`."""
-    trainer = Trainer(job_spec, ranks)
-    trainer.resume()
-    while not trainer.finished:
-        trainer.epoch()
-    trainer.finish()
+    while not _train(job_spec, ranks):
+        if ranks.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _train(job_spec: JobSpec, ranks: Ranks) -> bool:
+    """False if there was too little memory, and the last epoch is to be tried again with batches in more parts."""
+    parts = JobState.of(job_spec).parts(job_spec.job)
+    try:
+        trainer = Trainer(job_spec, ranks)
+        trainer.resume()
+        while not trainer.finished:
+            trainer.epoch()
+        trainer.finish()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        JobState.of(job_spec).note(**_in_more_parts(job_spec, ranks, parts, error))
+        if ranks.world > 1:  # the others wait for this rank; Ray starts all again
+            raise
+        return False
+    return True
+
+
+def _in_more_parts(job_spec: JobSpec, ranks: Ranks, parts: int, error: Exception) -> dict[str, Any]:
+    """What the state notes of a lack of memory; JobFailedError if batches can't be in more parts."""
+    batch = -(-job_spec.job.batch // ranks.world)
+    if parts >= batch:
+        name = job_spec.name
+        raise JobFailedError(
+            f"out of memory on {ranks.device} with one image at once. Lower jobs.{name}.size, or take another network."
+        ) from error
+    return {"parts": 2 * parts, "memory": told(error, batch, 2 * parts, ranks.device)}
 
 
 class Trainer:
-    """One job on one rank: the learner, its optimisers, and the progress."""
+    """One job on one rank: the learner, its steps, and the progress."""
 
     def __init__(self, job_spec: JobSpec, ranks: Ranks) -> None:
         self.job_spec, self.job, self.ranks = job_spec, job_spec.job, ranks
@@ -64,25 +90,19 @@ class Trainer:
             loader.Loader(each, self.job, self.settings, ranks.device) for each in (self.samples, self.held_out)
         )
         torch.manual_seed(seed_of("weights", self.job.seed))
-        self.cuda = ranks.device.startswith("cuda")
         self.learner: Learner = checkpoint.build(self.description).to(ranks.device)
-        if self.cuda:
+        self.sum_type = torch.float32 if ranks.device == "mps" else torch.float64  # which MPS has not
+        if ranks.device.startswith("cuda"):
             self.learner.to(memory_format=torch.channels_last)
-        self.phases = self.learner.phases
-        if self.job.epochs and not self.phases:
-            raise JobFailedError(
-                f"{self.job.architecture} has no parameters to train by gradient. Set jobs.{job_spec.name}.epochs: 0."
-            )
-        scales = transfer.scales(self.learner.network, self.job)
-        self.optimizers = {phase.name: optimizer.build(phase.parameters, self.job, scales) for phase in self.phases}
+        self.steps_per_epoch = len(self._plan(0))
+        self.parts = self.state.parts(self.job)
+        self.stepper = Stepper(job_spec, ranks, self.learner, self.steps_per_epoch, self.parts)
         if "pretrained" in job_spec.sources:
             unmatched = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])
             self.state.note(not_taken=unmatched)
         if "extractor" in job_spec.sources:
             self.learner.use_extractor(checkpoint.load(job_spec.sources["extractor"], ranks.device)[0])
-        self.average = optimizer.average(self.learner.network, self.job)
-        self.parallel = ranks.parallel(self.learner, len(self.phases))
-        self.steps_per_epoch = len(self._plan(0))
+        self.stepper.begin()
         self.next_epoch, self.step, self.since_best = 0, 0, 0
         self.primary: str = self.task.PRIMARY
         self.best: dict[str, Any] | None = None
@@ -102,11 +122,11 @@ class Trainer:
         """Train one epoch, validate, and write a checkpoint."""
         started, epoch = time.monotonic(), self.next_epoch
         torch.manual_seed(seed_of("epoch", self.job.seed, epoch, self.ranks.rank))
-        losses = self._pass(epoch, started)
-        trained_s = time.monotonic() - started
-        scores = self._validate()
-        lr = self.optimizers[self.phases[0].name].param_groups[0]["lr"]
-        row = {"epoch": epoch + 1, "step": self.step, "train/lr": lr}
+        with self.stepper.fast_arithmetic():
+            losses = self._pass(epoch, started)
+            trained_s = time.monotonic() - started
+            scores = self._validate()
+        row = {"epoch": epoch + 1, "step": self.step, "train/lr": self.stepper.lr}
         row |= {f"train/{name}": value for name, value in losses.items()}
         self.primary = bootstrap.primary(self.task.PRIMARY, scores)
         logged = {name for name in scores if "[" not in name} | {self.primary}  # no curves per class
@@ -125,82 +145,47 @@ class Trainer:
 
     def _pass(self, epoch: int, started: float) -> dict[str, float]:
         self.learner.train()
-        self._apply_freeze(epoch)
+        self.stepper.apply_freeze(epoch)
         plan = self._plan(epoch)
         weights = plan.weights()
         totals: dict[str, Tensor] = {}
         steps: dict[str, int] = {}
         reported_at, image_count = started, 0
-        for number, batch in enumerate(self.train_loader.batches(plan)):
-            count = len(batch[0])
-            losses = self._step(loader.to_device(batch, self.ranks.device), weights[number])
+        for number, batch in enumerate(self._batches(self.train_loader, plan)):
+            losses = self._step(batch, weights[number])
             for name, loss in losses.items():
-                summand = loss.detach().double() * weights[number] / self.ranks.world
+                summand = loss.detach().to(self.sum_type) * weights[number] / self.ranks.world
                 totals[name] = totals.get(name, torch.zeros_like(summand)) + summand
                 steps[name] = steps.get(name, 0) + 1  # a phase with `every: 2` has half the steps
-            image_count += count * self.ranks.world
+            image_count += len(batch[0]) * self.ranks.world
             epoch_fraction = (number + 1) / self.steps_per_epoch
             if self.ranks.leads and epoch_fraction < 1 and time.monotonic() - reported_at > PROGRESS_EVERY_S:
                 reported_at = time.monotonic()
                 mean_loss = float(totals["loss"]) / (number + 1)
                 self._progress(epoch + epoch_fraction, mean_loss, images_per_s=image_count / (reported_at - started))
+        self.stepper.check_finite()
         names = sorted(totals)
         sums = self.ranks.sum(torch.stack([totals[name] for name in names]))
         return {name: float(value) / steps[name] for name, value in zip(names, sums, strict=True)}
 
-    def _apply_freeze(self, epoch: int) -> None:
-        """Apply freeze/unfreeze for this epoch; re-wrap DDP if the set of trainable parameters changed."""
-        learned = [parameter for phase in self.phases for parameter in phase.parameters]
-        if transfer.freeze(self.learner.network, learned, self.job, epoch):
-            self.parallel = self.ranks.parallel(self.learner, len(self.phases))
+    def _batches(self, loaded: loader.Loader, plan: Iterable[list[loader.Key]]) -> Iterator[Any]:
+        return prefetch.on_device(loaded.batches(plan), self.ranks.device)
 
     def _step(self, batch: tuple[Tensor, Any], weight: float) -> dict[str, Tensor]:
-        images, targets = batch
-        if self.cuda:
-            images = images.contiguous(memory_format=torch.channels_last)
-        lr = optimizer.rate(self.step, self.steps_per_epoch, self.job)
-        all_losses: dict[str, Tensor] = {}
-        for phase in self.phases:
-            if self.step % phase.every:
-                continue
-            for parameter in phase.parameters:
-                parameter.grad = None
-            with self._autocast():
-                losses = self.parallel(images, targets, phase.name)
-            loss = torch.stack(list(losses.values())).sum()
-            self._check_finite(loss)
-            (loss * weight).backward()
-            self.ranks.average_gradients(phase.parameters, len(self.phases))
-            if self.job.clip is not None:
-                torch.nn.utils.clip_grad_norm_(phase.parameters, self.job.clip)
-            optimizer.set_rate(self.optimizers[phase.name], lr)
-            self.optimizers[phase.name].step()
-            all_losses |= losses
-        if self.average is not None:
-            self.average.update_parameters(self.learner.network)
+        try:
+            losses = self.stepper.take(batch, weight, self.step)
+        except Exception as error:  # perhaps because of an earlier loss, at which nobody has looked yet
+            self.stepper.explain(error)
+            raise
         self.step += 1
-        return {"loss": torch.stack(list(all_losses.values())).sum(), **(all_losses if len(all_losses) > 1 else {})}
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.cuda and self.job.precision == "auto":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
-
-    def _check_finite(self, loss: Tensor) -> None:
-        not_finite = self.ranks.sum((~torch.isfinite(loss)).float())
-        if float(not_finite):
-            epoch = self.step // self.steps_per_epoch + 1
-            raise JobFailedError(
-                f"the loss is not finite at step {self.step} (epoch {epoch}). Lower jobs.{self.job_spec.name}.lr, "
-                "add warmup, or set clip: 1.0."
-            )
+        return losses
 
     @contextlib.contextmanager
     def _evaluated(self) -> Iterator[Learner]:
         """The learner as it is stored: in evaluation mode, with averaged weights if `ema` is set."""
         network = self.learner.network
-        if self.average is not None:
-            self.learner.network = self.average.module
+        if self.stepper.average is not None:
+            self.learner.network = self.stepper.average.module
         self.learner.eval()
         try:
             yield self.learner
@@ -209,14 +194,14 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         plan = list(range(len(self.held_out)))[self.ranks.rank :: self.ranks.world]
-        size = self.job.batch
+        size = -(-self.job.batch // self.parts)
         batches = [[(0, index) for index in plan[at : at + size]] for at in range(0, len(plan), size)]
         rows = []
         with self._evaluated() as learner, torch.inference_mode():
             self.ranks.broadcast_buffers(learner)
-            for keys, batch in zip(batches, self.val_loader.batches(batches), strict=True):
-                with self._autocast():
-                    predictions = learner.predict_batch(*loader.to_device(batch, self.ranks.device))
+            for keys, batch in zip(batches, self._batches(self.val_loader, batches), strict=True):
+                with self.stepper.autocast():
+                    predictions = learner.predict_batch(*batch)
                 for (_, index), prediction in zip(keys, predictions, strict=True):
                     item = self.held_out.stored[index]
                     placement = self.held_out.fit.placement(*item.pixels.shape[:2])
@@ -253,8 +238,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "learner": self.learner.state_dict(),
-            "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
-            "average": None if self.average is None else self.average.state_dict(),
+            **self.stepper.state_dict(),
             "progress": (self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history),
         }
         with store.folder(self.job_spec.work / "checkpoint", self.job_spec.fingerprint) as path:
@@ -267,10 +251,7 @@ class Trainer:
             return
         state = torch.load(path / "state.pt", map_location=self.ranks.device, weights_only=True)
         self.learner.load_state_dict(state["learner"])
-        for name, item in self.optimizers.items():
-            item.load_state_dict(state["optimizers"][name])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        self.stepper.load_state_dict(state)
         self.next_epoch, self.step, self.since_best, self.best, self.primary, self.history = state["progress"]
         if self.ranks.leads:
             self.state.note(resumed_at_step=self.step)
@@ -283,14 +264,13 @@ class Trainer:
             stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
-        batches = self.train_loader.batches(plan)
-        self.learner.eval().fit(loader.to_device(batch, self.ranks.device) for batch in batches)
+        self.learner.eval().fit(self._batches(self.train_loader, plan))
         with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:
             description = copy.copy(self.description)
             description |= {"fingerprint": self.job_spec.fingerprint, "best_epoch": (self.best or {}).get("epoch", 0)}
             checkpoint.save(path, self.learner, description)
             history.write(path / history.FILE, self.history)
-            record.write(path, self.job_spec, self.ranks)
+            record.write(path, self.job_spec, self.ranks, self.parts, compiled=self.stepper.compiles)
             for picture in checkpoint.snapshots(self.job_spec.work).values():
                 store.write_bytes(path / checkpoint.SNAPSHOTS / picture.name, picture.read_bytes())
 

@@ -77,6 +77,12 @@ class Ranks:
             dist.all_reduce(values, group=self.group)
         return values
 
+    def least(self, values: Tensor) -> Tensor:
+        """Elementwise minimum over the group."""
+        if self.world > 1:
+            dist.all_reduce(values, dist.ReduceOp.MIN, group=self.group)
+        return values
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, in rank order."""
         if self.world == 1:

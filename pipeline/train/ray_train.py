@@ -1,25 +1,26 @@
-"""Training on Ray: its processes form worker groups, and each group trains one job after the other.
+"""Training on Ray: its processes form worker groups (worker_groups.py), and each trains one job after the other.
 
 The processes are started once per run, because their imports take seconds. An error in a group of one process fails
 the job alone; in a larger group it ends all processes, and Ray starts them again to resume.
 """
 
+import logging
 import os
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, disk, preflight, store
+from pipeline import cluster, device, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
-from pipeline.train import reads, view
-from pipeline.train.job_state import JobSpec, JobState, claim, held
+from pipeline.train import worker_groups
+from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.worker_groups import After
 
-#: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
-WAIT, WAIT_S = "wait", 0.5
+log = logging.getLogger(__name__)
+
 ENVIRONMENT = {
     **cluster.ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -30,17 +31,39 @@ ENVIRONMENT = {
 }
 
 
-def run(job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float]) -> None:
-    """Train all jobs; each job's state says how it ended. Adds `ray_start_s` and `ray_s` to `times`."""
+def run(
+    job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float], after: After | None = None
+) -> None:
+    """Train all jobs, and evaluate them by `after`; each job's state says how it ended.
+
+    Adds `ray_start_s` and `ray_s` to `times`.
+    """
     os.environ.update(ENVIRONMENT)
     cluster.configure()
     started = time.monotonic()
     with _cluster(root) as (cpus, gpus):
         times["ray_start_s"] = time.monotonic() - started
+        cpus, gpus = processors(cpus, gpus)
         widths = {job_spec.fingerprint: width(job_spec, cpus, gpus) for job_spec in job_specs}
         world = _world(list(widths.values()), settings, cpus, gpus)
-        _fit(job_specs, widths, world, settings, root, use_gpu=gpus > 0)
+        processes = "1 process" if world == 1 else f"{world} processes"
+        log.info(f"train: on {'cuda' if gpus else device.choose(cuda=False)}, {processes}")
+        config = {"job_specs": list(job_specs), "widths": widths, "settings": settings, "after": after}
+        _fit(config, world, root, use_gpu=gpus > 0)
         times["ray_s"] = time.monotonic() - started
+
+
+def processors(cpus: int, gpus: int) -> tuple[int, int]:
+    """How many of Ray's CPUs and GPUs take a process each; UserError if CONVLINE_DEVICE asks for CUDA and Ray has none.
+
+    MPS is one device that Ray does not count, for one process.
+    """
+    wanted = device.wanted()
+    if wanted == "cuda" and not gpus:
+        raise UserError(f"{device.VARIABLE}=cuda: Ray has no GPU. Set it to cpu, or unset it.")
+    if gpus and wanted in (None, "cuda"):
+        return cpus, gpus
+    return (1 if device.choose(cuda=False) == "mps" else cpus), 0
 
 
 def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
@@ -73,7 +96,7 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
     os.environ.setdefault("PYTHONPATH", str(root))
     address = os.environ.get("RAY_ADDRESS", "local")
     local: dict[str, Any] = {}
-    variables = {**ENVIRONMENT, "PYTHONPATH": str(root)}
+    variables = {**ENVIRONMENT, "PYTHONPATH": str(root), device.VARIABLE: device.wanted() or ""}
     if address != "local":  # else the actor that cleans up after a killed run may look in another cluster
         variables["RAY_ADDRESS"] = address
     else:  # a local one listens on the loopback only
@@ -99,9 +122,7 @@ def storage_folder(settings: Train, root: Path) -> Path:
     return Path(settings.storage) if settings.storage else root / ".work/ray"
 
 
-def _fit(
-    job_specs: Sequence[JobSpec], widths: dict[str, int], world: int, settings: Train, root: Path, *, use_gpu: bool
-) -> None:
+def _fit(config: dict[str, Any], world: int, root: Path, *, use_gpu: bool) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -111,9 +132,9 @@ def _fit(
 
         backend_cls = Backend
 
+    job_specs, settings = config["job_specs"], config["settings"]
     storage = storage_folder(settings, root)
     storage.mkdir(parents=True, exist_ok=True)
-    config = {"job_specs": list(job_specs), "widths": widths, "settings": settings}
     with store.temporary(storage / "run") as run_folder:
         trainer = TorchTrainer(
             _work,
@@ -148,120 +169,19 @@ def _work(config: dict[str, Any]) -> None:
     from pipeline.train import group
     from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
-    device = str(get_device())
-    if device == "cpu":
+    chosen = str(get_device())  # one of the GPUs that Ray shares out
+    if chosen == "cpu":
+        chosen = device.choose(cuda=False)
         torch.set_num_threads(1)
     context = get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     if max(config["widths"].values()) > 1:
-        backend = "gloo" if device == "cpu" else "nccl"
+        backend = "nccl" if chosen.startswith("cuda") else "gloo"
         address = get_node_ip_address()
         group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        _rounds(**config, rank=rank, world=world, device=device)
+        worker_groups.run(**config, rank=rank, world=world, device=chosen)
     except Exception as error:
         if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
             raise
         # The disk is full, so no state can be written and new processes would not help; the stage reports it.
-
-
-def _rounds(
-    job_specs: Sequence[JobSpec], widths: dict[str, int], settings: Train, *, rank: int, world: int, device: str = "cpu"
-) -> None:
-    """For each group size, form worker groups and train the jobs of that size."""
-    from pipeline.train.ranks import form_worker_group
-
-    sizes = sorted(set(widths.values()))
-    groups = {each: form_worker_group(rank, world, each, device) for each in sizes}
-    for each in sizes * len(sizes):  # repeated for jobs that start from those of another size
-        ranks = groups[each]
-        if ranks is not None:
-            _train_all([job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each], ranks, settings)
-
-
-def _train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train) -> None:
-    """Train jobs that no other worker group has taken, until none is left."""
-    from pipeline.train import loop
-
-    while True:
-        ranks.barrier()  # before rank 0 takes a job: other ranks may still finish the last one
-        lock, job_spec = _next(job_specs, settings) if ranks.leads else (None, None)
-        job_spec = ranks.broadcast(job_spec)
-        if job_spec is None:
-            return
-        if job_spec == WAIT:
-            time.sleep(WAIT_S)
-            continue
-        state = JobState.of(job_spec)
-        try:
-            _check_reads(job_spec, ranks)
-            if ranks.leads:
-                view.make(job_spec)
-            ranks.barrier()
-            loop.train(job_spec, ranks)
-            if ranks.leads:
-                state.note(state="done", reason=None)
-        except loop.JobFailedError as error:
-            if ranks.leads:
-                state.note(state="failed", final=True, reason=str(error))
-        except Exception as error:
-            if ranks.leads or isinstance(error, UserError):  # which may concern this rank only, such as a full disk
-                _note_fault(state, error)
-            if ranks.world > 1:
-                raise
-        finally:
-            if lock is not None:
-                lock.close()
-
-
-def _note_fault(state: JobState, error: Exception) -> None:
-    """Write why an attempt failed; no further attempt is made if a person must fix something first."""
-    known_error = error if isinstance(error, UserError) else disk.disk_error(error)
-    if known_error is not None:
-        state.note(
-            state="failed",
-            final=not isinstance(known_error, disk.DiskError | store.StoreError),
-            reason=str(known_error),
-        )
-    elif state.read()["state"] != "failed":
-        reason = f"{type(error).__name__}: {error}"
-        state.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
-
-
-def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
-    """Fail a job on all ranks if any of them reads other data, code or weights than the job spec was made from."""
-    from pipeline.train.loop import JobFailedError
-
-    differences = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
-    if differences:
-        raise JobFailedError("; ".join(dict.fromkeys(differences)))
-
-
-def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec | str | None]:
-    """The first job that can be trained, with its lock; WAIT if all remaining jobs wait for one in training."""
-    waiting = None
-    for job_spec in job_specs:
-        states = [JobState.of(other).read()["state"] for other in job_specs]
-        if "failed" in states and settings.on_failed_job == "stop":
-            return None, None
-        missing = job_spec.waits_for()
-        if not missing:
-            lock = claim(job_spec, settings.attempts)
-            if lock is not None:
-                return lock, job_spec
-        elif any(held(work) for work in missing):
-            waiting = WAIT
-        else:
-            _fail_with_source(job_spec, missing)
-    return None, waiting
-
-
-def _fail_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
-    """Fail a job whose source failed; it is final if the source's failure is."""
-    for source in (JobState(work / "state.json").read() for work in missing):
-        if source["state"] == "failed" and JobState.of(job_spec).read()["state"] == "waiting":
-            job_spec.work.mkdir(parents=True, exist_ok=True)
-            reason = f"{source['name']}, from which this job starts, failed"
-            JobState.of(job_spec).note(
-                name=job_spec.name, state="failed", final=source.get("final", False), reason=reason
-            )

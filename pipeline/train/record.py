@@ -14,9 +14,10 @@ from pipeline.train.ranks import Ranks
 FILE = "record.json"
 
 
-def write(path: Path, job_spec: JobSpec, ranks: Ranks) -> None:
-    """Write the record of a job into the folder `path`."""
-    store.write_json(path / FILE, {"decided": job_spec.decided, "in_effect": _in_effect(job_spec, ranks)})
+def write(path: Path, job_spec: JobSpec, ranks: Ranks, parts: int = 1, *, compiled: bool = False) -> None:
+    """Write the record of a job into the folder `path`; parts: of a batch, which went through the network in turn."""
+    effects = _in_effect(job_spec, ranks, parts) | ({"compile": True} if compiled else {})
+    store.write_json(path / FILE, {"decided": job_spec.decided, "in_effect": effects})
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -25,7 +26,8 @@ def read(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def _in_effect(job_spec: JobSpec, ranks: Ranks) -> dict[str, Any]:
+def _in_effect(job_spec: JobSpec, ranks: Ranks, parts: int) -> dict[str, Any]:
     cuda = ranks.device.startswith("cuda")
     precision = "bfloat16" if cuda and job_spec.job.precision == "auto" else "float32"
-    return {"device": ranks.device, "precision": precision, "workers": ranks.world}
+    accumulated = {"accumulate": parts} if parts > 1 else {}
+    return {"device": ranks.device, "precision": precision, "workers": ranks.world, **accumulated}

@@ -22,6 +22,7 @@ from pipeline.params import KEPT, Job, Params
 from pipeline.train import checks, ray_train, reads, view
 from pipeline.train.follow import follow
 from pipeline.train.job_state import JobSpec, JobState, reopen
+from pipeline.train.worker_groups import After
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,10 @@ def _staged_digest(augmented: Path) -> str:
     return store.digest({name: entry for name, entry in files.items() if not name.endswith(".png")})
 
 
-def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str, float]:
+def run(params: Params, root: Path, watcher: Watcher | None = None, after: After | None = None) -> dict[str, float]:
     """Bring `models/` up to date; returns the seconds that Ray and the training took.
+
+    after: evaluates each job when it is trained, by the process that trained it.
 
     Raises a UserError if all jobs failed; failed jobs are listed in `models/failed.json`.
     """
@@ -159,7 +162,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None) -> dict[str,
     if stale:
         log.info(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
-        times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher)
+        times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher, after)
     else:
         log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
     failed = {item.name: _failure(item) for item in stale if not _restore(models / item.name, item)}
@@ -248,7 +251,9 @@ def _copy_sources(wanted: dict[str, JobSpec], models: Path) -> None:
             store.copy(models / name, item.model)
 
 
-def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None) -> dict[str, float]:
+def _train(
+    stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None, after: After | None
+) -> dict[str, float]:
     times: dict[str, float] = {}
     ended = threading.Event()
 
@@ -261,7 +266,7 @@ def _train(stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | 
     follower = threading.Thread(target=follow_jobs, daemon=True)
     follower.start()
     try:
-        ray_train.run(stale, params.train, root, times)
+        ray_train.run(stale, params.train, root, times, after)
     finally:
         ended.set()
         follower.join(timeout=60)

@@ -213,7 +213,7 @@ def test_an_image_without_its_proposals_takes_as_long_as_the_search(
 def test_the_speed_that_evaluate_reports_has_the_search_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def measure(_: Any, stored: Any) -> dict[str, float]:
+    def measure(_: Any, stored: Any, device: str) -> dict[str, float]:
         seen.append(stored[0].proposals)
         return {"latency_ms": 1.0}
 

@@ -20,7 +20,7 @@ from pipeline.augment.fit import Fit, restore
 from pipeline.evaluate import stage as evaluate_stage
 from pipeline.evaluate.predict import predictor
 from pipeline.geometry import rle
-from pipeline.learners.base import Learner, Settings
+from pipeline.learners.base import Learner
 from pipeline.params import Job
 from pipeline.prepare import stage as prepare
 from pipeline.prepare.make import record
@@ -40,20 +40,6 @@ def fit_of(task: str) -> str:
     return FITS[plugins.constant("tasks", task, "GIVES") or "positions"]
 
 
-def model(folder: Path, task: str, fit: str) -> Path:
-    """A small untrained model of a task."""
-    name, channels, size, options = predictions.small_network(task)
-    half = (0.5,) * channels
-    settings = Settings(("a", "b"), ("ground", "a"), (1, 1), channels, size, half, half, ("tip",), 1024, fit)
-    values = {"architecture": name, "options": options, "loss": {}, "settings": dataclasses.asdict(settings)}
-    torch.manual_seed(0)
-    derived: dict[str, Any] = {field: {} for field in plugins.needed_fields(name)}
-    with store.folder(folder, f"mark-{task}") as path:
-        description = {"task": task, **values, "derived": derived}
-        checkpoint.save(path, checkpoint.build(description), description)
-    return folder
-
-
 def picture() -> Sample:
     return Sample("x", np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), label=0)
 
@@ -69,7 +55,7 @@ def test_all_go_the_same_way(task: str, tmp_path: Path, capsys: pytest.CaptureFi
     from pipeline.register.predictor import Predictor
 
     fit = fit_of(task)
-    learner, _ = checkpoint.load(model(tmp_path / "models/m", task, fit))
+    learner, _ = checkpoint.load(predictions.store_model(tmp_path / "models/m", task, fit))
     module, item = plugins.load("tasks", task), picture()
     inner, placement = Fit(learner.settings.size, fit).forward(with_fields(item, learner))
     batch, targets = module.collate([inner], learner.settings)
@@ -110,7 +96,7 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize("task", [name for name in TASKS if fit_of(name) == "letterbox"])
 def test_answers_are_in_the_images_own_pixels_whatever_its_resolution(task: str, tmp_path: Path) -> None:
     """An image of twice as many pixels in each direction, which the model sees as the same input."""
-    learner, _ = checkpoint.load(model(tmp_path / "m", task, "letterbox"))
+    learner, _ = checkpoint.load(predictions.store_model(tmp_path / "m", task, "letterbox"))
     module, small = plugins.load("tasks", task), picture()
     large = Sample("y", small.pixels.repeat(2, axis=0).repeat(2, axis=1), label=0)
     ask = predictor(learner, task)

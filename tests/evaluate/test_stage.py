@@ -118,6 +118,7 @@ def test_speed_goes_to_its_own_file_and_is_of_the_model_in_place(copied: Path, m
     first = store.read_json(path)
     assert set(first) == {"small", "other"}
     assert all(set(entry) >= measured and entry["latency_ms"] > 0 for entry in first.values())
+    assert {entry["device"] for entry in first.values()} == {"cpu"}
     stage.run(params(copied), copied)
     assert store.read_json(path) == first  # nothing is new, nothing is measured
     store.write_json(path, {"small": {"train_s": 3.0}, "other": first["other"]})
@@ -149,7 +150,9 @@ def test_a_job_that_failed_is_no_obstacle(copied: Path) -> None:
 
 def test_settings_make_it_anew_and_a_renamed_job_does_not(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage.run(params(copied, {"small": JOBS["small"]}, pictures=3), copied)
-    assert capsys.readouterr().out.split()[2] == "made"
+    told = capsys.readouterr().out
+    assert "evaluate: 1 of 1 models to evaluate on cpu" in told
+    assert told.splitlines()[1].split()[2] == "made"
     (copied / "models/small").rename(copied / "models/renamed")
     stage.run(params(copied, {"renamed": JOBS["small"]}, pictures=3), copied)
     assert capsys.readouterr().out.split()[1:3] == ["renamed", "restored"]

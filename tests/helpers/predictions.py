@@ -1,11 +1,12 @@
-"""A prediction of any task: of a small untrained network of the first architecture that does it."""
+"""A small untrained model of any task, of the first architecture that does it, and a prediction of it."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline import checkpoint, plugins
+from pipeline import checkpoint, plugins, store
 from pipeline.learners.base import Settings
 from pipeline.sample import Sample, resized
 
@@ -26,6 +27,20 @@ def small_network(task: str) -> tuple[str, int, int, dict[str, Any]]:
             if paper is None or paper["parameters"] < LARGEST:
                 return name, channels, paper["input"][1] if paper else 32, paper["options"] if paper else {}
     raise AssertionError(f"no architecture of {task} is small: give one a SMALL")
+
+
+def store_model(folder: Path, task: str, fit: str = "stretch") -> Path:
+    """A small untrained model of a task at rest; its classes are a and b."""
+    name, channels, size, options = small_network(task)
+    half = (0.5,) * channels
+    settings = Settings(("a", "b"), ("ground", "a"), (1, 1), channels, size, half, half, ("tip",), 1024, fit)
+    values = {"architecture": name, "options": options, "loss": {}, "settings": dataclasses.asdict(settings)}
+    torch.manual_seed(0)
+    derived: dict[str, Any] = {field: {} for field in plugins.needed_fields(name)}
+    with store.folder(folder, f"mark-{task}") as path:
+        description = {"task": task, **values, "derived": derived}
+        checkpoint.save(path, checkpoint.build(description), description)
+    return folder
 
 
 def predict(task: str, sample: Sample, classes: tuple[str, ...], semantic: tuple[str, ...]) -> tuple[Any, Settings]:

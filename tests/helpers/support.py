@@ -54,10 +54,11 @@ def prepared(root: Path, params: Params) -> None:
     augment_stage.run(params, root)
 
 
-def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float]) -> None:
+def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float], after: Any = None) -> None:
     """Stands in for Ray: the same jobs and states, one after the other in this process."""
     from pipeline.train import loop
     from pipeline.train.ranks import Ranks
+    from pipeline.train.step import JobFailedError
 
     for job_spec in job_specs:
         lock = claim(job_spec, settings.attempts)
@@ -65,10 +66,12 @@ def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[
         try:
             loop.train(job_spec, Ranks())
             JobState.of(job_spec).note(state="done", reason=None)
-        except loop.JobFailedError as error:
+        except JobFailedError as error:
             JobState.of(job_spec).note(state="failed", final=True, reason=str(error))
         finally:
             lock.close()
+        if after is not None:
+            after(job_spec, "cpu")
 
 
 def job_specs(root: Path, params: Params) -> dict[str, JobSpec]:

@@ -36,8 +36,8 @@ JOBS: dict[str, dict[str, Any]] = {
 def test_a_step_in_channels_last(prepared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     order = learners.job_specs(tmp_path, prepared, {name: {**JOBS[name], "augmentation": None}})[name]
     trainer = loop.Trainer(order, Ranks())
-    trainer.cuda, trainer.learner = True, trainer.learner.to(memory_format=torch.channels_last)
-    monkeypatch.setattr(trainer, "_autocast", contextlib.nullcontext)
+    trainer.stepper.cuda, trainer.learner = True, trainer.learner.to(memory_format=torch.channels_last)
+    monkeypatch.setattr(trainer.stepper, "autocast", contextlib.nullcontext)
     batch = next(iter(loader.Loader(trainer.samples, order.job, trainer.settings).batches(list(trainer._plan(0))[:1])))
     losses = trainer._step(batch, 1.0)
     assert torch.isfinite(losses["loss"])

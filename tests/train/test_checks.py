@@ -10,7 +10,7 @@ import pytest
 from pipeline import disk, plugins, store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
-from pipeline.train import checks, loop, ray_train, stage
+from pipeline.train import checks, loop, ray_train, stage, worker_groups
 from pipeline.train.job_state import JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
@@ -101,7 +101,7 @@ def test_what_a_person_must_mend_is_tried_once(
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.job_specs(root, params)["a"]
-    ray_train._train_all([order], Ranks(), Train())
+    worker_groups.train_all([order], Ranks(), Train())
     entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, final)
     assert entry["reason"].startswith(reason)
@@ -114,7 +114,7 @@ def test_what_may_pass_is_tried_again(project: Project, monkeypatch: pytest.Monk
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.job_specs(root, params)["a"]
-    ray_train._train_all([order], Ranks(), Train(attempts=3))
+    worker_groups.train_all([order], Ranks(), Train(attempts=3))
     entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"]) == ("failed", 3)
     assert entry["reason"] == "failed after 3 attempts: RuntimeError: the weather"

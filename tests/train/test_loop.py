@@ -21,6 +21,7 @@ from pipeline.params import Params
 from pipeline.train import follow, history, loader, loop
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
+from pipeline.train.step import JobFailedError
 from tests.helpers import learners, support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -79,7 +80,10 @@ def to_the_end(trainer: loop.Trainer) -> dict[str, torch.Tensor]:
 def resumed(job_spec: JobSpec, forgets: str) -> dict[str, torch.Tensor]:
     """The last weights of a resume that forgets something."""
     trainer = loop.Trainer(job_spec, Ranks())
-    forgotten: dict[str, list[Any]] = {"optimizer": list(trainer.optimizers.values()), "average": [trainer.average]}
+    forgotten: dict[str, list[Any]] = {
+        "optimizer": list(trainer.stepper.optimizers.values()),
+        "average": [trainer.stepper.average],
+    }
     for item in forgotten.get(forgets, []):
         item.load_state_dict = lambda state: None
     trainer.resume()
@@ -164,7 +168,7 @@ def test_killed_in_an_epoch_it_resumes_to_the_same_bytes(project: Project) -> No
 
 def test_a_loss_that_is_not_finite_fails_the_job_and_names_the_remedy(project: Project) -> None:
     job_spec = one(project, lr=1e38, epochs=3)
-    with pytest.raises(loop.JobFailedError, match=r"step \d+ \(epoch \d\).*jobs\.a\.lr"):
+    with pytest.raises(JobFailedError, match=r"step \d+ \(epoch \d\).*jobs\.a\.lr"):
         loop.train(job_spec, Ranks())
     assert not job_spec.model.exists()
 
@@ -229,7 +233,7 @@ def test_what_is_fitted_and_not_trained_is_stored(prepared: Path, tmp_path: Path
 
 def test_what_learns_nothing_by_gradient_has_no_epochs(prepared: Path, tmp_path: Path) -> None:
     job_spec = learners.job_specs(tmp_path, prepared, {"a": {**MATCHER, "epochs": 2}})["a"]
-    with pytest.raises(loop.JobFailedError, match=r"template has no parameters to train.* Set jobs\.a\.epochs: 0\."):
+    with pytest.raises(JobFailedError, match=r"template has no parameters to train.* Set jobs\.a\.epochs: 0\."):
         loop.train(job_spec, Ranks())
 
 

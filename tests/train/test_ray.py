@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import store
 from pipeline.errors import UserError
+from pipeline.evaluate.after_training import Evaluator
 from pipeline.params import Params, Train
 from pipeline.train import ray_train
 from pipeline.train.job_state import JobState
@@ -24,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 TRAIN = """
 import json, pickle, signal, sys
 from pipeline.train import ray_train
-orders, settings, root = pickle.load(sys.stdin.buffer)
+orders, settings, root, after = pickle.load(sys.stdin.buffer)
 own, times = signal.getsignal(signal.SIGTERM), {}
-ray_train.run(orders, settings, root, times)
+ray_train.run(orders, settings, root, times, after)
 print(json.dumps({**times, "own": signal.getsignal(signal.SIGTERM) == own}))
 """
 
@@ -43,7 +44,7 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     orders = support.job_specs(root, params)
     broken = orders["other"].job.model_copy(update={"batch": 0})  # so every attempt breaks
     orders["other"] = dataclasses.replace(orders["other"], job=broken)
-    given = pickle.dumps((list(orders.values()), params.train, root))
+    given = pickle.dumps((list(orders.values()), params.train, root, Evaluator.of(params, root)))
     with surveys.surveyed() as survey:
         done = subprocess.run([sys.executable, "-c", TRAIN], input=given, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     times = json.loads(done.stdout.splitlines()[-1])
@@ -66,6 +67,9 @@ def test_jobs_of_all_kinds_in_one_group(project: Project) -> None:
     assert "Traceback" in entries["other"]["traceback"]
     assert store.holds(orders["late"].model, orders["late"].fingerprint)
     assert store.holds(orders["wide"].model, orders["wide"].fingerprint)
+    evaluated = {name for name, entry in entries.items() if str(entry.get("evaluated")).startswith("evaluated in")}
+    assert evaluated == {name for name, entry in entries.items() if entry["state"] == "done"}
+    assert len([*(root / ".work/evaluations").iterdir()]) == len(evaluated)
     assert times["ray_s"] > times["ray_start_s"] > 0
     assert not list((root / ".work/ray").glob("*"))
 

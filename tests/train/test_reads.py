@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from pipeline import fingerprint, store
 from pipeline.params import Params, Train
-from pipeline.train import ray_train, reads
+from pipeline.train import reads, worker_groups
 from pipeline.train.job_state import JobSpec, JobState
 from pipeline.train.ranks import Ranks
 from tests.helpers import support
@@ -51,7 +51,7 @@ def test_another_copy_of_the_data_fails_the_job_once_and_trains_nothing(
     else:
         assert job_spec.augmented is not None
         job_spec = dataclasses.replace(job_spec, augmented=another_copy(job_spec.augmented, tmp_path / "old"))
-    ray_train._train_all([job_spec], Ranks(), Train())
+    worker_groups.train_all([job_spec], Ranks(), Train())
     entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert f"{what} differ" in entry["reason"]
@@ -82,7 +82,7 @@ def test_bytes_that_are_not_those_of_the_manifest_fail_the_job(project: Project,
 def test_weights_to_start_from_are_compared(project: Project) -> None:
     root, params = project({"a": {"epochs": 0}, "b": {"pretrained": {"job": "a"}}})
     job_specs = support.job_specs(root, params)
-    ray_train._train_all(list(job_specs.values()), Ranks(), Train())
+    worker_groups.train_all(list(job_specs.values()), Ranks(), Train())
     assert {JobState.of(job_spec).read()["state"] for job_spec in job_specs.values()} == {"done"}
     other = dataclasses.replace(job_specs["b"], reads=job_specs["b"].reads | {"pretrained": "0" * 64})
     assert "pretrained differ" in str(reads.differences(other))
@@ -93,7 +93,7 @@ def _start(rank: int, meeting: str, job_spec: JobSpec, old: Path) -> None:
     if rank == STALE:  # the leader hands its order round, so what lies at its paths is what differs on a node
         folders = reads._folders
         reads._folders = lambda job_spec: {**folders(job_spec), "images": old}
-    ray_train._rounds([job_spec], {job_spec.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
+    worker_groups.run([job_spec], {job_spec.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from pipeline import plugins
 from pipeline.params import Params, Train
-from pipeline.train import ranks, ray_train
+from pipeline.train import ranks, worker_groups
 from pipeline.train.job_state import JobSpec, JobState
 from tests.helpers import support
 
@@ -23,16 +23,16 @@ def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
         plugins.load(kind, name)
     ranks.COLLECTIVE_TIMEOUT = datetime.timedelta(seconds=TIMEOUT_S)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
-    train_all = ray_train._train_all
+    train_all = worker_groups.train_all
 
     def busy_first(mine: list[JobSpec], group: ranks.Ranks, settings: Train) -> None:
         if rank == LATE and group.world == 1:
             time.sleep(BUSY_S)
         train_all(mine, group, settings)
 
-    ray_train._train_all = busy_first  # type: ignore[assignment]
+    worker_groups.train_all = busy_first  # type: ignore[assignment]
     widths = {job_spec.fingerprint: int(job_spec.job.workers) for job_spec in job_specs}
-    ray_train._rounds(job_specs, widths, Train(), rank=rank, world=WORLD)
+    worker_groups.run(job_specs, widths, Train(), rank=rank, world=WORLD)
     dist.destroy_process_group()
 
 
