@@ -241,7 +241,7 @@ def state(folder: Path) -> dict[str, Any]:
         "dvc.lock": {
             f"{name}: {item['path']}": item["md5"]
             for name, stage in lock.items()
-            for item in (*stage["deps"], *stage["outs"])
+            for item in (*stage.get("deps", ()), *stage["outs"])
             if item["path"] != "reports/index.html"  # it tells seconds
         },
         "temporary": sorted(path.relative_to(folder).as_posix() for path in hidden),

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -166,6 +167,8 @@ def test_the_shell_example_trains_and_answers(tmp_path: Path) -> None:
     source = text(EXAMPLE).replace("make setup\n", "")
     (tmp_path / "examples/own_images.sh").write_text(source, encoding="utf-8")
     made = "git init -q && git add -A && git -c user.name=a -c user.email=a@b commit -qm copy"
-    subprocess.run(["bash", "-c", f"{made} && bash examples/own_images.sh"], cwd=tmp_path, check=True)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}  # that of the environment's own code comes later
+    run = ["bash", "-c", f"{made} && bash examples/own_images.sh"]
+    subprocess.run(run, cwd=tmp_path, env=environment, check=True)
     lines = (tmp_path / ".work/answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 120

@@ -209,3 +209,11 @@ def test_help_fits_a_narrow_terminal_and_one_that_knows_ascii_only(
     assert frame.parse([*words, "--help"])() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 40 or not line.isascii()] == []
+
+
+def test_another_projects_jobs_are_not_run(root: Path) -> None:
+    """The environment of one clone is active, and the user in another, whose settings must not seem to be run."""
+    done = convline("run", "linear", cwd=root)
+    assert done.returncode == 2
+    assert f"{root}: this convline is of {ROOT}" in done.stderr
+    assert f"source {root}/.venv/bin/activate" in done.stderr
