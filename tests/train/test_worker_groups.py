@@ -4,6 +4,7 @@ import datetime
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,10 +26,10 @@ def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
     train_all = worker_groups.train_all
 
-    def busy_first(mine: list[JobSpec], group: ranks.Ranks, settings: Train) -> None:
+    def busy_first(mine: list[JobSpec], group: ranks.Ranks, *rest: Any) -> None:
         if rank == LATE and group.world == 1:
             time.sleep(BUSY_S)
-        train_all(mine, group, settings)
+        train_all(mine, group, *rest)
 
     worker_groups.train_all = busy_first  # type: ignore[assignment]
     widths = {job_spec.fingerprint: int(job_spec.job.workers) for job_spec in job_specs}
