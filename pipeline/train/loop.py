@@ -24,7 +24,7 @@ from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
 from pipeline.train import history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState
-from pipeline.train.parts import is_out_of_memory, told
+from pipeline.train.parts import explain_shortage, is_out_of_memory
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import JobFailedError, Stepper
 
@@ -67,7 +67,7 @@ def _in_more_parts(job_spec: JobSpec, ranks: Ranks, parts: int, error: Exception
         raise JobFailedError(
             f"out of memory on {ranks.device} with one image at once. Lower jobs.{name}.size, or take another network."
         ) from error
-    return {"parts": 2 * parts, "memory": told(error, batch, 2 * parts, ranks.device)}
+    return {"parts": 2 * parts, "memory": explain_shortage(error, batch, 2 * parts, ranks.device)}
 
 
 class Trainer:

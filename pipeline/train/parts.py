@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and CPU_IS_FULL in str(error))
 
 
-def told(error: BaseException, batch: int, number: int, device: str) -> str:
+def explain_shortage(error: BaseException, batch: int, number: int, device: str) -> str:
     """What was too much, and what is tried next: the number of parts."""
     memory = ""
     if device.startswith("cuda"):
