@@ -2,7 +2,6 @@
 
 import dataclasses
 import heapq
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 import torch
 
-from pipeline import images, plugins, sample
+from pipeline import batches, images, plugins, processes, sample
 from pipeline.augment.fit import Fit, restore
 from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner
@@ -80,16 +79,7 @@ def in_batches(items: Iterable[Item], pixels: Callable[[Item], int]) -> Iterator
 
     pixels: of an item's image.
     """
-    batch: list[Item] = []
-    total = 0
-    for item in items:
-        batch.append(item)
-        total += pixels(item)
-        if len(batch) == BATCH or total > BATCH_PIXELS:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
+    return batches.bounded(items, pixels, number=BATCH, total=BATCH_PIXELS)
 
 
 def rows(
@@ -154,4 +144,4 @@ def _collected(
 
 def _threads(device: torch.device) -> int:
     """As many as torch may use, where these have the same work to do; else enough to feed the device."""
-    return torch.get_num_threads() if device.type == "cpu" else min(MOST_THREADS, os.cpu_count() or 1)
+    return torch.get_num_threads() if device.type == "cpu" else min(MOST_THREADS, processes.cores())

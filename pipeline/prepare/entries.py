@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import processes
+from pipeline import batches, processes
 from pipeline.images import Reading
 from pipeline.prepare.findings import Findings
 from pipeline.prepare.loading import Item, Loader, Stored
@@ -171,15 +171,7 @@ def _writer(path: Path) -> Iterator[pa.RecordBatchFileWriter]:
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     """Items in lists that are small enough to be worked on as one."""
-    chunk, size = list[Item](), 0
-    for item in items:
-        chunk.append(item)
-        size += _size(item)
-        if len(chunk) == CHUNK_ITEMS or size > CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+    return batches.bounded(items, _size, number=CHUNK_ITEMS, total=CHUNK_BYTES)
 
 
 def _size(item: Item) -> int:

@@ -22,7 +22,7 @@ SHOWN = 6
 def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watcher | None) -> None:
     """Print each change of a job's state until `ended` is set, and pass it to the watcher (curves in MLflow)."""
     printed: dict[str, tuple[Any, ...]] = {}
-    started, told = set[str](), set[tuple[str, str]]()
+    started, reported = set[str](), set[tuple[str, str]]()
     printed_at: dict[str, float] = {}
     while True:
         last = ended.wait(POLL_S)
@@ -37,8 +37,8 @@ def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watche
                 if entry.get("not_taken"):
                     log.info(not_taken(job_spec.name, entry["not_taken"]))
             for remark in (entry.get("memory"), entry.get("evaluated")):
-                if remark and (job_spec.name, remark) not in told:
-                    told.add((job_spec.name, remark))
+                if remark and (job_spec.name, remark) not in reported:
+                    reported.add((job_spec.name, remark))
                     log.info(f"train: {job_spec.name:<16}  {remark}")
             status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
             quiet = time.monotonic() - printed_at.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
