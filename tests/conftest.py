@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import logs, processes
 from pipeline.params import Params
-from tests.helpers import support
+from tests.helpers import few_digits, support
 
 # Tests run on all cores already: only those of the processes themselves start more.
 processes.ALONE_S = float("inf")
@@ -44,9 +44,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with the digits prepared and one policy staged; read-only: link to it, don't write."""
+    """A root with half of the digits prepared and one policy staged; read-only: link to it, don't write."""
     root = tmp_path_factory.mktemp("digits")
-    support.prepared(root, support.write_params(root, {"a": {"augmentation": "light"}}))
+    with few_digits.only(900):
+        support.prepared(root, support.write_params(root, {"a": {"augmentation": "light"}}))
     return root
 
 

@@ -22,7 +22,7 @@ from pipeline.reachable import is_part
 from pipeline.train import loop, trial
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
-from tests.helpers import support
+from tests.helpers import few_digits, support
 from tests.train import golden
 
 #: beside a job of each task: all transforms, staged copies and what else settings switch on
@@ -115,7 +115,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     for job in jobs.values():
         job["train_images"], job["epochs"] = 2 * job["batch"], 1
     written = support.write_params(root, jobs, datasets=golden.DATASETS, augmentation=POLICIES)
-    support.prepared(root, written)
+    with few_digits.only(200):
+        support.prepared(root, written)
     return root, written
 
 

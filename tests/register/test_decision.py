@@ -55,7 +55,7 @@ def promotions(
 
 @pytest.fixture
 def decide(monkeypatch: pytest.MonkeyPatch) -> Callable[[Right, Right], bool]:
-    monkeypatch.setattr(champion, "RESAMPLES", 400)
+    monkeypatch.setattr(champion, "RESAMPLES", 200)
 
     def promoted(challenger: Right, present: Right) -> bool:
         return bool(champion.decide(rows(challenger), rows(present), "classification", KNOWN)["promoted"])

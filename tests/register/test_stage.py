@@ -1,9 +1,7 @@
 """Runs, versions and the champion in a real MLflow store."""
 
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from pipeline.train import stage as train_stage
 from tests.helpers import support
 from tests.helpers.support import GOOD, WEAK
 
-REPO = Path(__file__).parents[2]
 MODEL = "digits-classification"
 
 
@@ -43,6 +40,12 @@ def lost(measured: tuple[Path, Params], tmp_path: Path) -> tuple[Path, Params]:
 
 def found(root: Path) -> list[Any]:
     return list(tracking.client(root).search_model_versions(f"name = '{MODEL}'"))
+
+
+def answer_as_measured(root: Path, job: str, patch: pytest.MonkeyPatch) -> None:
+    """Take a champion's rows from its evaluation, to which `test_a_served_model_answers_as_evaluate_measured` holds."""
+    rows = pq.read_table(root / "evaluations" / job / "test.parquet")
+    patch.setattr(champion, "rows", lambda *arguments: rows)
 
 
 def registered(root: Path) -> dict[str, Any]:
@@ -103,14 +106,14 @@ def test_a_lost_store_is_made_again(lost: tuple[Path, Params]) -> None:
 
 
 def test_processes_that_race_make_one_version_each(lost: tuple[Path, Params]) -> None:
-    root, _ = lost
-    script = (
-        "from pathlib import Path; from pipeline import params; from pipeline.register import stage;"
-        f"stage.run(params.read(Path({str(root / 'params.yaml')!r})), Path({str(root)!r}))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    racing = [subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=root) for _ in range(2)]
-    assert [process.wait() for process in racing] == [0, 0]
+    root, params = lost
+    context = multiprocessing.get_context("fork")
+    racing = [context.Process(target=register_stage.run, args=(params, root)) for _ in range(2)]
+    for process in racing:
+        process.start()
+    for process in racing:
+        process.join()
+    assert [process.exitcode for process in racing] == [0, 0]
     assert len(found(root)) == 2
 
 
@@ -147,6 +150,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     assert (improved["champion"]["job"], improved["previous"]["job"]) == ("good", "weak")
     assert improved["decision"]["promoted"] is True
     assert improved["decision"]["low"] > 0
+    answer_as_measured(root, "good", monkeypatch)
     alike = settle({"alike": {**GOOD, "epochs": 9}})
     assert alike["champion"]["job"] == "good"
     assert alike["challenger"]["job"] == "alike"
@@ -157,9 +161,12 @@ def test_a_better_challenger_replaces_the_champion_and_a_like_one_does_not(
     assert asked == [], "the same pair is judged once"
 
 
-def test_what_left_the_roster_stays_registered(measured: tuple[Path, Params], tmp_path: Path) -> None:
+def test_what_left_the_roster_stays_registered(
+    measured: tuple[Path, Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, before = Path(shutil.copytree(measured[0], tmp_path / "narrowed")), registered(measured[0])
     score = scores.words(store.read_json(root / "metrics/good.json"))
+    answer_as_measured(root, "good", monkeypatch)
     narrow = support.write_params(root, {"good": GOOD, "weak": WEAK}, roster=["weak"])
     train_stage.run(narrow, root)
     evaluate_stage.run(narrow, root)
