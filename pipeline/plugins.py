@@ -50,14 +50,21 @@ def own_names(kind: str) -> list[str]:
 
 def _files(kind: str) -> dict[str, Path]:
     """The file of each plug-in of a kind; UserError if a name exists in pipeline/ and in plugins/."""
-    shipped, own = (
-        {path.stem: path for path in folder.glob("*.py") if not path.stem.startswith("_")}
-        for folder in (ROOT.joinpath(*kind.split(".")), own_folder(kind))
-    )
+    shipped, own = _shipped(ROOT.joinpath(*kind.split("."))), _listed(own_folder(kind))
     for name in sorted(shipped.keys() & own.keys()):
         files = f"{displayed(own[name])} and {displayed(shipped[name])}"
         raise UserError(f"{files}: two plug-ins have one name. Rename the one in plugins/.")
     return shipped | own
+
+
+@functools.cache
+def _shipped(folder: Path) -> dict[str, Path]:
+    """The plug-ins of a folder of pipeline/, which stays as it is while a process runs: a check asks for it often."""
+    return _listed(folder)
+
+
+def _listed(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.glob("*.py") if not path.stem.startswith("_")}
 
 
 def load(kind: str, name: str) -> ModuleType:

@@ -3,6 +3,8 @@
 YAML 1.2, as DVC reads it. Bounds are checked while the text is parsed, before values are made.
 """
 
+import copy
+import functools
 import re
 from typing import Any
 
@@ -23,6 +25,11 @@ HALF = re.compile("[\ud800-\udfff]")
 
 def load(text: str) -> Any:
     """The values of a YAML text; ValueError says what is wrong, at which line, and what to do."""
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=8)  # a command reads params.yaml and the files beside it several times
+def _parsed(text: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters of YAML, more than {MAX_CHARACTERS:,}. Shorten it")
     reader = YAML(typ="safe", pure=True)

@@ -1,7 +1,7 @@
 """What made a job stale is told by setting, data, definition and library, and a fresh job is called fresh."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipeline.prepare import stage as prepare_stage
 from pipeline.train import ray_train, record
 from pipeline.train import stage as train_stage
 from pipeline.train.job_state import JobState
-from tests.helpers import support
+from tests.helpers import few_digits, support
 
 JOBS: dict[str, dict[str, Any]] = {
     "a": {"epochs": 1, "augmentation": "light"},
@@ -23,13 +23,24 @@ JOBS: dict[str, dict[str, Any]] = {
 Trained = tuple[Path, Params]
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two jobs, the second from the first, trained in this process; read-only: `trained` gives a copy."""
+    root = tmp_path_factory.mktemp("original")
+    params = support.write_params(root, JOBS)
+    with pytest.MonkeyPatch.context() as patch, few_digits.only(300):
+        patch.setattr(ray_train, "run", support.train_here)
+        support.prepared(root, params)
+        train_stage.run(params, root)
+    return root
+
+
 @pytest.fixture
-def trained(tmp_path: Path, here: None) -> Trained:
-    """Two jobs, the second from the first, trained in this process."""
-    params = support.write_params(tmp_path, JOBS)
-    support.prepared(tmp_path, params)
-    train_stage.run(params, tmp_path)
-    return tmp_path, params
+def trained(original: Path, tmp_path: Path, here: None) -> Iterator[Trained]:
+    """A copy of the two trained jobs; what is trained in it is trained in this process."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    with few_digits.only(300):
+        yield tmp_path, support.write_params(tmp_path, JOBS)
 
 
 def edited(root: Path, changes: dict[str, Any], **sections: Any) -> Params:

@@ -429,7 +429,7 @@ GAN: dict[str, Any] = {
 
 @pytest.mark.usefixtures("here")
 def test_a_job_is_measured_by_another_jobs_classifier(project: Project) -> None:
-    classifier = {"architecture": "lenet5", "size": 32, "epochs": 1, "batch": 256}
+    classifier = {"architecture": "lenet5", "size": 32, "epochs": 1, "batch": 128, "train_images": 300}
     root, params = project({"gan": GAN, "classifier": classifier})
     train_stage.run(params, root)
     evaluate_stage.run(params, root)

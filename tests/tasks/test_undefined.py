@@ -35,8 +35,16 @@ LACKS = {
 EVERYWHERE = "train val test"
 
 
+def shallow(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with a residual network of 8 layers, of 20 otherwise."""
+    if "backbone_options" in options:
+        return {**options, "backbone_options": {**options["backbone_options"], "depth": 8}}
+    return {**options, "depth": 8} if options.get("depth") == 20 else options
+
+
 def job(task: str, dataset: str) -> dict[str, Any]:
     settings = {key: value for key, value in golden.JOBS[task].items() if key not in ("train_images", "augmentation")}
+    settings["options"] = shallow(settings["options"])
     return {**settings, "loss": {}, "channels": 3, "task": task, "dataset": dataset, "epochs": 1}
 
 
