@@ -9,6 +9,7 @@ import ast
 import difflib
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -40,31 +41,32 @@ def own_folder(kind: str) -> Path:
 
 def names(kind: str) -> list[str]:
     """Names of all plug-ins of a kind, sorted."""
-    return sorted(_files(kind))
+    return sorted(_folders(kind))
 
 
 def own_names(kind: str) -> list[str]:
     """Names of the user's own plug-ins of a kind, sorted."""
-    return [name for name, path in sorted(_files(kind).items()) if path.is_relative_to(OWN)]
+    return [name for name, folder in sorted(_folders(kind).items()) if folder.is_relative_to(OWN)]
 
 
-def _files(kind: str) -> dict[str, Path]:
-    """The file of each plug-in of a kind; UserError if a name exists in pipeline/ and in plugins/."""
-    shipped, own = _shipped(ROOT.joinpath(*kind.split("."))), _listed(own_folder(kind))
+def _folders(kind: str) -> dict[str, Path]:
+    """The folder of each plug-in of a kind, by name; UserError if a name exists in pipeline/ and in plugins/."""
+    shipped, own = _listed(ROOT.joinpath(*kind.split("."))), _listed(own_folder(kind))
     for name in sorted(shipped.keys() & own.keys()):
-        files = f"{displayed(own[name])} and {displayed(shipped[name])}"
+        files = f"{displayed(_file(own, name))} and {displayed(_file(shipped, name))}"
         raise UserError(f"{files}: two plug-ins have one name. Rename the one in plugins/.")
     return shipped | own
 
 
-@functools.cache
-def _shipped(folder: Path) -> dict[str, Path]:
-    """The plug-ins of a folder of pipeline/, which stays as it is while a process runs: a check asks for it often."""
-    return _listed(folder)
-
-
 def _listed(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    """The folder, by the names of its plug-ins."""
+    # a check of params.yaml lists 5,000 times, and a path for each file would be half of its time
+    files = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+    return {file.removesuffix(".py"): folder for file in files if file.endswith(".py") and not file.startswith("_")}
+
+
+def _file(folders: Mapping[str, Path], name: str) -> Path:
+    return folders[name] / f"{name}.py"
 
 
 def load(kind: str, name: str) -> ModuleType:
@@ -83,10 +85,10 @@ def module_name(kind: str, name: str) -> str:
 
 def source(kind: str, name: str) -> Path:
     """The plug-in's file; UserError with the right names if there is none."""
-    files = _files(kind)
-    if name not in files:
-        raise UserError(unknown(KINDS[kind], name, files))
-    return files[name]
+    folders = _folders(kind)
+    if name not in folders:
+        raise UserError(unknown(KINDS[kind], name, folders))
+    return _file(folders, name)
 
 
 def displayed(path: Path) -> str:
