@@ -52,7 +52,9 @@ def write(root: Path, tasks: list[str], splits: list[str]) -> Params:
     """A project with a job for each task and each choice of emptied splits, on data of its own."""
     names = {f"{task}-without-{where.replace(' ', '-')}": (task, where) for task in tasks for where in splits}
     datasets = {name: bare.dataset(task, where) for name, (task, where) in names.items()}
-    return support.write_params(root, {name: job(names[name][0], name) for name in names}, datasets=datasets)
+    jobs = {name: job(names[name][0], name) for name in names}
+    params = support.write_params(root, jobs, datasets=datasets)
+    return params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"resamples": 10})})
 
 
 @dataclasses.dataclass
