@@ -22,7 +22,7 @@ BATCH, IMAGES = 6, 16
 
 @pytest.fixture(scope="module")
 def job_specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, JobSpec]:
-    with few_digits.only(100):
+    with few_digits.only(200):
         return golden.prepare(tmp_path_factory.mktemp("rows"))
 
 
