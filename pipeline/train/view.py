@@ -105,7 +105,7 @@ class View(Sequence[Sample]):
         return len(self._shapes)
 
     def __getitem__(self, index: Any) -> Any:
-        return dataclasses.replace(self._samples[index], image=_image(self._images, self._shapes, self._ends, index))
+        return self._samples.sample(index, _image(self._images, self._shapes, self._ends, index))
 
 
 def bring(path: Path, stored: shards.Shards, begins: Start, limit: int) -> str:
