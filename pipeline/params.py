@@ -144,13 +144,14 @@ LATER = frozenset({"fit", "accumulate"})
 
 
 class Train(Strict):
-    """How jobs are run; worker_groups: how many train side by side · storage: a path that all nodes share."""
+    """How jobs are run; storage: a path that all nodes share · stuck_minutes: after which a silent process is ended."""
 
     on_failed_job: Literal["continue", "stop"] = "continue"
     attempts: int = Field(3, ge=1)
     worker_groups: PositiveInt | Literal["auto"] = "auto"
     storage: str | None = None
     keep_gb: float = Field(20.0, gt=0)
+    stuck_minutes: float = Field(5.0, gt=0)
 
 
 class Evaluate(Strict):

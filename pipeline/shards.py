@@ -113,18 +113,29 @@ def to_row(sample: Sample, data: bytes | None = None) -> dict[str, Any]:
     }
 
 
-def from_row(batch: pa.RecordBatch, index: int) -> Sample:
-    """The sample in a row, decoded."""
-    row = {name: batch.column(name)[index].as_py() for name in batch.schema.names if name != "image"}
-    given = {name: form for name, form in COLUMNS.items() if row.get(name) is not None}
+Columns = dict[str, pa.Array]
+
+
+def columns(batch: pa.RecordBatch) -> Columns:
+    """The columns of a batch that have a value, by name."""
+    pairs = zip(batch.schema.names, batch.columns, strict=True)
+    return {name: column for name, column in pairs if column.null_count < len(column)}
+
+
+def from_row(given: Columns, index: int, image: images.Pixels | None = None) -> Sample:
+    """The sample in a row of these columns, decoded, unless the pixels of its image are given."""
+    row = {name: column[index].as_py() for name, column in given.items() if name != "image"}
+    if image is None:
+        image = images.decode_stored(given["image"][index].as_buffer())
+    soft = row.get("soft")
     return Sample(
         id=row["id"],
-        image=images.decode_stored(batch.column("image")[index].as_buffer()),
-        group=row["group"],
-        source=row["source"],
+        image=image,
+        group=row.get("group"),
+        source=row.get("source"),
         size=tuple(row["size"]),
-        label=row["label"] if row["soft"] is None else np.asarray(row["soft"], np.float32),
-        **{name: READ[form](row[name]) for name, form in given.items()},
+        label=row.get("label") if soft is None else np.asarray(soft, np.float32),
+        **{name: READ[form](row[name]) for name, form in COLUMNS.items() if row.get(name) is not None},
     )
 
 
@@ -150,6 +161,7 @@ class Shards(Sequence[Sample]):
     paths: list[Path]
     batches: list[pa.RecordBatch] = field(default_factory=list, repr=False)
     _starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+    _columns: dict[int, Columns] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for path in self.paths:
@@ -164,14 +176,26 @@ class Shards(Sequence[Sample]):
         return int(self._starts[-1])
 
     def __getitem__(self, index: Any) -> Any:
-        return from_row(self.row(index), 0)
+        return self.sample(index)
+
+    def sample(self, index: int, image: images.Pixels | None = None) -> Sample:
+        """A sample, whose image is decoded unless its pixels are given."""
+        batch, position = self._position(index)
+        if batch not in self._columns:
+            self._columns[batch] = columns(self.batches[batch])
+        return from_row(self._columns[batch], position, image)
 
     def row(self, index: int) -> pa.RecordBatch:
         """The stored row as a batch of one: a view, nothing is copied."""
+        batch, position = self._position(index)
+        return self.batches[batch].slice(position, 1)
+
+    def _position(self, index: int) -> tuple[int, int]:
+        """The number of the batch that has the sample, and its row there."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         batch = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.batches[batch].slice(int(index - self._starts[batch]), 1)
+        return batch, int(index - self._starts[batch])
 
     def column(self, name: str) -> list[Any]:
         """One field of every sample, without touching the images."""

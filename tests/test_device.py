@@ -1,5 +1,7 @@
 """One device for all: the fastest that there is, or the one that CONVLINE_DEVICE names."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from pipeline import device
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import ray_train
+from pipeline.train.follow import Follower
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +84,10 @@ def test_training_says_what_ray_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         ray_train.processors(16, 0)
 
 
-def test_a_wrong_value_is_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_a_wrong_value_is_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import ray
 
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
     monkeypatch.setenv(device.VARIABLE, "tpu")
     with pytest.raises(UserError, match=device.VARIABLE):
-        ray_train.run([], Train(), tmp_path, {})  # type: ignore[arg-type]
+        ray_train.run([], Train(), tmp_path, {}, Follower([], None))

@@ -1,9 +1,11 @@
-"""Progress on the terminal: one line per job and epoch, read from the jobs' state files."""
+"""The driver's part in a training run: it writes what the processes report into the jobs' states, and prints it."""
 
+import _thread
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline import disk
@@ -13,54 +15,91 @@ from pipeline.train.job_state import JobSpec, JobState
 log = logging.getLogger(__name__)
 
 Watcher = Callable[[JobSpec, dict[str, Any]], None]
-POLL_S = 0.5
+#: gives the entries that changed since a version, by fingerprint, and the version now; waits for them so many seconds
+Changes = Callable[[int, float], tuple[int, dict[str, dict[str, Any]]]]
+WAIT_S = 60.0
 QUIET_S = 15.0
 #: number of weights that one line names
 SHOWN = 6
 
 
-def follow(job_specs: Sequence[JobSpec], ended: threading.Event, watcher: Watcher | None) -> None:
-    """Print each change of a job's state until `ended` is set, and pass it to the watcher (curves in MLflow)."""
-    printed: dict[str, tuple[Any, ...]] = {}
-    started, reported = set[str](), set[tuple[str, str]]()
-    printed_at: dict[str, float] = {}
-    while True:
-        last = ended.wait(POLL_S)
-        for job_spec in job_specs:
-            entry = JobState.of(job_spec).read()
-            if entry.get("epoch") is None and entry["state"] == "waiting":
-                continue
-            if job_spec.name not in started and (entry.get("not_taken") or entry.get("view")):
-                started.add(job_spec.name)
-                if entry.get("view"):
-                    log.info(f"train: {job_spec.name:<16}  {entry['view']}")
-                if entry.get("not_taken"):
-                    log.info(not_taken(job_spec.name, entry["not_taken"]))
-            for remark in (entry.get("memory"), entry.get("evaluated")):
-                if remark and (job_spec.name, remark) not in reported:
-                    reported.add((job_spec.name, remark))
-                    log.info(f"train: {job_spec.name:<16}  {remark}")
-            status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
-            quiet = time.monotonic() - printed_at.get(job_spec.name, 0.0) > QUIET_S and entry["state"] == "running"
-            if status == printed.get(job_spec.name) and not quiet:
-                continue
-            printed[job_spec.name], printed_at[job_spec.name] = status, time.monotonic()
-            log.info(line(job_spec.name, entry))
-            if watcher is not None:
-                watcher = _notify(watcher, job_spec, entry)
-        if last:
+class Follower:
+    """Follows the jobs of a run: their state files, a line per job and epoch, and a watcher (curves in MLflow)."""
+
+    def __init__(self, job_specs: Sequence[JobSpec], watcher: Watcher | None) -> None:
+        self._job_specs = {job_spec.fingerprint: job_spec for job_spec in job_specs}
+        self._watcher = watcher
+        self._printed: dict[str, tuple[Any, ...]] = {}
+        self._printed_at: dict[str, float] = {}
+        self._remarks = set[str]()
+
+    @contextlib.contextmanager
+    def following(self, changes: Changes, close: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, a thread takes the changes over; after `close`, they are complete and don't wait."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            version, last = 0, False
+            while not last:
+                last = ended.is_set()
+                try:
+                    version, changed = changes(version, WAIT_S)
+                except Exception:  # the queue's process has died, and so has the run, which says why
+                    return
+                try:
+                    self.take_over(changed)
+                except BrokenPipeError:  # nobody reads the output any more: end the run
+                    _thread.interrupt_main()
+                    return
+
+        thread = threading.Thread(target=follow, name="follow-jobs", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            with contextlib.suppress(Exception):  # likewise
+                close()
+            thread.join(timeout=60)
+
+    def take_over(self, changed: dict[str, dict[str, Any]]) -> None:
+        """Write changed entries, by fingerprint, into the states of their jobs, and print them."""
+        for fingerprint, entries in changed.items():
+            job_spec = self._job_specs[fingerprint]
+            state = JobState.of(job_spec)
+            with contextlib.suppress(OSError):  # the disk may be full, of which the stage tells
+                job_spec.work.mkdir(parents=True, exist_ok=True)
+                state.write(entries)
+            self._print(job_spec, {**state.read(), **entries})
+
+    def _print(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        name = job_spec.name
+        remarks = [f"train: {name:<16}  {entry[key]}" for key in ("view", "memory", "evaluated") if entry.get(key)]
+        if entry.get("not_taken"):
+            remarks.insert(1 if entry.get("view") else 0, not_taken(name, entry["not_taken"]))
+        for remark in remarks:
+            if remark not in self._remarks:
+                self._remarks.add(remark)
+                log.info(remark)
+        status = (entry["state"], int(entry.get("epoch") or 0), entry.get("reason"))
+        quiet = time.monotonic() - self._printed_at.get(name, 0.0) > QUIET_S and entry["state"] == "running"
+        if entry.get("epoch") is None and entry["state"] == "waiting":
             return
+        if status != self._printed.get(name) or quiet:
+            self._printed[name], self._printed_at[name] = status, time.monotonic()
+            log.info(line(name, entry))
+            self._notify(job_spec, entry)
 
-
-def _notify(watcher: Watcher, job_spec: JobSpec, entry: dict[str, Any]) -> Watcher | None:
-    """Call the watcher; if it fails, give it up for this run, since register logs the curves again."""
-    try:
-        watcher(job_spec, entry)
-    except Exception as error:
-        reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        log.warning(f"train: {job_spec.name:<16}  its curves are missing in MLflow until register runs: {reason}")
-        return None
-    return watcher
+    def _notify(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
+        """Call the watcher; if it fails, give it up for this run, since register logs the curves again."""
+        if self._watcher is None:
+            return
+        try:
+            self._watcher(job_spec, entry)
+        except Exception as error:
+            reason = disk.disk_error(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            log.warning(f"train: {job_spec.name:<16}  its curves are missing in MLflow until register runs: {reason}")
+            self._watcher = None
 
 
 def not_taken(name: str, left: Sequence[str]) -> str:

@@ -1,22 +1,21 @@
-"""A job's state.json: how its training stands, written atomically by the process that trains it.
+"""A job's state.json: how its training stands. The driver of a run writes it, by what the processes report.
 
 A job's work lies in `.work/jobs/<fingerprint>/`: state.json, the last checkpoint, the best weights, and at the end
-`model/`. The process that holds the folder's `lock` trains the job; the lock ends with its process. Checks of the
-lock are serialised by a second lock, `turn`, so that a check is never mistaken for a running job.
+`model/`. The process that leads the training holds the folder's `lock`, which ends with its process, so that others on
+this machine see whether the job is in training. Who trains what is up to the job queue (job_queue.py).
 """
 
 import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Protocol
 
 from pipeline.params import Job
-from pipeline.store import locked, read_json, write_json
-
-State = Literal["waiting", "running", "done", "failed"]
+from pipeline.store import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,18 @@ class JobSpec:
         return self.work / "model"
 
     def waits_for(self) -> list[Path]:
-        """Work folders of the jobs that must be trained first and are not."""
+        """Work folders of the jobs that must be trained first and are not; each is named by its fingerprint."""
         return [path.parent for path in self.sources.values() if path.name == "model" and not path.exists()]
+
+
+class State(Protocol):
+    """What the process that trains a job reads and notes of how it stands."""
+
+    def read(self) -> dict[str, Any]:
+        """All entries."""
+
+    def note(self, **entries: Any) -> None:
+        """Add or replace entries."""
 
 
 @dataclass
@@ -70,68 +79,39 @@ class JobState:
         """All entries; the state of a job that was never started is `waiting`."""
         return {"state": "waiting", "attempts": 0, "seconds": 0.0, **(read_json(self.path) or {})}
 
-    def parts(self, job: Job) -> int:
-        """In how many parts a batch goes through the network: as the job says, or as a lack of memory has shown."""
-        return int(self.read().get("parts") or (1 if job.accumulate == "auto" else job.accumulate))
-
     def note(self, **entries: Any) -> None:
         """Add or replace entries."""
-        write_json(self.path, {**self.read(), **entries, "pid": os.getpid(), "updated": time.time()})
+        self.write({"pid": os.getpid(), "updated": time.time(), **entries})
+
+    def write(self, entries: dict[str, Any]) -> None:
+        """Add or replace entries that another process noted."""
+        write_json(self.path, {**self.read(), **entries})
 
 
-def claim(job_spec: JobSpec, attempts: int) -> IO[str] | None:
-    """Lock a waiting or interrupted job for training; None if it is done, failed, or trained by another process.
-
-    The returned file holds the lock: close it to release the lock.
-    """
-    with _turn(job_spec.work):
-        lock = _try(job_spec.work)
-        if lock is None or _begin(job_spec, attempts):
-            return lock
-        lock.close()
-        return None
+def number_of_parts(state: State, job: Job) -> int:
+    """In how many parts a batch goes through the network: as the job says, or as a lack of memory has shown."""
+    return int(state.read().get("parts") or (1 if job.accumulate == "auto" else job.accumulate))
 
 
-def _begin(job_spec: JobSpec, attempts: int) -> bool:
-    """Note a new attempt in the state; False if the job is done, failed, or has no attempt left."""
-    state = JobState.of(job_spec)
-    entry = state.read()
-    if entry["state"] in ("done", "failed"):
-        return False
-    if entry["attempts"] >= attempts:
-        reason = entry.get("reason", "its process ended without an error message; was it killed, or out of memory?")
-        state.note(state="failed", reason=f"failed after {attempts} attempts: {reason}")
-        return False
-    attempt = {"attempts": entry["attempts"] + 1, "began": time.time()}
-    state.note(name=job_spec.name, state="running", epochs=job_spec.job.epochs, **attempt)
-    return True
+@contextlib.contextmanager
+def hold(work: Path) -> Iterator[None]:
+    """Hold the lock of a job's folder while the block runs; waits for a process of an earlier run to end."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def held(work: Path) -> bool:
-    """Whether a running process trains in this folder."""
-    if not work.exists():
-        return False
-    with _turn(work):
-        lock = _try(work)
-        if lock is None:
-            return True
-        lock.close()
-        return False
-
-
-def _turn(work: Path) -> contextlib.AbstractContextManager[None]:
-    return locked(work / "turn", "another check of this job", wait=True)
-
-
-def _try(work: Path) -> IO[str] | None:
-    """The folder's lock, or None if another process holds it."""
-    lock = (work / "lock").open("w")
+    """Whether a running process of this machine trains in this folder."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (work / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # lookers don't disturb each other, and `hold` waits
+    except FileNotFoundError:
+        return False
     except BlockingIOError:
-        lock.close()
-        return None
-    return lock
+        return True
+    return False
 
 
 def reopen(job_spec: JobSpec) -> None:

@@ -23,7 +23,7 @@ from pipeline.images import encode_png
 from pipeline.learners.base import Learner
 from pipeline.seeds import seed_of
 from pipeline.train import history, loader, prefetch, record, view
-from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.job_state import JobSpec, JobState, State, number_of_parts
 from pipeline.train.parts import explain_shortage, is_out_of_memory
 from pipeline.train.ranks import Ranks
 from pipeline.train.step import JobFailedError, Stepper
@@ -33,18 +33,19 @@ PROGRESS_EVERY_S = 1.0
 SNAPSHOTS = 24
 
 
-def train(job_spec: JobSpec, ranks: Ranks) -> None:
-    """Train a job from its last checkpoint to the end, and write `job_spec.model`."""
-    while not _train(job_spec, ranks):
+def train(job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
+    """Train a job from its last checkpoint to the end, and write `job_spec.model`; `state` is its file by default."""
+    state = state or JobState.of(job_spec)
+    while not _train(job_spec, ranks, state):
         if ranks.device.startswith("cuda"):
             torch.cuda.empty_cache()
 
 
-def _train(job_spec: JobSpec, ranks: Ranks) -> bool:
+def _train(job_spec: JobSpec, ranks: Ranks, state: State) -> bool:
     """False if there was too little memory, and the last epoch is to be tried again with batches in more parts."""
-    parts = JobState.of(job_spec).parts(job_spec.job)
+    parts = number_of_parts(state, job_spec.job)
     try:
-        trainer = Trainer(job_spec, ranks)
+        trainer = Trainer(job_spec, ranks, state)
         trainer.resume()
         while not trainer.finished:
             trainer.epoch()
@@ -52,7 +53,7 @@ def _train(job_spec: JobSpec, ranks: Ranks) -> bool:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        JobState.of(job_spec).note(**_in_more_parts(job_spec, ranks, parts, error))
+        state.note(**_in_more_parts(job_spec, ranks, parts, error))
         if ranks.world > 1:  # the others wait for this rank; Ray starts all again
             raise
         return False
@@ -73,9 +74,9 @@ def _in_more_parts(job_spec: JobSpec, ranks: Ranks, parts: int, error: Exception
 class Trainer:
     """One job on one rank: the learner, its steps, and the progress."""
 
-    def __init__(self, job_spec: JobSpec, ranks: Ranks) -> None:
+    def __init__(self, job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
         self.job_spec, self.job, self.ranks = job_spec, job_spec.job, ranks
-        self.state = JobState.of(job_spec)
+        self.state = state or JobState.of(job_spec)
         self.task = plugins.load("tasks", self.job.task)
         self.facts = sample.facts(job_spec.prepared)
         self.description = checkpoint.describe(self.job, self.facts, joined.options(job_spec.derived))
@@ -95,7 +96,7 @@ class Trainer:
         if ranks.device.startswith("cuda"):
             self.learner.to(memory_format=torch.channels_last)
         self.steps_per_epoch = len(self._plan(0))
-        self.parts = self.state.parts(self.job)
+        self.parts = number_of_parts(self.state, self.job)
         self.stepper = Stepper(job_spec, ranks, self.learner, self.steps_per_epoch, self.parts)
         if "pretrained" in job_spec.sources:
             unmatched = checkpoint.start(self.learner.network, job_spec.sources["pretrained"])

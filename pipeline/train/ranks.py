@@ -4,8 +4,8 @@ Only this module and group.py use torch.distributed. With one phase gradients ar
 average with the backward pass; with more phases by one all-reduce over the phase's own gradients, because two phases
 inside one DDP wrapper fail.
 
-Barriers between jobs use their own process group with a 7-day timeout, because processes reach them at very different
-times; collectives within a job time out after 5 min.
+What takes long, such as the end of another job, is waited for in the job queue (job_queue.py), so that a collective
+that times out means a process that does not answer.
 """
 
 import datetime
@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
 
-COLLECTIVE_TIMEOUT, BARRIER_TIMEOUT = datetime.timedelta(minutes=5), datetime.timedelta(days=7)
-
 
 @dataclass(frozen=True)
 class Ranks:
@@ -31,17 +29,11 @@ class Ranks:
     members: tuple[int, ...] = (0,)
     group: Any = None
     device: str = "cpu"
-    barrier_group: Any = None
 
     @property
     def leads(self) -> bool:
         """Whether this process is rank 0, which writes the group's files."""
         return self.rank == 0
-
-    def barrier(self) -> None:
-        """Wait for all members, up to 7 days; if one of them dies, the others get an error at once."""
-        if self.world > 1:
-            dist.barrier(group=self.barrier_group)
 
     def parallel(self, module: nn.Module, phases: int) -> nn.Module:
         """The module to call for losses."""
@@ -100,18 +92,19 @@ class Ranks:
         return box[0]
 
 
-def form_worker_group(rank: int, world: int, width: int, device: str = "cpu") -> Ranks | None:
+def form_worker_group(
+    rank: int, world: int, width: int, device: str = "cpu", timeout: datetime.timedelta | None = None
+) -> Ranks | None:
     """Form worker groups of `width` processes; this process's group, or None if it is left over.
 
-    Every process of the world must call this with the same `world` and `width`.
+    Every process of the world must call this with the same `world` and `width`; a collective waits for a
+    process until `timeout`.
     """
     mine = None
     for first in range(0, world - width + 1, width):
         members = tuple(range(first, first + width))
-        group = barrier_group = None
-        if width > 1:  # the default timeout of a new group is the backend's, not the world's
-            group = dist.new_group(list(members), timeout=COLLECTIVE_TIMEOUT)
-            barrier_group = dist.new_group(list(members), timeout=BARRIER_TIMEOUT, backend="gloo")
+        # the default timeout of a new group is the backend's, not the world's
+        group = dist.new_group(list(members), timeout=timeout) if width > 1 else None
         if rank in members:
-            mine = Ranks(rank - first, width, members, group, device, barrier_group)
+            mine = Ranks(rank - first, width, members, group, device)
     return mine

@@ -4,11 +4,14 @@ The processes are started once per run, because their imports take seconds. An e
 the job alone; in a larger group it ends all processes, and Ray starts them again to resume.
 """
 
+import datetime
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from pipeline import cluster, device, disk, preflight, store
 from pipeline.errors import UserError
 from pipeline.params import Train
 from pipeline.train import worker_groups
+from pipeline.train.follow import Follower
+from pipeline.train.job_queue import JobQueue, QueuedJob
 from pipeline.train.job_state import JobSpec, JobState
-from pipeline.train.worker_groups import After
+from pipeline.train.worker_groups import After, Member
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +37,12 @@ ENVIRONMENT = {
 
 
 def run(
-    job_specs: Sequence[JobSpec], settings: Train, root: Path, times: dict[str, float], after: After | None = None
+    job_specs: Sequence[JobSpec],
+    settings: Train,
+    root: Path,
+    times: dict[str, float],
+    follower: Follower,
+    after: After | None = None,
 ) -> None:
     """Train all jobs, and evaluate them by `after`; each job's state says how it ended.
 
@@ -48,9 +58,57 @@ def run(
         world = _world(list(widths.values()), settings, cpus, gpus)
         processes = "1 process" if world == 1 else f"{world} processes"
         log.info(f"train: on {'cuda' if gpus else device.choose(cuda=False)}, {processes}")
-        config = {"job_specs": list(job_specs), "widths": widths, "settings": settings, "after": after}
-        _fit(config, world, root, use_gpu=gpus > 0)
+        with _job_queue(queued(job_specs, widths), settings, world, follower) as ask:
+            config = {"job_specs": list(job_specs), "widths": sorted(set(widths.values())), "after": after}
+            timeout = datetime.timedelta(minutes=settings.stuck_minutes)
+            error = _fit({**config, "ask": ask, "timeout": timeout}, world, settings, root, use_gpu=gpus > 0)
+        if error is not None:
+            _note_cause(job_specs, error)
         times["ray_s"] = time.monotonic() - started
+
+
+def queued(job_specs: Sequence[JobSpec], widths: dict[str, int]) -> list[QueuedJob]:
+    """The jobs as the queue knows them, by the number of processes that train each."""
+    marks = {job_spec.fingerprint for job_spec in job_specs}
+    return [
+        QueuedJob(
+            job_spec.name,
+            job_spec.fingerprint,
+            widths[job_spec.fingerprint],
+            job_spec.job.epochs,
+            [work.name for work in job_spec.waits_for() if work.name in marks],
+            {key: value for key, value in JobState.of(job_spec).read().items() if key != "history"},
+        )
+        for job_spec in job_specs
+    ]
+
+
+@contextmanager
+def _job_queue(jobs: list[QueuedJob], settings: Train, world: int, follower: Follower) -> Iterator[Callable[..., Any]]:
+    """The job queue as a Ray actor, which the driver follows; yields what calls it, by method and arguments."""
+    import ray
+
+    # each process of a world waits in one call, and so may those of a world that ended; the driver in another
+    calls = 3 * world + 8
+    actor = ray.remote(num_cpus=0, max_concurrency=calls)(JobQueue).remote(
+        jobs, settings.attempts, stop_at_failure=settings.on_failed_job == "stop"
+    )
+    ask = Asking(actor)
+    with follower.following(lambda *arguments: ask("changes", *arguments), lambda: ask("close")):
+        yield ask
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Calls a method of an actor and waits for its answer; it is pickled to the processes that train."""
+
+    actor: Any
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        """The method's answer."""
+        import ray
+
+        return ray.get(getattr(self.actor, method).remote(*arguments))
 
 
 def processors(cpus: int, gpus: int) -> tuple[int, int]:
@@ -122,8 +180,9 @@ def storage_folder(settings: Train, root: Path) -> Path:
     return Path(settings.storage) if settings.storage else root / ".work/ray"
 
 
-def _fit(config: dict[str, Any], world: int, root: Path, *, use_gpu: bool) -> None:
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+def _fit(config: dict[str, Any], world: int, settings: Train, root: Path, *, use_gpu: bool) -> Exception | None:
+    """Run `_work` in a world of processes, and again while attempts are left; the error with which Ray gave up."""
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -132,7 +191,16 @@ def _fit(config: dict[str, Any], world: int, root: Path, *, use_gpu: bool) -> No
 
         backend_cls = Backend
 
-    job_specs, settings = config["job_specs"], config["settings"]
+    class Blame(UserCallback):
+        """Tells the queue which processes failed, before Ray starts others."""
+
+        def __init__(self, ask: Asking) -> None:
+            self.ask = ask
+
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            faults = {rank: " ".join(str(error).split())[:500] for rank, error in worker_exceptions.items()}
+            self.ask("blame", faults)
+
     storage = storage_folder(settings, root)
     storage.mkdir(parents=True, exist_ok=True)
     with store.temporary(storage / "run") as run_folder:
@@ -144,22 +212,29 @@ def _fit(config: dict[str, Any], world: int, root: Path, *, use_gpu: bool) -> No
             run_config=RunConfig(
                 name=run_folder.name,
                 storage_path=str(storage),
-                failure_config=FailureConfig(max_failures=settings.attempts * len(job_specs)),
+                failure_config=FailureConfig(max_failures=settings.attempts * len(config["job_specs"])),
                 logging_config=LoggingConfig(log_level="ERROR"),
+                callbacks=[Blame(config["ask"])],
             ),
         )
         try:
             trainer.fit()
-        except Exception as error:  # the job states say which jobs are not done; this adds the cause
-            for job_spec in job_specs:
-                state = JobState.of(job_spec)
-                if state.read()["state"] in ("waiting", "running"):
-                    reason = str(disk.disk_error(error) or " ".join(str(error).split())[:500])
-                    state.note(reason=state.read().get("reason") or reason)
+        except Exception as error:
+            return error
+    return None
+
+
+def _note_cause(job_specs: Sequence[JobSpec], error: Exception) -> None:
+    """Add to the states of jobs that have not ended why Ray gave up."""
+    for job_spec in job_specs:
+        state = JobState.of(job_spec)
+        if state.read()["state"] in ("waiting", "running"):
+            reason = str(disk.disk_error(error) or " ".join(str(error).split())[:500])
+            state.note(reason=state.read().get("reason") or reason)
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What every worker process runs: join the process group, then train."""
+    """What every worker process runs: join the world, then train."""
     import torch
     from ray.train import get_context
     from ray.train.collective import broadcast_from_rank_zero
@@ -167,21 +242,17 @@ def _work(config: dict[str, Any]) -> None:
     from ray.util import get_node_ip_address
 
     from pipeline.train import group
-    from pipeline.train.ranks import COLLECTIVE_TIMEOUT
 
     chosen = str(get_device())  # one of the GPUs that Ray shares out
     if chosen == "cpu":
         chosen = device.choose(cuda=False)
         torch.set_num_threads(1)
-    context = get_context()
+    context, address = get_context(), get_node_ip_address()
     rank, world = context.get_world_rank(), context.get_world_size()
-    if max(config["widths"].values()) > 1:
+    member = Member(config["ask"], broadcast_from_rank_zero(uuid.uuid4().hex), world, rank)
+    member.enter(f"process {rank + 1} of {world} (pid {os.getpid()} on {address})")
+    if config["widths"][-1] > 1:
         backend = "nccl" if chosen.startswith("cuda") else "gloo"
-        address = get_node_ip_address()
-        group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=COLLECTIVE_TIMEOUT)
-    try:
-        worker_groups.run(**config, rank=rank, world=world, device=chosen)
-    except Exception as error:
-        if disk.disk_error(error) is None or max(config["widths"].values()) > 1:
-            raise
-        # The disk is full, so no state can be written and new processes would not help; the stage reports it.
+        group.join(rank, world, address, broadcast_from_rank_zero, backend=backend, timeout=config["timeout"])
+    settings = {name: config[name] for name in ("job_specs", "widths", "timeout", "after")}
+    worker_groups.run(member=member, device=chosen, **settings)

@@ -5,13 +5,11 @@ copied from there); an interrupted job resumes; else it starts. Models of other 
 long as they are up to date, and later stages show them too.
 """
 
-import _thread
 import contextlib
 import dataclasses
 import logging
 import shutil
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
 from pipeline.params import KEPT, Job, Params
 from pipeline.train import checks, ray_train, reads, view
-from pipeline.train.follow import follow
+from pipeline.train.follow import Follower, Watcher
 from pipeline.train.job_state import JobSpec, JobState, reopen
 from pipeline.train.worker_groups import After
 
@@ -30,8 +28,6 @@ log = logging.getLogger(__name__)
 NOT_BY_VALUE = frozenset({"dataset", "augmentation", "pretrained", "extractor"})
 #: settings that count only where a person set them
 OF_THE_MACHINE = frozenset({"precision", "device", "workers"})
-
-Watcher = Callable[[JobSpec, dict[str, Any]], None]
 
 
 def job_specs(params: Params, root: Path) -> dict[str, JobSpec]:
@@ -255,21 +251,7 @@ def _train(
     stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None, after: After | None
 ) -> dict[str, float]:
     times: dict[str, float] = {}
-    ended = threading.Event()
-
-    def follow_jobs() -> None:
-        try:
-            follow(stale, ended, watcher)
-        except BrokenPipeError:  # nobody reads the output any more: end the run
-            _thread.interrupt_main()
-
-    follower = threading.Thread(target=follow_jobs, daemon=True)
-    follower.start()
-    try:
-        ray_train.run(stale, params.train, root, times, after)
-    finally:
-        ended.set()
-        follower.join(timeout=60)
+    ray_train.run(stale, params.train, root, times, Follower(stale, watcher), after)
     entries = [JobState.of(item).read() for item in stale]
     started = [entry for entry in entries if "began" in entry]
     if started:

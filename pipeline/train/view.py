@@ -24,7 +24,7 @@ from pipeline.augment.fit import Fit, Reduction, Start
 from pipeline.fingerprint import compute_fingerprint
 from pipeline.params import Job, Transforms
 from pipeline.sample import Sample
-from pipeline.train.job_state import JobSpec, JobState
+from pipeline.train.job_state import JobSpec, JobState, State
 
 #: all views of a project
 FOLDER = ".work/views"
@@ -70,7 +70,7 @@ def start(job: Job, online: Transforms, split: str) -> Start:
     return Fit(job.size, job.fit)
 
 
-def make(job_spec: JobSpec) -> None:
+def make(job_spec: JobSpec, state: State | None = None) -> None:
     """Make the views of a job that are missing, or damaged, and note in the job's state what was done."""
     stored = {split: shards.split(job_spec.prepared, split) for split in job_spec.views}
     if job_spec.augmented is not None and stored:
@@ -80,7 +80,7 @@ def make(job_spec: JobSpec) -> None:
         for split, path in job_spec.views.items()
     }
     if done:
-        JobState.of(job_spec).note(view="; ".join(f"{split}: {what}" for split, what in done.items()))
+        (state or JobState.of(job_spec)).note(view="; ".join(f"{split}: {what}" for split, what in done.items()))
 
 
 def opened(path: Path | None) -> "View | None":
@@ -105,7 +105,7 @@ class View(Sequence[Sample]):
         return len(self._shapes)
 
     def __getitem__(self, index: Any) -> Any:
-        return dataclasses.replace(self._samples[index], image=_image(self._images, self._shapes, self._ends, index))
+        return self._samples.sample(index, _image(self._images, self._shapes, self._ends, index))
 
 
 def bring(path: Path, stored: shards.Shards, begins: Start, limit: int) -> str:

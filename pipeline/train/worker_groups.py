@@ -1,109 +1,167 @@
-"""What each process of a training run does: it joins a worker group, which trains one job after the other.
+"""What each process of a training run does: with its worker group it trains one job after the other.
 
-A group takes the next job that no other group has; the lock of a job's folder says who trains it.
+The job queue (job_queue.py) says which jobs, and in which phases groups of which size are formed.
 """
 
 import contextlib
+import datetime
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline import disk, store
 from pipeline.errors import UserError
-from pipeline.params import Train
 from pipeline.train import reads, view
-from pipeline.train.job_state import JobSpec, JobState, claim, held
+from pipeline.train.job_queue import Claim, Entries, Group
+from pipeline.train.job_state import JobSpec, hold
 
 #: evaluates a trained job on a device, before its group takes the next; False if there was nothing to do
 After = Callable[[JobSpec, str], bool]
-#: what `_next` gives while all remaining jobs wait for a job in training, and seconds until it is asked again
-WAIT, WAIT_S = "wait", 0.5
+
+
+@dataclass(frozen=True)
+class Member:
+    """This process in its world, and its calls to the job queue, by method and arguments."""
+
+    call: Callable[..., Any]
+    world: str
+    size: int
+    rank: int
+
+    def enter(self, title: str) -> None:
+        """Join the world; `title` is what messages call this process."""
+        self.call("enter", self.world, self.size, self.rank, title)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """The answer to a question that all processes concerned ask."""
+        return self.call(method, self.world, *arguments, self.rank)
+
+
+class Assignment:
+    """The job that a group was given as this process sees it: the state of the job (State), and calls about it."""
+
+    def __init__(self, member: Member, group: Group, number: int, claim: Claim) -> None:
+        self.fingerprint, self._entries = claim.fingerprint, dict(claim.entries)
+        self._member, self._group, self._number = member, group, number
+
+    def read(self) -> Entries:
+        """The entries at the claim, and those noted since."""
+        return {"seconds": 0.0, **self._entries}
+
+    def note(self, **entries: Any) -> None:
+        """Add or replace entries."""
+        self._entries |= entries
+        self._member.call("note", self.fingerprint, {"pid": os.getpid(), **entries})
+
+    def end(self, **entries: Any) -> None:
+        """Say how the attempt ended."""
+        self._member.call("end", self._member.world, self.fingerprint, self._member.rank, entries)
+
+    def meet(self) -> None:
+        """Wait for the other members."""
+        self._member.ask("meet", self._group, self._number)
+
+    def silent(self) -> list[str]:
+        """What the members are called that do not answer, when this one has waited in vain."""
+        titles: list[str] = self._member.ask("name_silent", self._group, self._number)
+        return titles
 
 
 def run(
     job_specs: Sequence[JobSpec],
-    widths: dict[str, int],
-    settings: Train,
+    widths: Sequence[int],
+    member: Member,
     *,
-    rank: int,
-    world: int,
     device: str = "cpu",
+    timeout: datetime.timedelta | None = None,
     after: After | None = None,
 ) -> None:
-    """For each group size, form worker groups and train the jobs of that size."""
+    """Train jobs until the queue has none left.
+
+    Args:
+        job_specs: All jobs of the run.
+        widths: The sizes of worker groups that they need.
+        member: This process.
+        device: On which it trains.
+        timeout: How long the processes of a group wait for one that does not answer.
+        after: Evaluates each trained job.
+    """
     from pipeline.train.ranks import form_worker_group
 
-    sizes = sorted(set(widths.values()))
-    groups = {each: form_worker_group(rank, world, each, device) for each in sizes}
-    for each in sizes * len(sizes):  # repeated for jobs that start from those of another size
-        ranks = groups[each]
+    by_fingerprint = {job_spec.fingerprint: job_spec for job_spec in job_specs}
+    groups = {
+        width: form_worker_group(member.rank, member.size, width, device, timeout) for width in sorted(set(widths))
+    }
+    phase = 0
+    while (width := member.ask("choose_width", phase)) is not None:
+        ranks = groups[width]
         if ranks is not None:
-            mine = [job_spec for job_spec in job_specs if widths[job_spec.fingerprint] == each]
-            train_all(mine, ranks, settings, after)
+            _train_all(by_fingerprint, ranks, Group(phase, ranks.members[0], width), member, after)
+        phase += 1
 
 
-def train_all(job_specs: Sequence[JobSpec], ranks: Any, settings: Train, after: After | None = None) -> None:
-    """Train jobs that no other worker group has taken, until none is left."""
+def _train_all(job_specs: dict[str, JobSpec], ranks: Any, group: Group, member: Member, after: After | None) -> None:
+    """Train the jobs that the group is given in one phase."""
+    number = 0
+    while (claim := member.ask("take", group, number)) is not None:
+        job_spec, assignment = job_specs[claim.fingerprint], Assignment(member, group, number, claim)
+        done = _train(job_spec, ranks, assignment)
+        if done and ranks.leads and after is not None:
+            _evaluate(after, job_spec, ranks.device, assignment)
+        number += 1
+
+
+def _train(job_spec: JobSpec, ranks: Any, assignment: Assignment) -> bool:
+    """Train a job and tell the queue how that ended; whether it is done."""
     from pipeline.train import loop, step
 
-    while True:
-        ranks.barrier()  # before rank 0 takes a job: other ranks may still finish the last one
-        lock, job_spec = _next(job_specs, settings) if ranks.leads else (None, None)
-        job_spec = ranks.broadcast(job_spec)
-        if job_spec is None:
-            return
-        if job_spec == WAIT:
-            time.sleep(WAIT_S)
-            continue
-        state = JobState.of(job_spec)
-        try:
+    try:
+        with hold(job_spec.work) if ranks.leads else contextlib.nullcontext():
             _check_reads(job_spec, ranks)
             if ranks.leads:
-                view.make(job_spec)
-            ranks.barrier()
-            loop.train(job_spec, ranks)
-            if ranks.leads:
-                state.note(state="done", reason=None)
-        except step.JobFailedError as error:
-            if ranks.leads:
-                state.note(state="failed", final=True, reason=str(error))
-        except Exception as error:
-            if ranks.leads or isinstance(error, UserError):  # which may concern this rank only, such as a full disk
-                _note_fault(state, error)
-            if ranks.world > 1:
-                raise
-        finally:
-            if lock is not None:
-                lock.close()
-        if ranks.leads and after is not None and state.read()["state"] == "done":
-            _evaluate(after, job_spec, ranks.device)
+                assignment.note()  # which process leads
+                view.make(job_spec, assignment)
+            assignment.meet()
+            loop.train(job_spec, ranks, assignment)
+        if ranks.leads:
+            assignment.end(state="done", reason=None)
+    except step.JobFailedError as error:
+        if ranks.leads:
+            assignment.end(state="failed", final=True, reason=str(error))
+    except Exception as error:
+        assignment.end(**_explain(error, ranks, assignment))
+        if ranks.world > 1:
+            raise
+    else:
+        return True
+    return False
 
 
-def _evaluate(after: After, job_spec: JobSpec, device: str) -> None:
+def _evaluate(after: After, job_spec: JobSpec, device: str, assignment: Assignment) -> None:
     """Evaluate a trained job; if that fails, the evaluate stage tries it again and says what is wrong."""
-    state, started = JobState.of(job_spec), time.monotonic()
+    started = time.monotonic()
     try:
         if after(job_spec, device):
-            state.note(evaluated=f"evaluated in {time.monotonic() - started:.1f} s")
+            assignment.note(evaluated=f"evaluated in {time.monotonic() - started:.1f} s")
     except Exception as error:
-        with contextlib.suppress(OSError):  # the disk may be full
-            state.note(evaluated=f"not evaluated yet ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+        reason = " ".join(str(error).split())[:200]
+        assignment.note(evaluated=f"not evaluated yet ({type(error).__name__}: {reason})")
 
 
-def _note_fault(state: JobState, error: Exception) -> None:
-    """Write why an attempt failed; no further attempt is made if a person must fix something first."""
+def _explain(error: Exception, ranks: Any, assignment: Assignment) -> Entries:
+    """How a job stands after an error; no further attempt is made if a person must fix something first."""
     known_error = error if isinstance(error, UserError) else disk.disk_error(error)
     if known_error is not None:
-        state.note(
-            state="failed",
-            final=not isinstance(known_error, disk.DiskError | store.StoreError),
-            reason=str(known_error),
-        )
-    elif state.read()["state"] != "failed":
-        reason = f"{type(error).__name__}: {error}"
-        state.note(reason=reason[:2000], traceback=traceback.format_exc()[-8000:])
+        final = not isinstance(known_error, disk.DiskError | store.StoreError)
+        return {"state": "failed", "final": final, "reason": str(known_error)}
+    reason = f"{type(error).__name__}: {error}"
+    if ranks.world > 1 and "timed out" in reason.lower():
+        silent = assignment.silent()
+        reason = f"{' and '.join(silent)} did not answer in time; {reason}" if silent else reason
+    return {"state": "waiting", "reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
 
 
 def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
@@ -113,33 +171,3 @@ def _check_reads(job_spec: JobSpec, ranks: Any) -> None:
     differences = [text for text in ranks.gather(reads.differences(job_spec)) if text is not None]
     if differences:
         raise JobFailedError("; ".join(dict.fromkeys(differences)))
-
-
-def _next(job_specs: Sequence[JobSpec], settings: Train) -> tuple[Any, JobSpec | str | None]:
-    """The first job that can be trained, with its lock; WAIT if all remaining jobs wait for one in training."""
-    waiting = None
-    for job_spec in job_specs:
-        states = [JobState.of(other).read()["state"] for other in job_specs]
-        if "failed" in states and settings.on_failed_job == "stop":
-            return None, None
-        missing = job_spec.waits_for()
-        if not missing:
-            lock = claim(job_spec, settings.attempts)
-            if lock is not None:
-                return lock, job_spec
-        elif any(held(work) for work in missing):
-            waiting = WAIT
-        else:
-            _fail_with_source(job_spec, missing)
-    return None, waiting
-
-
-def _fail_with_source(job_spec: JobSpec, missing: Sequence[Path]) -> None:
-    """Fail a job whose source failed; it is final if the source's failure is."""
-    for source in (JobState(work / "state.json").read() for work in missing):
-        if source["state"] == "failed" and JobState.of(job_spec).read()["state"] == "waiting":
-            job_spec.work.mkdir(parents=True, exist_ok=True)
-            reason = f"{source['name']}, from which this job starts, failed"
-            JobState.of(job_spec).note(
-                name=job_spec.name, state="failed", final=source.get("final", False), reason=reason
-            )

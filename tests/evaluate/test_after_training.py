@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipeline import store
 from pipeline.evaluate import stage
 from pipeline.evaluate.after_training import Evaluator
-from pipeline.params import Params, Train
+from pipeline.params import Params
 from pipeline.train import stage as train_stage
-from pipeline.train import worker_groups
 from pipeline.train.job_state import JobSpec, JobState
-from pipeline.train.ranks import Ranks
-from tests.helpers import support
+from tests.helpers import support, worlds
 
 Project = Callable[..., tuple[Path, Params]]
 GAN: dict[str, Any] = {
@@ -84,7 +81,7 @@ def broken(job_spec: JobSpec, device: str) -> bool:
 def test_an_evaluation_that_fails_fails_no_job(project: Project) -> None:
     root, params = project({"plain": JOBS["plain"]})
     job_spec = support.job_specs(root, params)["plain"]
-    worker_groups.train_all([job_spec], Ranks(), Train(), broken)
+    support.train_all([job_spec], after=broken)
     entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"]) == ("done", 1)
     assert "plain on cpu" in entry["evaluated"]
@@ -94,7 +91,7 @@ def test_an_evaluation_that_fails_fails_no_job(project: Project) -> None:
 def test_a_job_that_fails_is_not_evaluated(project: Project) -> None:
     root, params = project({"plain": {"lr": 1e38, "epochs": 3}})
     job_spec = support.job_specs(root, params)["plain"]
-    worker_groups.train_all([job_spec], Ranks(), Train(), lambda *_: pytest.fail("was evaluated"))
+    support.train_all([job_spec], after=lambda *_: pytest.fail("was evaluated"))
     entry = JobState.of(job_spec).read()
     assert entry["state"] == "failed"
     assert "evaluated" not in entry
@@ -117,9 +114,8 @@ class Meeting:
         return True
 
 
-def _start(rank: int, job_specs: list[JobSpec], after: Meeting) -> None:
-    widths = {job_spec.fingerprint: 1 for job_spec in job_specs}
-    worker_groups.run(job_specs, widths, Train(), rank=rank, world=2, after=after)
+def _start(rank: int, ask: worlds.Asking, job_specs: list[JobSpec], after: Meeting) -> None:
+    worlds.work(rank, ask, job_specs, after=after)
 
 
 def test_two_worker_groups_evaluate_two_jobs_at_once(project: Project, tmp_path: Path) -> None:
@@ -127,6 +123,6 @@ def test_two_worker_groups_evaluate_two_jobs_at_once(project: Project, tmp_path:
     job_specs = list(support.job_specs(root, params).values())
     folder = tmp_path / "meeting"
     folder.mkdir()
-    torch.multiprocessing.spawn(_start, args=(job_specs, Meeting(folder, 2)), nprocs=2)  # type: ignore[attr-defined]
+    worlds.train(_start, job_specs, Meeting(folder, 2))
     entries = [JobState.of(job_spec).read() for job_spec in job_specs]
     assert [entry["evaluated"].startswith("evaluated in ") for entry in entries] == [True, True]

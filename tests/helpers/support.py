@@ -8,10 +8,14 @@ from ruamel.yaml import YAML
 
 from pipeline import params as params_module
 from pipeline.augment import stage as augment_stage
-from pipeline.params import Params
+from pipeline.params import Params, Train
 from pipeline.prepare import stage as prepare_stage
+from pipeline.train import ray_train, worker_groups
 from pipeline.train import stage as train_stage
-from pipeline.train.job_state import JobSpec, JobState, claim
+from pipeline.train.follow import Follower
+from pipeline.train.job_queue import JobQueue
+from pipeline.train.job_state import JobSpec
+from pipeline.train.worker_groups import Member
 
 LINEAR = {
     "task": "classification",
@@ -54,24 +58,22 @@ def prepared(root: Path, params: Params) -> None:
     augment_stage.run(params, root)
 
 
-def train_here(job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float], after: Any = None) -> None:
-    """Stands in for Ray: the same jobs and states, one after the other in this process."""
-    from pipeline.train import loop
-    from pipeline.train.ranks import Ranks
-    from pipeline.train.step import JobFailedError
+def train_here(
+    job_specs: list[JobSpec], settings: Any, root: Path, times: dict[str, float], follower: Follower, after: Any = None
+) -> None:
+    """Stands in for Ray: the same jobs, queue and states, in this process."""
+    queue = JobQueue(
+        ray_train.queued(job_specs, {job_spec.fingerprint: 1 for job_spec in job_specs}), settings.attempts
+    )
+    with follower.following(queue.changes, queue.close):
+        member = Member(lambda method, *arguments: getattr(queue, method)(*arguments), "here", 1, 0)
+        member.enter("this process")
+        worker_groups.run(job_specs, [1], member, after=after)
 
-    for job_spec in job_specs:
-        lock = claim(job_spec, settings.attempts)
-        assert lock is not None
-        try:
-            loop.train(job_spec, Ranks())
-            JobState.of(job_spec).note(state="done", reason=None)
-        except JobFailedError as error:
-            JobState.of(job_spec).note(state="failed", final=True, reason=str(error))
-        finally:
-            lock.close()
-        if after is not None:
-            after(job_spec, "cpu")
+
+def train_all(job_specs: list[JobSpec], settings: Train | None = None, after: Any = None) -> None:
+    """Train jobs in this process, without a stage."""
+    train_here(job_specs, settings or Train(), Path(), {}, Follower(job_specs, None), after)
 
 
 def job_specs(root: Path, params: Params) -> dict[str, JobSpec]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-LOOK_S = 0.1
+LOOK_S = 0.5
 
 
 @dataclass

@@ -10,9 +10,8 @@ import pytest
 from pipeline import disk, plugins, store
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
-from pipeline.train import checks, loop, ray_train, stage, worker_groups
+from pipeline.train import checks, loop, ray_train, stage
 from pipeline.train.job_state import JobState
-from pipeline.train.ranks import Ranks
 from tests.helpers import support
 
 Project = Callable[..., tuple[Path, Params]]
@@ -101,7 +100,7 @@ def test_what_a_person_must_mend_is_tried_once(
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.job_specs(root, params)["a"]
-    worker_groups.train_all([order], Ranks(), Train())
+    support.train_all([order])
     entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, final)
     assert entry["reason"].startswith(reason)
@@ -114,7 +113,7 @@ def test_what_may_pass_is_tried_again(project: Project, monkeypatch: pytest.Monk
     monkeypatch.setattr(loop, "train", train)
     root, params = project({"a": {}})
     order = support.job_specs(root, params)["a"]
-    worker_groups.train_all([order], Ranks(), Train(attempts=3))
+    support.train_all([order], Train(attempts=3))
     entry = JobState.of(order).read()
     assert (entry["state"], entry["attempts"]) == ("failed", 3)
     assert entry["reason"] == "failed after 3 attempts: RuntimeError: the weather"

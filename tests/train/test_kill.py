@@ -15,6 +15,7 @@ from flows import train
 from pipeline import params, store, tracking
 from pipeline.params import Train
 from pipeline.train import ray_train
+from pipeline.train.follow import Follower
 from pipeline.train.job_state import JobSpec, JobState
 from tests.helpers import learners
 
@@ -59,7 +60,8 @@ def kill_mid_epoch(job_specs: Iterable[JobSpec], killed: dict[str, int]) -> None
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, JobSpec]:
     root = tmp_path_factory.mktemp("undisturbed")
     job_specs = learners.job_specs(root, prepared, JOBS)
-    ray_train.run(list(job_specs.values()), Train(), root, {})
+    jobs = list(job_specs.values())
+    ray_train.run(jobs, Train(), root, {}, Follower(jobs, None))
     return job_specs
 
 

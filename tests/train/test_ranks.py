@@ -13,7 +13,7 @@ from pipeline.sample import Sample
 from pipeline.train import loader, loop
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks, form_worker_group
-from tests.helpers import learners
+from tests.helpers import learners, worlds
 
 JOBS: dict[str, dict[str, Any]] = {
     "classifier": {**learners.CLASSIFIER, "workers": 2},
@@ -72,7 +72,7 @@ def watch(job_spec: JobSpec, ranks: Ranks) -> dict[str, Any]:
 
 
 def _start(rank: int, folder: str, together: dict[str, JobSpec], apart: dict[str, JobSpec]) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    worlds.meet(rank, f"{folder}/meeting")
     ranks = form_worker_group(rank, WORLD, WORLD)
     assert ranks is not None
     notes = {name: watch(job_spec, ranks) for name, job_spec in together.items()}
@@ -108,7 +108,7 @@ def both(job_specs: JobSpecs, prepared: Path, tmp_path_factory: pytest.TempPathF
     """What two processes noted: each job, and each as a control."""
     folder = tmp_path_factory.mktemp("both")
     apart = learners.job_specs(tmp_path_factory.mktemp("apart"), prepared, JOBS)
-    torch.multiprocessing.spawn(_start, args=(str(folder), job_specs, apart), nprocs=WORLD)  # type: ignore[attr-defined]
+    worlds.start(_start, str(folder), job_specs, apart)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
@@ -176,7 +176,6 @@ def test_gradients_are_averaged_by_phase(both: list[Notes]) -> None:
 
 def test_alone_every_operation_is_the_identity() -> None:
     ranks, module = Ranks(), torch.nn.Linear(1, 1)
-    ranks.barrier()
     assert ranks.parallel(module, 1) is module
     assert ranks.gather(3) == [3]
     assert ranks.broadcast("x") == "x"

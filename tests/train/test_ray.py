@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[2]
 TRAIN = """
 import json, pickle, signal, sys
 from pipeline.train import ray_train
+from pipeline.train.follow import Follower
 orders, settings, root, after = pickle.load(sys.stdin.buffer)
 own, times = signal.getsignal(signal.SIGTERM), {}
-ray_train.run(orders, settings, root, times, after)
+ray_train.run(orders, settings, root, times, Follower(orders, None), after)
 print(json.dumps({**times, "own": signal.getsignal(signal.SIGTERM) == own}))
 """
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import torch.distributed as dist
 
 from pipeline import fingerprint, store
-from pipeline.params import Params, Train
-from pipeline.train import reads, worker_groups
+from pipeline.params import Params
+from pipeline.train import reads
 from pipeline.train.job_state import JobSpec, JobState
-from pipeline.train.ranks import Ranks
-from tests.helpers import support
+from tests.helpers import support, worlds
 
 Project = Callable[..., tuple[Path, Params]]
 WORLD, STALE = 2, 1
@@ -51,7 +49,7 @@ def test_another_copy_of_the_data_fails_the_job_once_and_trains_nothing(
     else:
         assert job_spec.augmented is not None
         job_spec = dataclasses.replace(job_spec, augmented=another_copy(job_spec.augmented, tmp_path / "old"))
-    worker_groups.train_all([job_spec], Ranks(), Train())
+    support.train_all([job_spec])
     entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert f"{what} differ" in entry["reason"]
@@ -82,26 +80,25 @@ def test_bytes_that_are_not_those_of_the_manifest_fail_the_job(project: Project,
 def test_weights_to_start_from_are_compared(project: Project) -> None:
     root, params = project({"a": {"epochs": 0}, "b": {"pretrained": {"job": "a"}}})
     job_specs = support.job_specs(root, params)
-    worker_groups.train_all(list(job_specs.values()), Ranks(), Train())
+    support.train_all(list(job_specs.values()))
     assert {JobState.of(job_spec).read()["state"] for job_spec in job_specs.values()} == {"done"}
     other = dataclasses.replace(job_specs["b"], reads=job_specs["b"].reads | {"pretrained": "0" * 64})
     assert "pretrained differ" in str(reads.differences(other))
 
 
-def _start(rank: int, meeting: str, job_spec: JobSpec, old: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
+def _start(rank: int, ask: worlds.Asking, job_specs: list[JobSpec], meeting: Path, old: Path) -> None:
+    worlds.meet(rank, meeting)
     if rank == STALE:  # the leader hands its order round, so what lies at its paths is what differs on a node
         folders = reads._folders
         reads._folders = lambda job_spec: {**folders(job_spec), "images": old}
-    worker_groups.run([job_spec], {job_spec.fingerprint: WORLD}, Train(), rank=rank, world=WORLD)
+    worlds.work(rank, ask, job_specs)
     dist.destroy_process_group()
 
 
 def test_one_rank_with_an_old_copy_fails_the_job_on_both(project: Project, tmp_path: Path) -> None:
     job_spec = ordered(project, workers=2)
     old = another_copy(job_spec.prepared, tmp_path / "old")
-    arguments = (str(tmp_path / "meeting"), job_spec, old)
-    torch.multiprocessing.spawn(_start, args=arguments, nprocs=WORLD)  # type: ignore[attr-defined]
+    worlds.train(_start, [job_spec], tmp_path / "meeting", old)
     entry = JobState.of(job_spec).read()
     assert (entry["state"], entry["attempts"], entry["final"]) == ("failed", 1, True)
     assert "differ from those of the job" in entry["reason"]

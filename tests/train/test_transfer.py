@@ -18,7 +18,7 @@ from pipeline.params import Job, Params
 from pipeline.train import loop, optimizer, stage, transfer
 from pipeline.train.job_state import JobSpec
 from pipeline.train.ranks import Ranks
-from tests.helpers import support
+from tests.helpers import support, worlds
 
 Project = Callable[..., tuple[Path, Params]]
 SMALL = {
@@ -100,7 +100,7 @@ def test_interrupted_it_ends_with_the_same_bytes(project: Project) -> None:
 
 
 def _start(rank: int, meeting: str, item: JobSpec, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    worlds.meet(rank, meeting)
     trainer = loop.Trainer(item, Ranks(rank, 2, (0, 1), dist.new_group([0, 1])))
     torch.save(states(trainer, 3), f"{folder}/states{rank}.pt")
     dist.destroy_process_group()
@@ -109,9 +109,7 @@ def _start(rank: int, meeting: str, item: JobSpec, folder: str) -> None:
 def test_two_ranks_learn_the_same_where_modules_thaw(project: Project, tmp_path: Path) -> None:
     """A thawed module's gradients are averaged: else the ranks, which see other images, would drift apart."""
     item = job_spec(project, **THAWED)
-    torch.multiprocessing.spawn(  # type: ignore[attr-defined]
-        _start, args=(str(tmp_path / "meeting"), item, str(tmp_path)), nprocs=2
-    )
+    worlds.start(_start, str(tmp_path / "meeting"), item, str(tmp_path))
     first, second = (torch.load(tmp_path / f"states{rank}.pt") for rank in range(2))
     for ours, theirs in zip(first, second, strict=True):
         assert all(torch.equal(ours[n], theirs[n]) for n in ours if not n.endswith(("mean", "var")))

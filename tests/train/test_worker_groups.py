@@ -1,49 +1,76 @@
-"""Worker groups of several widths: processes that come to a group at different times meet, whatever they waited for."""
+"""Worker groups of several widths: all jobs end in one run, and a process that does not answer is named."""
 
 import datetime
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
+import pytest
 
-from pipeline import plugins
-from pipeline.params import Params, Train
-from pipeline.train import ranks, worker_groups
-from pipeline.train.job_state import JobSpec, JobState
-from tests.helpers import support
+from pipeline.params import Params
+from pipeline.train import job_queue, loop
+from pipeline.train.job_state import JobSpec, JobState, State
+from pipeline.train.ranks import Ranks
+from tests.helpers import support, worlds
 
 Project = Callable[..., tuple[Path, Params]]
-WORLD, LATE, TIMEOUT_S, BUSY_S = 2, 1, 8, 11
+LATE, TIMEOUT_S, BUSY_S = 1, 3, 5
 
 
-def _start(rank: int, meeting: str, job_specs: list[JobSpec]) -> None:
-    for kind, name in (("tasks", "classification"), ("models", "linear")):  # that takes time, and not the same on both
-        plugins.load(kind, name)
-    ranks.COLLECTIVE_TIMEOUT = datetime.timedelta(seconds=TIMEOUT_S)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
-    train_all = worker_groups.train_all
+def entries(job_specs: dict[str, JobSpec]) -> dict[str, tuple[str, int]]:
+    states = {name: JobState.of(job_spec).read() for name, job_spec in job_specs.items()}
+    return {name: (entry["state"], entry["attempts"]) for name, entry in states.items()}
 
-    def busy_first(mine: list[JobSpec], group: ranks.Ranks, *rest: Any) -> None:
-        if rank == LATE and group.world == 1:
+
+def _busy_first(rank: int, ask: worlds.Asking, job_specs: list[JobSpec], meeting: Path) -> None:
+    worlds.meet(rank, meeting)
+    train = loop.train
+
+    def late(job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
+        train(job_spec, ranks, state)
+        if job_spec.name in "01" and (ranks.world == 1 or rank == LATE):
             time.sleep(BUSY_S)
-        train_all(mine, group, *rest)
 
-    worker_groups.train_all = busy_first  # type: ignore[assignment]
-    widths = {job_spec.fingerprint: int(job_spec.job.workers) for job_spec in job_specs}
-    worker_groups.run(job_specs, widths, Train(), rank=rank, world=WORLD)
-    dist.destroy_process_group()
+    loop.train = late
+    worlds.work(rank, ask, job_specs, timeout=datetime.timedelta(seconds=TIMEOUT_S))
 
 
-def test_a_group_waits_for_its_members_longer_than_a_collective(project: Project, tmp_path: Path) -> None:
-    """One comes late, and finds a job whose source it must itself help to train."""
-    jobs = {"wide": {"workers": 2, "seed": 1}, "after": {"pretrained": {"job": "wide"}, "seed": 2}}
+def test_jobs_of_alternating_widths_end_in_one_run(project: Project, tmp_path: Path) -> None:
+    """Each starts from the one before, and members come to a job later than a collective would wait for them."""
+    jobs: dict[str, dict[str, Any]] = {"0": {"workers": 2, "epochs": 1}}
+    for number in range(1, 5):
+        before = {"pretrained": {"job": str(number - 1)}}
+        jobs[str(number)] = {"workers": 1 + (number + 1) % 2, "seed": number, "epochs": 1, **before}
     root, params = project(jobs)
     job_specs = support.job_specs(root, params)
-    arguments = (str(tmp_path / "meeting"), list(job_specs.values()))
-    torch.multiprocessing.spawn(_start, args=arguments, nprocs=WORLD)  # type: ignore[attr-defined]
-    entries = {name: JobState.of(job_spec).read() for name, job_spec in job_specs.items()}
-    found = {name: (entry["state"], entry["attempts"]) for name, entry in entries.items()}
-    assert found == {"wide": ("done", 1), "after": ("done", 1)}
+    worlds.train(_busy_first, list(job_specs.values()), tmp_path / "meeting")
+    assert entries(job_specs) == dict.fromkeys(jobs, ("done", 1))
+
+
+def _stuck(rank: int, ask: worlds.Asking, job_specs: list[JobSpec], meeting: Path) -> None:
+    worlds.meet(rank, meeting)
+    (meeting.parent / str(rank)).write_text(str(os.getpid()))
+    if rank == LATE:
+        loop.Trainer.epoch = lambda self: time.sleep(3600)  # type: ignore[method-assign]
+    try:
+        worlds.work(rank, ask, job_specs, timeout=datetime.timedelta(seconds=TIMEOUT_S))
+    except Exception:  # as Ray would, which ends the world
+        os._exit(3)
+
+
+def test_a_process_that_does_not_answer_is_named_within_a_bound(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_queue, "ANSWER_S", 2.0)
+    root, params = project({"wide": {"workers": 2}})
+    job_specs = support.job_specs(root, params)
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        worlds.train(_stuck, list(job_specs.values()), tmp_path / "meeting")
+    assert time.monotonic() - started < 60
+    entry = JobState.of(job_specs["wide"]).read()
+    silent = (tmp_path / str(LATE)).read_text()
+    assert entry["reason"].startswith(f"process 2 of 2 (pid {silent}) did not answer in time")
+    assert entry["state"] == "waiting"
