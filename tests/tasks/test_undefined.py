@@ -35,16 +35,8 @@ LACKS = {
 EVERYWHERE = "train val test"
 
 
-def shallow(options: dict[str, Any]) -> dict[str, Any]:
-    """The options with a residual network of 8 layers, of 20 otherwise."""
-    if "backbone_options" in options:
-        return {**options, "backbone_options": {**options["backbone_options"], "depth": 8}}
-    return {**options, "depth": 8} if options.get("depth") == 20 else options
-
-
 def job(task: str, dataset: str) -> dict[str, Any]:
     settings = {key: value for key, value in golden.JOBS[task].items() if key not in ("train_images", "augmentation")}
-    settings["options"] = shallow(settings["options"])
     return {**settings, "loss": {}, "channels": 3, "task": task, "dataset": dataset, "epochs": 1}
 
 
@@ -52,9 +44,7 @@ def write(root: Path, tasks: list[str], splits: list[str]) -> Params:
     """A project with a job for each task and each choice of emptied splits, on data of its own."""
     names = {f"{task}-without-{where.replace(' ', '-')}": (task, where) for task in tasks for where in splits}
     datasets = {name: bare.dataset(task, where) for name, (task, where) in names.items()}
-    jobs = {name: job(names[name][0], name) for name in names}
-    params = support.write_params(root, jobs, datasets=datasets)
-    return params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"resamples": 10})})
+    return support.write_params(root, {name: job(names[name][0], name) for name in names}, datasets=datasets)
 
 
 @dataclasses.dataclass
