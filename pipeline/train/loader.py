@@ -6,6 +6,7 @@ is split over the ranks, so that every sample is used exactly once per epoch.
 """
 
 import functools
+import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,15 +215,18 @@ class Loader:
 
     def __init__(self, samples: Samples, job: Job, settings: base.Settings, device: str = "cpu") -> None:
         workers = worker_count(job.loader_workers, device)
+        task = plugins.load("tasks", job.task)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, task.__name__])  # torch is imported once, not by each worker
         self._keys = _Keys()
         self._loaded: DataLoader[Any] = DataLoader(
             samples,
             batch_sampler=self._keys,
-            collate_fn=functools.partial(plugins.load("tasks", job.task).collate, settings=settings),
+            collate_fn=functools.partial(task.collate, settings=settings),
             num_workers=workers,
             timeout=120 if workers else 0,
             worker_init_fn=_start_worker,
-            multiprocessing_context="forkserver" if workers else None,
+            multiprocessing_context=context if workers else None,
             persistent_workers=workers > 0,
             pin_memory=device.startswith("cuda"),
         )

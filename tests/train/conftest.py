@@ -1,17 +1,10 @@
 """Data for every kind of learner."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import few_digits, learners, support
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _imported_once() -> None:
-    """Loader workers are forks of a server that has imported all that they need: torch takes each of them seconds."""
-    multiprocessing.set_forkserver_preload(["pipeline.train.loader", "pipeline.tasks.classification"])
 
 
 @pytest.fixture(scope="session")
