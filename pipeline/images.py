@@ -230,6 +230,11 @@ def decode_stored(data: Any, *, gray: bool = False) -> Pixels:
         return np.asarray(image.convert("L") if gray else _upright_rgb(image), np.uint8)
 
 
+def blank(height: int, width: int) -> Pixels:
+    """Black pixels of a size, which take no memory."""
+    return np.broadcast_to(np.uint8(0), (height, width, 3))
+
+
 def encode(pixels: Pixels) -> bytes:
     """The bytes at rest of H×W×3 pixels that have no file, or none that can be kept: a PNG, gray where they are."""
     gray = pixels[..., 0]

@@ -269,8 +269,9 @@ def read(path: Path = FILE, *, empty: bool = False, folder: Path | None = None) 
     if isinstance(value.get("sets", {}), dict):
         value = {**value, "sets": {**files.sets, **value.get("sets", {})}}
     try:
-        params = Params.model_validate(value)
-        faults = list(params_checks.all_faults(params, value, empty=empty))
+        with plugins.listed_once():
+            params = Params.model_validate(value)
+            faults = list(params_checks.all_faults(params, value, empty=empty))
     except ValidationError as error:
         faults = params_form.all_faults(Params, value, error.errors())
     if faults or files.faults:

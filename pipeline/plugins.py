@@ -6,12 +6,13 @@ A name that starts with `_` is no plug-in. What a plug-in holds is written in pi
 """
 
 import ast
+import contextlib
 import difflib
 import functools
 import importlib
-import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +40,10 @@ def own_folder(kind: str) -> Path:
     return OWN / kind.rpartition(".")[2]
 
 
+#: plug-ins by folder, within `listed_once`
+_listed_folders: ContextVar[dict[Path, dict[str, Path]] | None] = ContextVar("_listed_folders", default=None)
+
+
 def names(kind: str) -> list[str]:
     """Names of all plug-ins of a kind, sorted."""
     return sorted(_folders(kind))
@@ -58,11 +63,26 @@ def _folders(kind: str) -> dict[str, Path]:
     return shipped | own
 
 
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """List each folder once while the block runs, though it asks thousands of times for its plug-ins."""
+    token = _listed_folders.set(_listed_folders.get() or {})
+    try:
+        yield
+    finally:
+        _listed_folders.reset(token)
+
+
 def _listed(folder: Path) -> dict[str, Path]:
     """The folder, by the names of its plug-ins."""
-    # a check of params.yaml lists 5,000 times, and a path for each file would be half of its time
-    files = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-    return {file.removesuffix(".py"): folder for file in files if file.endswith(".py") and not file.startswith("_")}
+    listed = _listed_folders.get()
+    if listed is not None and folder in listed:
+        return listed[folder]
+    names = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")]
+    by_name = dict.fromkeys(names, folder)
+    if listed is not None:
+        listed[folder] = by_name
+    return by_name
 
 
 def _file(folders: Mapping[str, Path], name: str) -> Path:

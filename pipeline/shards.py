@@ -185,6 +185,12 @@ class Shards(Sequence[Sample]):
             self._columns[batch] = columns(self.batches[batch])
         return from_row(self._columns[batch], position, image)
 
+    def blank(self, index: int) -> Sample:
+        """A sample with its annotations and a black image of its size: nothing is decoded."""
+        batch, position = self._position(index)
+        height, width = (self.batches[batch].column(name)[position].as_py() for name in ("height", "width"))
+        return self.sample(index, images.blank(height, width))
+
     def row(self, index: int) -> pa.RecordBatch:
         """The stored row as a batch of one: a view, nothing is copied."""
         batch, position = self._position(index)

@@ -72,7 +72,7 @@ def options(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
 class Joined(Sequence[Sample]):
     """Samples joined with a derived field from other files, both read by index."""
 
-    stored: Sequence[Sample]
+    stored: "Shards | Joined"
     values: Shards
     field: str
 
@@ -80,20 +80,28 @@ class Joined(Sequence[Sample]):
         return len(self.stored)
 
     def __getitem__(self, index: Any) -> Any:
-        item, row = self.stored[index], self.values.row(index).to_pylist()[0]
+        return self._with_field(self.stored[index], index)
+
+    def blank(self, index: int) -> Sample:
+        """A sample with its annotations and a black image of its size: nothing is decoded."""
+        return self._with_field(self.stored.blank(index), index)
+
+    def _with_field(self, item: Sample, index: int) -> Sample:
+        row = self.values.row(index).to_pylist()[0]
         if row["id"] != item.id:
             paths = ", ".join(map(str, self.values.paths))
             raise StoreError(
                 f"{paths}: row {index} has id {row['id']}, but the sample has {item.id}. Run `make repro`."
             )
-        values = np.frombuffer(zlib.decompress(row["values"]), np.float32).reshape(row["shape"])
+        values: Any = np.frombuffer(zlib.decompress(row["values"]), np.float32).reshape(row["shape"])
         return dataclasses.replace(item, **{self.field: values})
 
 
-def joined(stored: Sequence[Sample], split: str, folders: Mapping[str, Path]) -> Sequence[Sample]:
+def joined(stored: Shards, split: str, folders: Mapping[str, Path]) -> Shards | Joined:
     """The samples of a split, joined with the derived fields in `folders` (by name) that have this split."""
+    samples: Shards | Joined = stored
     for name, folder in folders.items():
         field, splits = (plugins.constant("augment.derived", name, key) for key in ("FIELD", "SPLITS"))
         if split in splits:
-            stored = Joined(stored, shards.split(folder, split), field)
-    return stored
+            samples = Joined(samples, shards.split(folder, split), field)
+    return samples

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -50,9 +51,9 @@ def faults(kind: str, name: str) -> Iterator[str]:
         return
     contract = CONTRACTS[kind]
     where, about = plugins.displayed(path), f"{contract.__module__.replace('.', '/')}.py describes it"
-    for member, annotation in constants(contract).items():
+    for member, type_ in _types(kind).items():
         if member in defined:
-            yield from (f"{where}: {member}: {text}" for text in _constant_faults(path, member, annotation, kind, name))
+            yield from (f"{where}: {member}: {text}" for text in _constant_faults(path, member, type_, kind, name))
         elif not hasattr(contract, member):
             yield f"{where}: {member} is missing{_hint(member, defined)}. Add it; {about}."
     for member, function in functions(contract).items():
@@ -66,6 +67,12 @@ def faults(kind: str, name: str) -> Iterator[str]:
 def constants(contract: type[Any]) -> dict[str, Any]:
     """The constants of a contract and their types; those with a default are attributes of it."""
     return get_type_hints(contract, include_extras=True)
+
+
+@functools.cache
+def _types(kind: str) -> dict[str, TypeAdapter[Any]]:
+    """What checks the constants of a kind's plug-ins; making one takes longer than any check."""
+    return {name: TypeAdapter(annotation) for name, annotation in constants(CONTRACTS[kind]).items()}
 
 
 def functions(contract: type[Any]) -> dict[str, Callable[..., Any]]:
@@ -89,7 +96,7 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
                 yield from ((alias.asname or alias.name.partition(".")[0], node) for alias in aliases)
 
 
-def _constant_faults(path: Path, member: str, annotation: Any, kind: str, name: str) -> Iterator[str]:
+def _constant_faults(path: Path, member: str, type_: TypeAdapter[Any], kind: str, name: str) -> Iterator[str]:
     try:
         value = plugins.constant(kind, name, member)
     except UserError as error:
@@ -98,7 +105,7 @@ def _constant_faults(path: Path, member: str, annotation: Any, kind: str, name: 
     if value is None and member not in _assigned(path):
         yield "it is read without running the file, so its value must be written out. Write it as a literal."
     else:
-        yield from (f"{text} (found {value!r}). Correct it." for text in _misfits(annotation, value))
+        yield from (f"{text} (found {value!r}). Correct it." for text in _misfits(type_, value))
 
 
 def _assigned(path: Path) -> set[str]:
@@ -106,10 +113,10 @@ def _assigned(path: Path) -> set[str]:
     return {name for name, node in _definitions(plugins.tree(path)) if isinstance(node, ast.expr)}
 
 
-def _misfits(annotation: Any, value: Any) -> list[str]:
+def _misfits(type_: TypeAdapter[Any], value: Any) -> list[str]:
     """Why a value does not fit a type; of a union the reasons of the first alternative."""
     try:
-        TypeAdapter(annotation).validate_python(value, strict=True)
+        type_.validate_python(value, strict=True)
     except ValidationError as error:
         (first, *_) = error.errors()
         message = str(first["msg"]).removeprefix("Value error, ").partition(" or instance of")[0].rstrip(".")
@@ -159,9 +166,9 @@ def _misspelled(contract: type[Any], path: Path, defined: dict[str, ast.AST], ki
 
     A constant whose value does not fit the member's type is one of the file's own, such as `HEADS = 8`.
     """
-    types = {key: item for key, item in constants(contract).items() if hasattr(contract, key)}
+    types = {key: item for key, item in _types(kind).items() if hasattr(contract, key)}
     optional = [key for key, item in functions(contract).items() if is_optional(item)]
-    members = {*constants(contract), *functions(contract)}
+    members = {*_types(kind), *functions(contract)}
     for name, node in defined.items():
         if name.startswith("_") or name in members or isinstance(node, ast.Import | ast.ImportFrom):
             continue
@@ -175,8 +182,8 @@ def _misspelled(contract: type[Any], path: Path, defined: dict[str, ast.AST], ki
             )
 
 
-def _may_be(annotation: Any, node: ast.AST) -> bool:
+def _may_be(type_: TypeAdapter[Any], node: ast.AST) -> bool:
     try:
-        return isinstance(node, ast.expr) and not _misfits(annotation, ast.literal_eval(node))
+        return isinstance(node, ast.expr) and not _misfits(type_, ast.literal_eval(node))
     except ValueError:
         return True

@@ -65,6 +65,9 @@ class Task(Protocol):
     UNDEFINED: dict[str, str] | None = None
     """What a split lacks where a score is undefined, such as `no box`; looked up as in BOUNDS."""
 
+    ROWS_SEE_IMAGES: bool = True
+    """Whether `rows` looks at the sample's pixels; where it is False, a validation decodes no image for its rows."""
+
     def learner(self, network: "nn.Module", settings: "Settings", **options: Any) -> "Learner":
         """What the loop trains: the network with its loss.
 

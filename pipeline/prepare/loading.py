@@ -129,10 +129,10 @@ class Loader:
         file = hashlib.sha256(data).digest()
         before = self.earlier.find(file)
         if before is not None and before.kept:
-            return Opened(_blank(before.height, before.width), None, file, data, before)
+            return Opened(images.blank(before.height, before.width), None, file, data, before)
         decoded, kept = images.open_bytes(data, self.reading)
         if kept and not self._is_large(decoded.height, decoded.width):
-            return Opened(_blank(decoded.height, decoded.width), decoded, file, data, before)
+            return Opened(images.blank(decoded.height, decoded.width), decoded, file, data, before)
         return Opened(np.asarray(decoded, np.uint8), None, file, None, before)
 
     def _is_large(self, height: int, width: int) -> bool:
@@ -142,11 +142,6 @@ class Loader:
         decoded = Image.fromarray(pixels) if image.decoded is None else image.decoded
         image_traits = traits.measure(decoded, self.max_side or traits.DIGEST_SIDE)
         return Measured(image.file, image.data is not None, height, width, image_traits)
-
-
-def _blank(height: int, width: int) -> Pixels:
-    """Pixels of a size that take no memory."""
-    return np.broadcast_to(np.uint8(0), (height, width, 3))
 
 
 def _stored(sample: Sample, row: dict[str, Any], record: Measured, *, new: bool) -> Stored:

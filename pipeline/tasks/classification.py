@@ -28,6 +28,7 @@ CLASSES = "classes"
 PRIMARY = "top1"
 GIVES = "values"
 HIGHER_IS_BETTER = True
+ROWS_SEE_IMAGES = False
 #: fields of a served answer
 OUTPUT = {"label": "string", "probabilities": "double[]"}
 #: what the report says of each score

@@ -31,6 +31,7 @@ NEEDS = ("boxes", "labels")
 CLASSES = "classes"
 PRIMARY = "box_mAP"
 HIGHER_IS_BETTER = True
+ROWS_SEE_IMAGES = False
 #: boxes: four numbers per object, x_min, y_min, x_max, y_max in the image's pixels
 OUTPUT = {"boxes": "double[]", "labels": "string[]", "scores": "double[]"}
 #: what the report says of each score

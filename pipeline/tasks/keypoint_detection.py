@@ -33,6 +33,7 @@ NEEDS = ("boxes", "labels", "keypoints")
 CLASSES = "classes"
 PRIMARY = "keypoint_mAP"
 HIGHER_IS_BETTER = True
+ROWS_SEE_IMAGES = False
 #: the smallest and largest value of each score; "" stands for all that are not named
 BOUNDS = {"": (0, 1)}
 #: what a split lacks where a score is undefined

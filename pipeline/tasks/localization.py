@@ -33,6 +33,7 @@ NEEDS = ("label", "boxes")
 CLASSES = "classes"
 PRIMARY = "localization_accuracy"
 HIGHER_IS_BETTER = True
+ROWS_SEE_IMAGES = False
 #: fields of a served answer; maps: base64 of a K×h×w float32 array as a .npy file
 OUTPUT = {"label": "string", "box": "double[]", "probabilities": "double[]", "maps": "string"}
 #: what the report says of each score

@@ -37,6 +37,7 @@ NEEDS = ("semantic",)
 CLASSES = "semantic_classes"
 PRIMARY = "mIoU"
 HIGHER_IS_BETTER = True
+ROWS_SEE_IMAGES = False
 #: fields of a served answer; mask: base64 of a PNG whose gray values are ids; classes: the ids' names
 OUTPUT = {"mask": "string", "classes": "string[]"}
 #: what the report says of each score

@@ -78,14 +78,15 @@ class Trainer:
         self.job_spec, self.job, self.ranks = job_spec, job_spec.job, ranks
         self.state = state or JobState.of(job_spec)
         self.task = plugins.load("tasks", self.job.task)
+        self.rows_see_images = getattr(self.task, "ROWS_SEE_IMAGES", True)
         self.facts = sample.facts(job_spec.prepared)
         self.description = checkpoint.describe(self.job, self.facts, joined.options(job_spec.derived))
         self.settings = checkpoint.settings(self.job, self.facts)
         self.samples = loader.train_samples(
             self.job, job_spec.policy, job_spec.prepared, job_spec.augmented, job_spec.derived
         )
-        stored = joined.joined(shards.split(job_spec.prepared, "val"), "val", job_spec.derived)
-        self.held_out = loader.Samples(stored, Fit(self.job.size, self.job.fit))
+        self.val = joined.joined(shards.split(job_spec.prepared, "val"), "val", job_spec.derived)
+        self.held_out = loader.Samples(self.val, Fit(self.job.size, self.job.fit))
         self.samples.view, self.held_out.view = (view.opened(job_spec.views.get(split)) for split in ("train", "val"))
         self.train_loader, self.val_loader = (
             loader.Loader(each, self.job, self.settings, ranks.device) for each in (self.samples, self.held_out)
@@ -204,7 +205,7 @@ class Trainer:
                 with self.stepper.autocast():
                     predictions = learner.predict_batch(*batch)
                 for (_, index), prediction in zip(keys, predictions, strict=True):
-                    item = self.held_out.stored[index]
+                    item = self.val[index] if self.rows_see_images else self.val.blank(index)
                     placement = self.held_out.fit.placement(*item.pixels.shape[:2])
                     rows.append(self.task.rows(item, restore(self.task, prediction, placement)))
         table = pa.Table.from_pylist([row for part in self.ranks.gather(rows) for row in part])

@@ -200,7 +200,7 @@ def test_a_wrong_option_and_a_row_of_another_sample_are_reported(root: Path) -> 
         stage.run(params({"border_weights": True}, sigma=0.0), root)
     stored = shards.split(root / "data/prepared/tiny", "train")
     joined.write(root / "train-00000.arrow", stored, border_weights.build())
-    other = [dataclasses.replace(item, id=f"other-{item.id}") for item in stored]
+    other: Any = [dataclasses.replace(item, id=f"other-{item.id}") for item in stored]
     found = joined.Joined(other, shards.split(root, "train"), "weight")
     with pytest.raises(UserError, match=r"row 2 has id train2, but the sample has other-train2\. Run `make repro`"):
         found[2]

@@ -1,5 +1,6 @@
 """Every task keeps the contract; a new file, also in plugins/tasks/, is tested without an edit here."""
 
+import dataclasses
 import inspect
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import plugins, scores
+from pipeline import images, plugins, scores
 from pipeline.contracts import check
 from pipeline.contracts.members import is_optional
 from pipeline.contracts.task import Task
@@ -99,6 +100,16 @@ def test_scores_come_from_rows_and_a_prediction_is_rendered(name: str) -> None:
     assert all(isinstance(value, float) for value in scores.values())
     picture = module.draw(SAMPLE, prediction, settings)
     assert (picture.dtype, picture.ndim, picture.shape[2]) == (np.uint8, 3, 3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rows_that_see_no_image_are_those_of_a_black_one(name: str) -> None:
+    """So that validation may leave images undecoded; the control is the one task that compares images."""
+    module = plugins.load("tasks", name)
+    prediction, _ = predictions.predict(name, SAMPLE, ("a", "b"), ("ground", "a"))
+    black = dataclasses.replace(SAMPLE, image=images.blank(*PIXELS.shape[:2]))
+    rows, blind = (json.dumps(module.rows(sample, prediction), default=str) for sample in (SAMPLE, black))
+    assert (rows == blind) != getattr(module, "ROWS_SEE_IMAGES", True)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import images as image_files
 from pipeline import shards, store
 from pipeline.augment.fit import Fit, Reduction
 from pipeline.learners.base import Settings
 from pipeline.params import Job, Params
 from pipeline.sample import FIELDS, Sample
-from pipeline.train import loader, view
+from pipeline.train import loader, loop, view
 from pipeline.train.job_state import JobState
-from tests.helpers import support
+from pipeline.train.ranks import Ranks
+from tests.helpers import few_digits, support
 from tests.helpers.dying import die_at
 from tests.helpers.marks import wide
 
@@ -41,10 +43,10 @@ def stored(folder: Path, number: int = 9) -> shards.Shards:
 
 
 def made(tmp_path: Path, mode: str = "stretch", name: str = "mark") -> tuple[shards.Shards, Path]:
-    images = stored(tmp_path / "prepared")
+    samples = stored(tmp_path / "prepared")
     path = tmp_path / "views" / name
-    assert "made in" in view.bring(path, images, Fit(SIDE, mode), LIMIT)
-    return images, path
+    assert "made in" in view.bring(path, samples, Fit(SIDE, mode), LIMIT)
+    return samples, path
 
 
 def opened(path: Path) -> view.View:
@@ -267,3 +269,28 @@ def test_ranks_with_a_view_share_out_the_batches_of_one(world: int, tmp_path: Pa
     for index, batch in enumerate(whole):
         for rank in range(world):
             assert ranks[rank][index] == (batch[rank::world] or batch[:1])
+
+
+def test_a_training_from_views_decodes_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for its batches nor for the rows of a validation; the control is a job without views."""
+    params = support.write_params(tmp_path, {"a": {"epochs": 1, "train_images": 100}})
+    with few_digits.only(300):
+        support.prepared(tmp_path, params)
+    job_spec = support.job_specs(tmp_path, params)["a"]
+    job_spec.work.mkdir(parents=True)
+    view.make(job_spec)
+    decoded = list[Any]()
+    decode = image_files.decode_stored
+
+    def counted(data: Any, **how: Any) -> Any:
+        decoded.append(data)
+        return decode(data, **how)
+
+    monkeypatch.setattr(image_files, "decode_stored", counted)
+    trainer = loop.Trainer(job_spec, Ranks())
+    trainer.epoch()
+    assert not decoded
+    without = loop.Trainer(dataclasses.replace(job_spec, views={}), Ranks())
+    without.epoch()
+    assert len(decoded) == 100 + len(trainer.held_out)
+    assert without.history == trainer.history
