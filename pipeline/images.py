@@ -222,10 +222,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_stored(data: Any, *, gray: bool = False) -> Pixels:
-    """Pixels of an image that prepare stored, or `encode_png` made: what `decode` gives, without its checks.
-
-    H×W×3, or H×W with `gray`.
-    """
+    """H×W×3 pixels, or H×W with `gray`, of an image that prepare stored or `encode_png` made, without checks."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return np.asarray(image.convert("L") if gray else _upright_rgb(image), np.uint8)
 
