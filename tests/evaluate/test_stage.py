@@ -20,7 +20,7 @@ from pipeline.params import Params
 from pipeline.train import stage as train_stage
 from tests.helpers import support
 
-JOBS: dict[str, dict[str, Any]] = {"small": {"epochs": 1}, "other": {"epochs": 1, "seed": 1}}
+JOBS: dict[str, dict[str, Any]] = {"small": {"epochs": 3}, "other": {"epochs": 3, "seed": 1}}
 Project = Callable[..., tuple[Path, Params]]
 
 

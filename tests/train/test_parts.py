@@ -95,7 +95,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 def test_a_job_that_does_not_fit_is_told_retried_and_done(
     project: Project, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_spec = one(project, augmentation="light")
+    job_spec = one(project, augmentation="light", train_images=300)
     loop.train(job_spec, Ranks())
     entry = JobState.of(job_spec).read()
     assert entry["parts"] == 4
