@@ -19,7 +19,7 @@ from pipeline import checkpoint, params, plugins, sample, studies
 from pipeline.learners.base import Learner
 from pipeline.params import Job
 from pipeline.sample import Facts
-from tests.tasks.test_contract import SAMPLE
+from tests.helpers.annotated import SAMPLE
 
 CLASSES = tuple("0123456789")
 FACTS = Facts(

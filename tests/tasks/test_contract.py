@@ -12,9 +12,9 @@ from pipeline import images, plugins, scores
 from pipeline.contracts import check
 from pipeline.contracts.members import is_optional
 from pipeline.contracts.task import Task
-from pipeline.geometry import rle
-from pipeline.sample import FIELDS, Sample
+from pipeline.sample import FIELDS
 from tests.helpers import predictions
+from tests.helpers.annotated import SAMPLE
 
 TASKS = plugins.names("tasks")
 #: by name, the arguments that callers give
@@ -23,21 +23,6 @@ FUNCTIONS = {
     for name, function in check.functions(Task).items()
     if not is_optional(function)
 }
-PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-SQUARE = np.pad(np.ones((24, 24), np.bool_), 20)
-BOXES = np.array([[20, 20, 44, 44]], np.float32)
-#: one object, with every annotation
-SAMPLE = Sample(
-    "x",
-    PIXELS,
-    label=0,
-    boxes=BOXES,
-    labels=np.zeros(1, np.int64),
-    masks=[rle.encode(SQUARE)],
-    keypoints=np.array([[[30, 30, 2]]], np.float32),
-    semantic=SQUARE.astype(np.uint8),
-    proposals=BOXES,
-)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -107,7 +92,7 @@ def test_rows_that_see_no_image_are_those_of_a_black_one(name: str) -> None:
     """So that validation may leave images undecoded; the control is the one task that compares images."""
     module = plugins.load("tasks", name)
     prediction, _ = predictions.predict(name, SAMPLE, ("a", "b"), ("ground", "a"))
-    black = dataclasses.replace(SAMPLE, image=images.blank(*PIXELS.shape[:2]))
+    black = dataclasses.replace(SAMPLE, image=images.blank(*SAMPLE.pixels.shape[:2]))
     rows, blind = (json.dumps(module.rows(sample, prediction), default=str) for sample in (SAMPLE, black))
     assert (rows == blind) != getattr(module, "ROWS_SEE_IMAGES", True)
 
