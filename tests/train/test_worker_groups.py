@@ -30,7 +30,7 @@ def _busy_first(rank: int, ask: worlds.Asking, job_specs: list[JobSpec], meeting
 
     def late(job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
         train(job_spec, ranks, state)
-        if job_spec.name in "01" and (ranks.world == 1 or rank == LATE):
+        if job_spec.name == "0" and (ranks.world == 1 or rank == LATE):
             time.sleep(BUSY_S)
 
     loop.train = late
