@@ -67,10 +67,11 @@ class Follower:
         for fingerprint, entries in changed.items():
             job_spec = self._job_specs[fingerprint]
             state = JobState.of(job_spec)
+            entry = {**state.read(), **entries}
             with contextlib.suppress(OSError):  # the disk may be full, of which the stage tells
                 job_spec.work.mkdir(parents=True, exist_ok=True)
-                state.write(entries)
-            self._print(job_spec, {**state.read(), **entries})
+                state.write(entry)
+            self._print(job_spec, entry)
 
     def _print(self, job_spec: JobSpec, entry: dict[str, Any]) -> None:
         name = job_spec.name

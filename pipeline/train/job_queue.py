@@ -93,7 +93,9 @@ class JobQueue:
         self._attempts, self._stop_at_failure = attempts, stop_at_failure
         self._changed = threading.Condition(threading.RLock())
         self._world = World("", 0)
-        self._version, self._changes = 0, dict[str, tuple[int, Entries]]()
+        self._version = 0
+        #: by job and entry, the version with which it was noted last
+        self._versions: dict[str, dict[str, int]] = {mark: {} for mark in self._jobs}
         self._closed = False
         for job in self._jobs.values():
             job.entries = {"state": "waiting", "attempts": 0, **job.entries}
@@ -181,8 +183,13 @@ class JobQueue:
     def changes(self, after: int, wait_s: float) -> tuple[int, dict[str, Entries]]:
         """The entries of jobs that changed since a version, and the version now; waits for the first change."""
         self._changed.wait_for(lambda: self._version > after or self._closed, wait_s)
-        changed = {mark: entries for mark, (version, entries) in self._changes.items() if version > after}
-        return self._version, changed
+        newer = {
+            mark: [name for name, version in versions.items() if version > after]
+            for mark, versions in self._versions.items()
+        }
+        return self._version, {
+            mark: {name: self._jobs[mark].entries[name] for name in names} for mark, names in newer.items() if names
+        }
 
     @_in_turn
     def close(self) -> None:
@@ -250,8 +257,8 @@ class JobQueue:
         self._world = World("", 0)
 
     def _note(self, job: QueuedJob, entries: Entries) -> None:
-        job.entries = {**job.entries, **entries, "updated": time.time()}
+        entries = {**entries, "updated": time.time()}
+        job.entries = {**job.entries, **entries}
         self._version += 1
-        changed = self._changes.get(job.fingerprint, (0, {}))[1]
-        self._changes[job.fingerprint] = self._version, {**changed, **entries, "updated": job.entries["updated"]}
+        self._versions[job.fingerprint] |= dict.fromkeys(entries, self._version)
         self._changed.notify_all()

@@ -81,11 +81,11 @@ class JobState:
 
     def note(self, **entries: Any) -> None:
         """Add or replace entries."""
-        self.write({"pid": os.getpid(), "updated": time.time(), **entries})
+        self.write({**self.read(), "pid": os.getpid(), "updated": time.time(), **entries})
 
     def write(self, entries: dict[str, Any]) -> None:
-        """Add or replace entries that another process noted."""
-        write_json(self.path, {**self.read(), **entries})
+        """Replace all entries."""
+        write_json(self.path, entries)
 
 
 def number_of_parts(state: State, job: Job) -> int:
