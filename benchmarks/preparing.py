@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks import scale
-from benchmarks.parts import ratios
+from benchmarks.parts import photographs, ratios
 
 TITLE = "CPU of Pillow decoding the same 200 JPEGs, 500×375; ours preparing them in one process"
 NEEDS = ()
@@ -17,7 +17,7 @@ def measure() -> ratios.Ratio:
     """CPU seconds, on which other work of the machine falls less."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        scale.make(root, range(IMAGES), scale.WIDTH)
+        photographs.make(root / scale.PATH, range(IMAGES), scale.WIDTH)
         files = sorted(root.rglob("*.jpg"))
 
         def decode() -> None:

@@ -17,11 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from benchmarks.parts import measured_stage, ratios, sample_data
+from benchmarks.parts import measured_stage, photographs, ratios
 from benchmarks.parts.measured_stage import Use, blocks
 from pipeline import params, processes
 from pipeline.prepare import stage as prepare_stage
@@ -34,7 +32,7 @@ from pipeline.train.ranks import Ranks
 TITLE = "prepare of 150 JPEGs, four times; ours of 600 at once, one process"
 NEEDS = ()
 SMALL, TIMES = 150, 4
-WIDTH, CLASSES, TARS = 500, 5, 100
+WIDTH, TARS = 500, 100
 JOB: dict[str, Any] = {
     "task": "classification",
     "architecture": "resnet",
@@ -45,7 +43,8 @@ JOB: dict[str, Any] = {
     "epochs": 1,
     "batch": 128,
 }
-SOURCE = {"format": "image_folder", "path": "data/raw/photographs"}
+PATH = "data/raw/photographs"
+SOURCE = {"format": "image_folder", "path": PATH}
 STAGES = ("prepare", "view", "epoch")
 
 
@@ -53,8 +52,8 @@ def measure() -> ratios.Ratio:
     """Prepare alone, into new folders."""
     with tempfile.TemporaryDirectory() as folder:
         few, many = Path(folder, "few"), Path(folder, "many")
-        make(few, range(SMALL), WIDTH)
-        make(many, range(SMALL * TIMES), WIDTH)
+        photographs.make(few / PATH, range(SMALL), WIDTH)
+        photographs.make(many / PATH, range(SMALL * TIMES), WIDTH)
 
         def few_times() -> None:
             for _ in range(TIMES):
@@ -79,31 +78,6 @@ def prepare_anew(root: Path, number: int = 1) -> None:
 def settings() -> params.Params:
     """One data set and one job."""
     return params.Params.model_validate({"datasets": {"photographs": SOURCE}, "jobs": {"photographs": JOB}})
-
-
-def make(root: Path, numbers: range, width: int) -> None:
-    """Write JPEGs of random parts of two photographs, in folders of classes; each is another image."""
-    folder = root / str(SOURCE["path"])
-    chunks = [(folder, range(start, min(start + 200, numbers.stop)), width) for start in numbers[::200]]
-    with processes.results(write, chunks) as written:
-        for _ in written:
-            pass
-
-
-def write(chunk: tuple[Path, range, int]) -> None:
-    """Write some of them."""
-    folder, numbers, width = chunk
-    wholes = [Image.fromarray(pixels) for pixels in sample_data.photographs(12, 427, 640)[::3]]
-    for number in numbers:
-        generator = np.random.default_rng(number)
-        whole = wholes[generator.integers(len(wholes))]
-        across = int(generator.integers(400, 569))
-        left, top = int(generator.integers(641 - across)), int(generator.integers(428 - across * 3 // 4))
-        part = whole.resize((width, width * 3 // 4), box=(left, top, left + across, top + across * 3 // 4))
-        shaded = part.point([min(255, round(value * generator.uniform(0.7, 1.2))) for value in range(256)] * 3)
-        path = folder / f"{number % CLASSES}" / f"{number:06d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shaded.save(path, "JPEG", quality=90)
 
 
 def job_spec() -> JobSpec:
@@ -147,7 +121,7 @@ def main() -> int:
 
 def _one_size(root: Path, number: int, width: int, *, with_dvc: bool) -> None:
     started = time.perf_counter()
-    make(root, range(number), width)
+    photographs.make(root / PATH, range(number), width)
     raw = root / "data/raw"
     _row(number, "make the JPEGs", Use(time.perf_counter() - started, 0), [raw])
     kept = {"prepare": ["data/prepared", ".work/prepare"], "view": [".work/views"], "epoch": [".work/jobs"]}
@@ -158,7 +132,7 @@ def _one_size(root: Path, number: int, width: int, *, with_dvc: bool) -> None:
         _with_dvc(root, number)
     source = sum(path.stat().st_size for path in raw.rglob("*.jpg"))
     on_disk = blocks(root / folder for folder in ("data", ".dvc/cache", ".work/prepare"))
-    make(root, range(number, number + 1), width)
+    photographs.make(root / PATH, range(number, number + 1), width)
     used = measured_stage.run(["-m", "benchmarks.scale", "--stage", "prepare"], root)
     _row(number + 1, "prepare with 1 image more", used, [root / folder for folder in kept["prepare"]])
     counts = facts(root / "data/prepared/photographs").counts
@@ -170,14 +144,14 @@ def _one_size(root: Path, number: int, width: int, *, with_dvc: bool) -> None:
 def _with_dvc(root: Path, number: int) -> None:
     """`dvc add` and `dvc status` of the loose files, and of tars of them in a project beside this one."""
     with tempfile.TemporaryDirectory(dir=root.parent) as other:
-        files = sorted((root / str(SOURCE["path"])).rglob("*.jpg"))
+        files = sorted((root / PATH).rglob("*.jpg"))
         shards = Path(other, "data/raw/photographs")
         shards.mkdir(parents=True)
         size = -(-len(files) // TARS)
         for index in range(0, len(files), size):
             with tarfile.open(shards / f"{index // size:03d}.tar", "w") as packed:
                 for path in files[index : index + size]:
-                    packed.add(path, path.relative_to(root / str(SOURCE["path"])))
+                    packed.add(path, path.relative_to(root / PATH))
         for folder, what in ((root, "loose files"), (Path(other), f"{len(list(shards.iterdir()))} tars")):
             measured_stage.run(["-m", "dvc", "init", "--no-scm", "--quiet"], folder)
             for command in (["add", "--no-relink", "data/raw/photographs"], ["status"], ["status"]):

@@ -42,14 +42,20 @@ def results(
     """`function(chunk)` of each chunk in order, while the block runs; all are pickled, and so are the results.
 
     Args:
-        function: of a module, or an object of a class of one.
+        function: of a module that other processes can import, or an object of a class of one.
         chunks: are taken as they are needed.
         processes: their number, all from the beginning; by default as many as there are cores, once they pay.
     """
+    if _module(function) == "__main__":
+        raise ValueError(f"{function} is of the program itself, which other processes don't import")
     waiting = iter(chunks)
     with contextlib.ExitStack() as stack:
         alone = _alone(function, waiting, float("inf") if (processes or cores()) < 2 else ALONE_S)
         yield itertools.chain(alone if processes is None else (), _spread(function, waiting, processes, stack))
+
+
+def _module(function: Callable[[Chunk], Result]) -> str:
+    return str(getattr(function, "__module__", type(function).__module__))
 
 
 def _alone(function: Callable[[Chunk], Result], chunks: Iterator[Chunk], seconds: float) -> Iterator[Result]:
@@ -72,7 +78,7 @@ def _spread(
         return
     number = processes or cores()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([getattr(function, "__module__", type(function).__module__)])
+    context.set_forkserver_preload([_module(function)])
     executor = ProcessPoolExecutor(number, mp_context=context, initializer=_start)
     stack.callback(executor.shutdown, cancel_futures=True)
     chunks = itertools.chain(first, chunks)

@@ -60,6 +60,17 @@ def test_chunks_are_taken_as_they_are_needed() -> None:
         assert len(taken) <= 1 + processes.AHEAD
 
 
+def test_a_function_of_the_program_is_refused_at_once() -> None:
+    """Little work would be done here, and the same program would break where there is more."""
+
+    def of_the_program(number: int) -> int:
+        return number
+
+    of_the_program.__module__ = "__main__"
+    with pytest.raises(ValueError, match="of the program itself"), processes.results(of_the_program, [1]) as results:
+        list(results)
+
+
 def test_an_error_comes_as_it_is() -> None:
     with pytest.raises(UserError, match="three"), processes.results(refuse, range(9), processes=1) as results:
         list(results)

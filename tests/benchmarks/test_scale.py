@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import scale
-from benchmarks.parts import measured_stage
+from benchmarks.parts import measured_stage, photographs
 from pipeline import images
 
 
 def test_each_image_is_another_and_the_same_in_every_run(tmp_path: Path) -> None:
-    scale.make(tmp_path / "one", range(12), 100)
-    scale.make(tmp_path / "two", range(12), 100)
+    photographs.make(tmp_path / "one", range(12), 100)
+    photographs.make(tmp_path / "two", range(12), 100)
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.jpg")} for name in ("one", "two")
     )
