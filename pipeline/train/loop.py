@@ -21,8 +21,9 @@ from pipeline.augment import joined
 from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
+from pipeline.learners.frozen import Frozen
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, prefetch, record, view
+from pipeline.train import features, history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState, State, number_of_parts
 from pipeline.train.parts import explain_shortage, is_out_of_memory
 from pipeline.train.ranks import Ranks
@@ -265,6 +266,9 @@ class Trainer:
         if self.best is not None:
             stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
+        if isinstance(self.learner, Frozen):
+            splits = {"train": (self.samples, self.train_loader), "val": (self.held_out, self.val_loader)}
+            features.fit_head(self.job_spec, self.learner, splits, self.parts, self.state)
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
         self.learner.eval().fit(self._batches(self.train_loader, plan))
         with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:

@@ -17,7 +17,7 @@ from pipeline import disk, plugins, pretrained_weights, registered, roots, sampl
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
 from pipeline.params import KEPT, Job, Params
-from pipeline.train import checks, ray_train, reads, view
+from pipeline.train import checks, features, ray_train, reads, view
 from pipeline.train.follow import Follower, Watcher
 from pipeline.train.job_state import JobSpec, JobState, reopen
 from pipeline.train.worker_groups import After
@@ -96,7 +96,7 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     mark = store.digest(decided)
     work = root / ".work/jobs" / mark
     made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, code_roots, decided)
-    views = {} if derived else view.paths(job, policy.online, prepared, augmented, root)
+    views = {} if derived or not job.epochs else view.paths(job, policy.online, prepared, augmented, root)
     limit = int(params.train.keep_gb * 1e9)
     return dataclasses.replace(made, reads=reads.digests(made) | source_digests, views=views, view_bytes=limit)
 
@@ -170,7 +170,8 @@ def run(params: Params, root: Path, watcher: Watcher | None = None, after: After
     store.write_json(root / KEPT, sorted(others))
     kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
-    view.free_up(root / view.FOLDER, int(params.train.keep_gb * 1e9))
+    for folder in (view.FOLDER, features.FOLDER):
+        view.free_up(root / folder, int(params.train.keep_gb * 1e9))
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
