@@ -19,7 +19,7 @@ from pipeline.tasks import classification
 from pipeline.train import checks, features
 from tests.helpers import few_digits, support
 
-BACKBONE = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
+BACKBONE: dict[str, Any] = {"backbone": "resnet", "backbone_options": {"depth": 20, "width": 4}}
 FROZEN: dict[str, Any] = {"architecture": "frozen_features", "options": BACKBONE, "size": 16, "epochs": 0, "batch": 50}
 
 
