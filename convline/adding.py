@@ -203,7 +203,7 @@ def with_entries(
     for job, settings in jobs.items():
         new = edit.insert(new, "jobs", job, settings, comment=suggestion.reasons.get(job))
     for policy, transforms in policies.items():
-        new = edit.insert(edit.with_section(new, "augmentation"), "augmentation", policy, transforms, short=True)
+        new = edit.insert(edit.with_section(new, "augmentation"), "augmentation", policy, transforms)
     if jobs:
         new = edit.append_to_roster(new, name, alone=first)
     trial = root / ".work/add.params.yaml"

@@ -16,6 +16,7 @@ from pipeline.recipes.parts.wishes import Published
 FOLDER, SUFFIXES = "weights", (".safetensors", ".pth", ".pt")
 #: networks, the best for a few images on a few cores first: name of the weights, architecture, its network, side
 CHOICES = (
+    (None, "timm", "tf_efficientnet_lite0", 224),
     ("EfficientNet_B0_Weights.IMAGENET1K_V1", "torchvision", "efficientnet_b0", 224),
     ("MobileNet_V3_Large_Weights.IMAGENET1K_V2", "torchvision", "mobilenet_v3_large", 224),
     ("ResNet18_Weights.IMAGENET1K_V1", "torchvision", "resnet18", 224),
@@ -34,9 +35,9 @@ def choose(root: Path) -> Published | None:
         if path.suffix in SUFFIXES and (published := _of_file(path)):
             return published
     for name, *network in CHOICES:
-        if pretrained_weights.path(name).exists():
+        if name is not None and pretrained_weights.path(name).exists():
             return _of(*network, {"weights": name}, name)
-    name, *network = CHOICES[0]
+    name, *network = next(choice for choice in CHOICES if choice[0] is not None)
     if not os.environ.get(OFFLINE) and _answers(pretrained_weights.url(name)):
         return _of(*network, {"weights": name}, f"{name}, to be fetched")
     return None
