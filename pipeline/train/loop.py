@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import bootstrap, checkpoint, plugins, sample, shards, store
+from pipeline import bootstrap, checkpoint, plugins, processes, sample, shards, store
 from pipeline.augment import joined
 from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
@@ -37,6 +37,9 @@ SNAPSHOTS = 24
 def train(job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
     """Train a job from its last checkpoint to the end, and write `job_spec.model`; `state` is its file by default."""
     state = state or JobState.of(job_spec)
+    threads = state.read().get("threads")
+    if threads and ranks.device == "cpu":
+        torch.set_num_threads(min(threads, processes.cores()))
     while not _train(job_spec, ranks, state):
         if ranks.device.startswith("cuda"):
             torch.cuda.empty_cache()
