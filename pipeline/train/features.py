@@ -1,9 +1,9 @@
 """Features of images by a network that does not change: computed once, kept, and shared by the jobs that ask for them.
 
 A frozen learner has nothing to train by gradient: each image becomes a vector, and a linear head is fitted to these.
-The vectors of a split lie in `.work/features/<digest>/`, in chunks that are each made whole or not at all and verified
-when they are read: a run that was killed goes on with the next chunk, and a damaged one is made again. The digest is
-that of all that decides them: images, network, weights and code, but not the head.
+The vectors of a split lie in `.work/frozen_features/<digest>/`, in chunks that are each made whole or not at all and
+verified when they are read: a run that was killed goes on with the next chunk, and a damaged one is made again. The
+digest is that of all that decides them: images, network, weights and code, but not the head.
 """
 
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.train.loader import Index, Key, Loader, Samples
 
 #: all features of a project
-FOLDER = ".work/features"
+FOLDER = ".work/frozen_features"
 #: images of a chunk
 CHUNK = 256
 FEATURES, LABELS = "features.npy", "labels.npy"
