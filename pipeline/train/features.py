@@ -46,7 +46,7 @@ def fit_head(
     """
     from pipeline.train import prefetch
 
-    device = str(learner.mean.device)
+    device, started = str(learner.mean.device), time.monotonic()
     size = -(-job_spec.job.batch // parts)
     vectors = {}
     for split, (samples, loader) in splits.items():
@@ -56,7 +56,8 @@ def fit_head(
 
         path = folder(job_spec, learner, split, samples.index)
         vectors[split] = bring(path, len(samples), size, learner, batches, state.note)
-    state.note(doing=learner.fit_head(vectors["train"], vectors["val"]))
+    doing = learner.fit_head(vectors["train"], vectors["val"])
+    state.note(doing=doing, seconds=state.read()["seconds"] + time.monotonic() - started)
 
 
 def folder(job_spec: JobSpec, learner: "Frozen", split: str, index: "Index | None") -> Path:
