@@ -43,6 +43,7 @@ def decoded(sample: Sample) -> list[Any]:
 def test_unscaled_the_pasted_pixels_are_equal_and_all_others_stay() -> None:
     first, other = marked((4, 4, 20, 20), with_masks=True), second((14, 4, 30, 20), (34, 34, 44, 40))
     result = pasted(first, other, scale=[1, 1])
+    assert first.semantic is not None
     below, *above = decoded(result)
     region = np.any(above, axis=0)
     np.testing.assert_array_equal(region, other.semantic != 0)
