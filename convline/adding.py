@@ -26,6 +26,8 @@ from pipeline.prepare import stage as prepare
 from pipeline.prepare.formats.parts.files import scan
 from pipeline.prepare.make import make
 from pipeline.prepare.unpacking import unpacked
+from pipeline.recipes.parts import published
+from pipeline.recipes.parts.wishes import Preset
 from pipeline.terminal import escape, name_fault
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,14 @@ class Wishes:
     options: Sequence[str] = ()
     on_bad: Literal["error", "skip"] = "error"
     dry_run: bool = False
+    preset: Preset = "fast"
 
     def with_skip(self, source: Path) -> str:
         """The command that leaves faulty images out, with all that was given."""
         words = ["convline", "add", str(source)]
-        given = [("--name", self.name), ("--format", self.format), *(("--option", option) for option in self.options)]
+        preset = None if self.preset == "fast" else self.preset
+        given = [("--name", self.name), ("--format", self.format), ("--preset", preset)]
+        given += [("--option", option) for option in self.options]
         words += [word for flag, value in given if value is not None for word in (flag, value)]
         return shlex.join([*words, "--on-bad", "skip", *(["--dry-run"] if self.dry_run else [])])
 
@@ -72,12 +77,15 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         tasks = suggest.tasks(facts)
         if not tasks and (reason := suggest.nothing_to_learn(facts)):
             raise UserError(f"{source}: {reason} Nothing was changed.")
-        jobs = suggest.jobs(name, tasks, suggest.TrainStatistics.of(facts, shards.split(Path(made), "train")))
+        suggestion = _suggestion(name, tasks, facts, Path(made), root, wishes)
+        jobs = suggestion.jobs
         log.info(f"  tasks: {', '.join(tasks)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
             raise UserError(f"{params.FILE}: jobs.{taken[0]} exists already. Give another name by --name.")
         old = (root / params.FILE).read_bytes().decode()
-        new = with_entries(old, name, entry, jobs, root, first=not before.jobs)
+        if taken := sorted(suggestion.policies.keys() & before.augmentation.keys()):
+            raise UserError(f"{params.FILE}: augmentation.{taken[0]} exists already. Give another name by --name.")
+        new = with_entries(old, name, entry, suggestion, root, first=not before.jobs)
         if not wishes.dry_run:
             log.info(_diff(old, new))
             complete = raw.add_to_dvc(source, root / path, root)
@@ -88,6 +96,20 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
             _say_what_is_next(name, path, jobs)
     counts = {"images": sum(facts.counts.values()), "faults": len(facts.skipped)}
     return {"name": name, "dataset": entry, "tasks": tasks, "jobs": jobs, **counts, "diff": _diff(old, new)}
+
+
+def _suggestion(
+    name: str, tasks: list[str], facts: sample.Facts, made: Path, root: Path, wishes: Wishes
+) -> suggest.Suggestion:
+    """First jobs, and a line on the published weights that they start from, or could."""
+    takes_weights = {"classification"} if wishes.preset == "fast" else {"classification", "detection"}
+    best = published.choose(root) if takes_weights & set(tasks) else None
+    if best is not None:
+        log.info(f"  published weights: {best.origin}")
+    elif takes_weights & set(tasks):
+        log.info(f"  published weights: none at hand or within reach. {published.how_to_bring()}")
+    statistics = suggest.TrainStatistics.of(facts, shards.split(made, "train"))
+    return suggest.suggestion(name, tasks, statistics, suggest.Wishes(wishes.preset, best))
 
 
 def _say_what_is_next(name: str, path: str, jobs: suggest.Jobs) -> None:
@@ -170,15 +192,18 @@ def read_folder(
 
 
 def with_entries(
-    old: str, name: str, entry: dict[str, Any], jobs: suggest.Jobs, root: Path, *, first: bool = False
+    old: str, name: str, entry: dict[str, Any], suggestion: suggest.Suggestion, root: Path, *, first: bool = False
 ) -> str:
-    """The text of params.yaml with the dataset and its jobs; UserError if it does not read back as such.
+    """The text of params.yaml with the dataset, its jobs and policies; UserError if it does not read back as such.
 
     first: these are the first jobs of the project, so that the roster names nothing else.
     """
+    jobs, policies = suggestion.jobs, suggestion.policies
     new = edit.insert(old, "datasets", name, entry, short=True)
     for job, settings in jobs.items():
-        new = edit.insert(new, "jobs", job, settings)
+        new = edit.insert(new, "jobs", job, settings, comment=suggestion.reasons.get(job))
+    for policy, transforms in policies.items():
+        new = edit.insert(edit.with_section(new, "augmentation"), "augmentation", policy, transforms)
     if jobs:
         new = edit.append_to_roster(new, name, alone=first)
     trial = root / ".work/add.params.yaml"
@@ -187,6 +212,8 @@ def with_entries(
         expected, values = (safe_yaml.load(text) for text in (old, new))
         expected["datasets"] = {**(expected["datasets"] or {}), name: entry}
         expected["jobs"] = {**(expected["jobs"] or {}), **jobs}
+        if policies:
+            expected["augmentation"] = {**(expected.get("augmentation") or {}), **policies}
         if "roster" in expected:
             expected["roster"] = values["roster"]
         if values != expected:

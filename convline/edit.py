@@ -18,14 +18,20 @@ from pipeline.studies import ALL
 WIDE, LONG = 1 << 16, 100
 
 
-def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: bool = False) -> str:
-    """The text of params.yaml with one more entry in a section; `short` puts it on one line, without a blank line."""
+def insert(
+    text: str, section: str, name: str, entry: dict[str, Any], *, short: bool = False, comment: str | None = None
+) -> str:
+    """The text of params.yaml with one more entry in a section.
+
+    short: puts it on one line, without a blank line · comment: stands above it, where the section is in block style.
+    """
+    above = [] if comment is None else [f"# {comment}"]
     keys = {key.value: (key, value) for key, value in YAML(pure=True).compose(text).value}
     key, node = keys.get(section, (None, None))
     if node is None:
         raise UserError(f"{FILE}: no section {section!r}. Add `{section}:` with an entry of your own first.")
     if not node.value:
-        lines = [f"{flow(name)}: {flow(entry)}"] if short else [f"{flow(name)}:", *_block(entry, "  ")]
+        lines = [f"{flow(name)}: {flow(entry)}"] if short else [*above, f"{flow(name)}:", *_block(entry, "  ")]
         start, end = node.start_mark.index, node.end_mark.index
         if start == end:  # an empty section's mark is at what follows
             start = end = text.index(":", key.end_mark.index) + 1
@@ -39,8 +45,15 @@ def insert(text: str, section: str, name: str, entry: dict[str, Any], *, short: 
     if not before[-1].endswith("\n"):
         before[-1] += "\n"
     indent = node.value[0][0].start_mark.column
-    new = [f"{flow(name)}: {flow(entry)}"] if short else ["", f"{flow(name)}:", *_block(entry, "  ")]
+    new = [f"{flow(name)}: {flow(entry)}"] if short else ["", *above, f"{flow(name)}:", *_block(entry, "  ")]
     return "".join([*before, *(f"{' ' * indent}{line}".rstrip() + "\n" for line in new), *after])
+
+
+def with_section(text: str, section: str) -> str:
+    """The text with an empty section at its end, if it has none of this name."""
+    if any(key.value == section for key, _ in YAML(pure=True).compose(text).value):
+        return text
+    return f"{text.rstrip()}\n{section}: {{}}\n"
 
 
 def append_to_roster(text: str, name: str, *, alone: bool = False) -> str:

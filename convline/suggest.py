@@ -1,13 +1,15 @@
-"""Suggests first jobs for a dataset: small networks that train in minutes on two cores, to be edited.
+"""Suggests first jobs for a dataset, which train in minutes on two cores, to be edited.
 
 They come from the recipes of the tasks (pipeline/recipes/, plugins/recipes/).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline import plugins
 from pipeline.contracts import check
 from pipeline.recipes.parts.statistics import TrainStatistics as TrainStatistics
+from pipeline.recipes.parts.wishes import Wishes
 from pipeline.sample import Facts
 
 Jobs = dict[str, dict[str, Any]]
@@ -37,13 +39,45 @@ def nothing_to_learn(facts: Facts) -> str | None:
     return f"all is of one class, {', '.join(names)}, so there is nothing to learn. {remedy}"
 
 
-def jobs(dataset: str, possible: list[str], statistics: TrainStatistics) -> Jobs:
-    """First jobs by name, for the tasks that have a recipe."""
-    suggested: Jobs = {}
+@dataclass(frozen=True)
+class Suggestion:
+    """First jobs by name, the reason for each, and the augmentation policies that they name."""
+
+    jobs: Jobs
+    reasons: dict[str, str]
+    policies: dict[str, dict[str, Any]]
+
+
+def suggestion(
+    dataset: str, possible: list[str], statistics: TrainStatistics, wishes: Wishes | None = None
+) -> Suggestion:
+    """First jobs for the tasks that have a recipe; jobs with equal augmentation share a policy."""
+    made = Suggestion({}, {}, {})
     recipes = [task for task in plugins.names("recipes") if task in possible]
     check.check(("recipes", task) for task in recipes)
     for task in recipes:
-        for name, settings in plugins.load("recipes", task).jobs(dataset, statistics).items():
+        for name, given in plugins.load("recipes", task).jobs(dataset, statistics, wishes or Wishes()).items():
             start = {"task": task, "architecture": name, "dataset": dataset}
-            suggested[f"{dataset}-{name}"] = {**start, "channels": statistics.channels, **settings}
-    return suggested
+            settings = {**start, "channels": statistics.channels, **given}
+            reason, transforms = settings.pop("because", None), settings.pop("augmentation", None)
+            if isinstance(transforms, list):
+                transforms = _policy(made.policies, dataset, task, transforms)
+            job = f"{dataset}-{name}"
+            made.jobs[job] = {**settings, **({} if transforms is None else {"augmentation": transforms})}
+            if reason is not None:
+                made.reasons[job] = reason
+    return made
+
+
+def jobs(dataset: str, possible: list[str], statistics: TrainStatistics, wishes: Wishes | None = None) -> Jobs:
+    """The jobs alone."""
+    return suggestion(dataset, possible, statistics, wishes).jobs
+
+
+def _policy(policies: dict[str, dict[str, Any]], dataset: str, task: str, transforms: list[dict[str, Any]]) -> str:
+    """The name of the policy with these transforms, added if there is none: the data set's, else the task's."""
+    value = {"online": transforms}
+    for name in (dataset, f"{dataset}-{task}"):
+        if policies.setdefault(name, value) == value:
+            return name
+    raise ValueError(f"the recipe of {task} has three augmentations; two at most can be named")

@@ -43,8 +43,8 @@ def settings(job: Job, facts: Facts) -> Settings:
     """A learner's settings from its job and data; published weights bring the normalization of their training."""
     channels = str(job.channels)
     mean, std = tuple(facts.mean[channels]), tuple(facts.std[channels])
-    if job.weights is not None and job.channels == len(pretrained_weights.IMAGENET_MEAN):
-        mean, std = pretrained_weights.normalization(job.weights)
+    if job.channels == len(pretrained_weights.IMAGENET_MEAN):
+        mean, std = _published_normalization(job) or (mean, std)
     return Settings(
         classes=facts.classes,
         semantic_classes=facts.semantic_classes,
@@ -59,6 +59,20 @@ def settings(job: Job, facts: Facts) -> Settings:
         bits=facts.bits,
         first_page=facts.first_page,
     )
+
+
+def _published_normalization(job: Job) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of the training of the weights that a job starts from; None where it has none."""
+    if job.pretrained is None or job.pretrained.job is not None:
+        return None
+    backbone: Any = job.options.get("backbone")
+    networks = ((job.architecture, job.options), (backbone, job.options.get("backbone_options") or {}))
+    for name, options in networks:
+        module = plugins.load("models", name) if name in plugins.names("models") else None
+        if hasattr(module, "normalization"):
+            mean, std = module.normalization(**options)
+            return mean, std
+    return None if job.weights is None else pretrained_weights.normalization(job.weights)
 
 
 def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -> dict[str, Any]:

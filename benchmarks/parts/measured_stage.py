@@ -21,7 +21,7 @@ EVERY_S = 0.3
 
 @dataclass(frozen=True)
 class Use:
-    """What it took: wall seconds, and the largest sum of its processes' memory, shared pages shared out (PSS)."""
+    """What it took: wall seconds, and the largest sum of its processes' memory without files, shared pages shared out."""
 
     seconds: float
     peak_bytes: int
@@ -54,9 +54,16 @@ def _memory(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
         for process in (parent, *parent.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_full_info().pss
+            with contextlib.suppress(OSError):
+                total += _anonymous(process.pid)
     return total
+
+
+def _anonymous(pid: int) -> int:
+    """Bytes that a process holds beside files, of which the system drops the pages when it needs them."""
+    entries = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    kilobytes = {name.rstrip(":"): int(value) for name, value, *_ in entries}
+    return 1024 * (kilobytes["Pss_Anon"] + kilobytes["Pss_Shmem"])
 
 
 def blocks(folders: Iterable[Path]) -> int:

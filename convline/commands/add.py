@@ -38,13 +38,17 @@ def command(
     on_bad: Annotated[
         Literal["error", "skip"], typer.Option(help="What faulty images do; skip leaves them out.")
     ] = "error",
+    preset: Annotated[
+        Literal["fast", "good", "best"],
+        typer.Option(help="How much time first jobs may take: minutes, an hour, more; from `good` on, weights learn."),
+    ] = "fast",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     json: Json = False,
 ) -> int:
     """Add a folder to the project."""
     from convline import adding
 
-    wishes = adding.Wishes(name, format, option or (), on_bad, dry_run)
+    wishes = adding.Wishes(name, format, option or (), on_bad, dry_run, preset)
     added = adding.add(path, Path.cwd(), wishes)
     if json:
         output(json_line({**added, "dry_run": dry_run}))

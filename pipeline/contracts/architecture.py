@@ -87,6 +87,15 @@ class Architecture(Protocol):
         ...
 
     @optional
+    def normalization(self, **options: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of RGB in 0..1 that the network's published weights want.
+
+        They are used where a job of color images starts from weights by name or from a file, also where the network is
+        the `backbone` of another.
+        """
+        ...
+
+    @optional
     def trace(self, network: "nn.Module", images: "Tensor") -> Any:
         """One forward pass B×C×S×S for counting, where `network(images)` is not enough (proposals, noise)."""
         ...

@@ -1,6 +1,6 @@
 """The learner of a classifier: cross-entropy on labels or soft labels."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.learners.base import Learner, Settings
+from pipeline.learners.base import Learner, Settings, class_weights_tensor
 
 
 class Classifier(Learner):
@@ -44,3 +44,11 @@ class Classifier(Learner):
     def predict(self, outputs: Tensor) -> NDArray[np.float32]:
         """B×K class probabilities."""
         return np.asarray(outputs.float().softmax(dim=1).cpu().numpy(), np.float32)
+
+
+def weights_by_class(settings: Settings, class_weights: Literal["balanced"] | dict[str, float] | None) -> Tensor | None:
+    """Weights K of the classes; `balanced`: inverse to the class's frequency in the train split."""
+    if class_weights == "balanced":
+        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
+        return counts.sum() / (len(counts) * counts.clamp(min=1))
+    return None if class_weights is None else class_weights_tensor(settings.classes, class_weights)

@@ -9,7 +9,6 @@ segmenters are in `parts/torchvision_detection` and `parts/torchvision_segmentat
 """
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,8 +17,7 @@ from torchvision import models
 
 from pipeline import plugins
 from pipeline.errors import UserError
-from pipeline.models.parts import torchvision_detection, torchvision_segmentation
-from pipeline.models.parts.feature_maps import WIDER_PX
+from pipeline.models.parts import run_anatomy, torchvision_detection, torchvision_segmentation
 from pipeline.models.parts.layers import read_channels
 from pipeline.models.parts.rcnn import freeze_norm
 from pipeline.models.parts.spec import Anatomy, Spec
@@ -50,8 +48,6 @@ DEFAULTS = {
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
 #: options of GoogLeNet and Inception: no auxiliary heads, and initial weights without a warning
 GOOGLENET_OPTIONS = {"aux_logits": False, "init_weights": True}
-#: side of the image with which levels are determined, which every network halves evenly; stride of the finest level
-SIDE_PX, FINEST_PX = 320, 4
 
 
 def build(
@@ -117,42 +113,4 @@ def _network(name: str, classes: int, channels: int) -> nn.Module:
 @functools.cache
 def _anatomy(name: str, size: int) -> Anatomy:
     """Levels and head, determined on the meta device; UserError if images of this size are too small."""
-    with torch.device("meta"):
-        network = _network(name, classes=2, channels=3).eval()
-        try:
-            network(torch.empty(1, 3, size, size))
-        except RuntimeError as error:
-            raise UserError(f"size: {size} is too small for {name} ({error}); use a larger size") from error
-        outputs: dict[str, list[Tensor]] = {path: [] for path, _ in network.named_modules()}
-        for path, module in network.named_modules():
-            module.register_forward_hook(lambda _module, _inputs, output, own=outputs[path]: own.append(output))
-        for side in (SIDE_PX, SIDE_PX + WIDER_PX):
-            network(torch.empty(1, 3, side, side))
-    strides = {path: stride for path, pair in outputs.items() if (stride := _stride(pair))}
-    last = {strides[path]: path for path in _blocks(network, strides)}
-    weighted = [
-        path for path, module in network.named_modules() if outputs[path] and isinstance(module, nn.Linear | nn.Conv2d)
-    ]
-    return Anatomy(tuple(last[stride] for stride in sorted(last) if stride >= FINEST_PX), weighted[-1])
-
-
-def _stride(outputs: list[Tensor]) -> int | None:
-    """Stride in pixels of a feature map, from its outputs for two image sizes; None if it is no feature map."""
-    if not outputs or outputs[0].ndim != 4:
-        return None
-    growth = outputs[1].shape[2] - outputs[0].shape[2]
-    return WIDER_PX // growth if growth else None
-
-
-def _blocks(module: nn.Module, strides: dict[str, int], prefix: str = "", before: int = 1) -> Iterator[str]:
-    """Names of the largest submodules that at most double the stride, in the order of execution."""
-    for child_name, child in module.named_children():
-        name = f"{prefix}{child_name}"
-        stride = strides.get(name)
-        if stride is None:
-            continue
-        if stride > 2 * before and any(True for _ in child.children()):
-            yield from _blocks(child, strides, f"{name}.", before)
-        else:
-            yield name
-        before = stride
+    return run_anatomy.determine(lambda: _network(name, classes=2, channels=3), name, size)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
-from pipeline.learners.base import Learner, Settings, class_weights_tensor
+from pipeline.learners.base import Learner, Settings
 from pipeline.learners.batch import stack
-from pipeline.learners.classifier import Classifier
+from pipeline.learners.classifier import Classifier, weights_by_class
 from pipeline.plots.classification import draw as draw
 from pipeline.plots.classification import figures as figures
 from pipeline.sample import Facts, Sample
@@ -66,12 +66,7 @@ def learner(
         auxiliary: weight of the losses of a network's auxiliary classifiers (Szegedy et al. 2015,
             https://arxiv.org/abs/1409.4842).
     """
-    weight = None
-    if class_weights == "balanced":
-        counts = torch.tensor(settings.class_counts, dtype=torch.float32)
-        weight = counts.sum() / (len(counts) * counts.clamp(min=1))
-    elif class_weights is not None:
-        weight = class_weights_tensor(settings.classes, class_weights)
+    weight = weights_by_class(settings, class_weights)
     return Classifier(network, settings, label_smoothing, weight, auxiliary)
 
 

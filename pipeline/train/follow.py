@@ -115,7 +115,10 @@ def line(name: str, entry: dict[str, Any]) -> str:
     if entry["state"] != "running":
         parts.append(entry["state"])
     done, epochs = entry.get("epoch") or 0, entry.get("epochs") or 0
-    parts.append(f"epoch {done:.0f}/{epochs}" if done == int(done) else f"epoch {done:.1f}/{epochs}")
+    if entry.get("doing"):
+        parts.append(str(entry["doing"]))
+    else:
+        parts.append(f"epoch {done:.0f}/{epochs}" if done == int(done) else f"epoch {done:.1f}/{epochs}")
     if entry.get("loss") is not None:
         parts.append(f"loss {entry['loss']:.4f}")
     if entry.get("value") is not None:

@@ -16,13 +16,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline import bootstrap, checkpoint, plugins, sample, shards, store
+from pipeline import bootstrap, checkpoint, plugins, processes, sample, shards, store
 from pipeline.augment import joined
 from pipeline.augment.fit import Fit, restore
 from pipeline.images import encode_png
 from pipeline.learners.base import Learner
+from pipeline.learners.frozen import Frozen
 from pipeline.seeds import seed_of
-from pipeline.train import history, loader, prefetch, record, view
+from pipeline.train import features, history, loader, prefetch, record, view
 from pipeline.train.job_state import JobSpec, JobState, State, number_of_parts
 from pipeline.train.parts import explain_shortage, is_out_of_memory
 from pipeline.train.ranks import Ranks
@@ -36,6 +37,9 @@ SNAPSHOTS = 24
 def train(job_spec: JobSpec, ranks: Ranks, state: State | None = None) -> None:
     """Train a job from its last checkpoint to the end, and write `job_spec.model`; `state` is its file by default."""
     state = state or JobState.of(job_spec)
+    threads = state.read().get("threads")
+    if threads and ranks.device == "cpu":
+        torch.set_num_threads(min(threads, processes.cores()))
     while not _train(job_spec, ranks, state):
         if ranks.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -265,6 +269,9 @@ class Trainer:
         if self.best is not None:
             stored, _ = checkpoint.load(self.job_spec.work / "best", self.ranks.device)
             self.learner.network.load_state_dict(stored.network.state_dict())
+        if isinstance(self.learner, Frozen):
+            splits = {"train": (self.samples, self.train_loader), "val": (self.held_out, self.val_loader)}
+            features.fit_head(self.job_spec, self.learner, splits, self.parts, self.state)
         plan = loader.Plan(len(self.samples), self.job.batch, self.job.seed)
         self.learner.eval().fit(self._batches(self.train_loader, plan))
         with store.folder(self.job_spec.model, self.job_spec.fingerprint) as path:

@@ -55,13 +55,13 @@ def run(
         times["ray_start_s"] = time.monotonic() - started
         cpus, gpus = processors(cpus, gpus)
         widths = {job_spec.fingerprint: width(job_spec, cpus, gpus) for job_spec in job_specs}
-        world = _world(list(widths.values()), settings, cpus, gpus)
-        processes = "1 process" if world == 1 else f"{world} processes"
+        world_size = world(list(widths.values()), settings, gpus or cpus)
+        processes = "1 process" if world_size == 1 else f"{world_size} processes"
         log.info(f"train: on {'cuda' if gpus else device.choose(cuda=False)}, {processes}")
-        with _job_queue(queued(job_specs, widths), settings, world, follower) as ask:
+        with _job_queue(queued(job_specs, widths), settings, world_size, follower) as ask:
             config = {"job_specs": list(job_specs), "widths": sorted(set(widths.values())), "after": after}
             timeout = datetime.timedelta(minutes=settings.stuck_minutes)
-            error = _fit({**config, "ask": ask, "timeout": timeout}, world, settings, root, use_gpu=gpus > 0)
+            error = _fit({**config, "ask": ask, "timeout": timeout}, world_size, settings, root, use_gpu=gpus > 0)
         if error is not None:
             _note_cause(job_specs, error)
         times["ray_s"] = time.monotonic() - started
@@ -138,9 +138,11 @@ def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
     return wanted
 
 
-def _world(widths: Sequence[int], settings: Train, cpus: int, gpus: int) -> int:
-    """The number of processes to start: for the largest worker group, and for `train.worker_groups` groups of one."""
-    available = gpus or cpus
+def world(widths: Sequence[int], settings: Train, available: int) -> int:
+    """The number of processes to start: for the largest worker group, and for `train.worker_groups` groups of one.
+
+    available: GPUs, or cores without a GPU.
+    """
     groups = available if settings.worker_groups == "auto" else settings.worker_groups
     return min(available, max(max(widths), min(groups, sum(widths))))
 
@@ -246,7 +248,7 @@ def _work(config: dict[str, Any]) -> None:
     chosen = str(get_device())  # one of the GPUs that Ray shares out
     if chosen == "cpu":
         chosen = device.choose(cuda=False)
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # until a job's state says more
     context, address = get_context(), get_node_ip_address()
     rank, world = context.get_world_rank(), context.get_world_size()
     member = Member(config["ask"], broadcast_from_rank_zero(uuid.uuid4().hex), world, rank)

@@ -27,7 +27,10 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def _in_effect(job_spec: JobSpec, ranks: Ranks, parts: int) -> dict[str, Any]:
+    import torch
+
     cuda = ranks.device.startswith("cuda")
     precision = "bfloat16" if cuda and job_spec.job.precision == "auto" else "float32"
     accumulated = {"accumulate": parts} if parts > 1 else {}
-    return {"device": ranks.device, "precision": precision, "workers": ranks.world, **accumulated}
+    threads = {"threads": torch.get_num_threads()} if ranks.device == "cpu" else {}
+    return {"device": ranks.device, "precision": precision, "workers": ranks.world, **threads, **accumulated}

@@ -8,16 +8,17 @@ long as they are up to date, and later stages show them too.
 import contextlib
 import dataclasses
 import logging
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline import disk, plugins, pretrained_weights, registered, roots, sample, store
+from pipeline import disk, plugins, pretrained_weights, processes, registered, roots, sample, store
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
-from pipeline.params import KEPT, Job, Params
-from pipeline.train import checks, ray_train, reads, view
+from pipeline.params import KEPT, Job, Params, Train
+from pipeline.train import checks, features, ray_train, reads, view
 from pipeline.train.follow import Follower, Watcher
 from pipeline.train.job_state import JobSpec, JobState, reopen
 from pipeline.train.worker_groups import After
@@ -96,7 +97,7 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
     mark = store.digest(decided)
     work = root / ".work/jobs" / mark
     made = JobSpec(name, mark, job, policy.online, prepared, augmented, work, paths, derived, code_roots, decided)
-    views = {} if derived else view.paths(job, policy.online, prepared, augmented, root)
+    views = {} if derived or not job.epochs else view.paths(job, policy.online, prepared, augmented, root)
     limit = int(params.train.keep_gb * 1e9)
     return dataclasses.replace(made, reads=reads.digests(made) | source_digests, views=views, view_bytes=limit)
 
@@ -158,6 +159,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None, after: After
     if stale:
         log.info(f"train: {len(stale)} of {len(wanted)} jobs to train: {', '.join(item.name for item in stale)}")
         once = {item.fingerprint: item for item in reversed(stale)}
+        _share_cores(stale, wanted.values(), params.train)
         times = _train([item for item in stale if once[item.fingerprint] is item], params, root, watcher, after)
     else:
         log.info(f"train: nothing to do, {len(wanted)} jobs are up to date")
@@ -170,7 +172,8 @@ def run(params: Params, root: Path, watcher: Watcher | None = None, after: After
     store.write_json(root / KEPT, sorted(others))
     kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
-    view.free_up(root / view.FOLDER, int(params.train.keep_gb * 1e9))
+    for folder in (view.FOLDER, features.FOLDER):
+        view.free_up(root / folder, int(params.train.keep_gb * 1e9))
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
@@ -257,6 +260,22 @@ def _train(
     if started:
         times["train_wall_s"] = max(entry["updated"] for entry in started) - min(entry["began"] for entry in started)
     return times
+
+
+def _share_cores(stale: Iterable[JobSpec], wanted: Iterable[JobSpec], settings: Train) -> None:
+    """Note the number of threads of each job that is to train on a CPU, unless an earlier run has begun with another.
+
+    It follows from the cores (or OMP_NUM_THREADS, where that is less) and all chosen jobs, never from those that are
+    left: a resumed run ends equal.
+    """
+    cores = processes.cores()
+    most = int(os.environ.get("OMP_NUM_THREADS") or cores)
+    widths = [1 if item.job.workers == "auto" else item.job.workers for item in wanted]
+    threads = max(1, min(most, cores // ray_train.world(widths, settings, cores)))
+    for item in stale:
+        state = JobState.of(item)
+        if "threads" not in state.read():
+            state.note(threads=threads)
 
 
 def _failure(item: JobSpec) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from pipeline import checkpoint, plugins
 from pipeline.errors import UserError
 from pipeline.learners.base import Learner
+from pipeline.learners.frozen import Frozen
 from pipeline.params import Job
 from pipeline.sample import Facts
 from pipeline.train import transfer
@@ -21,12 +22,23 @@ def build(job: Job, facts: Facts) -> None:
     description = checkpoint.describe(job, facts)
     learner = _build(job, description)
     transfer.check(job, learner)
+    _check_frozen(job, learner)
     try:
         _pass(job, learner, "meta")
     except UserError:
         raise
     except Exception:  # perhaps only because tensors on the meta device have no values
         _pass_on_cpu(job, _build_on_cpu(job, description))
+
+
+def _check_frozen(job: Job, learner: Learner) -> None:
+    """UserError if a job whose features are computed once asks for more."""
+    if not isinstance(learner, Frozen):
+        return
+    if job.epochs:
+        raise UserError(f"epochs: {job.architecture} learns nothing by gradient. Set it to 0.")
+    if job.augmentation is not None:
+        raise UserError(f"augmentation: {job.architecture} computes the features of each image once. Remove it.")
 
 
 def _build(job: Job, description: dict[str, Any]) -> Learner:

@@ -44,7 +44,7 @@ prediction = classification.prediction
     "augment.transforms": "def build(*, limit=0.1, p=0.5): ...\n",
     "augment.derived": "FIELD = 'weight'\nSPLITS = ('train',)\ndef build(*, sigma=1.0): ...\n",
     "report.sections": "TITLE = 'Mine'\nORDER = 45\ndef render(results): ...\n",
-    "recipes": "def jobs(dataset, statistics): ...\n",
+    "recipes": "def jobs(dataset, statistics, wishes): ...\n",
 }
 
 

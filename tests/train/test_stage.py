@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import store
+from pipeline import processes, store
 from pipeline.errors import UserError
 from pipeline.params import LATER, Params
-from pipeline.train import history, stage
+from pipeline.train import history, ray_train, stage
 from pipeline.train.job_state import JobState
 from tests.helpers import support
 
@@ -228,3 +228,24 @@ def test_settings_of_the_machine_decide_where_they_are_set(project: Project) -> 
 
     assert mark(precision="auto") == mark()
     assert mark(precision="float32") != mark()
+
+
+def test_cores_are_shared_out_over_the_chosen_jobs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job gets all, two on eight get four each, and one that has begun keeps what it had."""
+    numbers = {"one": 1, "two": 2, "three": 3, "four": 4}
+    root, _ = project({"one": {"seed": 1}})
+    monkeypatch.setattr(processes, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(ray_train, "run", lambda *_: None)
+
+    def threads(*names: str, **settings: Any) -> list[int]:
+        params = support.write_params(root, {name: {"seed": numbers[name]} for name in names}, train=settings)
+        with pytest.raises(UserError, match="all jobs failed"):
+            stage.run(params, root)
+        return [JobState.of(job_spec).read()["threads"] for job_spec in support.job_specs(root, params).values()]
+
+    assert threads("one") == [8]
+    assert threads("one", "two") == [8, 4]
+    assert threads("one", "two", "three", worker_groups=1) == [8, 4, 8]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads("one", "four") == [8, 3]

@@ -12,17 +12,21 @@ from pipeline.shards import Shards
 
 @dataclass(frozen=True)
 class TrainStatistics:
-    """Number of train images, channels, median side, and box sides relative to the image's longer one."""
+    """Number of train images, channels, median side, and box sides relative to the image's longer one.
+
+    crowded: boxes of the image that has most · unevenness: images of the most frequent class for one of the rarest.
+    """
 
     images: int
     channels: int
     side: int
     boxes: NDArray[np.float64]
     crowded: int
+    unevenness: float = 1.0
 
     @classmethod
     def of(cls, facts: Facts, train: Shards) -> "TrainStatistics":
-        """The statistics of a prepared dataset; `crowded` is the largest number of boxes in an image."""
+        """The statistics of a prepared dataset."""
         height, width = (np.array(train.column(name), float) for name in ("height", "width"))
         listed = [np.array(boxes or [], float).reshape(-1, 4) for boxes in train.column("boxes")]
         fractions = [
@@ -36,6 +40,7 @@ class TrainStatistics:
             side=int(np.median(np.maximum(height, width))),
             boxes=np.concatenate(fractions),
             crowded=max(map(len, listed)),
+            unevenness=max(facts.class_counts, default=1) / max(1, min(facts.class_counts, default=1)),
         )
 
     def epochs(self, budget: int, most: int) -> int:
