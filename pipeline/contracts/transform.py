@@ -19,6 +19,9 @@ class Transform(Protocol):
     TASKS: Annotated[tuple[TaskName, ...], Field(min_length=1)] | None = None
     """The only tasks that can be trained with the result; by default all."""
 
+    NEEDS: tuple[str, ...] = ()
+    """Fields that every sample must have (pipeline/sample.py); a dataset without them is refused before training."""
+
     BEFORE_FIT: bool = False
     """Whether it chooses the part of the stored image that is scaled to the job's size; it then comes first."""
 

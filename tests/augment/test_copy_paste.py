@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import plugins
+from pipeline import params, plugins
 from pipeline.augment.policy import Policy
 from pipeline.errors import UserError
 from pipeline.geometry import rle
-from pipeline.sample import Sample
+from pipeline.sample import Facts, Sample
+from pipeline.train import checks
 from tests.helpers.marks import SIDE, marked
 
 ALWAYS: dict[str, Any] = {"fraction": 1.0, "p": 1.0}
@@ -103,6 +104,15 @@ def test_without_masks_it_is_refused_by_the_images_name(missing: str) -> None:
     samples[missing] = dataclasses.replace(samples[missing], masks=None)
     with pytest.raises(UserError, match=f"copy_paste .*{missing} has none.*overlay"):
         pasted(samples["first"], samples["second"])
+
+
+def test_a_dataset_without_masks_is_refused_before_training() -> None:
+    job = params.Job(task="detection", architecture="faster_rcnn", dataset="boxed", augmentation="paste")
+    policy = params.Policy(online=[{"copy_paste": {}}])
+    fields = ("boxes", "labels", "masks")
+    checks.transforms("a", job, policy, Facts("x", ("a",), (), {}, (), fields, {}, {}))
+    with pytest.raises(UserError, match=r"jobs\.a\.augmentation: copy_paste, of paste, needs masks, which boxed lacks"):
+        checks.transforms("a", job, policy, Facts("x", ("a",), (), {}, (), fields[:2], {}, {}))
 
 
 @pytest.mark.parametrize("name", ["copy_paste", "mosaic"])

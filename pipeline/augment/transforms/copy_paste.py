@@ -20,6 +20,7 @@ from pipeline.sample import Sample
 
 OTHERS = 1
 TASKS = ("detection", "instance_segmentation", "keypoint_detection", "segmentation")
+NEEDS = ("boxes", "masks")
 
 
 class _CopyPaste:
