@@ -156,7 +156,7 @@ def baseline(train: Shards, settings: Settings) -> Baseline:
     """The most frequent class at every pixel; of two classes that differ in brightness, Otsu's threshold."""
     indices = images.spread(len(train), COUNTED).tolist()
     classes = len(settings.semantic_classes)
-    counts = sum(np.bincount(_annotated(train.blank(index)), minlength=classes) for index in indices)
+    counts = np.sum([np.bincount(_annotated(train.blank(index)), minlength=classes) for index in indices], axis=0)
     frequent = int(np.argmax(counts))
     if classes == 2 and (otsu := _otsu([train[index] for index in indices], counts.max() / counts.sum())):
         return otsu

@@ -36,7 +36,7 @@ def test_steps_are_taken_and_leave_nothing_behind(digits: Path, monkeypatch: pyt
 
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
     before = torch.random.get_rng_state(), torch.get_num_threads()
-    light = [{"shift": {"limit": 0.1}}]
+    light: list[dict[str, Any]] = [{"shift": {"limit": 0.1}}]
     one = estimate.seconds(Job.model_validate(ONE), light, digits / "data/prepared/digits", threads=1)
     assert one > 0
     assert torch.equal(torch.random.get_rng_state(), before[0])

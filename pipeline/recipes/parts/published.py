@@ -16,11 +16,11 @@ from pipeline.recipes.parts.wishes import Published
 
 #: folder of a project, and the suffixes of files of weights
 FOLDER, SUFFIXES = "weights", (".safetensors", ".pth", ".pt")
-#: networks, the best for a few images on a few cores first: name of the weights, architecture, its network, side
+#: torchvision's networks, the best for a few images on a few cores first: name of the weights, of the network, side
 CHOICES = (
-    ("EfficientNet_B0_Weights.IMAGENET1K_V1", "torchvision", "efficientnet_b0", 224),
-    ("MobileNet_V3_Large_Weights.IMAGENET1K_V2", "torchvision", "mobilenet_v3_large", 224),
-    ("ResNet18_Weights.IMAGENET1K_V1", "torchvision", "resnet18", 224),
+    ("EfficientNet_B0_Weights.IMAGENET1K_V1", "efficientnet_b0", 224),
+    ("MobileNet_V3_Large_Weights.IMAGENET1K_V2", "mobilenet_v3_large", 224),
+    ("ResNet18_Weights.IMAGENET1K_V1", "resnet18", 224),
 )
 EXAMPLE = "tf_efficientnet_lite0.safetensors"
 OFFLINE = "HF_HUB_OFFLINE"
@@ -36,22 +36,18 @@ def choose(root: Path) -> Published | None:
     for path in sorted((root / FOLDER).glob("*")):
         if path.suffix in SUFFIXES:
             return _of_file(path)
-    for name, *network in CHOICES:
+    for name, network, size in CHOICES:
         if pretrained_weights.path(name).exists():
-            return _of(*network, {"weights": name}, name)
-    name, *network = CHOICES[0]
+            return Published("torchvision", {"name": network}, {"weights": name}, size, name)
+    name, network, size = CHOICES[0]
     if not os.environ.get(OFFLINE) and _answers(pretrained_weights.url(name)):
-        return _of(*network, {"weights": name}, f"{name}, to be fetched")
+        return Published("torchvision", {"name": network}, {"weights": name}, size, f"{name}, to be fetched")
     return None
 
 
 def how_to_bring() -> str:
     """What to do where no weights are at hand."""
     return f"To start from some, put a file into {FOLDER}/, named as its network in timm: {EXAMPLE}."
-
-
-def _of(architecture: str, network: str, size: int, pretrained: dict[str, str], origin: str) -> Published:
-    return Published(architecture, {"name": network}, pretrained, size, origin)
 
 
 def _of_file(path: Path) -> Published:
@@ -65,7 +61,7 @@ def _of_file(path: Path) -> Published:
         raise UserError(f"{FOLDER}/{path.name}: timm has no network {path.stem!r}{similar}. {remedy}")
     size = int(timm.get_pretrained_cfg(path.stem).input_size[-1])
     name = f"{FOLDER}/{path.name}"
-    return _of("timm", path.stem, size, {"file": name}, name)
+    return Published("timm", {"name": path.stem}, {"file": name}, size, name)
 
 
 def _answers(url: str) -> bool:
