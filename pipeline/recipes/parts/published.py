@@ -16,11 +16,12 @@ from pipeline.recipes.parts.wishes import Published
 
 #: folder of a project, and the suffixes of files of weights
 FOLDER, SUFFIXES = "weights", (".safetensors", ".pth", ".pt")
-#: torchvision's networks, the best for a few images on a few cores first: name of the weights, of the network, side
+#: networks, the best for a few images on a few cores first: name of the weights, architecture, name of the network, side
 CHOICES = (
-    ("EfficientNet_B0_Weights.IMAGENET1K_V1", "efficientnet_b0", 224),
-    ("MobileNet_V3_Large_Weights.IMAGENET1K_V2", "mobilenet_v3_large", 224),
-    ("ResNet18_Weights.IMAGENET1K_V1", "resnet18", 224),
+    ("timm/tf_efficientnet_lite0.in1k", "timm", "tf_efficientnet_lite0", 224),
+    ("EfficientNet_B0_Weights.IMAGENET1K_V1", "torchvision", "efficientnet_b0", 224),
+    ("MobileNet_V3_Large_Weights.IMAGENET1K_V2", "torchvision", "mobilenet_v3_large", 224),
+    ("ResNet18_Weights.IMAGENET1K_V1", "torchvision", "resnet18", 224),
 )
 EXAMPLE = "tf_efficientnet_lite0.safetensors"
 OFFLINE = "HF_HUB_OFFLINE"
@@ -36,12 +37,12 @@ def choose(root: Path) -> Published | None:
     for path in sorted((root / FOLDER).glob("*")):
         if path.suffix in SUFFIXES:
             return _of_file(path)
-    for name, network, size in CHOICES:
+    for name, architecture, network, size in CHOICES:
         if pretrained_weights.path(name).exists():
-            return Published("torchvision", {"name": network}, {"weights": name}, size, name)
-    name, network, size = CHOICES[0]
+            return Published(architecture, {"name": network}, {"weights": name}, size, name)
+    name, architecture, network, size = CHOICES[0]
     if not os.environ.get(OFFLINE) and _answers(pretrained_weights.url(name)):
-        return Published("torchvision", {"name": network}, {"weights": name}, size, f"{name}, to be fetched")
+        return Published(architecture, {"name": network}, {"weights": name}, size, f"{name}, to be fetched")
     return None
 
 
