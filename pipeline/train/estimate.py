@@ -3,14 +3,17 @@
 Expected seconds lie in `.work/expected.json`, so that the train stage tells them before, and compares afterwards.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import plugins, sample, shards, store
 from pipeline.augment.fit import Fit
 from pipeline.params import Job, Transforms
+
+log = logging.getLogger(__name__)
 
 FILE = ".work/expected.json"
 #: images that are measured with, of a batch at most, and seconds for which steps are measured
@@ -100,6 +103,20 @@ def keep(root: Path, expected: dict[str, float]) -> None:
 def read(root: Path) -> dict[str, float]:
     """The expected seconds of jobs, by name."""
     return {str(name): float(value) for name, value in store.read_json(root / FILE, {}).items()}
+
+
+def announce(root: Path, names: Iterable[str]) -> None:
+    """Log what these jobs are expected to take, where that was measured."""
+    expected = read(root)
+    if told := [f"{name} {words(expected[name])}" for name in names if name in expected]:
+        log.info(f"train: expected on this machine: {', '.join(told)}")
+
+
+def compare(root: Path, took: Mapping[str, float]) -> None:
+    """Log what jobs took beside what was expected; took: seconds by name."""
+    expected = read(root)
+    for name in sorted(took.keys() & expected.keys()):
+        log.info(f"train: {name:<16}  took {words(took[name])}; expected {words(expected[name])}")
 
 
 def words(seconds: float) -> str:

@@ -262,16 +262,14 @@ def _train(
     stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None, after: After | None
 ) -> dict[str, float]:
     times: dict[str, float] = {}
-    expected = estimate.read(root)
-    if told := [f"{item.name} {estimate.words(expected[item.name])}" for item in stale if item.name in expected]:
-        log.info(f"train: expected on this machine: {', '.join(told)}")
+    estimate.announce(root, [item.name for item in stale])
     ray_train.run(stale, params.train, root, times, Follower(stale, watcher), after)
     entries = [JobState.of(item).read() for item in stale]
     started = [entry for entry in entries if "began" in entry]
-    for item, entry in zip(stale, entries, strict=True):
-        if item.name in expected and entry["state"] == "done":
-            took, wanted = estimate.words(entry["seconds"]), estimate.words(expected[item.name])
-            log.info(f"train: {item.name:<16}  took {took}; expected {wanted}")
+    ended = {
+        item.name: entry["seconds"] for item, entry in zip(stale, entries, strict=True) if entry["state"] == "done"
+    }
+    estimate.compare(root, ended)
     if started:
         times["train_wall_s"] = max(entry["updated"] for entry in started) - min(entry["began"] for entry in started)
     return times

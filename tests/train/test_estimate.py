@@ -48,3 +48,13 @@ def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     estimate.keep(tmp_path, {"b": 400.0})
     assert estimate.read(tmp_path) == {"a": 61.5, "b": 400.0}
     assert [estimate.words(value) for value in (61.5, 400.0)] == ["62 s", "7 min"]
+
+
+def test_it_is_told_before_and_compared_afterwards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    estimate.keep(tmp_path, {"a": 61.5})
+    estimate.announce(tmp_path, ["a", "other"])
+    estimate.compare(tmp_path, {"a": 70.0, "other": 1.0})
+    before, after = capsys.readouterr().out.splitlines()
+    assert "a 62 s" in before
+    assert "other" not in before + after
+    assert "took 70 s; expected 62 s" in after

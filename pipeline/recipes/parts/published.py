@@ -16,7 +16,7 @@ from pipeline.recipes.parts.wishes import Published
 
 #: folder of a project, and the suffixes of files of weights
 FOLDER, SUFFIXES = "weights", (".safetensors", ".pth", ".pt")
-#: networks, the best for a few images on a few cores first: name of the weights, architecture, name of the network, side
+#: the best for a few images on a few cores first: name of the weights, architecture, name of the network, side
 CHOICES = (
     ("timm/tf_efficientnet_lite0.in1k", "timm", "tf_efficientnet_lite0", 224),
     ("EfficientNet_B0_Weights.IMAGENET1K_V1", "torchvision", "efficientnet_b0", 224),
