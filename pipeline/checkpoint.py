@@ -20,6 +20,9 @@ from pipeline.params import Job
 from pipeline.sample import Facts
 from pipeline.store import file_digest, read_json, write_json
 
+#: mean and standard deviation by channel
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 #: the folder of pictures that a learner rendered during training, by epoch
 SNAPSHOTS = "snapshots"
@@ -61,18 +64,24 @@ def settings(job: Job, facts: Facts) -> Settings:
     )
 
 
-def _published_normalization(job: Job) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def _published_normalization(job: Job) -> Normalization | None:
     """Mean and standard deviation of the training of the weights that a job starts from; None where it has none."""
     if job.pretrained is None or job.pretrained.job is not None:
         return None
+    if job.weights is not None:
+        if pretrained_weights.is_timm(job.weights):
+            timm: Normalization = plugins.load("models", "timm").normalization(name=job.weights.split("/", 1)[1])
+            return timm
+        return pretrained_weights.normalization(job.weights)
     backbone: Any = job.options.get("backbone")
-    networks = ((job.architecture, job.options), (backbone, job.options.get("backbone_options") or {}))
+    inner: Any = job.options.get("backbone_options") or {}
+    networks: tuple[tuple[Any, Any], ...] = ((job.architecture, job.options), (backbone, inner))
     for name, options in networks:
-        module = plugins.load("models", name) if name in plugins.names("models") else None
+        module: Any = plugins.load("models", name) if name in plugins.names("models") else None
         if hasattr(module, "normalization"):
-            mean, std = module.normalization(**options)
-            return mean, std
-    return None if job.weights is None else pretrained_weights.normalization(job.weights)
+            own: Normalization = module.normalization(**options)
+            return own
+    return None
 
 
 def describe(job: Job, facts: Facts, derived: Mapping[str, Any] | None = None) -> dict[str, Any]:

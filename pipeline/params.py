@@ -66,7 +66,7 @@ class Policy(Strict):
 
 
 class Pretrained(Strict):
-    """Weights to start from: another job's, a file's, or published ones by torchvision's name; exactly one of them."""
+    """Weights to start from: another job's, a file's, or published ones by torchvision's or timm's name."""
 
     job: str | None = None
     file: str | None = None
@@ -122,7 +122,7 @@ class Job(Strict):
 
     @property
     def weights(self) -> str | None:
-        """torchvision's name of the published weights to start from, where these are asked for."""
+        """torchvision's or timm's name of the published weights to start from, where these are asked for."""
         return self.pretrained.weights if self.pretrained else None
 
     @property

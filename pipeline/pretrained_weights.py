@@ -1,9 +1,10 @@
-"""Published weights: torchvision's by its names, such as `ResNet18_Weights.IMAGENET1K_V1`, and extractors.
+"""Published weights: torchvision's by its names, such as `ResNet18_Weights.IMAGENET1K_V1`, timm's, and extractors.
 
 pretrained_weights.json is the table of torchvision's names and addresses, so that checking a name imports no torch;
 `python -m pipeline.pretrained_weights` writes it anew after an update of torchvision. A file's name ends with the first
 digits of its sha256, which decide a result, and every file is compared with them. Files are stored where torch.hub
-stores them, so earlier downloads are used, and files that are put there by hand.
+stores them, so earlier downloads are used, and files that are put there by hand. Names `timm/…` are those of
+pipeline/timm_weights.py; their files lie in the same folder.
 """
 
 import difflib
@@ -13,6 +14,7 @@ import os
 import re
 from pathlib import Path
 
+from pipeline import project, timm_weights
 from pipeline.errors import UserError
 from pipeline.store import content_digest, file_digest, write_json
 
@@ -32,10 +34,17 @@ def read_table() -> dict[str, str]:
     return urls
 
 
+def is_timm(name: str) -> bool:
+    """Whether a name is one of timm's."""
+    return name.startswith(timm_weights.PREFIX)
+
+
 def url(name: str) -> str:
     """The address of the weights; UserError with similar names if there are none."""
     if name in EXTRACTORS:
         return EXTRACTORS[name]
+    if is_timm(name):
+        return timm_weights.url(name)
     if name not in read_table():
         same_network = [other for other in read_table() if other.startswith(f"{name.split('.')[0]}.")]
         near = same_network or difflib.get_close_matches(name, read_table(), n=5, cutoff=0.5)
@@ -43,8 +52,10 @@ def url(name: str) -> str:
     return read_table()[name]
 
 
-def digest(name: str) -> str:
-    """The first digits of the file's sha256."""
+def digest(name: str, root: Path = project.ROOT) -> str:
+    """The first digits of the file's sha256; of timm's weights as the project `root` records it."""
+    if is_timm(name):
+        return timm_weights.digest(name, path(name), root)
     match = re.search(r"[-_]([0-9a-f]{8,})\.pth$", url(name))
     if match is None:
         raise UserError(f"{url(name)}: the file name has no digest. Download the file and use `pretrained.file`.")
@@ -55,7 +66,8 @@ def path(name: str) -> Path:
     """The file's path in torch.hub's folder, whether or not it exists."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
     home = Path(os.environ.get("TORCH_HOME", cache)).expanduser()
-    return home / "hub/checkpoints" / url(name).rsplit("/", 1)[1]
+    file = f"{name.replace('/', '-')}.safetensors" if is_timm(name) else url(name).rsplit("/", 1)[1]
+    return home / "hub/checkpoints" / file
 
 
 def extractor(root: Path, name: str) -> tuple[Path, str]:
@@ -65,8 +77,10 @@ def extractor(root: Path, name: str) -> tuple[Path, str]:
     return root / "models" / name, content_digest(root / "models" / name)
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, root: Path = project.ROOT) -> Path:
     """The verified file, downloaded if it is missing; UserError with the remedy if that fails."""
+    if is_timm(name):
+        return timm_weights.fetch(name, path(name), root)
     target, field = path(name), "extractor" if name in EXTRACTORS else "pretrained.weights"
     if not target.exists():
         import torch

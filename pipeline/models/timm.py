@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.models.parts import run_anatomy
+from pipeline.models.parts import run_anatomy, timm_published
 from pipeline.models.parts.rcnn import freeze_norm
 from pipeline.models.parts.spec import Anatomy, Spec
 
@@ -50,10 +50,7 @@ def build(spec: Spec, *, name: str = "tf_efficientnet_lite0", frozen_norm: bool 
 
 def normalization(*, name: str = "tf_efficientnet_lite0", **_: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in 0..1 with which the network's published weights were trained."""
-    import timm
-
-    published = timm.get_pretrained_cfg(name)
-    return tuple(published.mean), tuple(published.std)
+    return timm_published.normalization(name)
 
 
 def _network(name: str, classes: int, channels: int) -> nn.Module:

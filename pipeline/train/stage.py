@@ -18,7 +18,7 @@ from pipeline import disk, plugins, pretrained_weights, processes, registered, r
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
 from pipeline.params import KEPT, Job, Params, Train
-from pipeline.train import checks, features, ray_train, reads, view
+from pipeline.train import checks, estimate, features, ray_train, reads, view
 from pipeline.train.follow import Follower, Watcher
 from pipeline.train.job_state import JobSpec, JobState, reopen
 from pipeline.train.worker_groups import After
@@ -81,7 +81,7 @@ def job_spec(name: str, job: Job, params: Params, root: Path, sources: dict[str,
         paths["pretrained"] = checks.weights(name, root / job.pretrained.file)
         source_digests["pretrained"] = store.file_digest(paths["pretrained"])
     for role, published in _published_names(job).items():
-        paths[role], source_digests[role] = pretrained_weights.path(published), pretrained_weights.digest(published)
+        paths[role], source_digests[role] = pretrained_weights.path(published), _digest(name, published, root)
     source_digests |= {role: source.fingerprint for role, source in sources.items()}
     code_roots = roots.training(job, policy.online)
     decided = inputs(
@@ -134,6 +134,14 @@ def _published_names(job: Job) -> dict[str, str]:
     return {role: name for role, name in (("pretrained", job.weights), ("extractor", extractor)) if name is not None}
 
 
+def _digest(name: str, published: str, root: Path) -> str:
+    """The digest of published weights; the first job that starts from some of timm's fetches them here."""
+    try:
+        return pretrained_weights.digest(published, root)
+    except UserError as error:
+        raise UserError(f"params.yaml: jobs.{name}.{error}") from error
+
+
 def _staged_digest(augmented: Path) -> str:
     """Digest of the files that training reads of a staged folder, which are all but its pictures."""
     files = store.manifest(augmented)["files"]
@@ -153,7 +161,7 @@ def run(params: Params, root: Path, watcher: Watcher | None = None, after: After
     times: dict[str, float] = {}
     stale = [item for name, item in wanted.items() if not _restore(models / name, item)]
     _copy_sources(wanted, models)
-    _check(stale)
+    _check(stale, root)
     for item in stale:
         reopen(item)
     if stale:
@@ -206,7 +214,7 @@ def _champions(root: Path, wanted: set[str]) -> set[str]:
     return kept
 
 
-def _check(stale: list[JobSpec]) -> None:
+def _check(stale: list[JobSpec], root: Path) -> None:
     """Check before training that published weights can be fetched and that every learner can be built."""
     from pipeline.train import trial  # brings torch
 
@@ -214,7 +222,7 @@ def _check(stale: list[JobSpec]) -> None:
     for item in stale:
         try:
             for published in _published_names(item.job).values():
-                pretrained_weights.fetch(published)
+                pretrained_weights.fetch(published, root)
             trial.build(item.job, sample.facts(item.prepared))
         except UserError as error:
             faults.append(f"params.yaml: jobs.{item.name}.{error}")
@@ -254,9 +262,16 @@ def _train(
     stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None, after: After | None
 ) -> dict[str, float]:
     times: dict[str, float] = {}
+    expected = estimate.read(root)
+    if told := [f"{item.name} {estimate.words(expected[item.name])}" for item in stale if item.name in expected]:
+        log.info(f"train: expected on this machine: {', '.join(told)}")
     ray_train.run(stale, params.train, root, times, Follower(stale, watcher), after)
     entries = [JobState.of(item).read() for item in stale]
     started = [entry for entry in entries if "began" in entry]
+    for item, entry in zip(stale, entries, strict=True):
+        if item.name in expected and entry["state"] == "done":
+            took, wanted = estimate.words(entry["seconds"]), estimate.words(expected[item.name])
+            log.info(f"train: {item.name:<16}  took {took}; expected {wanted}")
     if started:
         times["train_wall_s"] = max(entry["updated"] for entry in started) - min(entry["began"] for entry in started)
     return times
