@@ -185,13 +185,10 @@ def storage_folder(settings: Train, root: Path) -> Path:
 def _fit(config: dict[str, Any], world: int, settings: Train, root: Path, *, use_gpu: bool) -> Exception | None:
     """Run `_work` in a world of processes, and again while attempts are left; the error with which Ray gave up."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
-    from ray.train.backend import Backend
-    from ray.train.torch import TorchConfig, TorchTrainer
 
-    class NoProcessGroup(TorchConfig):
-        """Ray without its own torch process group, which listens on all addresses (see group.py)."""
-
-        backend_cls = Backend
+    # TorchTrainer would import torch into Ray's controller, which trains nothing, and make a process group of its own,
+    # which listens on all addresses (see group.py).
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     class Blame(UserCallback):
         """Tells the queue which processes failed, before Ray starts others."""
@@ -206,11 +203,10 @@ def _fit(config: dict[str, Any], world: int, settings: Train, root: Path, *, use
     storage = storage_folder(settings, root)
     storage.mkdir(parents=True, exist_ok=True)
     with store.temporary(storage / "run") as run_folder:
-        trainer = TorchTrainer(
+        trainer = DataParallelTrainer(
             _work,
             train_loop_config=config,
             scaling_config=ScalingConfig(num_workers=world, use_gpu=use_gpu, resources_per_worker={"CPU": 1}),
-            torch_config=NoProcessGroup(),
             run_config=RunConfig(
                 name=run_folder.name,
                 storage_path=str(storage),
