@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import predict
 from pipeline.export import make
 from pipeline.export.formats import onnx
+from pipeline.geometry import rle
 from pipeline.sample import Facts, Sample
 from tests.helpers import own_plugins, support
 
@@ -118,9 +119,11 @@ def samples() -> list[Sample]:
             label=index % 2,
             semantic=(picture[..., 0] > 128).astype(np.uint8),
             boxes=boxes,
+            masks=[rle.encode(np.pad(np.ones((26, 26), np.bool_), ((4, size[0] - 30), (4, size[1] - 30))))],
+            keypoints=np.array([[[9, 9, 2], [20, 20, 2]]], np.float32),
             labels=np.array([index % 2]),
         )
-        for index, picture in enumerate(pictures)
+        for index, (size, picture) in enumerate(zip(sizes, pictures, strict=True))
     ]
 
 
