@@ -135,11 +135,7 @@ def write_params(folder: Path, jobs: dict[str, dict[str, Any]]) -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    support.write_params(folder, {})
-    jobs = {name: {"dataset": "digits", **job} for name, job in JOBS.items()}
-    store.write_json(
-        folder / "params.yaml", {"roster": "all", "datasets": {"digits": {"format": "digits"}}, "jobs": jobs}
-    )
+    write_params(folder, JOBS)
     for name, job in JOBS.items():
         store_model(folder, name, job)
     with store.folder(folder / "data/prepared/digits", "data") as prepared:
