@@ -52,7 +52,8 @@ def _unmatched(ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[An
     for name, values in ours.items():
         flat = values[certain].reshape(len(certain), -1).astype(np.float64)
         others = theirs[name].reshape(len(theirs["scores"]), -1)
-        scale = max(1.0, float(np.abs(flat).max(initial=0)))
+        exact = values.dtype.kind == "i"  # labels
+        scale = 1.0 if exact else max(1.0, float(np.abs(flat).max(initial=0)))
         for index, row in enumerate(flat):
             distances[index] = np.maximum(distances[index], np.abs(others - row).max(axis=1) / scale)
     return float(distances.min(axis=1).max(initial=0))

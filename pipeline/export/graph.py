@@ -158,7 +158,7 @@ class _Sampled(Graph):
 
     def __init__(self, learner: Any) -> None:
         super().__init__(learner)
-        latent = learner.network.latent
+        latent = learner.network.sample_noise(1, "cpu", torch.Generator()).shape[1]
         classes = getattr(learner.network, "classes", 0)
         kind = "uniform" if getattr(learner.network, "uniform", False) else "normal"
         noise = Port(

@@ -92,7 +92,7 @@ def _model_folder(root: Path, name: str) -> Path:
     folder = root / "models" / name
     if not folder.is_dir():
         names = [path.name for path in (root / "models").glob("*") if path.is_dir()]
-        raise UserError(f"{plugins.unknown('trained job', name, names)} `convline run {name}` trains it.")
+        raise UserError(f"{plugins.unknown('trained job', name, names)} `convline run JOB` trains one.")
     store.verify(folder)
     return folder
 

@@ -1,5 +1,6 @@
 """What an exported file says of itself: classes, how images become its input, and which training it is of."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ def describe(name: str, description: Mapping[str, Any], graph: Graph, params: Pa
         params: of the project.
         version: convline's.
     """
-    settings = {key: value for key, value in description["settings"].items() if key not in OMITTED}
+    settings = dataclasses.asdict(graph.learner.settings)
+    settings = {key: value for key, value in settings.items() if key not in OMITTED}
     return {
         "job": name,
         "task": description["task"],

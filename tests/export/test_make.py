@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import predict
 from pipeline.export import make
 from pipeline.export.formats import onnx
+from pipeline.geometry import rle
 from pipeline.sample import Facts, Sample
 from tests.helpers import own_plugins, support
 
@@ -118,9 +119,11 @@ def samples() -> list[Sample]:
             label=index % 2,
             semantic=(picture[..., 0] > 128).astype(np.uint8),
             boxes=boxes,
+            masks=[rle.encode(np.pad(np.ones((26, 26), np.bool_), ((4, size[0] - 30), (4, size[1] - 30))))],
+            keypoints=np.array([[[9, 9, 2], [20, 20, 2]]], np.float32),
             labels=np.array([index % 2]),
         )
-        for index, picture in enumerate(pictures)
+        for index, (size, picture) in enumerate(zip(sizes, pictures, strict=True))
     ]
 
 
@@ -132,11 +135,7 @@ def write_params(folder: Path, jobs: dict[str, dict[str, Any]]) -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    support.write_params(folder, {})
-    jobs = {name: {"dataset": "digits", **job} for name, job in JOBS.items()}
-    store.write_json(
-        folder / "params.yaml", {"roster": "all", "datasets": {"digits": {"format": "digits"}}, "jobs": jobs}
-    )
+    write_params(folder, JOBS)
     for name, job in JOBS.items():
         store_model(folder, name, job)
     with store.folder(folder / "data/prepared/digits", "data") as prepared:

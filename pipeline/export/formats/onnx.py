@@ -34,10 +34,11 @@ def run(inputs):
 OPSET = 18
 #: how errors of both exporters name an operation, the most precise first
 OPERATIONS = (
-    re.compile(r"torch\.ops\.([\w.]+)"),
+    re.compile(r"OpOverload\(op='([\w.]+)'"),
     re.compile(r"operator '([\w:]+)'"),
+    re.compile(r"torch\.ops\.([\w.]+)"),
     re.compile(r"\b((?:aten|prims|torchvision|quantized)(?:::|\.)\w+(?:\.\w+)?)"),
-    re.compile(r"\b([A-Za-z_]\w*::\w+)"),
+    re.compile(r"Caused by: \((.+?)\)"),  # the line of a program whose next step depends on the image
 )
 
 
