@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.store import file_digest, locked, read_json, write_bytes, write_json
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pipeline.timm_weights")
 
 #: what every name begins with; the whole name is the hub's, too
 PREFIX = "timm/"
