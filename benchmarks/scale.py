@@ -110,7 +110,7 @@ def main() -> int:
     if chosen.stage:
         stage(chosen.stage)
         return 0
-    print(f"{processes.cores()} cores, load {os.getloadavg()[0]:.1f}; memory is the sum of the processes' anonymous pages (PSS)\n")
+    print(f"{processes.cores()} cores, load {os.getloadavg()[0]:.1f}; memory is without pages of files\n")
     print("| images | stage | s | images/s | peak MB | blocks MB |")
     print("|---|---|---|---|---|---|")
     for number in chosen.numbers:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from convline import describing, edit, raw, recognising, suggest
+from convline import describing, edit, raw, recognising, suggest, timing
 from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, shards, store
 from pipeline.errors import UserError
 from pipeline.params import Dataset
@@ -29,6 +29,7 @@ from pipeline.prepare.unpacking import unpacked
 from pipeline.recipes.parts import published
 from pipeline.recipes.parts.wishes import Preset
 from pipeline.terminal import escape, name_fault
+from pipeline.train import estimate
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,15 @@ class Wishes:
     on_bad: Literal["error", "skip"] = "error"
     dry_run: bool = False
     preset: Preset = "fast"
+    minutes: float | None = None
+    measure: bool = False
 
     def with_skip(self, source: Path) -> str:
         """The command that leaves faulty images out, with all that was given."""
         words = ["convline", "add", str(source)]
         preset = None if self.preset == "fast" else self.preset
         given = [("--name", self.name), ("--format", self.format), ("--preset", preset)]
+        given.append(("--minutes", None if self.minutes is None else f"{self.minutes:g}"))
         given += [("--option", option) for option in self.options]
         words += [word for flag, value in given if value is not None for word in (flag, value)]
         return shlex.join([*words, "--on-bad", "skip", *(["--dry-run"] if self.dry_run else [])])
@@ -78,6 +82,12 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         if not tasks and (reason := suggest.nothing_to_learn(facts)):
             raise UserError(f"{source}: {reason} Nothing was changed.")
         suggestion = _suggestion(name, tasks, facts, Path(made), root, wishes)
+        expected: dict[str, float] = {}
+        if wishes.measure or wishes.minutes is not None:
+            expected = timing.measure(suggestion, Path(made))
+            if wishes.minutes is not None:
+                suggestion, expected = timing.shorten(suggestion, expected, wishes.minutes)
+            suggestion = timing.with_reasons(suggestion, expected)
         jobs = suggestion.jobs
         log.info(f"  tasks: {', '.join(tasks)}; first jobs: {', '.join(jobs) or 'none'}\n")
         if taken := sorted(jobs.keys() & before.jobs.keys()):
@@ -93,7 +103,8 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
             shutil.rmtree(unfinished, ignore_errors=True)
             if complete:
                 _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
-            _say_what_is_next(name, path, jobs)
+            estimate.keep(root, expected)
+            _say_what_is_next(name, path, jobs, timing.whole(suggestion, expected))
     counts = {"images": sum(facts.counts.values()), "faults": len(facts.skipped)}
     return {"name": name, "dataset": entry, "tasks": tasks, "jobs": jobs, **counts, "diff": _diff(old, new)}
 
@@ -112,11 +123,12 @@ def _suggestion(
     return suggest.suggestion(name, tasks, statistics, suggest.Wishes(wishes.preset, best))
 
 
-def _say_what_is_next(name: str, path: str, jobs: suggest.Jobs) -> None:
+def _say_what_is_next(name: str, path: str, jobs: suggest.Jobs, seconds: float) -> None:
     log.info(f"{path} is in DVC, and {params.FILE} names it")
     log.info(f"to share it: git add {params.FILE} {path}.dvc {PurePosixPath(path).parent}/.gitignore")
     if jobs:
-        log.info(f"next: convline run {name}")
+        about = f", which takes about {estimate.words(seconds)} and a minute to start" if seconds else ""
+        log.info(f"next: convline run {name}{about}")
     else:
         log.info(f"next: write a job for it into {params.FILE}, then convline run {name}")
 

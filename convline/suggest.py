@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import plugins
 from pipeline.contracts import check
 from pipeline.recipes.parts.statistics import TrainStatistics as TrainStatistics
-from pipeline.recipes.parts.wishes import Wishes
+from pipeline.recipes.parts.wishes import Wishes as Wishes
 from pipeline.sample import Facts
 
 Jobs = dict[str, dict[str, Any]]

@@ -34,5 +34,5 @@ name=$(basename "$images")
 
 convline add "$images" --name "$name" --dry-run
 convline add "$images" --name "$name"
-convline run "$name-lenet5"
-convline predict "$name-lenet5" "$images" --out .work/answers
+convline run "$name-resnet"
+convline predict "$name-resnet" "$images" --out .work/answers

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid4
 
 import psutil
@@ -19,8 +19,11 @@ import psutil
 from flows import _progress, _shutdown, passwords
 from flows._processes import RUN
 from flows.child_commands import NO_TELEMETRY
-from pipeline import cluster, command, disk, logs, params, project, store
+from pipeline import cluster, command, disk, logs, project, store
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:  # pydantic takes half a second, and `make repro` needs it only where something is stale
+    from pipeline.params import Params
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ ROOT = project.ROOT
 #: seconds in which a killed run has ended and released its lock
 ENDING_S = 15.0
 Times: TypeAlias = dict[str, float] | None
-Body = Callable[[params.Params, Path], Times]
+Body: TypeAlias = "Callable[[Params, Path], Times]"
 Entries: TypeAlias = dict[str, dict[str, Any]]
 
 
@@ -41,6 +44,8 @@ def stage(name: str, body: Body) -> None:
     started = time.monotonic()
 
     def work() -> Times:
+        from pipeline import params
+
         with disk.translate_errors():
             return body(params.read_chosen(ROOT), ROOT)
 

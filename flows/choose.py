@@ -6,14 +6,20 @@ depend on its file run if the choice changed. It imports nothing of ours, to tak
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 VARIABLE, FILE = "CONVLINE_JOBS", Path("reports/chosen.json")
 
 
+def content(words: Sequence[str]) -> str:
+    """What the file has where these names were asked for."""
+    return json.dumps({"jobs": sorted(set(words)) or None}) + "\n"
+
+
 def choose(root: Path, words: list[str]) -> None:
     """Write the names, if they are not what the file has."""
-    text = json.dumps({"jobs": sorted(set(words)) or None}) + "\n"
+    text = content(words)
     path = root / FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(exist_ok=True)

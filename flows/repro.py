@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from flows import _processes, _progress, _shutdown, choose
+from flows import _processes, _progress, _shutdown, _unchanged, choose
 from flows._run import ENDING_S, ROOT, lock_with_retry
 from flows.child_commands import environment, with_this_python
-from pipeline import command, logs, params, preflight, store
+from pipeline import command, logs, store
 
 #: its `__name__` is `__main__` where it is run
 log = logging.getLogger("flows.repro")
@@ -46,15 +46,12 @@ def main() -> int:
 def run(words: Sequence[str], *, force: bool = False) -> int:
     """Run the graph for these words, or for the roster; `force` trains again. Returns the exit code."""
     started = time.time()
-    preflight.check(ROOT, preflight.BEFORE_REPRO)
-    shutdown = _shutdown.graceful_shutdown(grace_s=CHILDREN_S + 2)
-    with shutdown as ancestors, command.end_when_unread(), lock_with_retry(lambda: lock(ROOT), "a repro or retrain"):
-        end_previous_run(ROOT, ancestors.tag)
-        choose_jobs(ROOT, words, force=force)
-        forget_failures(ROOT)
-        code = _run_graph(ROOT, ancestors.tag)
-    _log_times(started)
-    if code:
+    if not force and _unchanged.is_unchanged(ROOT, words):
+        log.info("nothing to do: all stages are up to date")
+        for model, entry in store.read_json(ROOT / "reports/registered.json").items():
+            log.info(f"champion of {model}: {entry['champion']['job'] if entry['champion'] else 'none'}")
+        log.info(f"{time.time() - started:.1f} s")
+    elif code := _run_stale(words, force=force, started=started):
         return code
     log.info(f"report: {ROOT / 'reports/index.html'}")
     failed = failures(ROOT)
@@ -63,11 +60,31 @@ def run(words: Sequence[str], *, force: bool = False) -> int:
     return 1 if failed else 0
 
 
+def _run_stale(words: Sequence[str], *, force: bool, started: float) -> int:
+    """Check, choose the jobs and run the graph; returns the exit code."""
+    from pipeline import preflight
+
+    inputs = _unchanged.inputs(ROOT)
+    preflight.check(ROOT, preflight.BEFORE_REPRO)
+    shutdown = _shutdown.graceful_shutdown(grace_s=CHILDREN_S + 2)
+    with shutdown as ancestors, command.end_when_unread(), lock_with_retry(lambda: lock(ROOT), "a repro or retrain"):
+        end_previous_run(ROOT, ancestors.tag)
+        choose_jobs(ROOT, words, force=force)
+        forget_failures(ROOT)
+        code = _run_graph(ROOT, ancestors.tag)
+    _log_times(started)
+    if code == 0:
+        _unchanged.note(ROOT, "inputs", inputs)
+    return code
+
+
 def choose_jobs(root: Path, words: Sequence[str], *, force: bool = False) -> None:
     """Hand these words to the stage `choose`, if there are any; `force` removes the results of the jobs they name.
 
     UserError for a wrong word or another fault of params.yaml.
     """
+    from pipeline import params
+
     settings = params.read(root / params.FILE)
     if words:
         settings = settings.choose(words)

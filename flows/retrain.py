@@ -5,7 +5,6 @@ results by fingerprint and use one registry. The commit is the upstream's if it 
 its .dvc files name.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from flows import _unchanged
 from flows.child_commands import environment, with_this_python
 from pipeline import store, tracking
 from pipeline.errors import UserError
@@ -98,8 +98,7 @@ def _repository(folder: Path) -> Path:
 
 def stale(tree: Path) -> list[str]:
     """Stages whose inputs or outputs changed since their last run; not choose and register, which always run."""
-    changed = json.loads(_run(tree, "dvc", "status", "--json"))
-    return sorted(name for name, changes in changed.items() if changes != ["always changed"] and name != "choose")
+    return [name for name in _unchanged.changed(_run(tree, "dvc", "status", "--json")) if name != "choose"]
 
 
 def _output(folder: Path, *command: str) -> str:

@@ -74,9 +74,10 @@ def _published_normalization(job: Job) -> Normalization | None:
             return timm
         return pretrained_weights.normalization(job.weights)
     backbone: Any = job.options.get("backbone")
-    networks = ((job.architecture, job.options), (backbone, job.options.get("backbone_options") or {}))
+    inner: Any = job.options.get("backbone_options") or {}
+    networks: tuple[tuple[Any, Any], ...] = ((job.architecture, job.options), (backbone, inner))
     for name, options in networks:
-        module = plugins.load("models", name) if name in plugins.names("models") else None
+        module: Any = plugins.load("models", name) if name in plugins.names("models") else None
         if hasattr(module, "normalization"):
             own: Normalization = module.normalization(**options)
             return own

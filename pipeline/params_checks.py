@@ -73,7 +73,6 @@ def _content_faults(params: "Params", value: dict[str, Any]) -> Faults:
     for name in one_seed.values():
         job = params.jobs[name]
         yield from _check_job(f"jobs.{name}", job, named)
-        yield from _check_serves(f"jobs.{name}.augmentation", job, params)
         yield from _check_derived(name, job, params)
     for name, study in params.studies.items():
         yield from _check_study(f"studies.{name}", study, named)
@@ -178,15 +177,6 @@ def _check_transform(where: str, transform: dict[str, dict[str, Any]]) -> Faults
         return
     ((name, options),) = transform.items()
     yield from _check_plugin(where, "augment.transforms", name, "build", (where, options))
-
-
-def _check_serves(where: str, job: "Job", params: "Params") -> Faults:
-    """Check that the task can be trained with each transform."""
-    for name in (name for entry in params.policy(job.policy).online for name in entry):
-        exists = name in plugins.names("augment.transforms")
-        tasks = plugins.constant("augment.transforms", name, "TASKS") if exists else None
-        if tasks is not None and job.task not in tasks:
-            yield where, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
 
 
 def _check_derived(name: str, job: "Job", params: "Params") -> Faults:

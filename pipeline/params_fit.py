@@ -1,4 +1,4 @@
-"""Faults in params.yaml of how images become a network's input: a job's `fit`, and transforms that act before it."""
+"""Faults in params.yaml of how images become a network's input: a job's `fit`, and the transforms of its policy."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ def faults(params: "Params") -> Faults:
     one_seed = {name.rpartition(".")[0] or name: name for name in params.jobs}  # other seeds have the same faults
     for name in one_seed.values():
         yield from _check_fit(f"jobs.{name}", params.jobs[name])
+        yield from _check_serves(f"jobs.{name}.augmentation", params.jobs[name], params)
 
 
 def _check_fit(where: str, job: "Job") -> Faults:
@@ -36,6 +37,16 @@ def _check_fit(where: str, job: "Job") -> Faults:
         file = plugins.displayed(plugins.source("tasks", job.task))
         why = f"{file} has no `restore`, which brings predictions back from the padded input"
         yield f"{where}.fit", f"{why}. Add it, as pipeline/contracts/task.py describes, or use stretch."
+
+
+def _check_serves(where: str, job: "Job", params: "Params") -> Faults:
+    """Check that the task can be trained with each transform, staged ones too."""
+    policy = params.policy(job.policy)
+    for name in (name for entry in [*policy.online, *policy.staged.transforms] for name in entry):
+        exists = name in plugins.names("augment.transforms")
+        tasks = plugins.constant("augment.transforms", name, "TASKS") if exists else None
+        if tasks is not None and job.task not in tasks:
+            yield where, f"{name} serves {', '.join(tasks)}, not {job.task}. Use another augmentation."
 
 
 def _check_order(where: str, transforms: "Transforms") -> Faults:

@@ -37,6 +37,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "layer_decay": 0.5,
     },
     "generation": {**golden.JOBS["generation"], "extractor": "classification"},
+    "instance_segmentation": {**golden.JOBS["instance_segmentation"], "augmentation": "objects"},
 }
 #: what runs and counts not, beside OUTSIDE: only the picture of an epoch needs it, and evaluations count it
 PICTURES = {
@@ -50,13 +51,18 @@ def comes(transform: str) -> bool:
     return not plugins.constant("augment.transforms", transform, "BEFORE_FIT")
 
 
+def serves(transform: str, task: str) -> bool:
+    tasks = plugins.constant("augment.transforms", transform, "TASKS")
+    return tasks is None or task in tasks
+
+
 #: options without a default
 NEEDED = {"albumentations": {"name": "CLAHE"}}
+NAMES = sorted(plugins.names("augment.transforms"), key=comes)
 POLICIES = {
     "light": {"online": [{"shift": {"limit": 0.1}}]},
-    "all": {
-        "online": [{name: NEEDED.get(name, {})} for name in sorted(plugins.names("augment.transforms"), key=comes)]
-    },
+    "all": {"online": [{name: NEEDED.get(name, {})} for name in NAMES if serves(name, "classification")]},
+    "objects": {"online": [{name: {"p": 1.0}} for name in NAMES if not serves(name, "classification")]},
     "staged": {"staged": {"balance": True, "copies": 1, "transforms": [{"noise": {}}]}},
 }
 

@@ -21,6 +21,8 @@ EDGES = {
     "ray": ("pipeline/train/ray_train.py",),
     "mlflow": ("pipeline/tracking.py", "pipeline/register/"),
     "albumentations": ("pipeline/augment/",),
+    "onnx": ("pipeline/export/formats/onnx.py",),
+    "onnxruntime": ("pipeline/export/formats/onnx.py",),
     "torchvision.models": (
         "pipeline/pretrained_weights.py",
         *(

@@ -324,8 +324,10 @@ def test_reading_imports_nothing_that_takes_seconds() -> None:
     assert not {"torch", "albumentations", "cv2", "numpy", "pyarrow", "ray", "mlflow", "prefect"} & modules
 
 
-def test_a_transform_that_the_task_can_not_learn_from_is_refused(tmp_path: Path) -> None:
-    policies: dict[str, Any] = {"mix": {"online": [{"mixup": {}}]}}
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_transform_that_the_task_can_not_learn_from_is_refused(tmp_path: Path, staged: bool) -> None:
+    mixup: list[dict[str, Any]] = [{"mixup": {}}]
+    policies: dict[str, Any] = {"mix": {"staged": {"copies": 1, "transforms": mixup}} if staged else {"online": mixup}}
     job = {**support.LINEAR, "task": "segmentation", "augmentation": "mix"}
     with pytest.raises(UserError, match=r"jobs\.a\.augmentation: mixup serves classification, not segmentation"):
         support.write_params(tmp_path, {"a": job}, augmentation=policies)

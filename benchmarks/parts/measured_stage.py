@@ -21,7 +21,7 @@ EVERY_S = 0.3
 
 @dataclass(frozen=True)
 class Use:
-    """What it took: wall seconds, and the largest sum of its processes' memory without files, shared pages shared out."""
+    """What it took: wall seconds, and the largest sum of its processes' memory without pages of files."""
 
     seconds: float
     peak_bytes: int

@@ -42,13 +42,16 @@ def command(
         Literal["fast", "good", "best"],
         typer.Option(help="How much time first jobs may take: minutes, an hour, more; from `good` on, weights learn."),
     ] = "fast",
+    minutes: Annotated[
+        float | None, typer.Option(min=1, metavar="N", help="How long all first jobs may train; they get fewer epochs.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     json: Json = False,
 ) -> int:
     """Add a folder to the project."""
     from convline import adding
 
-    wishes = adding.Wishes(name, format, option or (), on_bad, dry_run, preset)
+    wishes = adding.Wishes(name, format, option or (), on_bad, dry_run, preset, minutes, measure=True)
     added = adding.add(path, Path.cwd(), wishes)
     if json:
         output(json_line({**added, "dry_run": dry_run}))

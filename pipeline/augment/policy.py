@@ -14,8 +14,11 @@ from pipeline import plugins
 from pipeline.augment import library
 from pipeline.augment.fit import Fit, Reduction, cut
 from pipeline.augment.library import Library
+from pipeline.augment.operations import Operations
 from pipeline.augment.transforms import Mixing
 from pipeline.augment.transforms.parts.affine import RandomHomography
+from pipeline.augment.transforms.parts.joining import Joining
+from pipeline.augment.transforms.parts.operations import RandomOperations
 from pipeline.augment.transforms.parts.window import RandomWindow
 from pipeline.augment.warp import Warp
 from pipeline.errors import UserError
@@ -29,13 +32,13 @@ Other = Callable[[int], Sample]
 class Policy:
     """Transforms built from params.yaml's list; `policy(sample, seed, other)` returns the augmented sample.
 
-    classes: the length of soft labels · keypoints: their names. `other` is needed only if a transform mixes two
+    classes: the length of soft labels · keypoints: their names. `other` is needed only if a transform mixes
     samples.
     """
 
     def __init__(self, settings: Settings, classes: int = 0, keypoints: Sequence[str] = ()) -> None:
         self._classes = classes
-        self._steps: list[Warp | Library | Mixing] = []
+        self._steps: list[Warp | Library | Operations | Mixing | Joining] = []
         self._windows: list[RandomWindow] = []
         for _, group in itertools.groupby(map(_build, settings), _kind):
             built = list(group)
@@ -45,6 +48,8 @@ class Policy:
                 self._windows += [window for window in built if window.p]
             elif isinstance(built[0], A.BasicTransform):
                 self._steps.append(Library(built))
+            elif isinstance(built[0], RandomOperations):
+                self._steps += [Operations(operations, keypoints) for operations in built]
             else:
                 self._steps += built
 
@@ -67,18 +72,27 @@ class Policy:
         """The sample after the first `steps`; a sample that is mixed in goes through the earlier steps, too."""
         sample = self._begin(sample, generator, fit)
         for number, step in enumerate(self._steps[:steps]):
-            if isinstance(step, Warp | Library):
+            if isinstance(step, Warp | Library | Operations):
                 sample = step(sample, generator)
             elif generator.random() < step.p:
-                if other is None:
-                    raise ValueError("a transform that mixes two samples needs `other`")
-                second = other(int(generator.integers(2**32)))
-                if fit is None:
-                    second = resized(second, *sample.pixels.shape[:2])
-                second = self._after(number, second, generator, other, fit)
-                second = resized(second, *sample.pixels.shape[:2])
-                sample = step.apply(sample, second, generator, self._classes)
+                count = step.others if isinstance(step, Joining) else 1
+                others = [self._mixed_in(number, sample, generator, other, fit) for _ in range(count)]
+                if isinstance(step, Joining):
+                    sample = step.join([sample, *others], generator)
+                else:
+                    sample = step.apply(sample, others[0], generator, self._classes)
         return sample
+
+    def _mixed_in(
+        self, steps: int, sample: Sample, generator: np.random.Generator, other: Other | None, fit: Fit | None
+    ) -> Sample:
+        """A random other sample after the first `steps`, of the size of `sample`."""
+        if other is None:
+            raise ValueError("a transform that mixes samples needs `other`")
+        mixed_in, shape = other(int(generator.integers(2**32))), sample.pixels.shape[:2]
+        if fit is None:
+            mixed_in = resized(mixed_in, *shape)
+        return resized(self._after(steps, mixed_in, generator, other, fit), *shape)
 
     def _begin(self, sample: Sample, generator: np.random.Generator, fit: Fit | None) -> Sample:
         """The input that the sample, or a random part of it, becomes; without a fit, that part in its own pixels.
@@ -121,4 +135,6 @@ def _kind(built: Any) -> str:
         return "window"
     if isinstance(built, A.BasicTransform):
         return "spatial" if isinstance(built, A.DualTransform) else "pixel"
+    if isinstance(built, RandomOperations):
+        return "operations"
     return "mixing"

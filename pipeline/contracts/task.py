@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from pipeline.geometry.placement import Placement
     from pipeline.learners.base import Learner, Settings
+    from pipeline.learners.baseline import Baseline
     from pipeline.sample import Facts, Sample
+    from pipeline.shards import Shards
 
 OutputType = Literal[
     "string", "double", "float", "long", "integer", "boolean", "binary", "string[]", "double[]", "float[]", "long[]"
@@ -126,6 +128,11 @@ class Task(Protocol):
             prediction: the learner's.
             placement: where the image, of `placement.height`×`placement.width` pixels, lies in the input.
         """
+        ...
+
+    @optional
+    def baseline(self, train: "Shards", settings: "Settings") -> "Baseline":
+        """What needs no learning but counts and means of the train split; its score stands below those of all jobs."""
         ...
 
     @optional

@@ -13,11 +13,14 @@ from pipeline.contracts.members import TaskName
 class Transform(Protocol):
     """One random change of a sample, applied with probability `p`."""
 
-    OTHERS: Literal[0, 1] = 0
-    """1 if it mixes a second sample into the first."""
+    OTHERS: Literal[0, 1, 3] = 0
+    """How many other samples it mixes into the first."""
 
     TASKS: Annotated[tuple[TaskName, ...], Field(min_length=1)] | None = None
     """The only tasks that can be trained with the result; by default all."""
+
+    NEEDS: tuple[str, ...] = ()
+    """Fields that every sample must have (pipeline/sample.py); a dataset without them is refused before training."""
 
     BEFORE_FIT: bool = False
     """Whether it chooses the part of the stored image that is scaled to the job's size; it then comes first."""
@@ -26,7 +29,7 @@ class Transform(Protocol):
     """Options for the tests, where some have no default."""
 
     def build(self, *, p: float, **options: Any) -> Any:
-        """One of four things; all random numbers come from the generator that they are given.
+        """One of six things; all random numbers come from the generator that they are given.
 
         Args:
             p: the probability.
@@ -34,9 +37,11 @@ class Transform(Protocol):
 
         Returns:
             A `RandomHomography` (transforms/parts/affine.py; consecutive ones cost one warp), or a transform of
-            albumentations (a DualTransform must fill label maps with 255 from outside), or with `OTHERS = 1` a `Mixing`
-            (transforms/__init__.py), or with `BEFORE_FIT = True` a `RandomWindow` (transforms/parts/window.py), which
-            declares in `least_side` what fraction of the image's short side a part has at least.
+            albumentations (a DualTransform must fill label maps with 255 from outside), or a `RandomOperations`
+            (transforms/parts/operations.py), which samples homographies and functions of pixels, or with `OTHERS = 1` a
+            `Mixing` (transforms/__init__.py), or with `OTHERS = 3` a `Joining` (transforms/parts/joining.py), or with
+            `BEFORE_FIT = True` a `RandomWindow` (transforms/parts/window.py), which declares in `least_side` what
+            fraction of the image's short side a part has at least.
 
         Raises:
             ValueError: an option is out of range; the text names it.

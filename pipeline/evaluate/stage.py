@@ -50,7 +50,7 @@ def run(params: Params, root: Path) -> None:
         metrics = {"job": name, "task": job.task, "architecture": job.architecture, "dataset": job.dataset}
         metrics |= store.read_json(target / "scores.json")
         store.write_json(root / "metrics" / f"{name}.json", metrics)
-        _tell(name, how, metrics)
+        _tell(name, how, metrics, store.read_json(target / "baseline.json"))
     for name, job in wanted.items():  # when all else is done, so that nothing of ours disturbs it
         if params.study(name) is None:
             _measure_speed(root, name, job, marks[name], chosen)
@@ -66,10 +66,11 @@ def _is_kept(root: Path, name: str, mark: str) -> bool:
     return any(store.holds(path, mark) for path in (root / "evaluations" / name, root / KEPT / mark))
 
 
-def _tell(name: str, how: str, metrics: dict[str, Any]) -> None:
+def _tell(name: str, how: str, metrics: dict[str, Any], baseline: dict[str, Any] | None) -> None:
     val = f"val_{metrics['primary']}"
     unranked = f"; val {scores.undefined(metrics, val)}" if metrics[val] is None else ""
-    log.info(f"evaluate: {name:<16} {how:<9} {scores.words(metrics)}{unranked}")
+    beside = f"; {baseline['title']}: {baseline['value']:.4f}" if baseline else ""
+    log.info(f"evaluate: {name:<16} {how:<9} {scores.words(metrics)}{unranked}{beside}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _derived(root: Path, job: Job) -> dict[str, Path]:
 def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan, device: str = "cpu") -> None:
     """Write a model's rows, scores and pictures into the folder `path`; it predicts on a device."""
     from pipeline import checkpoint
-    from pipeline.evaluate import gradients, inspection, pictures, predict
+    from pipeline.evaluate import baseline, gradients, inspection, pictures, predict
 
     store.verify(model.folder)
     prepared = root / "data/prepared" / job.dataset
@@ -172,6 +173,9 @@ def evaluate(path: Path, root: Path, model: Model, job: Job, plan: Plan, device:
     measured, drawn = _scores(job.task, tables, learner.settings, plan)
     store.write_json(path / "scores.json", measured)
     pq.write_table(pa.table(drawn), path / "draws.parquet")
+    sampling = {"resamples": plan.settings.resamples, "seed": SEED}
+    if trivial := baseline.measure(job.task, prepared, learner.settings, plan.asked, **sampling):
+        store.write_json(path / baseline.FILE, trivial)
     if plan.gradients:
         store.write_json(path / "gradients.json", gradients.measure(model.folder, job, prepared))
     protocol = {

@@ -4,6 +4,7 @@ A missing output is absent from its mapping. Of a failed job, no numbers or pict
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,13 @@ class Results:
         scores = self.metrics.get(job, {})
         value, low, high = (finite_or_none(scores.get(metric + end)) for end in ("", "_low", "_high"))
         return None if value is None else Score(value, low, high)
+
+    def baseline(self, jobs: Iterable[str]) -> tuple[str, Score] | None:
+        """What a trivial baseline reaches on the test images of these jobs, with its title."""
+        for job in jobs:
+            if entry := read_json(self.root / "evaluations" / job / "baseline.json"):
+                return entry["title"], Score(entry["value"], entry["low"], entry["high"])
+        return None
 
     def why_undefined(self, job: str, metric: str) -> str:
         """Why a measured job lacks a score: `no box in test`; empty if nothing says why."""

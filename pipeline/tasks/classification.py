@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from pipeline.bootstrap import Counts, Scorer
 from pipeline.learners.base import Learner, Settings
+from pipeline.learners.baseline import Baseline
 from pipeline.learners.batch import stack
 from pipeline.learners.classifier import Classifier, weights_by_class
 from pipeline.plots.classification import draw as draw
 from pipeline.plots.classification import figures as figures
 from pipeline.sample import Facts, Sample
+from pipeline.shards import Shards
 
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("label",)
@@ -122,6 +124,13 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
         }
 
     return score
+
+
+def baseline(train: Shards, settings: Settings) -> Baseline:
+    """The most frequent class of the train split, with the frequencies of all as probabilities."""
+    counts = np.array(settings.class_counts, np.float32)
+    frequencies = counts / counts.sum()
+    return Baseline(f"always {settings.classes[int(counts.argmax())]}", lambda _: frequencies)
 
 
 def missing(facts: Facts, train: Sequence[Sample]) -> str | None:

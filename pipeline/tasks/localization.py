@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from pipeline.bootstrap import Scorer
 from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
+from pipeline.learners.baseline import Baseline
 from pipeline.learners.localizer import ClassMaps, Localizer
 from pipeline.metrics import localization
 from pipeline.plots.localization import draw as draw
 from pipeline.plots.localization import figures as figures
 from pipeline.sample import Facts, Sample
+from pipeline.shards import Shards
 from pipeline.tasks import classification
 
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
@@ -93,6 +95,13 @@ def scorer(table: pa.Table, settings: Settings) -> Scorer:
 def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
     """What the train split lacks, so that nothing can be learnt from it: images of a second class."""
     return classification.missing(facts, train)
+
+
+def baseline(train: Shards, settings: Settings) -> Baseline:
+    """The most frequent class of the train split, anywhere in the image."""
+    counts = np.array(settings.class_counts, np.float32)
+    anywhere = ClassMaps(counts / counts.sum(), np.ones((len(counts), 1, 1), np.float32))
+    return Baseline(f"always {settings.classes[int(counts.argmax())]}, the whole image", lambda _: anywhere)
 
 
 def answer(sample: Sample, prediction: ClassMaps, settings: Settings) -> dict[str, Any]:

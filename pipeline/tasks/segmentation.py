@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import torch
@@ -24,6 +25,7 @@ from pipeline.bootstrap import Scorer
 from pipeline.errors import UserError
 from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings, class_weights_tensor
+from pipeline.learners.baseline import Baseline
 from pipeline.learners.batch import stack
 from pipeline.learners.segmenter import LabelMap, LossOptions, Segmenter
 from pipeline.metrics import miou
@@ -31,7 +33,10 @@ from pipeline.metrics.boundary_f1 import boundary_f1
 from pipeline.plots.segmentation import draw as draw
 from pipeline.plots.segmentation import figures as figures
 from pipeline.sample import IGNORE, Facts, Sample
+from pipeline.shards import Shards
 
+#: train images that a baseline counts
+COUNTED = 50
 #: fields that every sample must have, and the dataset's class list that the network's outputs index
 NEEDS = ("semantic",)
 CLASSES = "semantic_classes"
@@ -145,6 +150,49 @@ def missing(facts: Facts, train: Sequence[Sample]) -> str | None:
             return None
     names = ", ".join(facts.semantic_classes[value] for value in present)
     return f"no pixel of a second class beside {names or 'none'}"
+
+
+def baseline(train: Shards, settings: Settings) -> Baseline:
+    """The most frequent class at every pixel; of two classes that differ in brightness, Otsu's threshold."""
+    indices = images.spread(len(train), COUNTED).tolist()
+    classes = len(settings.semantic_classes)
+    counts = np.sum([np.bincount(_annotated(train.blank(index)), minlength=classes) for index in indices], axis=0)
+    frequent = int(np.argmax(counts))
+    if classes == 2 and (otsu := _otsu([train[index] for index in indices], counts.max() / counts.sum())):
+        return otsu
+    name = settings.semantic_classes[frequent]
+
+    def fill(item: Sample) -> LabelMap:
+        return LabelMap(np.full(item.pixels.shape[:2], frequent, np.uint8), classes)
+
+    return Baseline(f"{name} at every pixel", fill)
+
+
+def _annotated(item: Sample) -> NDArray[np.uint8]:
+    labels: NDArray[np.uint8] = item.semantic  # type: ignore[assignment]
+    return labels[labels != IGNORE]
+
+
+def _otsu(samples: Sequence[Sample], frequent: float) -> Baseline | None:
+    """Otsu's threshold, bright or dark pixels being class 1; None where the most frequent class is right more often.
+
+    Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076.
+    """
+
+    def bright(item: Sample) -> NDArray[np.bool_]:
+        gray = cv2.cvtColor(item.pixels, cv2.COLOR_RGB2GRAY)
+        return cv2.threshold(gray, 0, 1, cv2.THRESH_OTSU)[1].astype(bool)
+
+    agreed = [(bright(item) == item.semantic)[item.semantic != IGNORE].mean() for item in samples]
+    mean = float(np.nanmean(agreed))
+    if max(mean, 1 - mean) <= frequent:
+        return None
+    dark = mean < 0.5
+    return Baseline(
+        f"Otsu's threshold, {'dark' if dark else 'bright'} is class 1",
+        lambda item: LabelMap((bright(item) ^ dark).astype(np.uint8), 2),
+        sees_images=True,
+    )
 
 
 def answer(sample: Sample, prediction: LabelMap, settings: Settings) -> dict[str, Any]:

@@ -21,19 +21,26 @@ def check(params: Params, root: Path) -> None:
             if job.pretrained is not None and job.pretrained.file is not None:
                 weights(name, root / job.pretrained.file)
             buildable(name, job, facts)
-            transforms(params.policy(job.policy), facts)
+            transforms(name, job, params.policy(job.policy), facts)
         except UserError as error:
             faults[str(error)] = None
     if faults:
         raise UserError("\n".join(faults))
 
 
-def transforms(policy: Policy, facts: Facts) -> None:
+def transforms(name: str, job: Job, policy: Policy, facts: Facts) -> None:
     """Raise a UserError if a transform of a job's policy can't be built or can't be applied to the data's images."""
-    if policy.online or policy.staged.transforms:
+    entries = [*policy.online, *policy.staged.transforms]
+    for transform in (transform for entry in entries for transform in entry):
+        needs = plugins.constant("augment.transforms", transform, "NEEDS") or ()
+        missing = [field for field in needs if field not in facts.fields]
+        if missing:
+            lack = f"{transform}, of {job.policy}, needs {', '.join(missing)}, which {job.dataset} lacks"
+            raise UserError(f"params.yaml: jobs.{name}.augmentation: {lack}. Use another augmentation.")
+    if entries:
         from pipeline.augment.policy import check  # brings albumentations
 
-        check([*policy.online, *policy.staged.transforms], facts.keypoints)
+        check(entries, facts.keypoints)
 
 
 def weights(name: str, path: Path) -> Path:

@@ -1,9 +1,9 @@
 """Features of images by a network that does not change: computed once, kept, and shared by the jobs that ask for them.
 
 A frozen learner has nothing to train by gradient: each image becomes a vector, and a linear head is fitted to these.
-The vectors of a split lie in `.work/features/<digest>/`, in chunks that are each made whole or not at all and verified
-when they are read: a run that was killed goes on with the next chunk, and a damaged one is made again. The digest is
-that of all that decides them: images, network, weights and code, but not the head.
+The vectors of a split lie in `.work/frozen_features/<digest>/`, in chunks that are each made whole or not at all and
+verified when they are read: a run that was killed goes on with the next chunk, and a damaged one is made again. The
+digest is that of all that decides them: images, network, weights and code, but not the head.
 """
 
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.train.loader import Index, Key, Loader, Samples
 
 #: all features of a project
-FOLDER = ".work/features"
+FOLDER = ".work/frozen_features"
 #: images of a chunk
 CHUNK = 256
 FEATURES, LABELS = "features.npy", "labels.npy"
@@ -46,7 +46,7 @@ def fit_head(
     """
     from pipeline.train import prefetch
 
-    device = str(learner.mean.device)
+    device, started = str(learner.mean.device), time.monotonic()
     size = -(-job_spec.job.batch // parts)
     vectors = {}
     for split, (samples, loader) in splits.items():
@@ -56,7 +56,8 @@ def fit_head(
 
         path = folder(job_spec, learner, split, samples.index)
         vectors[split] = bring(path, len(samples), size, learner, batches, state.note)
-    state.note(doing=learner.fit_head(vectors["train"], vectors["val"]))
+    doing = learner.fit_head(vectors["train"], vectors["val"])
+    state.note(doing=doing, seconds=state.read()["seconds"] + time.monotonic() - started)
 
 
 def folder(job_spec: JobSpec, learner: "Frozen", split: str, index: "Index | None") -> Path:

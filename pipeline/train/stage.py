@@ -18,7 +18,7 @@ from pipeline import disk, plugins, pretrained_weights, processes, registered, r
 from pipeline.errors import UserError
 from pipeline.fingerprint import inputs
 from pipeline.params import KEPT, Job, Params, Train
-from pipeline.train import checks, features, ray_train, reads, view
+from pipeline.train import checks, estimate, features, ray_train, reads, view
 from pipeline.train.follow import Follower, Watcher
 from pipeline.train.job_state import JobSpec, JobState, reopen
 from pipeline.train.worker_groups import After
@@ -262,9 +262,16 @@ def _train(
     stale: list[JobSpec], params: Params, root: Path, watcher: Watcher | None, after: After | None
 ) -> dict[str, float]:
     times: dict[str, float] = {}
+    expected = estimate.read(root)
+    if told := [f"{item.name} {estimate.words(expected[item.name])}" for item in stale if item.name in expected]:
+        log.info(f"train: expected on this machine: {', '.join(told)}")
     ray_train.run(stale, params.train, root, times, Follower(stale, watcher), after)
     entries = [JobState.of(item).read() for item in stale]
     started = [entry for entry in entries if "began" in entry]
+    for item, entry in zip(stale, entries, strict=True):
+        if item.name in expected and entry["state"] == "done":
+            took, wanted = estimate.words(entry["seconds"]), estimate.words(expected[item.name])
+            log.info(f"train: {item.name:<16}  took {took}; expected {wanted}")
     if started:
         times["train_wall_s"] = max(entry["updated"] for entry in started) - min(entry["began"] for entry in started)
     return times

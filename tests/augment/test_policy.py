@@ -117,7 +117,7 @@ def test_boxes_that_leave_take_their_fields_with_them() -> None:
         assert {(5, 6), (6, 7)} <= kept
 
 
-@pytest.mark.parametrize("name", ["shift", "elastic", "overlay"])
+@pytest.mark.parametrize("name", ["shift", "elastic", "overlay", "mosaic", "rand_augment"])
 @pytest.mark.parametrize("with_masks", [False, True])
 def test_an_image_without_objects_keeps_empty_fields(name: str, with_masks: bool) -> None:
     none = Sample(
@@ -174,6 +174,15 @@ def test_opencv_is_free_of_threads_of_its_own_in_the_result() -> None:
         {"perspective": {"limit": 0.5}},
         {"mixup": {"alpha": 0}},
         {"elastic": {"grid": -1}},
+        {"hue_saturation": {"hue": 0.6}},
+        {"blur": {"sigma": [2, 1]}},
+        {"jpeg": {"quality": [0, 50]}},
+        {"cutout": {"area": [0.1]}},
+        {"mosaic": {"margin": 0.6}},
+        {"copy_paste": {"scale": [0, 1]}},
+        {"rand_augment": {"magnitude": 11}},
+        {"rand_augment": {"number": 1.5}},
+        {"trivial_augment": {"operations": ["rotat"]}},
     ],
 )
 def test_a_wrong_value_names_the_transform(entry: dict[str, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """A folder of each format becomes a dataset and jobs that `prepare` accepts; what fails leaves all as it was."""
 
+import itertools
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ from pipeline import params
 from pipeline.errors import UserError
 from pipeline.prepare import stage as prepare
 from pipeline.sample import facts
+from pipeline.train import estimate
 from tests.helpers import folders
 from tests.helpers.folders import FOLDERS
 
@@ -446,3 +448,27 @@ def test_a_folder_with_an_archive_alone_is_added_as_it_is(root: Path, tmp_path: 
     with pytest.raises(UserError, match=f"{tmp_path}/odd: ") as error:
         add(tmp_path / "odd", root)
     assert ".work" not in str(error.value)
+
+
+def test_published_weights_are_proposed_first_with_the_time_that_they_take(root: Path, tmp_path: Path) -> None:
+    """A file in weights/ that is named as its network; each job's reason and expected time stand above it."""
+    folders.image_folder(tmp_path / "pets")
+    (root / "weights").mkdir()
+    (root / "weights/resnet18.safetensors").touch()
+    added = add(tmp_path / "pets", root, Wishes(minutes=5))
+    first = next(iter(added["jobs"].values()))
+    assert (first["architecture"], first["epochs"]) == ("frozen_features", 0)
+    assert first["pretrained"] == {"file": "weights/resnet18.safetensors"}
+    text = (root / "params.yaml").read_text()
+    (above,) = (before for before, line in itertools.pairwise(text.splitlines()) if line == "  pets-frozen:")
+    assert above.startswith("  # ")
+    assert "weights/resnet18.safetensors" in above
+    assert "on this machine" in above
+    assert estimate.read(root).keys() == added["jobs"].keys()
+    folders.image_folder(tmp_path / "more")
+    tuned = add(tmp_path / "more", root, Wishes(preset="good"))["jobs"]["more-tuned"]
+    assert (tuned["architecture"], tuned["pretrained"]) == ("timm", first["pretrained"])
+    (root / "weights/resnet18.safetensors").rename(root / "weights/resnet-18.safetensors")
+    folders.image_folder(tmp_path / "others")
+    with pytest.raises(UserError, match=r"weights/resnet-18\.safetensors.*resnet18"):
+        add(tmp_path / "others", root)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import rle
+from pipeline.images import Pixels, resize
 from pipeline.sample import Sample
 
 SIDE = 48
@@ -62,6 +63,14 @@ def wide(height: int = 60, width: int = 90, square: tuple[int, int, int, int] = 
         weight=np.where(inside, 5, 1).astype(np.float32),
         proposals=box,
     )
+
+
+def picture(side: int = 64, seed: int = 0) -> Pixels:
+    """Smooth colors with a little noise."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(20, 236, (8, 8, 3), np.uint8)
+    noise = generator.integers(-8, 9, (side, side, 3))
+    return (resize(coarse, side, side) + noise).clip(0, 255).astype(np.uint8)
 
 
 def bright(sample: Sample) -> NDArray[np.bool_]:

@@ -16,7 +16,19 @@ from pipeline.sample import Sample
 
 FIELD = "proposals"
 SPLITS = ("train", "val", "test")
-TRANSFORMS = ("horizontal_flip", "vertical_flip", "shift", "scale", "noise", "mean_intensity", "contrast")
+TRANSFORMS = (
+    "horizontal_flip",
+    "vertical_flip",
+    "shift",
+    "scale",
+    "noise",
+    "mean_intensity",
+    "contrast",
+    "hue_saturation",
+    "blur",
+    "jpeg",
+    "cutout",
+)
 
 
 def build(

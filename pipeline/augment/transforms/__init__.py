@@ -1,9 +1,10 @@
 """One file, one transform; parts/ holds shared code. pipeline/contracts/transform.py is the contract.
 
 `build(*, p, options)` gives a `RandomHomography` (consecutive ones are multiplied and cost one warp), a transform of
-albumentations, or, with `OTHERS = 1` in the file, a `Mixing`, which mixes in a second sample after the policy's
-previous transforms, or, with `BEFORE_FIT = True`, a `RandomWindow`, which chooses the part of the stored image that
-becomes the input. All random numbers come from the generator that is passed, which also seeds albumentations.
+albumentations, a `RandomOperations`, which samples homographies and functions of pixels, or, with `OTHERS` in the file,
+a `Mixing` or `Joining`, to which other samples are given after the policy's previous transforms, or, with
+`BEFORE_FIT = True`, a `RandomWindow`, which chooses the part of the stored image that becomes the input. All random
+numbers come from the generator that is passed, which also seeds albumentations.
 """
 
 from typing import Protocol

@@ -11,12 +11,14 @@ SYMBOLS_PX = 48
 
 
 def of_classes(statistics: TrainStatistics, preset: str) -> Transforms:
-    """For a class of the whole image: random crops, mirrored, of other contrast; small images are shifted instead."""
+    """For a class of the whole image: random crops, mirrored, of other colors; small images are shifted instead."""
     if statistics.side <= SYMBOLS_PX:
         return [{"shift": {"limit": 0.1}}, {"rotation": {"degrees": 10}}, {"scale": {"limit": 0.1}}]
-    least = 0.5 if preset == "fast" else 0.35
-    crop = {"random_resized_crop": {"scale": [least, 1.0]}}
-    return [crop, {"horizontal_flip": {}}, {"rotation": {"degrees": 10}}, {"contrast": {"limit": 0.2}}]
+    if preset == "fast":
+        crop = {"random_resized_crop": {"scale": [0.5, 1.0]}}
+        return [crop, {"horizontal_flip": {}}, {"rotation": {"degrees": 10}}, {"contrast": {"limit": 0.2}}]
+    crop = {"random_resized_crop": {"scale": [0.3, 1.0]}}
+    return [crop, {"horizontal_flip": {}}, {"trivial_augment": {}}, {"cutout": {"area": [0.02, 0.2], "p": 0.25}}]
 
 
 def of_positions() -> Transforms:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
+from pipeline.report._advice import advise
 from pipeline.report._charts import Axis, Series, dot, fit_axis, frame, path, svg, text
 from pipeline.report._html import format_significant, intro
 from pipeline.report.results import Results
@@ -75,7 +76,9 @@ def _card(job: str, loss: Series, score: Series, shared: Shared, results: Result
         base = frame(x, y, "epoch", label) + f'<use href="#{shared.backdrop}"/>'
         charts.append(_panel(base, score, x, y, kept, f"{job}: {label}", label_kept=True))
     body = "".join(charts) or "<p>No epochs: not trained by gradient descent.</p>"
-    return f'<figure class="card"><figcaption><b>{escape(job)}</b></figcaption>{body}</figure>'
+    advice = advise(job, results)
+    sentence = f' <span class="note">{escape(advice)}</span>' if advice else ""
+    return f'<figure class="card"><figcaption><b>{escape(job)}</b>{sentence}</figcaption>{body}</figure>'
 
 
 def loss_components(job: str, results: Results) -> dict[str, Series]:

@@ -48,7 +48,9 @@ def render(results: Results) -> str:
 def _ranking(ranking: Ranking, results: Results) -> str:
     others = [name for name in results.metric_names(ranking.jobs) if name != ranking.primary]
     primaries = [score for job in ranking.jobs if (score := results.score(job, ranking.primary))]
-    extent = [value for item in primaries for value in (item.value, item.low, item.high) if value is not None]
+    trivial = results.baseline(ranking.jobs)
+    shown = [*primaries, *([] if trivial is None else [trivial[1]])]
+    extent = [value for item in shown for value in (item.value, item.low, item.high) if value is not None]
     digits = {
         name: count_decimals([score.value for job in ranking.jobs if (score := results.score(job, name))])
         for name in (ranking.primary, *others)
@@ -71,6 +73,8 @@ def _ranking(ranking: Ranking, results: Results) -> str:
             _metric_cell(results.score(job, name), digits[name], results.why_undefined(job, name)) for name in others
         ]
         rows.append(row + _cost_cells(job, results))
+    if trivial is not None:
+        rows.append(_baseline_row(*trivial, primaries, extent, digits[ranking.primary], len(headers)))
     machines = sorted({results.machine(job) for job in ranking.jobs} - {""})
     return "".join(
         [
@@ -81,6 +85,16 @@ def _ranking(ranking: Ranking, results: Results) -> str:
             _meanings([ranking.primary, *others, "parameters", "multiply-adds", "latency", "training"]),
         ]
     )
+
+
+def _baseline_row(
+    title: str, score: Score, primaries: list[Score], extent: list[float], digits: int, columns: int
+) -> list[str]:
+    """What needs no learning, without a rank: below it, a job has learnt nothing."""
+    name = f'{escape(title)} <small class="absent">no learning</small>'
+    head = [cell(ABSENT), row_header(name), cell(ABSENT)]
+    head.append(_primary_cell(score, primaries or [score], extent, digits))
+    return head + [cell("") for _ in range(columns - len(head))]
 
 
 def _max_detections(ranking: Ranking, results: Results) -> str:
