@@ -20,8 +20,10 @@ from pipeline.models.parts.rcnn import freeze_norm
 from pipeline.models.parts.spec import Spec
 
 TASKS = ("segmentation",)
-SMALL = {"size": 64, "options": {"decoder": "pspnet", "encoder": "tu-mobilenetv3_small_050"}}
+SMALL = {"size": 64, "options": {"decoder": "linknet", "encoder": "tu-mobilenetv3_small_050"}}
 
+#: decoders that leave layers of the encoder unused, which would get no gradient
+LEFT_OUT = ("pspnet",)
 #: what the names of timm's encoders begin with
 TIMM = "tu-"
 #: mean and standard deviation of the library's own encoders' published weights: most have ImageNet's
@@ -41,7 +43,7 @@ def build(
     """
     import segmentation_models_pytorch as library
 
-    _check("decoder", decoder, list(library.MODEL_ARCHITECTURES_MAPPING))
+    _check("decoder", decoder, [name for name in library.MODEL_ARCHITECTURES_MAPPING if name not in LEFT_OUT])
     _check("encoder", encoder, _encoders())
     with torch.device("meta"):
         probe = _network(spec, decoder, encoder).eval()
