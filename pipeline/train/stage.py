@@ -180,8 +180,8 @@ def run(params: Params, root: Path, watcher: Watcher | None = None, after: After
     store.write_json(root / KEPT, sorted(others))
     kept = {item.fingerprint for item in [*wanted.values(), *others.values()]} | set(registered.champions(root))
     store.bound(root / ".work/jobs", int(params.train.keep_gb * 1e9), kept)
-    for folder in (view.FOLDER, features.FOLDER):
-        view.free_up(root / folder, int(params.train.keep_gb * 1e9))
+    view.free_up(root / view.FOLDER, int(params.train.keep_gb * 1e9))
+    view.free_up(root / features.FOLDER, int(params.train.keep_gb * 1e9))
     for name, entry in failed.items():
         log.error(f"train: {name} failed: {entry['reason']}")
     if failed and len(failed) == len(wanted):
@@ -278,12 +278,11 @@ def _train(
 def _share_cores(stale: Iterable[JobSpec], wanted: Iterable[JobSpec], settings: Train) -> None:
     """Note the number of threads of each job that is to train on a CPU, unless an earlier run has begun with another.
 
-    It follows from the cores (or OMP_NUM_THREADS, where that is less) and all chosen jobs, never from those that are
-    left: a resumed run ends equal.
+    It follows from cores (or OMP_NUM_THREADS) and all chosen jobs, not from those left: a resumed run ends equal.
     """
     cores = processes.cores()
-    most = int(os.environ.get("OMP_NUM_THREADS") or cores)
     widths = [1 if item.job.workers == "auto" else item.job.workers for item in wanted]
+    most = int(os.environ.get("OMP_NUM_THREADS") or cores)
     threads = max(1, min(most, cores // ray_train.world(widths, settings, cores)))
     for item in stale:
         state = JobState.of(item)
