@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline import checkpoint, params, shards, store
 from pipeline.errors import UserError
 from pipeline.evaluate import predict
-from pipeline.export import make
+from pipeline.export import comparison, make
 from pipeline.export.formats import onnx
 from pipeline.geometry import rle
 from pipeline.sample import Facts, Sample
@@ -100,7 +100,7 @@ def store_model(root: Path, name: str, job: dict[str, Any]) -> None:
     """Put an untrained model where a trained one would be."""
     torch.manual_seed(0)
     settings = params.Job.model_validate({"dataset": "digits", **job})
-    derived = {"proposals": {}} if job["architecture"] == "fast_rcnn" else {}
+    derived: dict[str, Any] = {"proposals": {}} if job["architecture"] == "fast_rcnn" else {}
     description = checkpoint.describe(settings, FACTS, derived)
     with store.folder(root / "models" / name, f"mark-{name}") as path:
         made = checkpoint.build(description)
@@ -229,7 +229,7 @@ def test_a_detector_s_file_has_its_post_processing(name: str, root: Path, tmp_pa
     names = [output.name for output in session(made.out).get_outputs()]
     assert names[:3] == ["boxes", "labels", "scores"]
     assert names == list(about["outputs"])
-    assert made.difference < make.comparison.TOLERANCE
+    assert made.difference < comparison.TOLERANCE
     Image.fromarray(samples()[0].pixels).save(tmp_path / "one.png")
     (line,) = run_script(made.out, str(tmp_path / "one.png"))
     (expected,) = predict.predictor(checkpoint.load(root / "models" / name)[0], JOBS[name]["task"])(samples()[:1])

@@ -41,7 +41,7 @@ def test_a_classifier_is_timms_with_its_weights(weights: Path) -> None:
 
 @pytest.mark.parametrize("name", [NETWORK, "tf_efficientnet_lite0", "resnet18", "convnext_atto", "regnetx_002"])
 def test_levels_lead_to_the_head(name: str) -> None:
-    network = build_network("timm", Spec("classification", 4, 3, 64), {"name": name})
+    network: Any = build_network("timm", Spec("classification", 4, 3, 64), {"name": name})
     parts = anatomy(network)
     assert parts.head == network.default_cfg["classifier"]
     assert len(parts.levels) == 4
