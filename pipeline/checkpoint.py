@@ -69,9 +69,6 @@ def _published_normalization(job: Job) -> Normalization | None:
     if job.pretrained is None or job.pretrained.job is not None:
         return None
     if job.weights is not None:
-        if pretrained_weights.is_timm(job.weights):
-            timm: Normalization = plugins.load("models", "timm").normalization(name=job.weights.split("/", 1)[1])
-            return timm
         return pretrained_weights.normalization(job.weights)
     backbone: Any = job.options.get("backbone")
     inner: Any = job.options.get("backbone_options") or {}

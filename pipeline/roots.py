@@ -12,7 +12,6 @@ TRAINING = ("pipeline.train.loop:train", "pipeline.train.ranks:form_worker_group
 EVALUATION = ("pipeline.evaluate.stage:evaluate", "pipeline.evaluate.stage:Model", "pipeline.evaluate.stage:Plan")
 #: what code alone can't tell, as it depends on the settings
 NORMALIZATION = "pipeline.pretrained_weights:normalization"
-TIMM_NORMALIZATION = "pipeline.models.timm:normalization"
 PUBLISHED_EXTRACTOR = "pipeline.learners.feature_extractor:load_inception"
 
 
@@ -73,7 +72,7 @@ def _job(job: Job) -> Iterator[str]:
     yield plugins.module_name("tasks", job.task)
     yield from _modules("models", architectures(job.architecture, job.options))
     if job.weights is not None:
-        yield TIMM_NORMALIZATION if pretrained_weights.is_timm(job.weights) else NORMALIZATION
+        yield NORMALIZATION
     if job.extractor in pretrained_weights.EXTRACTORS:
         yield PUBLISHED_EXTRACTOR
 

@@ -58,7 +58,7 @@ def test_a_trained_job_is_fresh(trained: Trained) -> None:
     root, params = trained
     explanations = why.explain(params, root, ["a", "b"])
     assert {item.state for item in explanations.values()} == {"fresh"}
-    assert explanations["a"].in_effect == {"device": "cpu", "precision": "float32", "workers": 1}
+    assert explanations["a"].in_effect == {"device": "cpu", "precision": "float32", "workers": 1, "threads": 1}
     assert not explanations["a"].reasons + explanations["a"].notes
 
 

@@ -23,7 +23,7 @@ TASKS = ("segmentation",)
 SMALL = {"size": 64, "options": {"decoder": "linknet", "encoder": "tu-mobilenetv3_small_050"}}
 
 #: decoders that leave layers of the encoder unused, which would get no gradient
-LEFT_OUT = ("pspnet",)
+LEFT_OUT = ("pspnet", "dpt")
 #: what the names of timm's encoders begin with
 TIMM = "tu-"
 #: mean and standard deviation of the library's own encoders' published weights: most have ImageNet's

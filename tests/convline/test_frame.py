@@ -97,7 +97,7 @@ def test_paths_count_from_where_the_user_is(
     monkeypatch.setattr(adding, "add", note)
     words = ["--option", "a: 1", "--option", "b: 2", "--on-bad", "skip", "--dry-run", "--format=voc", "--name=n"]
     assert frame.parse(["add", "mine", *words])() == 0
-    assert calls == [root / "inner/mine", root, adding.Wishes("n", "voc", ["a: 1", "b: 2"], "skip", True)]
+    assert calls == [root / "inner/mine", root, adding.Wishes("n", "voc", ["a: 1", "b: 2"], "skip", True, measure=True)]
     assert Path.cwd() == root
     assert capsys.readouterr().out.startswith("+ mine\n")
 

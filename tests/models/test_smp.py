@@ -59,7 +59,6 @@ def test_the_librarys_own_encoders_start_from_torchvisions_weights(name: str, tm
         ({"decoder": "unett"}, "options.decoder", "unet"),
         ({"encoder": "tu-resnet81"}, "options.encoder", "tu-resnet18"),
         ({"encoder": "tu-vit_tiny_patch16_224"}, "options.encoder", "doesn't fit unet"),
-        ({"decoder": "dpt", "encoder": "resnet18"}, "options.encoder", "tu-"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], field: str, near: str) -> None:
