@@ -125,8 +125,11 @@ def processors(cpus: int, gpus: int) -> tuple[int, int]:
 
 
 def width(job_spec: JobSpec, cpus: int, gpus: int) -> int:
-    """The number of processes that train a job together; `auto` is all GPUs, or one process without a GPU."""
-    wanted = job_spec.job.workers
+    """The number of processes that train a job together; `auto` is all GPUs, or one process without a GPU.
+
+    Without an epoch there is one: what is fitted once is fitted by one process.
+    """
+    wanted = job_spec.job.workers if job_spec.job.epochs else 1
     if wanted == "auto":
         return max(1, gpus)
     available = gpus or cpus

@@ -89,6 +89,12 @@ def test_more_workers_than_there_are_is_refused_by_name(project: Project) -> Non
         ray_train.width(support.job_specs(root, params)["a"], 2, 0)
 
 
+def test_what_is_fitted_once_is_fitted_by_one_process(project: Project) -> None:
+    root, params = project({"a": {"workers": "auto", "epochs": 0}, "b": {"workers": "auto", "epochs": 1}})
+    job_specs = support.job_specs(root, params)
+    assert [ray_train.width(job_specs[name], 8, 4) for name in ("a", "b")] == [1, 4]
+
+
 @pytest.mark.parametrize(
     ("widths", "worker_groups", "cpus", "gpus", "world"),
     [([1], "auto", 2, 0, 1), ([1, 1, 1], "auto", 2, 0, 2), ([1, 1, 1], 1, 4, 0, 1), ([1, 4], "auto", 4, 4, 4)],
