@@ -21,7 +21,7 @@ from pipeline import project, store
 
 #: where a run leaves its digests
 FOLDER = ".work/unchanged"
-#: what a run reads besides what dvc.yaml names: settings, plug-ins and weights as a whole, the code, and installed libraries
+#: what a run reads besides what dvc.yaml names: settings, plug-ins and weights as a whole, code, installed libraries
 INPUTS = ("params.yaml", "params", "plugins", "dvc.yaml", "weights", "weights.lock")
 CODE = ("pipeline", "flows")
 #: what register compares with the results, and a person can change by MLflow's pages
