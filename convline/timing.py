@@ -28,7 +28,7 @@ def whole(suggestion: Suggestion, expected: dict[str, float]) -> float:
     """Seconds of all jobs, as many side by side as there are cores."""
     if not expected:
         return 0.0
-    return max(*expected.values(), sum(expected.values()) / _groups(suggestion), 0.0)
+    return max(*expected.values(), sum(expected.values()) / _groups(suggestion))
 
 
 def shorten(suggestion: Suggestion, expected: dict[str, float], minutes: float) -> tuple[Suggestion, dict[str, float]]:

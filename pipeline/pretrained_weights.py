@@ -106,10 +106,7 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     from torchvision.models import get_model, get_weight
 
     if is_timm(name):
-        import timm
-
-        trained = timm.get_pretrained_cfg(name.removeprefix(timm_weights.PREFIX))
-        return tuple(trained.mean), tuple(trained.std)
+        return timm_weights.normalization(name.removeprefix(timm_weights.PREFIX))
     preset = get_weight(name).transforms()
     if hasattr(preset, "mean"):
         return tuple(preset.mean), tuple(preset.std)

@@ -40,6 +40,14 @@ def url(name: str) -> str:
     return f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}/{name}/resolve/main/{FILE}"
 
 
+def normalization(network: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of RGB in 0..1 of the training of a network's weights, by its tag or its default."""
+    import timm
+
+    trained = timm.get_pretrained_cfg(network)
+    return tuple(trained.mean), tuple(trained.std)
+
+
 def digest(name: str, target: Path, root: Path) -> str:
     """The sha256 that weights.lock has; the file is fetched to `target` and its digest recorded if it has none."""
     recorded: str | None = read_json(root / LOCK, {}).get(name)

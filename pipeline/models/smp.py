@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline import timm_weights
 from pipeline.errors import UserError
-from pipeline.models.parts import timm_published
 from pipeline.models.parts.rcnn import freeze_norm
 from pipeline.models.parts.spec import Spec
 
@@ -66,7 +66,7 @@ def normalization(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in 0..1 with which the encoder's published weights were trained."""
     if encoder.startswith(TIMM):
-        return timm_published.normalization(encoder.removeprefix(TIMM))
+        return timm_weights.normalization(encoder.removeprefix(TIMM))
     return next((values for start, values in OTHERS.items() if encoder.startswith(start)), IMAGENET)
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import nn
 
+from pipeline import timm_weights
 from pipeline.errors import UserError
-from pipeline.models.parts import run_anatomy, timm_published
+from pipeline.models.parts import run_anatomy
 from pipeline.models.parts.rcnn import freeze_norm
 from pipeline.models.parts.spec import Anatomy, Spec
 
@@ -50,7 +51,7 @@ def build(spec: Spec, *, name: str = "tf_efficientnet_lite0", frozen_norm: bool 
 
 def normalization(*, name: str = "tf_efficientnet_lite0", **_: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in 0..1 with which the network's published weights were trained."""
-    return timm_published.normalization(name)
+    return timm_weights.normalization(name)
 
 
 def _network(name: str, classes: int, channels: int) -> nn.Module:
