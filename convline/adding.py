@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from convline import describing, edit, raw, recognising, suggest, timing
-from pipeline import params, params_files, plugins, preflight, safe_yaml, sample, shards, store
+from pipeline import images, params, params_files, plugins, preflight, safe_yaml, sample, shards, store
+from pipeline.augment import annotated
 from pipeline.errors import UserError
 from pipeline.params import Dataset
 from pipeline.prepare import stage as prepare
@@ -98,12 +99,14 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         new = with_entries(old, name, entry, suggestion, root, first=not before.jobs)
         if not wishes.dry_run:
             log.info(_diff(old, new))
+            picture = _draw(Path(made), facts, root, name)
             complete = raw.add_to_dvc(source, root / path, root)
             store.write_bytes(root / params.FILE, new.encode())
             shutil.rmtree(unfinished, ignore_errors=True)
             if complete:
                 _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)
             estimate.keep(root, expected)
+            log.info(f"images with their annotations, to look at before training: {picture}")
             _say_what_is_next(name, path, jobs, timing.whole(suggestion, expected))
     counts = {"images": sum(facts.counts.values()), "faults": len(facts.skipped)}
     return {"name": name, "dataset": entry, "tasks": tasks, "jobs": jobs, **counts, "diff": _diff(old, new)}
@@ -121,6 +124,14 @@ def _suggestion(
         log.info(f"  published weights: none at hand or within reach. {published.how_to_bring()}")
     statistics = suggest.TrainStatistics.of(facts, shards.split(made, "train"))
     return suggest.suggestion(name, tasks, statistics, suggest.Wishes(wishes.preset, best))
+
+
+def _draw(made: Path, facts: sample.Facts, root: Path, name: str) -> str:
+    """Draw a dozen images with their annotations; returns the picture's path from the project's root."""
+    path = f"reports/data/{name}.png"
+    sheet = annotated.dozen(shards.split(made, "train"), facts)
+    store.write_bytes(root / path, images.encode_png(sheet))
+    return path
 
 
 def _say_what_is_next(name: str, path: str, jobs: suggest.Jobs, seconds: float) -> None:

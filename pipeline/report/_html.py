@@ -55,6 +55,11 @@ def picture(path: Path, alt: str, caption: str = "") -> str:
     return _figure(data, alt, caption) if data.startswith(PNG) and len(data) >= 24 else ""
 
 
+def png(pixels: NDArray[np.uint8], alt: str, caption: str = "") -> str:
+    """A picture from H×W×3 pixels, at its own size."""
+    return _figure(images.encode_png(pixels), alt, caption)
+
+
 def tile(pixels: NDArray[np.uint8], alt: str, caption: str = "") -> str:
     """A small picture from H×W×3 or gray H×W pixels; larger pictures are scaled down to TILE."""
     height, width = pixels.shape[:2]

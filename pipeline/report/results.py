@@ -167,6 +167,10 @@ class Results:
         """The test split of a dataset, in the order of the rows; empty if it is not prepared."""
         return split(self.root / "data" / "prepared" / dataset, "test")
 
+    def train_images(self, dataset: str) -> Shards:
+        """The training images of a dataset; empty if it is not prepared."""
+        return split(self.root / "data" / "prepared" / dataset, "train")
+
     def roles(self, job: str) -> list[str]:
         """A job's roles in the registry; a version of other settings is marked as an earlier one."""
         entry = self.registered.get(f"{self.jobs[job].dataset}-{self.jobs[job].task}", {})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.augment import sheet
+from pipeline.augment import annotated
 from pipeline.augment.policy import Policy
 from pipeline.augment.warp import mirrored
 from pipeline.sample import Facts, Sample
@@ -144,8 +144,8 @@ def test_the_sheet_shows_keypoints_and_rings_where_they_are_hidden() -> None:
     facts = Facts("x", ("a",) * (NUMBER + 1), (), {}, (), (), {}, {})
     keypoints = np.array([[[10, 10, 2], [30, 10, 1], [10, 30, 0]]], np.float32)
     bare = dataclasses.replace(pointed(keypoints), boxes=None, masks=None, semantic=None)
-    drawn = (sheet.render(bare, facts) == sheet.color(NUMBER)).all(axis=2)
-    scale = sheet.SIDE / SIDE
+    drawn = (annotated.render(bare, facts) == annotated.color(NUMBER)).all(axis=2)
+    scale = annotated.SIDE / SIDE
     at = [tuple(round(float(value) * scale) for value in point[:2]) for point in keypoints[0]]
     assert [bool(drawn[y, x]) for x, y in at] == [True, False, False]
     assert [bool(drawn[y, x - 4 : x + 5].any()) for x, y in at] == [True, True, False]

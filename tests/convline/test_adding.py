@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from convline import raw
 from convline.adding import Wishes, add
@@ -74,7 +75,11 @@ def test_each_format_becomes_a_dataset_that_prepare_accepts(
     new = {job for job in known.jobs if job != "linear"}
     assert sorted({known.jobs[job].task for job in new}) == TASKS[name]
     assert new <= set(known.selected())
-    assert "extensions mixed" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "extensions mixed" not in said
+    assert f"to look at before training: reports/data/my-{name}.png\n" in said
+    with Image.open(root / f"reports/data/my-{name}.png") as picture:
+        assert picture.width > 4 * 240
     prepare.run(known, root)
     assert f"my-{name}: restored" in capsys.readouterr().out  # what was read is not read again
     assert facts(root / f"data/prepared/my-{name}").format == name

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -195,6 +196,13 @@ def test_keypoints_are_named(root: Path, params: Params) -> None:
     path = root / "data/prepared/digits/dataset.json"
     write_json(path, read_json(path) | {"keypoints": ["left eye", "<nose>"]})
     assert "left eye, &lt;nose&gt;" in _page(root, params)
+
+
+def test_training_images_are_shown_with_their_annotations_if_they_are_here(root: Path, params: Params) -> None:
+    prepared, title = root / "data/prepared/digits", "As annotated, before training."
+    absent = _page(root, params).count(title)
+    shutil.copy(prepared / "test-00000.arrow", prepared / "train-00000.arrow")
+    assert (absent, _page(root, params).count(title)) == (0, 1)
 
 
 def test_old_names_of_metrics_are_shown_as_todays(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The datasets: splits, classes and warnings of each, and its augmented training images."""
+"""The datasets: splits, classes, warnings and some images of each, and its augmented training images."""
 
 from html import escape
 
-from pipeline.report._html import gallery, intro, picture
+from pipeline.augment import annotated
+from pipeline.report._html import gallery, intro, picture, png
 from pipeline.report.results import Results
 from pipeline.sample import SPLITS, Facts
 
@@ -13,7 +14,7 @@ MAX_OPEN = 24  # classes whose list is open at first
 
 def render(results: Results) -> str:
     """Each dataset of the selected jobs, then the contact sheets; empty if there are neither."""
-    parts = [_dataset(name, facts) for name, facts in results.datasets.items()]
+    parts = [_dataset(name, facts) + _images(name, facts, results) for name, facts in results.datasets.items()]
     names = dict.fromkeys(f"{job.dataset}-{job.policy}" for job in results.jobs.values())
     sheets = gallery(_sheet(name, results) for name in names)
     if sheets:
@@ -40,6 +41,15 @@ def _dataset(name: str, facts: Facts) -> str:
         f"{_classes(facts)}{semantic}{keypoints}"
         f"{_notices('Warnings', facts.warnings)}{_notices('Skipped', facts.skipped)}"
     )
+
+
+def _images(name: str, facts: Facts, results: Results) -> str:
+    """A dozen images with their annotations; empty where the prepared data are not here."""
+    stored = results.train_images(name)
+    if not len(stored):
+        return ""
+    sheet = annotated.dozen(stored, facts)
+    return gallery([png(sheet, f"Training images of {name} with their annotations", "As annotated, before training.")])
 
 
 def _classes(facts: Facts) -> str:
