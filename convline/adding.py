@@ -116,7 +116,7 @@ def _suggestion(
     name: str, tasks: list[str], facts: sample.Facts, made: Path, root: Path, wishes: Wishes
 ) -> suggest.Suggestion:
     """First jobs, and a line on the published weights that they start from, or could."""
-    takes_weights = {"classification"} if wishes.preset == "fast" else {"classification", "detection"}
+    takes_weights = {"classification"} | (set() if wishes.preset == "fast" else {"detection", "segmentation"})
     best = published.choose(root) if takes_weights & set(tasks) else None
     if best is not None:
         log.info(f"  published weights: {best.origin}")

@@ -19,7 +19,7 @@ from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.baseline import Baseline
 from pipeline.learners.detector import Detections, Detector, Target
-from pipeline.plots import proposals
+from pipeline.plots import error_costs, proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
 from pipeline.sample import Facts, Sample
@@ -87,8 +87,8 @@ def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Sco
 
 
 def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
-    """Precision against recall, by overlap and by class."""
-    return curves(table, settings, detections=detections)
+    """Precision against recall, by overlap and by class, and what each kind of error costs."""
+    return curves(table, settings, detections=detections) | error_costs.figures(table, settings, detections=detections)
 
 
 def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:

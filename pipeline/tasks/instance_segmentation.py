@@ -17,7 +17,7 @@ from pipeline.bootstrap import Counts, Scorer
 from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.detector import Detections, Detector, Target
-from pipeline.plots import proposals
+from pipeline.plots import error_costs, proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
 from pipeline.sample import Facts, Sample
@@ -70,9 +70,9 @@ def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Sco
 
 
 def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
-    """Precision against recall, of masks and of boxes, by overlap and by class."""
+    """Precision against recall, of masks and of boxes, by overlap and by class, and what each kind of error costs."""
     by_mask, by_box = (curves(table, settings, prefix, detections=detections) for prefix in ("mask_", "box_"))
-    return by_mask | by_box
+    return by_mask | by_box | error_costs.figures(table, settings, "mask_", detections=detections)
 
 
 def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:

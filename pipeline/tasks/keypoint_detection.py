@@ -20,7 +20,7 @@ from pipeline.geometry.placement import Placement
 from pipeline.learners.base import Learner, Settings
 from pipeline.learners.detector import Detections, Detector, GroundTruth, Target, area_scale
 from pipeline.metrics import coco_ap, oks
-from pipeline.plots import proposals
+from pipeline.plots import error_costs, proposals
 from pipeline.plots.detections import render_detections
 from pipeline.plots.precision_recall import curves
 from pipeline.sample import Facts, Sample
@@ -101,9 +101,10 @@ def scorer(table: pa.Table, settings: Settings, *, detections: int = 100) -> Sco
 
 
 def figures(table: pa.Table, settings: Settings, *, detections: int = 100) -> dict[str, "Figure"]:
-    """Precision against recall, of keypoints by similarity and of boxes by overlap, and by class."""
+    """Precision against recall, of keypoints and of boxes, by class; and what each kind of error of boxes costs."""
     by_keypoints = curves(_counted_by_keypoints(table), settings, "keypoint_", detections=oks.LIMIT)
-    return by_keypoints | curves(table, settings, detections=detections)
+    by_box = curves(table, settings, detections=detections)
+    return by_keypoints | by_box | error_costs.figures(table, settings, detections=detections)
 
 
 def model_figures(learner: Detector, train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, "Figure"]:

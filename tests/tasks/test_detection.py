@@ -264,9 +264,9 @@ def test_figures() -> None:
     samples, predictions = case(0, 5)
     table = pa.Table.from_pylist([detection.rows(*pair) for pair in zip(samples, predictions, strict=True)])
     figures = detection.figures(table, SETTINGS)
-    assert list(figures) == ["box-precision-recall", "box-precision-recall-by-class"]
+    assert list(figures) == ["box-precision-recall", "box-precision-recall-by-class", "cost-of-errors"]
     assert all(isinstance(figure, Figure) for figure in figures.values())
-    (axes,), (by_class,) = (figure.axes for figure in figures.values())
+    (axes,), (by_class,), _ = (figure.axes for figure in figures.values())
     assert len(axes.lines) == 5
     scores = detection.scorer(table, SETTINGS)(np.ones(len(table), np.int64))
     *classes, middle = (np.asarray(line.get_ydata(), np.float64) for line in by_class.lines)

@@ -96,4 +96,4 @@ def test_pictures_and_figures() -> None:
     table = pa.Table.from_pylist([instance_segmentation.rows(item, given)])
     names = ("mask-precision-recall", "box-precision-recall")
     expected = [f"{name}{kind}" for name in names for kind in ("", "-by-class")]
-    assert list(instance_segmentation.figures(table, SETTINGS)) == expected
+    assert list(instance_segmentation.figures(table, SETTINGS)) == [*expected, "cost-of-errors"]

@@ -169,7 +169,7 @@ def test_pictures_and_figures() -> None:
     table = pa.Table.from_pylist([keypoint_detection.rows(true(), answered(POINTS))])
     names = ("keypoint-precision-recall", "box-precision-recall")
     expected = [f"{name}{by}" for name in names for by in ("", "-by-class")]
-    assert list(keypoint_detection.figures(table, SETTINGS)) == expected
+    assert list(keypoint_detection.figures(table, SETTINGS)) == [*expected, "cost-of-errors"]
 
 
 def test_objects_without_a_labelled_keypoint_teach_nothing() -> None:

@@ -15,7 +15,7 @@ from pipeline.geometry import rle
 from pipeline.learners.base import Settings
 from pipeline.learners.batch import stack
 from pipeline.learners.detector import SHOWN, Detections, GroundTruth, Target, area_scale
-from pipeline.metrics import coco_ap, oks, voc_ap
+from pipeline.metrics import coco_ap, detection_errors, oks, voc_ap
 from pipeline.sample import Facts, Sample
 
 
@@ -67,7 +67,8 @@ def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict
 
     `box_matches` are the bytes of N×4×10 matches of boxes by area range and overlap (metrics/coco_ap.py),
     `box_voc_matches` those of N (metrics/voc_ap.py); `mask_matches` and `mask_voc_matches` are those of masks.
-    `counted` are the bytes of M×4 flags. Severity: see `mistakes`.
+    `counted` are the bytes of M×4 flags. `errors`, `corrected` and `missed`, of masks if there are any, are those of
+    metrics/detection_errors.py. Severity: see `mistakes`.
     """
     height, width = sample.pixels.shape[:2]
     truth = GroundTruth.of(sample)
@@ -81,18 +82,25 @@ def rows(sample: Sample, prediction: Detections, *, masks: bool = False) -> dict
         voc = voc_ap.match_detections(overlap, labels, truth.labels, truth.ignored, truth.crowd)
         return {f"{prefix}matches": coco, f"{prefix}voc_matches": voc}
 
-    matches = match("box_", geometry.iou(boxes, truth.boxes, truth.crowd), geometry.area(boxes))
+    overlap = geometry.iou(boxes, truth.boxes, truth.crowd)
+    matches = match("box_", overlap, geometry.area(boxes))
     if masks:
         encoded = detections.masks_in_pixels(height, width)
         areas = np.array([rle.area(mask) for mask in encoded], np.float64)
-        matches |= match("mask_", rle.iou(encoded, truth.masks, truth.crowd), areas)
+        overlap = rle.iou(encoded, truth.masks, truth.crowd)
+        matches |= match("mask_", overlap, areas)
+    scored = matches["mask_matches" if masks else "box_matches"]
+    errors = detection_errors.classify(overlap, detections.labels, scored[:, 0, 0], truth.labels, ~ignored[:, 0])
     return {
         "labels": detections.labels.tolist(),
         "scores": detections.scores.tolist(),
         **{name: value.tobytes() for name, value in matches.items()},
         "true_labels": truth.labels.tolist(),
         "counted": (~ignored).astype(np.uint8).tobytes(),
-        "severity": mistakes(matches["mask_matches" if masks else "box_matches"], detections, ignored),
+        "errors": errors.kinds.tobytes(),
+        "corrected": errors.corrected.tolist(),
+        "missed": errors.missed.tobytes(),
+        "severity": mistakes(scored, detections, ignored),
     }
 
 
