@@ -99,9 +99,9 @@ def add(source: Path, root: Path, wishes: Wishes = Wishes()) -> dict[str, Any]:
         new = with_entries(old, name, entry, suggestion, root, first=not before.jobs)
         if not wishes.dry_run:
             log.info(_diff(old, new))
-            picture = _draw(Path(made), facts, root, name)
             complete = raw.add_to_dvc(source, root / path, root)
             store.write_bytes(root / params.FILE, new.encode())
+            picture = _draw(Path(made), facts, root, name)
             shutil.rmtree(unfinished, ignore_errors=True)
             if complete:
                 _keep_for_prepare(Path(made), Dataset.model_validate(entry), root)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.parts.peer_training import SIDE, Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
+from benchmarks.strength.training import SIDE, Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
 from pipeline import shards
 from pipeline.sample import Sample
 

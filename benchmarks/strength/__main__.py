@@ -3,7 +3,7 @@
 `python -m benchmarks.strength --data DATA --weights FILE --work FOLDER` measures a cell after the other and prints a
 table; a cell that stands in FOLDER/strength.json is not measured again. DATA has the folders of SETS. FILE has
 published weights, named as their network in timm. Columns: what `add` wrote at the commit BEFORE, its presets `fast`
-and `good`, the network of `good` from scratch, and a peer (parts/peers.py) on the very images that `fast` prepared. The
+and `good`, the network of `good` from scratch, and a peer (peers.py) on the very images that `fast` prepared. The
 score is that of the job with the best on val, on test, with its 95 % interval.
 """
 
@@ -74,7 +74,7 @@ def measure(name: str, column: str, chosen: argparse.Namespace) -> dict[str, Any
     folder = chosen.work / f"{name}-{column}"
     try:
         if column == "peer":
-            from benchmarks.parts import peers
+            from benchmarks.strength import peers
 
             prepared = chosen.work / f"{name}-fast/data/prepared" / name
             found = peers.best(SETS[name][1], prepared, chosen.weights, chosen.minutes * 60)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.parts.peer_training import Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
+from benchmarks.strength.training import Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
 from pipeline import shards
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample

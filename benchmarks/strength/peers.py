@@ -1,9 +1,9 @@
 """What a person would use instead of convline, on the same images, splits and weights, for the same seconds.
 
 - classification: timm's features with scikit-learn's logistic regression, and timm's network trained further by timm's
-  augmentation and averaged weights (peer_classifiers.py);
-- segmentation: segmentation_models_pytorch's U-Net on timm's encoder, Dice loss (peer_segmenters.py);
-- detection: torchvision's Faster R-CNN with a pyramid on timm's features (peer_detectors.py).
+  augmentation and averaged weights (classifiers.py);
+- segmentation: segmentation_models_pytorch's U-Net on timm's encoder, Dice loss (segmenters.py);
+- detection: torchvision's Faster R-CNN with a pyramid on timm's features (detectors.py).
 
 Each chooses by val and is scored on test by this project's metrics, which tests compare with independent ones. Weights
 are EfficientNet-Lite0's or those of another network of timm; nothing of convline trains here.
@@ -17,15 +17,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.parts import peer_classifiers, peer_detectors, peer_segmenters
-from benchmarks.parts.peer_training import Epochs, Predict, settings_of
+from benchmarks.strength import classifiers, detectors, segmenters
+from benchmarks.strength.training import Epochs, Predict, settings_of
 from pipeline import bootstrap, plugins, shards
 
 RESAMPLES, SEED = 1000, 0
 NETWORKS = {
-    "classification": peer_classifiers.networks,
-    "segmentation": peer_segmenters.networks,
-    "detection": peer_detectors.networks,
+    "classification": classifiers.networks,
+    "segmentation": segmenters.networks,
+    "detection": detectors.networks,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the peers of strength.py share: weights, batches, a step, the learning rate."""
+"""What the peers share: weights, batches, a step, the learning rate."""
 
 import math
 from collections.abc import Callable, Generator, Iterator

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.parts.peer_training import Epochs, anneal, batches, mean_and_std, settings_of, step
+from benchmarks.strength.training import Epochs, anneal, batches, mean_and_std, settings_of, step
 from pipeline import sample, shards
 from pipeline.learners.segmenter import LabelMap
 from pipeline.sample import Sample

@@ -1,0 +1,1 @@
+"""First jobs of `convline add` beside the best of their peers; run by `python -m benchmarks.strength`."""
