@@ -158,19 +158,19 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
 
     os.environ.setdefault("PYTHONPATH", str(root))
     address = os.environ.get("RAY_ADDRESS", "local")
+    local: dict[str, Any] = {}
     variables = {**ENVIRONMENT, "PYTHONPATH": str(root), device.VARIABLE: device.wanted() or ""}
-    given: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    local = address == "local"
-    if local:  # it inherits this process's variables, and listens on the loopback only
-        given |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    else:  # without the address, the actor that cleans up after a killed run may look in another cluster
-        given["runtime_env"] = {"env_vars": {**variables, "RAY_ADDRESS": address}}
+    if address != "local":  # else the actor that cleans up after a killed run may look in another cluster
+        variables["RAY_ADDRESS"] = address
+    else:  # a local one listens on the loopback only
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     with preflight.short_temp_folder() if local else nullcontext() as folder:
         if folder is not None:
-            given["_temp_dir"] = folder
+            local["_temp_dir"] = variables["TMPDIR"] = folder
+        environment = {"env_vars": variables}
         try:
-            with cluster.starting(), _environment(variables if local else {}):
-                ray.init(**given)
+            with cluster.starting():
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
         except ConnectionError as error:
             remedy = "Start a cluster there, or unset RAY_ADDRESS to run a local Ray."
             raise UserError(f"RAY_ADDRESS={address}: Ray can't join this cluster ({error}). {remedy}") from error
@@ -178,22 +178,6 @@ def _cluster(root: Path) -> Iterator[tuple[int, int]]:
         with cluster.end_together(ray.shutdown):
             resources = ray.cluster_resources()
             yield int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables of this process while the block runs; what it starts keeps them.
-
-    Ray's `runtime_env` would do that too, but no process that Ray has started in advance could be used.
-    """
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({} if value is None else {name: value})
 
 
 def storage_folder(settings: Train, root: Path) -> Path:
