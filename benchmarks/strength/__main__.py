@@ -54,16 +54,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8, help="of a cell")
     chosen = parser.parse_args()
     path = chosen.work / "strength.json"
+    measured = store.read_json(path, {})
     for name in SETS:
         for column in COLUMNS:
             cell = f"{name}/{column}"
-            measured = store.read_json(path, {})
             is_wanted = cell in chosen.cells if chosen.cells else column != "scratch" or name == FROM_SCRATCH
             if is_wanted and cell not in measured:
-                entry = measure(name, column, chosen)
-                store.write_json(path, {**store.read_json(path, {}), cell: entry})
-                print(f"{cell}: {json.dumps(entry)}", flush=True)
-    print_table(store.read_json(path, {}))
+                measured[cell] = measure(name, column, chosen)
+                store.write_json(path, measured)
+                print(f"{cell}: {json.dumps(measured[cell])}", flush=True)
+    print_table(measured)
     return 0
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.strength.training import SIDE, Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
-from pipeline import shards
+from benchmarks.strength.training import SIDE, Epochs, anneal, batches, network_of, settings_of, step
+from pipeline import shards, timm_weights
 from pipeline.sample import Sample
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,7 @@ def _transform(weights: Path, **training: Any) -> Callable[[Image.Image], Tensor
     """timm's: for evaluation the centre, for training its random crop, flip and RandAugment."""
     from timm.data import create_transform
 
-    mean, std = mean_and_std(weights)
+    mean, std = timm_weights.normalization(weights.stem)
     made: Callable[[Image.Image], Tensor] = create_transform(
         SIDE, mean=mean, std=std, interpolation="bicubic", **training
     )

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.strength.training import Epochs, anneal, batches, mean_and_std, network_of, settings_of, step
-from pipeline import shards
+from benchmarks.strength.training import Epochs, anneal, batches, network_of, settings_of, step
+from pipeline import shards, timm_weights
 from pipeline.learners.detector import Detections
 from pipeline.sample import Sample
 
@@ -43,7 +43,7 @@ def _faster_rcnn(prepared: Path, weights: Path) -> Epochs:
     from torchvision.models.detection import FasterRCNN
 
     stored, classes = shards.split(prepared, "train"), len(settings_of(prepared).classes)
-    mean, std = mean_and_std(weights)
+    mean, std = timm_weights.normalization(weights.stem)
     sides = {"min_size": SIDE, "max_size": 2 * SIDE}
     network = FasterRCNN(Pyramid(weights), classes + 1, image_mean=mean, image_std=std, **sides)
     descent = torch.optim.SGD(network.parameters(), 0.005, momentum=0.9, weight_decay=0.0005)

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.strength.training import Epochs, anneal, batches, mean_and_std, settings_of, step
-from pipeline import sample, shards
+from benchmarks.strength.training import Epochs, anneal, batches, settings_of, step
+from pipeline import sample, shards, timm_weights
 from pipeline.learners.segmenter import LabelMap
 from pipeline.sample import Sample
 
@@ -32,7 +32,7 @@ def _unet(prepared: Path, weights: Path) -> Epochs:
     network.encoder.model.load_state_dict(load_file(weights), strict=False)
     dice = smp.losses.DiceLoss(smp.losses.MULTICLASS_MODE, ignore_index=sample.IGNORE)
     descent = torch.optim.Adam(network.parameters(), 1e-3)
-    mean, std = mean_and_std(weights)
+    mean, std = timm_weights.normalization(weights.stem)
 
     def scaled(pixels: NDArray[np.uint8]) -> Tensor:
         small = Image.fromarray(pixels).resize((SIDE,) * 2, Image.Resampling.BILINEAR)

@@ -37,14 +37,6 @@ def network_of(weights: Path, **options: Any) -> nn.Module:
     return network
 
 
-def mean_and_std(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """With which the weights were trained."""
-    import timm
-
-    config = timm.get_pretrained_cfg(weights.stem)
-    return config.mean, config.std
-
-
 def batches(number: int, size: int) -> Iterator[list[int]]:
     """Random indices, each once."""
     for chosen in torch.randperm(number).split(size):

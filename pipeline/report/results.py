@@ -163,13 +163,9 @@ class Results:
             return None
         return pq.read_table(path, columns=list(CLASSIFIER_COLUMNS))
 
-    def test_images(self, dataset: str) -> Shards:
-        """The test split of a dataset, in the order of the rows; empty if it is not prepared."""
-        return split(self.root / "data" / "prepared" / dataset, "test")
-
-    def train_images(self, dataset: str) -> Shards:
-        """The training images of a dataset; empty if it is not prepared."""
-        return split(self.root / "data" / "prepared" / dataset, "train")
+    def stored_images(self, dataset: str, name: str) -> Shards:
+        """The split of this name of a dataset, in the order of its rows; empty if it is not prepared."""
+        return split(self.root / "data" / "prepared" / dataset, name)
 
     def roles(self, job: str) -> list[str]:
         """A job's roles in the registry; a version of other settings is marked as an earlier one."""

@@ -45,7 +45,7 @@ def _dataset(name: str, facts: Facts) -> str:
 
 def _images(name: str, facts: Facts, results: Results) -> str:
     """A dozen images with their annotations; empty where the prepared data are not here."""
-    stored = results.train_images(name)
+    stored = results.stored_images(name, "train")
     if not len(stored):
         return ""
     sheet = annotated.dozen(stored, facts)

@@ -61,7 +61,7 @@ def _class_variability(results: Results) -> str:
 
 def _class_table(inspection: dict[str, Any], dataset: str, results: Results) -> str:
     """A row for each class, the most easily confused classes first."""
-    images = results.test_images(dataset)
+    images = results.stored_images(dataset, "test")
 
     def image_tile(index: int, description: str, name: str) -> str:
         return tile(images[index].pixels, f"{description} image of {name}") if index < len(images) else ABSENT
@@ -101,7 +101,7 @@ def _label_issues(results: Results) -> str:
 
 
 def _dataset_label_issues(dataset: str, classes: tuple[str, ...], results: Results) -> str:
-    images = results.test_images(dataset)
+    images = results.stored_images(dataset, "test")
     ids = images.column("id")
     tables = {
         job: rows
